@@ -1,0 +1,125 @@
+"""Files written whole or not at all, and their digests.
+
+Everything edgehar writes goes to a temporary name beside its target and is renamed,
+so that a killed process or a full disk never leaves half a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Iterator, Union
+
+from edgehar.errors import InputError
+
+PathLike = Union[str, Path]
+
+
+@contextmanager
+def written_whole(path: PathLike) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it there if the block succeeds.
+
+    Raises InputError when the folder cannot be written or the disk is full.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".%s." % path.name, suffix=".part", dir=str(path.parent))
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        os.chmod(name, 0o666 & ~_umask())
+        _flush_to_disk(temporary)
+        os.replace(name, str(path))
+    except OSError as error:
+        raise InputError("cannot write %s: %s; free space or choose another folder with -o." % (path, error)) from error
+    finally:
+        if temporary is not None and temporary.exists():
+            temporary.unlink()
+
+
+@contextmanager
+def folder_written_whole(folder: PathLike) -> Iterator[Path]:
+    """Yield an empty temporary folder; put it in place of `folder` if the block succeeds.
+
+    An existing `folder` stays untouched until the new one is complete.
+    """
+    folder = Path(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".%s." % folder.name, suffix=".part", dir=str(folder.parent)))
+    except OSError as error:
+        raise InputError("cannot write %s: %s; free space or choose another folder with -o." % (folder, error)) from error
+    try:
+        yield temporary
+        os.chmod(str(temporary), 0o777 & ~_umask())
+        _swap_folder(temporary, folder)
+    except OSError as error:
+        raise InputError("cannot write %s: %s; free space or choose another folder with -o." % (folder, error)) from error
+    finally:
+        shutil.rmtree(str(temporary), ignore_errors=True)
+
+
+def _swap_folder(new: Path, folder: Path) -> None:
+    """Put `new` in the place of `folder`; the old one is removed only afterwards."""
+    if not folder.exists():
+        os.replace(str(new), str(folder))
+        return
+    retired = Path(tempfile.mkdtemp(prefix=".%s." % folder.name, suffix=".old", dir=str(folder.parent)))
+    os.replace(str(folder), str(retired / "old"))
+    try:
+        os.replace(str(new), str(folder))
+    except OSError:
+        os.replace(str(retired / "old"), str(folder))
+        raise
+    finally:
+        shutil.rmtree(str(retired), ignore_errors=True)
+
+
+def write_json(path: PathLike, value: Any) -> None:
+    """Write `value` as indented JSON with sorted keys, whole or not at all."""
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def read_json(path: PathLike) -> Any:
+    """Return the JSON value in `path`. Raises InputError where it is missing or damaged."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError("cannot read %s: %s." % (path, error.strerror or error)) from error
+    except ValueError as error:
+        raise InputError("%s is not readable JSON (%s); restore it or make it again." % (path, error)) from error
+
+
+def sha256_of(path: PathLike) -> str:
+    """SHA-256 of a file's bytes, as 64 hex digits."""
+    digest = hashlib.sha256()
+    with open(str(path), "rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def sha256_of_json(value: Any) -> str:
+    """SHA-256 of the canonical JSON (sorted keys, no spaces) of `value`."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def _flush_to_disk(path: Path) -> None:
+    """Without this a power cut after the rename could leave an empty file."""
+    with open(str(path), "rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

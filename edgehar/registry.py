@@ -1,0 +1,144 @@
+"""Open rooms: plug-ins found by file name.
+
+A room is a package such as ``edgehar.datasets``. Each public file in it is one
+plug-in, named like the file, and holds exactly one class derived from the room's
+interface. `names()` imports nothing; asking for one imports that one file.
+
+A *spec* names a plug-in and its options: ``"mobilenet:size=S,conv=valid"``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Dict, Generic, List, Tuple, Type, TypeVar
+
+from edgehar.errors import InputError
+
+T = TypeVar("T")
+
+_extra_files: Dict[str, Dict[str, Path]] = {}
+
+
+class Registry(Generic[T]):
+    """The plug-ins of one room.
+
+    room: package name, e.g. ``"edgehar.models"``; its ``base`` module holds the
+    interface, named `interface`.
+    """
+
+    def __init__(self, room: str, interface: str) -> None:
+        self.room = room
+        self.interface = interface
+
+    def names(self) -> List[str]:
+        """Names of all plug-ins, sorted, with ``-`` for ``_``. Imports no plug-in."""
+        package = importlib.import_module(self.room)
+        found = {module.name for module in pkgutil.iter_modules(package.__path__)}
+        public = {name for name in found if not name.startswith("_") and name != "base"}
+        return sorted(_shown(name) for name in public | set(_extra_files.get(self.room, {})))
+
+    def kind(self, name: str) -> Type[T]:
+        """The class behind `name`. Raises InputError for an unknown name."""
+        if _shown(name) not in self.names():
+            raise InputError("there is no %s named '%s'; choose from: %s." % (
+                self._noun(), name, ", ".join(self.names())))
+        return self._class_in(self._module(name.replace("-", "_")))
+
+    def create(self, spec: str, **given: Any) -> T:
+        """Make the plug-in that `spec` names; options in the spec win over `given`.
+
+        Raises InputError for an unknown name or option.
+        """
+        name, options = parse_spec(spec)
+        kind = self.kind(name)
+        allowed = [parameter for parameter in inspect.signature(kind).parameters]
+        unknown = sorted(set(options) - set(allowed))
+        if unknown:
+            raise InputError("%s '%s' has no option '%s'; it takes: %s." % (
+                self._noun(), name, unknown[0], ", ".join(allowed) or "none"))
+        arguments = {key: value for key, value in given.items() if key in allowed}
+        arguments.update(options)
+        try:
+            return kind(**arguments)
+        except (TypeError, ValueError) as error:
+            raise InputError("%s '%s' cannot use its options (%s); check their values." % (
+                self._noun(), spec, error)) from error
+
+    def _noun(self) -> str:
+        return self.room.rsplit(".", 1)[-1].rstrip("s")
+
+    def _module(self, name: str) -> ModuleType:
+        extra = _extra_files.get(self.room, {}).get(name)
+        if extra is None:
+            return importlib.import_module("%s.%s" % (self.room, name))
+        return _import_file("%s.%s" % (self.room, name), extra)
+
+    def _class_in(self, module: ModuleType) -> Type[T]:
+        base = importlib.import_module(self.room + ".base")
+        interface = getattr(base, self.interface)
+        found = [value for name, value in sorted(vars(module).items())
+                 if inspect.isclass(value) and issubclass(value, interface)
+                 and value.__module__ == module.__name__ and not name.startswith("_")]
+        if len(found) != 1:
+            raise InputError("%s must define exactly one public %s class; it defines %d." % (
+                module.__file__, self.interface, len(found)))
+        return found[0]
+
+
+def parse_spec(spec: str) -> Tuple[str, Dict[str, Any]]:
+    """Split ``"name:key=value,..."`` into the name and its typed options.
+
+    Whole numbers, decimals and true/false are converted; all else stays text.
+    """
+    name, _, rest = spec.partition(":")
+    options: Dict[str, Any] = {}
+    for item in filter(None, rest.split(",")):
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise InputError("option '%s' in '%s' has no value; write name:key=value,key=value." % (item, spec))
+        options[key.strip().replace("-", "_")] = _typed(value.strip())
+    return name.strip(), options
+
+
+def add_plugin(path: Path) -> str:
+    """Let the file `path` stand in the room its parent folder is named after.
+
+    ``my/datasets/gym.py`` becomes dataset ``gym``. Returns ``"datasets/gym"``.
+    """
+    path = Path(path).resolve()
+    room = "edgehar." + path.parent.name
+    if not path.is_file() or importlib.util.find_spec(room) is None:
+        raise InputError("%s is no plug-in: it must be an existing file in a folder named like a room "
+                         "(datasets, models, distillers, backends, sources, sinks)." % path)
+    _extra_files.setdefault(room, {})[path.stem] = path
+    return "%s/%s" % (path.parent.name, path.stem)
+
+
+def _import_file(name: str, path: Path) -> ModuleType:
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, str(path))
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+def _shown(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _typed(text: str) -> Any:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for convert in (int, float):
+        try:
+            return convert(text)
+        except ValueError:
+            pass
+    return text

@@ -1,0 +1,293 @@
+"""The values that flow: Channel, Recording, Windows, Decision, and how one becomes the next.
+
+::
+
+    Recording   |-----------------------------------------|  samples (T, C), one person,
+                                                             one session, no gap inside
+    cut         [---- window ----]
+                     [---- window ----]                      hop
+                          [---- window ----]
+    Windows     x (N, C, T)
+
+SI units throughout: m/s^2, rad/s, tesla, seconds, hertz.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+import numpy as np
+
+from edgehar.errors import InputError
+
+UNLABELLED = -1
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One measured quantity: what, where on the body, on which axis, in which unit.
+
+    kind: "acc", "gyro", "mag", "linear_acc", ... (open). derived: made by an offline
+    filter, so that a live sensor does not deliver it.
+    """
+
+    kind: str
+    axis: str
+    unit: str
+    placement: str
+    sensor: str = ""
+    derived: bool = False
+
+    @property
+    def name(self) -> str:
+        """``placement/sensor/kind/axis``, without empty parts; unique within a recording."""
+        return "/".join(filter(None, (self.placement, self.sensor, self.kind, self.axis)))
+
+    def to_json(self) -> Dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Channel":
+        return cls(**value)
+
+
+def triad(kind: str, unit: str, placement: str, sensor: str = "", derived: bool = False) -> Tuple[Channel, ...]:
+    """The x, y and z channels of one three-axis sensor."""
+    return tuple(Channel(kind, axis, unit, placement, sensor, derived) for axis in "xyz")
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """One unbroken stretch of one person wearing sensors. A gap ends a Recording.
+
+    samples: (T, C) float32, SI units, finite. labels: {task: (T,) int16}, -1 where
+    unlabelled. classes: {task: names}. session: unique within the subject; two
+    recordings of one session are parts around a gap.
+    """
+
+    samples: np.ndarray
+    labels: Dict[str, np.ndarray]
+    classes: Dict[str, Tuple[str, ...]]
+    rate_hz: float
+    channels: Tuple[Channel, ...]
+    subject: str
+    session: str
+    start_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.samples.ndim != 2 or self.samples.shape[1] != len(self.channels):
+            raise InputError("%s has samples of shape %s for %d channels; expected (T, %d)." % (
+                self.name, self.samples.shape, len(self.channels), len(self.channels)))
+        for task, values in self.labels.items():
+            if values.shape != (len(self.samples),):
+                raise InputError("%s has %d labels of task '%s' for %d samples." % (
+                    self.name, len(values), task, len(self.samples)))
+        require_finite(self.samples, self.channels, self.name)
+
+    @property
+    def name(self) -> str:
+        return "recording %s of person %s" % (self.session, self.subject)
+
+    @property
+    def duration_s(self) -> float:
+        return len(self.samples) / self.rate_hz
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Equal pieces of recordings, ready to train on or to score.
+
+    x: (N, C, T) float32. y: {task: (N,) int64}, -1 where unlabelled. subjects,
+    sessions: (N,) text. origin: (N, 2) int64, the recording's number and the window's
+    first sample, from which leaks are audited.
+    """
+
+    x: np.ndarray
+    y: Dict[str, np.ndarray]
+    subjects: np.ndarray
+    sessions: np.ndarray
+    origin: np.ndarray
+    rate_hz: float
+    channels: Tuple[Channel, ...]
+    classes: Dict[str, Tuple[str, ...]]
+    split_sha256: str = ""
+    part: str = ""
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, index: np.ndarray) -> "Windows":
+        """The windows at `index` (integers or a mask of N booleans)."""
+        return replace(self, x=self.x[index], y={task: y[index] for task, y in self.y.items()},
+                       subjects=self.subjects[index], sessions=self.sessions[index], origin=self.origin[index])
+
+    def select(self, channels: Sequence[Channel]) -> "Windows":
+        """The same windows with only `channels`, in that order."""
+        index = positions(self.channels, channels)
+        return replace(self, x=self.x[:, index], channels=tuple(channels))
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """What a stream says about one window.
+
+    time_s: time of the window's last sample. label: {task: name} after hysteresis;
+    raw_label: {task: name} of this window alone; probabilities: {task: (K,) float32}.
+    """
+
+    time_s: float
+    label: Dict[str, str]
+    raw_label: Dict[str, str]
+    probabilities: Dict[str, np.ndarray]
+
+    def to_json(self) -> Dict[str, Any]:
+        return {"time_s": round(self.time_s, 6), "label": self.label, "raw_label": self.raw_label,
+                "probability": {task: round(float(p.max()), 6) for task, p in self.probabilities.items()}}
+
+
+# ------------------------------------------------------------------ cutting
+
+
+def window_samples(length_s: float, rate_hz: float) -> int:
+    """Whole samples in `length_s` seconds at `rate_hz`."""
+    return int(round(length_s * rate_hz))
+
+
+def cut(recording: Recording, window: int, hop: int, purity: float = 0.8, number: int = 0) -> Windows:
+    """Cut one recording into overlapping windows of `window` samples, every `hop`.
+
+    A window's label is the one most of its samples carry, and -1 (unlabelled) where
+    fewer than `purity` of all its samples carry it. number: the recording's number,
+    kept in `origin`. A recording shorter than a window gives no window.
+    """
+    starts = np.arange(0, len(recording.samples) - window + 1, hop, dtype=np.int64)
+    index = starts[:, None] + np.arange(window)
+    x = np.ascontiguousarray(recording.samples[index].transpose(0, 2, 1), dtype=np.float32)
+    y = {task: _majority(labels[index], len(recording.classes[task]), purity)
+         for task, labels in recording.labels.items()}
+    return Windows(x=x.reshape(len(starts), len(recording.channels), window), y=y,
+                   subjects=np.full(len(starts), recording.subject, dtype=object).astype(str),
+                   sessions=np.full(len(starts), recording.session, dtype=object).astype(str),
+                   origin=np.stack([np.full_like(starts, number), starts], axis=1),
+                   rate_hz=recording.rate_hz, channels=recording.channels, classes=recording.classes)
+
+
+def _majority(labels: np.ndarray, count: int, purity: float) -> np.ndarray:
+    """labels (N, T) -> (N,) int64: the most frequent class, -1 below `purity` of T."""
+    votes = np.stack([(labels == k).sum(axis=1) for k in range(count)], axis=1)
+    winner = votes.argmax(axis=1).astype(np.int64)
+    enough = votes.max(axis=1) >= purity * labels.shape[1]
+    return np.where(enough, winner, UNLABELLED)
+
+
+def labelled(windows: Windows) -> Windows:
+    """Only the windows that carry a label of at least one task."""
+    known = np.zeros(len(windows), dtype=bool)
+    for y in windows.y.values():
+        known |= y != UNLABELLED
+    return windows.take(known)
+
+
+def concatenate(pieces: Sequence[Windows]) -> Windows:
+    """Join windows of equal channels, rate and classes into one set."""
+    if not pieces:
+        raise InputError("no recording is left to cut windows from; check the people and the data folder.")
+    first = pieces[0]
+    for piece in pieces[1:]:
+        if piece.channels != first.channels or piece.rate_hz != first.rate_hz or piece.classes != first.classes:
+            raise InputError("recordings of one corpus differ in channels, rate or classes; they cannot be joined.")
+    return replace(
+        first, x=np.concatenate([p.x for p in pieces]),
+        y={task: np.concatenate([p.y[task] for p in pieces]) for task in first.y},
+        subjects=np.concatenate([p.subjects for p in pieces]),
+        sessions=np.concatenate([p.sessions for p in pieces]),
+        origin=np.concatenate([p.origin for p in pieces]))
+
+
+# ------------------------------------------------------------------ gaps and grids
+
+
+def unbroken(times_s: np.ndarray, max_gap_s: float) -> Iterator[slice]:
+    """Yield the stretches of `times_s` (n,) in which no step exceeds `max_gap_s` or goes back."""
+    steps = np.diff(times_s)
+    breaks = np.flatnonzero((steps > max_gap_s) | (steps <= 0)) + 1
+    edges = [0, *breaks.tolist(), len(times_s)]
+    for start, stop in zip(edges[:-1], edges[1:]):
+        yield slice(start, stop)
+
+
+def to_grid(times_s: np.ndarray, values: np.ndarray, rate_hz: float) -> np.ndarray:
+    """Read `values` (n, C), taken at rising `times_s` (n,), on an even grid of `rate_hz`.
+
+    Linear between neighbours; each grid sample needs only the samples around it.
+    Returns (T, C) float32 with the first sample at ``times_s[0]``.
+    """
+    count = int(np.floor((times_s[-1] - times_s[0]) * rate_hz + 1e-6)) + 1
+    grid = times_s[0] + np.arange(count) / rate_hz
+    return np.stack([np.interp(grid, times_s, column) for column in values.T], axis=1).astype(np.float32)
+
+
+# ------------------------------------------------------------------ channels and checks
+
+
+def positions(have: Sequence[Channel], want: Sequence[Channel]) -> List[int]:
+    """Where each channel of `want` stands in `have`. Raises InputError naming one that is missing."""
+    by_name = {channel.name: index for index, channel in enumerate(have)}
+    for channel in want:
+        if channel.name not in by_name:
+            raise InputError("channel '%s' is missing; the signal has: %s." % (
+                channel.name, ", ".join(by_name) or "none"))
+    return [by_name[channel.name] for channel in want]
+
+
+def choose(channels: Sequence[Channel], pattern: str) -> Tuple[Channel, ...]:
+    """The channels that `pattern` names: "all", "live" (not derived), or parts of names, comma separated.
+
+    ``"wrist/acc,gyro/x"`` keeps every channel whose name holds one of the two parts.
+    """
+    if pattern == "all":
+        return tuple(channels)
+    if pattern == "live":
+        return tuple(channel for channel in channels if not channel.derived)
+    wanted = [part.strip() for part in pattern.split(",")]
+    chosen = tuple(c for c in channels if any("/%s/" % part in "/%s/" % c.name for part in wanted))
+    if not chosen:
+        raise InputError("no channel matches '%s'; there are: %s." % (
+            pattern, ", ".join(channel.name for channel in channels)))
+    return chosen
+
+
+def require_finite(samples: np.ndarray, channels: Sequence[Channel], where: str) -> None:
+    """Raise InputError for the first NaN or infinity in `samples` (T, C), naming channel and sample."""
+    if np.isfinite(samples).all():
+        return
+    row, column = np.argwhere(~np.isfinite(samples))[0]
+    raise InputError("%s holds %s in channel '%s' at sample %d; repair or cut out that stretch." % (
+        where, samples[row, column], channels[column].name, row))
+
+
+def require_alive(samples: np.ndarray, channels: Sequence[Channel], where: str) -> None:
+    """Raise InputError for a channel of `samples` (T, C) that never changes: a stuck or unplugged sensor."""
+    if len(samples) < 2:
+        return
+    for column in np.flatnonzero(np.ptp(samples, axis=0) == 0):
+        raise InputError("%s: channel '%s' stays at %g for %d samples, as a stuck or unplugged sensor does; "
+                         "check it or leave that stretch out." % (
+                             where, channels[column].name, samples[0, column], len(samples)))
+
+
+def windows_sha256(windows: Windows) -> str:
+    """SHA-256 over samples, labels and origin, to tell whether two runs saw the same data."""
+    digest = hashlib.sha256(np.ascontiguousarray(windows.x).tobytes())
+    for task in sorted(windows.y):
+        digest.update(task.encode("utf-8") + windows.y[task].astype(np.int64).tobytes())
+    digest.update(windows.origin.tobytes())
+    return digest.hexdigest()
+
+
+def majority_label(labels: np.ndarray) -> Optional[int]:
+    """The most frequent class in `labels` (T,), or None where all are unlabelled."""
+    known = labels[labels != UNLABELLED]
+    return int(np.bincount(known).argmax()) if len(known) else None
