@@ -1,0 +1,118 @@
+"""No person and no raw sample is in two parts, and whoever arranges it is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import List
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgehar.errors import InputError
+from edgehar.signals import Recording, Windows, concatenate, cut, triad
+from edgehar.splits import PARTS, Parts, Split, audit, partition
+
+SPLIT = Split("test", "fixed", ("1", "2"), ("3",), ("4",))
+ACC = triad("acc", "m/s^2", "wrist")
+
+
+def recording(subject: str, length: int = 100, session: str = "a") -> Recording:
+    samples = np.random.default_rng(int(subject)).normal(size=(length, 3)).astype(np.float32)
+    return Recording(samples, {"activity": np.zeros(length, np.int16)}, {"activity": ("walk",)}, 50.0, ACC, subject,
+                     session)
+
+
+def people() -> List[Recording]:
+    return [recording(subject) for subject in "1234"]
+
+
+def test_each_part_holds_its_own_people_s_windows() -> None:
+    parts = partition(people(), SPLIT, 20, 10)
+    for name, windows in zip(PARTS, parts):
+        assert set(windows.subjects) == set(getattr(SPLIT, name))
+        assert windows.part == name and windows.split_sha256 == SPLIT.sha256
+    assert [len(windows) for windows in parts] == [18, 9, 9]
+
+
+def test_people_outside_the_split_are_left_out() -> None:
+    parts = partition([*people(), recording("9")], SPLIT, 20, 10)
+    assert "9" not in np.concatenate([windows.subjects for windows in parts])
+
+
+def test_a_person_in_two_parts_is_refused() -> None:
+    with pytest.raises(InputError, match="person 2 stands in two parts of split 'fixed' of test"):
+        Split("test", "fixed", ("1", "2"), ("3",), ("2",))
+
+
+@pytest.mark.parametrize("absent, part", [("3", "valid"), ("4", "test")])
+def test_an_empty_part_is_refused_with_its_people(absent: str, part: str) -> None:
+    with pytest.raises(InputError, match="the %s part of split .* has no window; its people are: %s" % (part, absent)):
+        partition([each for each in people() if each.subject != absent], SPLIT, 20, 10)
+
+
+def test_recordings_shorter_than_a_window_make_a_part_empty() -> None:
+    with pytest.raises(InputError, match="the valid part"):
+        partition([recording("1"), recording("3", length=19), recording("4")], SPLIT, 20, 10)
+
+
+def test_the_digest_of_a_split_is_its_content() -> None:
+    assert Split.from_json(SPLIT.to_json()) == SPLIT and len(SPLIT.sha256) == 64
+    assert replace(SPLIT, test=("5",)).sha256 != SPLIT.sha256
+    assert [SPLIT.part_of(person) for person in "1349"] == ["train", "valid", "test", ""]
+
+
+# ------------------------------------------------------------------ leaks
+
+
+def leaky(**changes: Windows) -> Parts:
+    return partition(people(), SPLIT, 20, 10)._replace(**changes)
+
+
+def test_an_honest_partition_passes() -> None:
+    audit(leaky())
+
+
+def test_a_random_split_of_windows_is_caught() -> None:
+    """The field's usual fault: cut everything, shuffle, divide."""
+    everything = concatenate([cut(each, 20, 10, number=n) for n, each in enumerate(people())])
+    shuffled = np.random.default_rng(0).permutation(len(everything))
+    pieces = [replace(everything.take(index), part=part) for part, index in zip(PARTS, np.array_split(shuffled, 3))]
+    with pytest.raises(InputError, match="person . is in both train and valid; split by person"):
+        audit(Parts(*pieces))
+
+
+def test_one_stray_window_of_a_test_person_is_caught() -> None:
+    honest = leaky()
+    stray = concatenate([honest.train, honest.test.take(np.array([4]))])
+    with pytest.raises(InputError, match="person 4 is in both train and test"):
+        audit(honest._replace(train=replace(stray, part="train")))
+
+
+def renamed(windows: Windows, subject: str, part: str) -> Windows:
+    return replace(windows, subjects=np.full(len(windows), subject), part=part)
+
+
+def test_overlapping_windows_under_another_name_are_caught() -> None:
+    """One person recorded under two numbers: the names differ, the samples are the same."""
+    train = cut(recording("1"), 20, 20)
+    half_way = cut(recording("1"), 20, 10).take(np.array([5]))
+    with pytest.raises(InputError, match="windows of recording 0 overlap between train and test"):
+        audit(leaky(train=replace(train, part="train"), test=renamed(half_way, "4", "test")))
+
+
+@settings(deadline=None, max_examples=80)
+@given(mine=st.sets(st.integers(0, 60), min_size=1, max_size=6), theirs=st.sets(st.integers(0, 60), min_size=1, max_size=6),
+       window=st.integers(1, 12))
+def test_the_audit_agrees_with_looking_at_every_sample(mine: set, theirs: set, window: int) -> None:
+    source = cut(recording("1", length=80), window, 1)
+    train = replace(source.take(np.array(sorted(mine))), part="train")
+    test = renamed(source.take(np.array(sorted(theirs))), "4", "test")
+    elsewhere = renamed(cut(recording("3"), window, 1, number=7), "3", "valid")
+    samples = [{n for start in starts for n in range(start, start + window)} for starts in (mine, theirs)]
+    if samples[0] & samples[1]:
+        with pytest.raises(InputError, match="overlap between train and test"):
+            audit(Parts(train, elsewhere, test))
+    else:
+        audit(Parts(train, elsewhere, test))
