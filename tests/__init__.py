@@ -1,0 +1,1 @@
+"""Tests of edgehar; `tests.linear` is a model small enough to reason about."""

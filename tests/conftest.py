@@ -1,0 +1,40 @@
+"""Fixtures that several test files share."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # waiting threads of torch starve everything else on a small machine
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+ARCHIVES = ("UCI-HAR", "WISDM-2019")
+
+
+@pytest.fixture(scope="session")
+def corpora() -> Path:
+    """A data root with the real archives; skips where there is none."""
+    if os.environ.get("EDGEHAR_DATA"):
+        return Path(os.environ["EDGEHAR_DATA"])
+    if not (SHARED / "unpack.sh").is_file():
+        pytest.skip("no real corpus: EDGEHAR_DATA is not set and ../shared/data is absent")
+    folder = Path(tempfile.gettempdir()) / "edgehar-test-corpora"
+    if not folder.is_dir():
+        _unpack(folder)
+    return folder
+
+
+def _unpack(folder: Path) -> None:
+    """Unpack under another name first, so that a killed or parallel test run never leaves half a folder."""
+    temporary = tempfile.mkdtemp(prefix=folder.name + ".", dir=str(folder.parent))
+    try:
+        subprocess.run(["bash", str(SHARED / "unpack.sh"), temporary, *ARCHIVES], check=True, stdout=subprocess.DEVNULL)
+        os.replace(temporary, str(folder))
+    except OSError:
+        if not folder.is_dir():
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""One contract a room, held against every plug-in in it."""

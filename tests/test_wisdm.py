@@ -1,0 +1,217 @@
+"""WISDM 2019: hand-made archives in its layout, then a few people of the real one."""
+
+import zipfile
+
+import numpy as np
+import pytest
+
+from edgehar.datasets.wisdm import LETTERS, PEOPLE, Wisdm
+from edgehar.errors import InputError
+
+TOP = "wisdm-dataset/"
+KEY = "\n".join("%s = %s" % pair for pair in zip(Wisdm.classes["activity"], LETTERS.decode()))
+
+
+def _lines(person, letter, times_s, values):
+    return ["%s,%s,%d,%r,%r,%r;" % (person, letter, round(time * 1e9), *map(float, row))
+            for time, row in zip(times_s, values)]
+
+
+def _steady(person, letter, start_s, count=200, rate_hz=20.0):
+    times_s = start_s + np.arange(count) / rate_hz
+    return _lines(person, letter, times_s, np.tile([0.5, -9.8, times_s[0]], (count, 1)))
+
+
+def _write(root, people, device="watch"):
+    path = root / "wisdm-dataset.zip"
+    with zipfile.ZipFile(str(path), "w") as archive:
+        archive.writestr(TOP + "activity_key.txt", KEY)
+        for person, lines in people.items():
+            archive.writestr(TOP + "raw/%s/accel/data_%s_accel_%s.txt" % (device, person, device),
+                             "\n".join(lines) + "\n")
+    return path
+
+
+def _read(root, **options):
+    return list(Wisdm(root=str(root), **options).recordings())
+
+
+def test_a_change_of_activity_ends_a_recording(tmp_path):
+    """Activities out of time order, as in the corpus; exponents as Java prints them, beside the letter E."""
+    lines = _steady(1600, "E", 900.0) + _steady(1600, "A", 100.0)
+    lines[3] = "1600,E,900150000000,1.0E-4,-9.8,900.0;"
+    _write(tmp_path, {"1600": lines})
+    standing, walking = _read(tmp_path)
+    assert (standing.session, standing.start_s, standing.subject) == ("standing", 900.0, "1600")
+    assert (walking.session, walking.start_s, len(walking.samples)) == ("walking", 100.0, 200)
+    assert set(standing.labels["activity"]) == {4} and set(walking.labels["activity"]) == {0}
+    assert standing.samples[3] == pytest.approx([1e-4, -9.8, 900.0], rel=1e-5)
+
+
+def test_a_gap_or_a_backward_clock_ends_a_recording(tmp_path):
+    lines = _steady(1600, "A", 0.0, 100) + _steady(1600, "A", 5.3, 60) + _steady(1600, "A", 1.0, 40)
+    _write(tmp_path, {"1600": lines})
+    found = _read(tmp_path)
+    assert [(r.session, r.start_s, len(r.samples)) for r in found] == [
+        ("walking", 0.0, 100), ("walking", 5.3, 60), ("walking", 1.0, 40)]
+    assert all((r.samples[:, 2] == np.float32(r.start_s)).all() for r in found), "values crossed a gap"
+
+
+def test_a_second_run_is_a_session_of_its_own(tmp_path):
+    lines = _steady(1600, "A", 0.0) + _steady(1600, "B", 20.0) + _steady(1600, "A", 40.0)
+    _write(tmp_path, {"1600": lines})
+    assert [r.session for r in _read(tmp_path)] == ["walking", "jogging", "walking-2"]
+
+
+@pytest.mark.parametrize("rate_hz", (25.0, 50.0, 100.0))
+def test_faster_runs_come_at_20_hz_without_aliases(tmp_path, rate_hz):
+    """A motion of 1 Hz passes; one near the output rate, which would come out as 1 Hz, does not."""
+    times_s = np.arange(int(30 * rate_hz)) / rate_hz
+    slow, alias = np.sin(2 * np.pi * times_s), np.sin(2 * np.pi * 19.0 * times_s)
+    values = np.stack([slow, alias, 9.8 + 0 * slow], axis=1)
+    _write(tmp_path, {"1600": _lines(1600, "A", times_s, values)})
+    (recording,) = _read(tmp_path)
+    at_s = np.arange(len(recording.samples)) / 20.0
+    assert len(at_s) == int(times_s[-1] * 20) + 1 and recording.rate_hz == 20.0
+    assert np.abs(recording.samples[:, 0] - np.sin(2 * np.pi * at_s)).max() < 0.1
+    assert recording.samples[:, 2] == pytest.approx(9.8, abs=1e-4)
+    if rate_hz > 2 * 19.0:
+        assert np.abs(recording.samples[2:-2, 1]).max() < 0.25
+
+
+def test_a_run_that_switches_rate_keeps_its_slow_part(tmp_path):
+    times_s = np.concatenate([np.arange(100) / 20.0, 5.0 + np.arange(500) / 100.0])
+    values = np.random.default_rng(0).normal(size=(600, 3))
+    _write(tmp_path, {"1600": _lines(1600, "A", times_s, values)})
+    (recording,) = _read(tmp_path)
+    assert np.abs(recording.samples[:99] - values[:99]).max() < 1e-5
+    assert recording.samples[110:190].std() < 0.7 * values[110:].std()
+
+
+def test_devices_are_told_apart(tmp_path):
+    _write(tmp_path, {"1600": _steady(1600, "A", 0.0)}, device="phone")
+    (recording,) = _read(tmp_path, device="phone")
+    assert [channel.name for channel in recording.channels] == ["pocket/phone/acc/%s" % axis for axis in "xyz"]
+    with pytest.raises(InputError, match="no file like raw/watch"):
+        _read(tmp_path)
+    with pytest.raises(InputError, match="choose from: watch, phone"):
+        Wisdm(device="ring")
+
+
+def test_missing_people_are_named(tmp_path):
+    _write(tmp_path, {person: _steady(person, "A", 0.0) for person in PEOPLE if person not in ("1629", "1640")})
+    message = Wisdm(root=str(tmp_path)).missing()
+    assert message.endswith(": 1629, 1640.") and "2 of the 51" in message
+    assert len(_read(tmp_path)) == 49
+
+
+def test_split_does_not_depend_on_who_is_at_hand(tmp_path):
+    _write(tmp_path, {"1600": _steady(1600, "A", 0.0)})
+    split = Wisdm(root=str(tmp_path)).split()
+    assert split == Wisdm().split() == Wisdm(device="phone").split()
+    assert [len(part) for part in (split.train, split.valid, split.test)] == [31, 10, 10]
+    assert split.valid[0] == "1603" and split.test[0] == "1604"
+
+
+def test_every_form_of_the_archive_reads_alike(tmp_path):
+    for name in ("plain", "wrapped", "folder"):
+        (tmp_path / name).mkdir()
+    plain = _write(tmp_path / "plain", {"1600": _steady(1600, "A", 0.0)})
+    wrapped = "wisdm+smartphone+and+smartwatch+activity+and+biometrics+dataset.zip"
+    with zipfile.ZipFile(str(tmp_path / "wrapped" / wrapped), "w") as outer:
+        outer.write(str(plain), "wisdm-dataset.zip")
+    with zipfile.ZipFile(str(plain)) as archive:
+        archive.extractall(str(tmp_path / "folder"))
+    forms = [[(r.session, r.samples.tobytes()) for r in _read(tmp_path / name)]
+             for name in ("plain", "wrapped", "folder")]
+    assert forms[0] and all(form == forms[0] for form in forms)
+
+
+# ------------------------------------------------------------------ damage
+
+
+def _refusal(root):
+    with pytest.raises(InputError) as caught:
+        _read(root)
+    message = str(caught.value)
+    assert "\n" not in message and message.endswith(".")
+    return message
+
+
+@pytest.mark.parametrize("line", (
+    "1600,A,150000000,1.0,2.0;", "1600,A,150000000,1.0,2.0,3.0,4.0;", "1600,A,150000000,1.0,,3.0;", "",
+    "1600,N,150000000,1.0,2.0,3.0;", "1600,A,150000000,1.0,2.0,x;", "1600,A,150000000,1.0,2.0,3.0",
+    "1600,A,15000000", "1600 A 150000000 1.0 2.0 3.0;", "\u00e9600,A,150000000,1.0,2.0,3.0;"))
+def test_malformed_line(tmp_path, line):
+    lines = _steady(1600, "A", 0.0)
+    lines[3] = line
+    _write(tmp_path, {"1600": lines})
+    message = _refusal(tmp_path)
+    assert "line 4 of raw/watch/accel/data_1600_accel_watch.txt" in message
+
+
+@pytest.mark.parametrize("line, reason", (
+    ("1600,A,150000000,1.0,NaN,3.0;", "finite"), ("1600,A,150000000,1.0,-inf,3.0;", "finite"),
+    ("1601,A,150000000,1.0,2.0,3.0;", "person 1601")))
+def test_unsound_line(tmp_path, line, reason):
+    lines = _steady(1600, "A", 0.0)
+    lines[3] = line
+    _write(tmp_path, {"1600": lines})
+    message = _refusal(tmp_path)
+    assert "line 4" in message and reason in message
+
+
+def test_file_cut_off_in_its_last_line(tmp_path):
+    lines = _steady(1600, "A", 0.0)
+    _write(tmp_path, {"1600": lines[:-1] + [lines[-1][:20]]})
+    assert "line 200" in _refusal(tmp_path)
+
+
+def test_empty_file(tmp_path):
+    _write(tmp_path, {"1600": []})
+    assert "data_1600_accel_watch.txt" in _refusal(tmp_path)
+
+
+@pytest.mark.parametrize("kept", (0.1, 0.9, 0.999))
+def test_truncated_zip(tmp_path, kept):
+    path = _write(tmp_path, {"1600": _steady(1600, "A", 0.0)})
+    path.write_bytes(path.read_bytes()[:int(path.stat().st_size * kept)])
+    message = _refusal(tmp_path)
+    assert "wisdm-dataset.zip" in message and "download it again" in message
+
+
+# ------------------------------------------------------------------ the real corpus
+
+
+@pytest.fixture(scope="module")
+def few_people(corpora, tmp_path_factory):
+    """Three real people of the watch: 1608 and 1642 switch between 20 and 100 Hz, 1642 lacks two activities."""
+    if not (corpora / "wisdm-dataset.zip").is_file():
+        pytest.skip("no wisdm-dataset.zip in %s" % corpora)
+    folder = tmp_path_factory.mktemp("wisdm")
+    with zipfile.ZipFile(str(corpora / "wisdm-dataset.zip")) as archive:
+        for name in ["activity_key.txt"] + ["raw/watch/accel/data_%d_accel_watch.txt" % person
+                                            for person in (1600, 1608, 1642)]:
+            archive.extract(TOP + name, str(folder))
+    return folder
+
+
+def test_class_names_are_those_of_the_key(few_people):
+    text = (few_people / TOP / "activity_key.txt").read_text()
+    pairs = [tuple(line.split(" = ")) for line in text.split("\n") if line]
+    assert pairs == list(zip(Wisdm.classes["activity"], LETTERS.decode()))
+
+
+def test_real_people_are_read_whole(few_people):
+    found = _read(few_people)
+    minutes = {}
+    for recording in found:
+        key = recording.subject, recording.session
+        minutes[key] = minutes.get(key, 0.0) + recording.duration_s / 60
+    assert len(minutes) == 18 + 18 + 16
+    assert all(2.8 < duration < 3.2 for duration in minutes.values())
+
+
+def test_real_standing_people_read_gravity(few_people):
+    norms = [np.median(np.linalg.norm(r.samples, axis=1)) for r in _read(few_people) if r.session == "standing"]
+    assert np.abs(np.array(norms) - 9.81).max() < 0.5
