@@ -1,0 +1,38 @@
+"""Knowledge distillation from softened logits.
+
+Source: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network" (2015).
+"""
+
+from __future__ import annotations
+
+from typing import Dict, Mapping, Optional
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from edgehar.distillers.base import Distiller
+from edgehar.models.base import Outputs
+
+
+class Kd(Distiller):
+    """``(1 - share) * CE + share * T^2 * KL(teacher || student)`` at temperature T."""
+
+    paper = "arXiv:1503.02531"
+
+    def __init__(self, temperature: float = 4.0, share: float = 0.9) -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.share = share
+
+    def step(self, student: Outputs, teacher: Optional[Outputs], labels: Mapping[str, Tensor],
+             progress: float) -> Dict[str, Tensor]:
+        soft = [softened_kl(student.logits[task], teacher.logits[task], self.temperature) for task in student.logits]
+        return {"labels": (1 - self.share) * self.label_loss(student, labels),
+                "teacher": self.share * sum(soft) / len(soft)}
+
+
+def softened_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """``T^2 KL(softmax(teacher / T) || softmax(student / T))`` of logits (B, K), averaged over B."""
+    log_student = F.log_softmax(student / temperature, dim=1)
+    log_teacher = F.log_softmax(teacher / temperature, dim=1)
+    return temperature ** 2 * F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)

@@ -1,0 +1,24 @@
+"""Network families, one file each (torch)."""
+
+from __future__ import annotations
+
+from typing import Mapping, Tuple
+
+import torch
+
+from edgehar.artifact import Signal
+from edgehar.models.base import Model
+from edgehar.registry import Registry
+
+MODELS: "Registry[Model]" = Registry("edgehar.models", "Model")
+
+
+def make_model(spec: str, signal: Signal, tasks: Mapping[str, Tuple[str, ...]], seed: int = 0) -> Model:
+    """An untrained network of `spec`, e.g. ``"mobilenet:size=S,conv=valid"``, for a signal and its tasks.
+
+    seed: of its first weights. Raises InputError for an unknown family or option.
+    """
+    torch.manual_seed(seed)
+    model = MODELS.create(spec, signal=signal, tasks=tasks)
+    model.spec = spec
+    return model

@@ -1,0 +1,92 @@
+"""The interface of a network, and the two layers that every network has: normalisation and heads.
+
+Networks compute on (B, C, 1, T) with ``(1, k)`` kernels: the same arithmetic as
+``Conv1d``, in the layout that ONNX Runtime and TensorRT have their fast kernels for.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Dict, List, Mapping, NamedTuple, Tuple
+
+import torch
+from torch import Tensor, nn
+
+from edgehar.artifact import Signal
+
+
+class Outputs(NamedTuple):
+    """What a network gives for B windows.
+
+    logits: {task: (B, K)}. stages: feature maps [(B, D, T')], early to late, for
+    distillation. embedding: (B, D), what the heads read.
+    """
+
+    logits: Dict[str, Tensor]
+    stages: List[Tensor]
+    embedding: Tensor
+
+
+class Normalise(nn.Module):
+    """(x - mean) * scale per channel, as constants in the graph, so that the device is fed physical units."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
+        self.register_buffer("scale", torch.ones(1, channels, 1, 1))
+
+    def set_statistics(self, x: Tensor) -> None:
+        """Take mean and deviation of training windows x (N, C, T); a constant channel keeps its scale."""
+        deviation = x.std(dim=(0, 2))
+        deviation = torch.where(deviation > 1e-6, deviation, torch.ones_like(deviation))
+        self.mean.copy_(x.mean(dim=(0, 2)).view_as(self.mean))
+        self.scale.copy_((1 / deviation).view_as(self.scale))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) * self.scale
+
+
+class Model(nn.Module, ABC):
+    """A network for one signal and its tasks, with one linear head a task.
+
+    A family implements `features` and calls ``super().__init__`` with the width of its
+    embedding after building its layers' sizes. spec is set by ``make_model``.
+    """
+
+    spec: str = ""
+
+    def __init__(self, signal: Signal, tasks: Mapping[str, Tuple[str, ...]], embedding: int) -> None:
+        super().__init__()
+        self.signal = signal
+        self.tasks = dict(tasks)
+        self.normalise = Normalise(len(signal.channels))
+        self.heads = nn.ModuleDict({task: nn.Linear(embedding, len(names)) for task, names in tasks.items()})
+
+    @abstractmethod
+    def features(self, x: Tensor) -> Tuple[List[Tensor], Tensor]:
+        """Normalised x (B, C, 1, T) -> stages [(B, D, 1, T')] and embedding (B, D)."""
+
+    def forward(self, x: Tensor) -> Outputs:
+        """x (B, C, T) in physical units."""
+        return self.recognise(x.unsqueeze(2))
+
+    def recognise(self, x: Tensor) -> Outputs:
+        """x (B, C, 1, T) in physical units; what is exported."""
+        stages, embedding = self.features(self.normalise(x))
+        logits = {task: head(embedding) for task, head in self.heads.items()}
+        return Outputs(logits, [stage.flatten(2) for stage in stages], embedding)
+
+    def parameter_count(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def mac_count(self) -> int:
+        """Multiply-accumulates for one window, counted by torch's own counter."""
+        from torch.utils.flop_counter import FlopCounterMode
+
+        example = torch.zeros(1, len(self.signal.channels), self.signal.window)
+        training = self.training
+        self.eval()
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            self(example)
+        self.train(training)
+        return counter.get_total_flops() // 2

@@ -1,0 +1,348 @@
+"""One loop for teachers and students: fit a network, select on validation people, survive a kill.
+
+There is no test set here: `fit` has no parameter for one, so nothing can be chosen on
+it. All randomness of an epoch comes from (seed, epoch), and a checkpoint is written
+after each epoch, so that a run that was killed and resumed ends with the same weights
+as one that was not.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import random
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edgehar.artifact import Signal
+from edgehar.augment import Augmentation, augment
+from edgehar.distillers import DISTILLERS
+from edgehar.distillers.base import Distiller
+from edgehar.errors import InputError, MismatchError
+from edgehar.files import PathLike, read_json, write_json, written_whole
+from edgehar.models import make_model
+from edgehar.models.base import Model
+from edgehar.scoring import confusion, macro_f1
+from edgehar.signals import UNLABELLED, Windows, positions, windows_sha256
+
+CHECKPOINT, WEIGHTS, FACTS, HISTORY = "checkpoint.pt", "model.pt", "training.json", "history.jsonl"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train; people write it as TOML.
+
+    ema_decay: decay of the averaged weights that are validated and kept, 0 for none.
+    patience: epochs without a better validation macro-F1 before stopping. balance:
+    weight classes by their inverse frequency. windows_per_epoch: 0 for all.
+    """
+
+    epochs: int = 40
+    batch_size: int = 128
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.02
+    warmup_epochs: int = 2
+    ema_decay: float = 0.99
+    patience: int = 15
+    balance: bool = True
+    windows_per_epoch: int = 0
+    seed: int = 0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    @classmethod
+    def from_mapping(cls, value: Mapping[str, Any]) -> "Recipe":
+        """Raises InputError for an unknown or ill-typed setting."""
+        value = dict(value)
+        inner = value.pop("augmentation", {})
+        _require_fields(cls, value, "recipe")
+        _require_fields(Augmentation, inner, "recipe's augmentation")
+        return cls(augmentation=Augmentation(**inner), **value)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One epoch's figures, as they stand in the history."""
+
+    epoch: int
+    loss: Dict[str, float]
+    valid_macro_f1: Dict[str, float]
+    best_epoch: int
+
+    @property
+    def score(self) -> float:
+        return float(np.mean(list(self.valid_macro_f1.values())))
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained network with the facts of its training; `facts` goes into the artifact's manifest."""
+
+    model: Model
+    facts: Dict[str, Any]
+    history: Tuple[Progress, ...]
+
+    @classmethod
+    def load(cls, folder: PathLike) -> "Fitted":
+        """Read a finished training. Raises InputError where the folder holds none."""
+        folder = Path(folder)
+        if not (folder / WEIGHTS).is_file():
+            raise InputError("%s holds no finished training; run `edgehar train` or `edgehar distill` with -o %s." % (
+                folder, folder))
+        facts = read_json(folder / FACTS)
+        model = make_model(facts["model"], Signal.from_json(facts["signal"]),
+                           {task: tuple(names) for task, names in facts["tasks"].items()})
+        model.load_state_dict(_load(folder / WEIGHTS))
+        return cls(model.eval(), facts, _read_history(folder / HISTORY))
+
+
+def fit(model: Model, train: Windows, valid: Windows, recipe: Recipe, folder: PathLike, method: str = "none",
+        teacher: Optional[Fitted] = None, facts: Optional[Mapping[str, Any]] = None,
+        watch: Optional[Callable[[Progress], None]] = None) -> Fitted:
+    """Train `model` on the people of `train`, keep the epoch that is best on those of `valid`.
+
+    method: a distiller's spec. teacher: trained on the same split; its channels may be a
+    superset of the model's. facts: more facts to keep, e.g. of the data. watch: called
+    after each epoch. A half-done training in `folder` is resumed; a finished one is
+    returned as it is. Raises InputError where `folder` holds a training with other
+    settings, MismatchError where train, valid and teacher come from different splits.
+    """
+    folder = Path(folder)
+    _require_one_split(train, valid, teacher)
+    plan = _plan(model, train, valid, recipe, method, facts or {})
+    _require_same_plan(folder, plan)
+    if (folder / WEIGHTS).is_file():
+        return Fitted.load(folder)
+    run = _Run(model, teacher.model if teacher else None, DISTILLERS.create(method), train, valid, recipe)
+    run.resume(folder / CHECKPOINT)
+    write_json(folder / FACTS, plan)
+    while not run.finished:
+        progress = run.epoch()
+        run.save(folder / CHECKPOINT)
+        _write_history(folder / HISTORY, run.history)
+        if watch:
+            watch(progress)
+    return _finish(run, folder, plan)
+
+
+def predict(model: Model, x: np.ndarray, batch: int = 512) -> Dict[str, np.ndarray]:
+    """Logits {task: (N, K)} of windows x (N, C, T), in evaluation mode."""
+    model.eval()
+    with torch.inference_mode():
+        pieces = [model(torch.from_numpy(x[start:start + batch])).logits for start in range(0, len(x), batch)]
+    return {task: torch.cat([piece[task] for piece in pieces]).numpy() for task in pieces[0]}
+
+
+def evaluate(model: Model, windows: Windows) -> Dict[str, float]:
+    """{task: pooled macro-F1} of `model` on windows that hold its channels."""
+    logits = predict(model, windows.select(model.signal.channels).x)
+    return {task: macro_f1(confusion(windows.y[task], logits[task].argmax(axis=1), len(names)))
+            for task, names in model.tasks.items()}
+
+
+class _Run:
+    """The state of one training: everything a checkpoint must hold, and how an epoch changes it."""
+
+    def __init__(self, model: Model, teacher: Optional[Model], distiller: Distiller, train: Windows, valid: Windows,
+                 recipe: Recipe) -> None:
+        if distiller.needs_teacher and teacher is None:
+            raise InputError("method '%s' needs a teacher; give one with --teacher." % type(distiller).__module__)
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.train, self.valid = recipe, train, valid
+        self.model, self.distiller = model, distiller
+        self.teacher = teacher.eval().requires_grad_(False) if teacher is not None else None
+        self.x = torch.from_numpy(train.x)
+        self.y = {task: torch.from_numpy(train.y[task]) for task in model.tasks}
+        self.mine = positions(train.channels, model.signal.channels)
+        self.theirs = positions(train.channels, teacher.signal.channels) if teacher is not None else []
+        model.normalise.set_statistics(self.x[:, self.mine])
+        distiller.class_weights = _class_weights(self.y, model.tasks, recipe.balance)
+        model.eval()
+        distiller.prepare(model, self.teacher, self.x[:2, self.mine])
+        self.optimiser = torch.optim.AdamW([*model.parameters(), *distiller.parameters()], lr=recipe.learning_rate,
+                                           weight_decay=recipe.weight_decay)
+        self.average = copy.deepcopy(model) if recipe.ema_decay else model
+        self.best: Dict[str, Tensor] = {}
+        self.history: List[Progress] = []
+        self.step = 0
+
+    @property
+    def finished(self) -> bool:
+        done = len(self.history)
+        return done >= self.recipe.epochs or (done > 0 and done - self._best_epoch() > self.recipe.patience)
+
+    def epoch(self) -> Progress:
+        """Train one epoch and score it on the validation people."""
+        number = len(self.history) + 1
+        generator = _seed_epoch(self.recipe.seed, number)
+        totals: Dict[str, float] = {}
+        batches = self._batches(generator)
+        self.model.train()
+        for index in batches:
+            for term, value in self._update(index, generator, len(batches)).items():
+                totals[term] = totals.get(term, 0.0) + value / len(batches)
+        scores = evaluate(self.average, self.valid)
+        return self._record(Progress(number, totals, scores, 0))
+
+    def _batches(self, generator: torch.Generator) -> List[Tensor]:
+        order = torch.randperm(len(self.x), generator=generator)
+        order = order[:self.recipe.windows_per_epoch or len(order)]
+        batches = list(order.split(self.recipe.batch_size))
+        return batches[:-1] if len(batches) > 1 and len(batches[-1]) < 2 else batches
+
+    def _update(self, index: Tensor, generator: torch.Generator, steps_per_epoch: int) -> Dict[str, float]:
+        """One optimiser step on the windows at `index`; returns the terms of the loss."""
+        progress = self.step / (steps_per_epoch * self.recipe.epochs)
+        self._set_learning_rate(progress, steps_per_epoch)
+        view = augment(self.x[index], self.train.channels, self.recipe.augmentation, generator)
+        student = self.model(view[:, self.mine])
+        with torch.no_grad():
+            teacher = self.teacher(view[:, self.theirs]) if self.teacher is not None else None
+        terms = self.distiller.step(student, teacher, {task: y[index] for task, y in self.y.items()}, progress)
+        self.optimiser.zero_grad(set_to_none=True)
+        sum(terms.values()).backward()
+        self.optimiser.step()
+        self.step += 1
+        self._update_average()
+        self.distiller.after_step(self.model, progress)
+        return {term: float(value.detach()) for term, value in terms.items()}
+
+    def _set_learning_rate(self, progress: float, steps_per_epoch: int) -> None:
+        """Linear warm-up, then half a cosine down to zero."""
+        warm = min(1.0, (self.step + 1) / max(1, self.recipe.warmup_epochs * steps_per_epoch))
+        rate = self.recipe.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * progress))
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+
+    def _update_average(self) -> None:
+        if self.average is self.model:
+            return
+        decay = min(self.recipe.ema_decay, (1 + self.step) / (10 + self.step))
+        mine = self.model.state_dict()
+        for name, value in self.average.state_dict().items():
+            if value.dtype.is_floating_point:
+                value.lerp_(mine[name], 1 - decay)
+            else:
+                value.copy_(mine[name])
+
+    def _record(self, progress: Progress) -> Progress:
+        better = not self.history or progress.score > max(past.score for past in self.history)
+        if better:
+            self.best = {name: value.detach().clone() for name, value in self.average.state_dict().items()}
+        self.history.append(replace(progress, best_epoch=progress.epoch if better else self._best_epoch()))
+        return self.history[-1]
+
+    def _best_epoch(self) -> int:
+        return self.history[-1].best_epoch
+
+    def save(self, path: Path) -> None:
+        """Everything needed to go on exactly as if nothing had happened; written whole."""
+        state = {"model": self.model.state_dict(), "average": self.average.state_dict(),
+                 "distiller": self.distiller.state_dict(), "optimiser": self.optimiser.state_dict(), "best": self.best,
+                 "step": self.step, "history": [asdict(past) for past in self.history]}
+        with written_whole(path) as temporary:
+            torch.save(state, str(temporary))
+
+    def resume(self, path: Path) -> None:
+        """Take up the state in `path`, where there is one."""
+        if not path.is_file():
+            return
+        state = _load(path)
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.distiller.load_state_dict(state["distiller"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.best, self.step = state["best"], state["step"]
+        self.history = [Progress(**past) for past in state["history"]]
+
+
+# ------------------------------------------------------------------ helpers of fit
+
+
+def _plan(model: Model, train: Windows, valid: Windows, recipe: Recipe, method: str,
+          facts: Mapping[str, Any]) -> Dict[str, Any]:
+    """The facts that make two trainings the same training."""
+    return dict(facts, model=model.spec, signal=model.signal.to_json(),
+                tasks={task: list(names) for task, names in model.tasks.items()}, method=method,
+                recipe=asdict(recipe), split_sha256=train.split_sha256, train_sha256=windows_sha256(train), parameters=model.parameter_count(),
+                macs=model.mac_count(), train_windows=len(train), valid_windows=len(valid))
+
+
+def _require_one_split(train: Windows, valid: Windows, teacher: Optional[Fitted]) -> None:
+    if train.split_sha256 != valid.split_sha256:
+        raise MismatchError("the training and validation windows come from different splits; cut both from one.")
+    if teacher and teacher.facts["split_sha256"] != train.split_sha256:
+        raise MismatchError("the teacher was trained on another split, so it may have seen the student's test people; "
+                            "train a teacher on this split.")
+
+
+def _require_same_plan(folder: Path, plan: Dict[str, Any]) -> None:
+    if not (folder / FACTS).is_file():
+        return
+    stored = read_json(folder / FACTS)
+    for key, value in json.loads(json.dumps(plan)).items():
+        if stored.get(key) != value:
+            raise InputError("%s holds a training with another %s; choose another folder with -o, or remove it." % (
+                folder, key.replace("_", " ")))
+
+
+def _finish(run: _Run, folder: Path, plan: Dict[str, Any]) -> Fitted:
+    """Keep the best weights and drop the checkpoint."""
+    with written_whole(folder / WEIGHTS) as temporary:
+        torch.save(run.best, str(temporary))
+    (folder / CHECKPOINT).unlink()
+    return Fitted.load(folder)
+
+
+def _class_weights(y: Mapping[str, Tensor], tasks: Mapping[str, Tuple[str, ...]], balance: bool) -> Dict[str, Tensor]:
+    """{task: (K,)} inverse frequencies with mean 1 over the windows; none where `balance` is off."""
+    if not balance:
+        return {}
+    weights = {}
+    for task, names in tasks.items():
+        counts = torch.bincount(y[task][y[task] != UNLABELLED], minlength=len(names)).float()
+        weights[task] = torch.where(counts > 0, counts.sum() / (counts.clamp(min=1) * (counts > 0).sum()), counts)
+    return weights
+
+
+def _seed_epoch(seed: int, epoch: int) -> torch.Generator:
+    """Seed every generator from (seed, epoch); returns the one for order and augmentation."""
+    number = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+    random.seed(number)
+    np.random.seed(number)
+    torch.manual_seed(number)
+    return torch.Generator().manual_seed(number)
+
+
+def _load(path: Path) -> Any:
+    """Read tensors. Raises InputError for a damaged file."""
+    try:
+        return torch.load(str(path), weights_only=True)
+    except Exception as error:
+        raise InputError("%s is damaged (%s); remove its folder and train again." % (
+            path, str(error).splitlines()[0][:100])) from error
+
+
+def _write_history(path: Path, history: List[Progress]) -> None:
+    with written_whole(path) as temporary:
+        temporary.write_text("".join(json.dumps(asdict(past)) + "\n" for past in history), encoding="utf-8")
+
+
+def _read_history(path: Path) -> Tuple[Progress, ...]:
+    return tuple(Progress(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines())
+
+
+def _require_fields(kind: type, value: Mapping[str, Any], what: str) -> None:
+    """Raise InputError for a setting that `kind` lacks or that has another type."""
+    known = {item.name: getattr(kind(), item.name) for item in kind.__dataclass_fields__.values()}
+    for key, given in value.items():
+        if key not in known or key == "augmentation":
+            raise InputError("the %s has no setting '%s'; it takes: %s." % (what, key, ", ".join(sorted(known))))
+        wanted = type(known[key])
+        if not (type(given) is wanted or (wanted is float and type(given) is int)):
+            raise InputError("the %s's setting '%s' must be %s, not %r." % (what, key, wanted.__name__, given))

@@ -1,0 +1,114 @@
+"""What every distiller keeps, over the registry, and hand-computed values of those there are."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from edgehar.distillers import DISTILLERS
+from edgehar.distillers.kd import softened_kl
+from edgehar.models.base import Outputs
+from tests.contracts.test_models import network
+
+LABELS = {"activity": torch.tensor([0, 1, 2, -1]), "placement": torch.tensor([0, -1, 1, 1])}
+
+
+def networks():
+    student = network("mobilenet:size=S")
+    teacher = network("resnet:width=16").eval().requires_grad_(False)
+    return student.train(), teacher
+
+
+@pytest.mark.parametrize("name", DISTILLERS.names())
+def test_terms_are_finite_and_reach_only_the_student(name):
+    student, teacher = networks()
+    distiller = DISTILLERS.create(name)
+    x = torch.randn(4, 9, 128)
+    distiller.prepare(student, teacher, x)
+    with torch.no_grad():
+        taught = teacher(x)
+    terms = distiller.step(student(x), taught, LABELS, 0.5)
+    assert terms and all(term.ndim == 0 and bool(torch.isfinite(term)) for term in terms.values())
+    sum(terms.values()).backward()
+    assert all(parameter.grad is not None for parameter in student.parameters())
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
+@pytest.mark.parametrize("name", DISTILLERS.names())
+def test_a_batch_without_labels_does_no_harm(name):
+    student, teacher = networks()
+    unlabelled = {task: torch.full_like(y, -1) for task, y in LABELS.items()}
+    terms = DISTILLERS.create(name).step(student(torch.randn(4, 9, 128)), teacher(torch.randn(4, 9, 128)),
+                                         unlabelled, 0.0)
+    assert all(bool(torch.isfinite(term)) for term in terms.values())
+
+
+@pytest.mark.parametrize("name", DISTILLERS.names())
+def test_names_its_source(name):
+    kind = DISTILLERS.kind(name)
+    assert kind.paper or name == "none"
+
+
+def outputs(logits):
+    return Outputs({"activity": torch.tensor(logits)}, [], torch.zeros(len(logits), 1))
+
+
+def test_cross_entropy_of_perfect_logits_is_nothing():
+    terms = DISTILLERS.create("none").step(outputs([[20.0, 0.0], [0.0, 20.0]]), None,
+                                           {"activity": torch.tensor([0, 1])}, 0.0)
+    assert float(terms["labels"]) < 1e-3
+
+
+def test_missing_labels_are_masked():
+    terms = DISTILLERS.create("none").step(outputs([[20.0, 0.0], [0.0, 20.0]]), None,
+                                           {"activity": torch.tensor([0, -1])}, 0.0)
+    assert float(terms["labels"]) < 1e-3
+
+
+def test_class_weights_count():
+    distiller = DISTILLERS.create("none")
+    distiller.class_weights = {"activity": torch.tensor([3.0, 1.0])}
+    z = outputs([[0.0, 0.0], [math.log(3), 0.0]])
+    value = float(distiller.step(z, None, {"activity": torch.tensor([0, 1])}, 0.0)["labels"])
+    assert value == pytest.approx((3 * math.log(2) + 1 * math.log(4)) / 4, rel=1e-6)
+
+
+def test_label_smoothing_by_hand():
+    """Target (0.95, 0.05) against probabilities (0.75, 0.25)."""
+    terms = DISTILLERS.create("label-smoothing:smoothing=0.1").step(
+        outputs([[math.log(3), 0.0]]), None, {"activity": torch.tensor([0])}, 0.0)
+    assert float(terms["labels"]) == pytest.approx(-0.95 * math.log(0.75) - 0.05 * math.log(0.25), rel=1e-6)
+
+
+def test_kl_by_hand():
+    """Temperature 2 turns logits (2 ln 3, 0) into (0.75, 0.25); the student says (0.5, 0.5)."""
+    value = softened_kl(torch.tensor([[0.0, 0.0]]), torch.tensor([[2 * math.log(3), 0.0]]), 2.0)
+    by_hand = 4 * (0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5))
+    assert float(value) == pytest.approx(by_hand, rel=1e-6)
+
+
+def test_kl_is_zero_only_for_equal_distributions():
+    z = torch.randn(8, 5)
+    assert float(softened_kl(z, z + 3.0, 4.0)) == pytest.approx(0.0, abs=1e-6)
+    assert float(softened_kl(z, z.flip(1), 4.0)) > 1e-3
+
+
+def test_kl_keeps_its_gradient_scale_over_temperatures():
+    """T^2 makes the gradient of small differences independent of T."""
+    sizes = []
+    for temperature in (4.0, 16.0):
+        z = (0.01 * torch.randn(8, 5, generator=torch.Generator().manual_seed(0))).requires_grad_()
+        softened_kl(z, torch.zeros(8, 5), temperature).backward()
+        sizes.append(float(z.grad.norm()))
+    assert sizes[0] == pytest.approx(sizes[1], rel=1e-2)
+
+
+def test_kd_shares_add_up():
+    distiller = DISTILLERS.create("kd:temperature=2,share=0.25")
+    z, labels = outputs([[0.0, 0.0]]), {"activity": torch.tensor([0])}
+    terms = distiller.step(z, outputs([[2 * math.log(3), 0.0]]), labels, 0.0)
+    assert float(terms["labels"]) == pytest.approx(0.75 * math.log(2), rel=1e-6)
+    assert float(terms["teacher"]) == pytest.approx(0.25 * 4 * (0.75 * math.log(1.5) + 0.25 * math.log(0.5)), rel=1e-6)

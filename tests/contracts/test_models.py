@@ -1,0 +1,120 @@
+"""What every network keeps, over the registry and its variants: nothing of the input is ignored."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from edgehar.artifact import Signal
+from edgehar.errors import InputError
+from edgehar.models import MODELS, make_model
+from edgehar.signals import triad
+
+CHANNELS = triad("acc", "m/s^2", "waist") + triad("gyro", "rad/s", "waist") + triad("linear_acc", "m/s^2", "waist")
+TASKS = {"activity": tuple("abcdef"), "placement": ("left", "right")}
+VARIANTS = {"mobilenet": ["mobilenet:size=%s,conv=%s,act=%s" % (size, conv, act) for size in "SML"
+                          for conv in ("same", "valid") for act in ("relu", "hardswish")] + ["mobilenet:se=false"]}
+SPECS = [spec for name in MODELS.names() for spec in VARIANTS.get(name, [name])]
+
+
+def signal(window: int = 128) -> Signal:
+    return Signal(CHANNELS, rate_hz=50.0, window=window, hop=64, max_gap_s=0.1)
+
+
+def network(spec: str, window: int = 128):
+    return make_model(spec, signal(window), TASKS)
+
+
+@pytest.mark.parametrize("window", [128, 125, 100, 96])
+@pytest.mark.parametrize("spec", SPECS)
+def test_every_channel_and_time_step_has_a_gradient(spec, window):
+    model = network(spec, window).eval()
+    x = torch.randn(8, len(CHANNELS), window, requires_grad=True)
+    outputs = model(x)
+    sum((logits * torch.randn_like(logits)).sum() for logits in outputs.logits.values()).backward()
+    reached = x.grad.abs().sum(dim=0) > 0
+    assert reached.all(), "no gradient at (channel, step) %s" % (~reached).nonzero().tolist()[:5]
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_every_parameter_gets_a_gradient(spec):
+    model = network(spec).train()
+    outputs = model(torch.randn(16, len(CHANNELS), 128))
+    sum((logits * torch.randn_like(logits)).sum() for logits in outputs.logits.values()).backward()
+    dead = [name for name, parameter in model.named_parameters()
+            if parameter.grad is None or not parameter.grad.abs().sum() > 0]
+    assert not dead
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_shapes_of_the_outputs(spec):
+    outputs = network(spec).eval()(torch.randn(3, len(CHANNELS), 128))
+    assert {task: tuple(z.shape) for task, z in outputs.logits.items()} == {"activity": (3, 6), "placement": (3, 2)}
+    assert all(stage.ndim == 3 and len(stage) == 3 for stage in outputs.stages)
+    assert outputs.embedding.shape[0] == 3 and outputs.embedding.ndim == 2
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_normalisation_is_inside(spec):
+    """Shifting and stretching the input and the statistics alike changes nothing."""
+    model = network(spec).eval()
+    x = torch.randn(64, len(CHANNELS), 128)
+    model.normalise.set_statistics(x)
+    before = model(x).logits["activity"]
+    model.normalise.set_statistics(5 + 3 * x)
+    torch.testing.assert_close(model(5 + 3 * x).logits["activity"], before, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("size, about", [("S", 20_000), ("M", 100_000), ("L", 300_000)])
+def test_sizes_are_what_they_are_called(size, about):
+    model = make_model("mobilenet:size=" + size, signal(), {"activity": tuple("abcdef")})
+    assert 0.8 * about < model.parameter_count() < 1.2 * about
+
+
+def test_mac_count_by_hand():
+    """One 1x1 convolution and one linear layer, counted on paper."""
+    from edgehar.models.base import Model
+
+    class Small(Model):
+        def __init__(self):
+            super().__init__(signal(), {"activity": ("a", "b")}, embedding=4)
+            self.layer = torch.nn.Conv2d(9, 4, (1, 3), padding=(0, 1))
+
+        def features(self, x):
+            y = self.layer(x)
+            return [y], y.mean(dim=(2, 3))
+
+    assert Small().mac_count() == 9 * 4 * 3 * 128 + 4 * 2
+
+
+@pytest.mark.parametrize("size", "SML")
+def test_valid_geometry_does_not_depend_on_where_the_window_starts(size):
+    """Features of a window and of the same window inside a longer one are the same columns."""
+    model = network("mobilenet:size=%s,conv=valid,se=false" % size).eval()
+    longer = network("mobilenet:size=%s,conv=valid,se=false" % size, window=160).eval()
+    longer.load_state_dict(model.state_dict())
+    x = torch.randn(1, len(CHANNELS), 160)
+    with torch.no_grad():
+        whole = longer(x).stages[-1]
+        stride = 4
+        for shift in (0, 4, 8, 32):
+            part = model(x[:, :, shift:shift + 128]).stages[-1]
+            first = shift // stride
+            torch.testing.assert_close(part, whole[:, :, first:first + part.shape[2]], atol=1e-5, rtol=1e-5)
+
+
+def test_default_valid_window_pools_an_even_number_of_columns():
+    """Two columns arrive a hop of W/16, so block sums need an even count."""
+    assert all(network("mobilenet:size=%s,conv=valid" % size).columns % 2 == 0 for size in "SML")
+
+
+def test_windows_too_short_are_refused():
+    with pytest.raises(InputError, match="window this short"):
+        network("mobilenet:conv=valid", window=20)
+
+
+@pytest.mark.parametrize("spec, word", [("mobilenet:size=XL", "XL"), ("mobilenet:depth=3", "depth"), ("alexnet", "alexnet")])
+def test_unknown_specs_are_refused(spec, word):
+    with pytest.raises(InputError, match=word):
+        network(spec)

@@ -1,0 +1,72 @@
+"""Augmentation imitates a body: rotations are rotations, shared by the sensors of one placement."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from edgehar.augment import Augmentation, augment
+from edgehar.signals import Channel, triad
+
+CHANNELS = (triad("acc", "m/s^2", "waist") + triad("gyro", "rad/s", "waist") + triad("acc", "m/s^2", "wrist")
+            + (Channel("pulse", "", "Hz", "wrist"),))
+NOTHING = dict(rotation_deg=0.0, scale=0.0, jitter=0.0, shift=0.0)
+
+
+def view(x, seed=0, **strength):
+    return augment(x, CHANNELS, Augmentation(**dict(NOTHING, **strength)), torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def x():
+    return torch.randn(6, len(CHANNELS), 40, generator=torch.Generator().manual_seed(1))
+
+
+def test_no_strength_changes_nothing(x):
+    torch.testing.assert_close(view(x), x, atol=1e-6, rtol=1e-6)
+
+
+def test_the_input_is_left_alone(x):
+    before = x.clone()
+    view(x, rotation_deg=30.0, scale=0.2, jitter=0.1, shift=0.2)
+    assert torch.equal(x, before)
+
+
+def test_draws_come_from_the_generator_alone(x):
+    torch.manual_seed(1)
+    first = view(x, seed=3, rotation_deg=30.0, scale=0.2, jitter=0.1, shift=0.2)
+    torch.manual_seed(2)
+    assert torch.equal(first, view(x, seed=3, rotation_deg=30.0, scale=0.2, jitter=0.1, shift=0.2))
+    assert not torch.equal(first, view(x, seed=4, rotation_deg=30.0, scale=0.2, jitter=0.1, shift=0.2))
+
+
+def test_rotation_keeps_lengths_and_leaves_single_channels(x):
+    turned = view(x, rotation_deg=40.0)
+    for start in (0, 3, 6):
+        torch.testing.assert_close(turned[:, start:start + 3].norm(dim=1), x[:, start:start + 3].norm(dim=1))
+    assert torch.equal(turned[:, 9], x[:, 9])
+    assert not torch.allclose(turned[:, :3], x[:, :3], atol=0.1)
+
+
+def test_sensors_of_one_placement_turn_together(x):
+    x[:, 3:6] = x[:, 0:3]
+    x[:, 6:9] = x[:, 0:3]
+    turned = view(x, rotation_deg=40.0)
+    torch.testing.assert_close(turned[:, 3:6], turned[:, 0:3])
+    assert not torch.allclose(turned[:, 6:9], turned[:, 0:3], atol=0.1)
+
+
+def test_shift_moves_time_and_reflects_the_open_end():
+    ramp = torch.arange(40.0).expand(64, len(CHANNELS), 40).contiguous()
+    moved = view(ramp, shift=0.25)
+    shifts = moved[:, 0, 20] - 20
+    assert shifts.abs().max() <= 10 and len(shifts.unique()) > 5
+    late = moved[shifts.argmax()][0]
+    assert late.max() == 39 and late[-1] < 39
+
+
+def test_all_channels_shift_together():
+    ramp = torch.arange(40.0).expand(8, len(CHANNELS), 40).contiguous()
+    moved = view(ramp, shift=0.25)
+    assert torch.equal(moved, moved[:, :1].expand_as(moved))

@@ -1,0 +1,231 @@
+"""One loop: it selects on validation people, survives a kill to the bit, and refuses what would leak."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal as signals
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from edgehar.errors import InputError, MismatchError
+from edgehar.models import make_model
+from edgehar.training import Fitted, Recipe, evaluate, fit, predict
+from tests import small
+
+SLOW_TRAINING = """
+import sys
+from tests.test_training import network, small
+from edgehar.training import fit
+parts = small.parts()
+fit(network(), parts.train, parts.valid, small.recipe(epochs=6, patience=99), sys.argv[1], method=sys.argv[2],
+    watch=lambda progress: print(progress.epoch, flush=True))
+"""
+
+
+def network(spec: str = "mobilenet:size=S", seed: int = 0):
+    return make_model(spec, small.SIGNAL, small.TASKS, seed)
+
+
+def weights(fitted: Fitted):
+    return fitted.model.state_dict()
+
+
+def assert_same(a: Fitted, b: Fitted) -> None:
+    for name, value in weights(a).items():
+        assert torch.equal(value, weights(b)[name]), name
+    assert a.history == b.history
+
+
+class Stop(Exception):
+    """Ends a training from its watcher."""
+
+
+def stop_after(epoch: int):
+    def watch(progress):
+        if progress.epoch == epoch:
+            raise Stop
+    return watch
+
+
+@pytest.fixture(scope="module")
+def parts():
+    return small.parts()
+
+
+def test_learns_what_is_easy(parts, tmp_path):
+    fitted = fit(network(), parts.train, parts.valid, small.recipe(epochs=20), tmp_path / "t", facts=small.DATA)
+    assert evaluate(fitted.model, parts.test)["activity"] > 0.9
+
+
+def test_resumed_equals_uninterrupted(parts, tmp_path):
+    """Weights, moving average, optimiser and randomness all go on as if nothing had happened."""
+    recipe = small.recipe(epochs=4, patience=99)
+    whole = fit(network(), parts.train, parts.valid, recipe, tmp_path / "whole")
+    for epoch in (1, 3):
+        with pytest.raises(Stop):
+            fit(network(), parts.train, parts.valid, recipe, tmp_path / "parts", watch=stop_after(epoch))
+        torch.manual_seed(12345)
+        np.random.seed(12345)
+    resumed = fit(network(seed=9), parts.train, parts.valid, recipe, tmp_path / "parts")
+    assert_same(whole, resumed)
+
+
+def start(folder: Path, method: str = "none") -> subprocess.Popen:
+    root = Path(__file__).resolve().parents[1]
+    return subprocess.Popen([sys.executable, "-c", SLOW_TRAINING, str(folder), method], cwd=str(root),
+                            stdout=subprocess.PIPE, env=dict(os.environ, PYTHONPATH=str(root)), text=True)
+
+
+def test_killed_training_goes_on(parts, tmp_path):
+    """kill -9 in the middle of an epoch; what is left resumes to the weights of an undisturbed run."""
+    process = start(tmp_path / "killed")
+    assert process.stdout.readline().strip() == "1"
+    time.sleep(0.03)
+    process.send_signal(signals.SIGKILL)
+    process.wait()
+    left = sorted(path.name for path in (tmp_path / "killed").iterdir() if not path.name.endswith(".part"))
+    assert left in (["checkpoint.pt", "training.json"], ["checkpoint.pt", "history.jsonl", "training.json"])
+    recipe = small.recipe(epochs=6, patience=99)
+    resumed = fit(network(), parts.train, parts.valid, recipe, tmp_path / "killed")
+    whole = fit(network(), parts.train, parts.valid, recipe, tmp_path / "whole")
+    assert_same(resumed, whole)
+
+
+def test_interrupt_leaves_a_resumable_training(parts, tmp_path):
+    process = start(tmp_path / "t")
+    assert process.stdout.readline().strip() == "1"
+    process.send_signal(signals.SIGINT)
+    process.wait()
+    assert (tmp_path / "t" / "checkpoint.pt").is_file() and not (tmp_path / "t" / "model.pt").exists()
+    fitted = fit(network(), parts.train, parts.valid, small.recipe(epochs=6, patience=99), tmp_path / "t")
+    assert len(fitted.history) == 6
+
+
+def test_a_finished_training_is_returned_as_it_is(parts, tmp_path):
+    first = fit(network(), parts.train, parts.valid, small.RECIPE, tmp_path / "t")
+    written = (tmp_path / "t" / "model.pt").stat().st_mtime_ns
+    assert_same(first, fit(network(), parts.train, parts.valid, small.RECIPE, tmp_path / "t"))
+    assert (tmp_path / "t" / "model.pt").stat().st_mtime_ns == written
+    assert not (tmp_path / "t" / "checkpoint.pt").exists()
+
+
+def test_other_settings_in_the_same_folder_are_refused(parts, tmp_path):
+    fit(network(), parts.train, parts.valid, small.RECIPE, tmp_path / "t")
+    with pytest.raises(InputError, match="another recipe"):
+        fit(network(), parts.train, parts.valid, small.recipe(seed=1), tmp_path / "t")
+    with pytest.raises(InputError, match="another train sha256"):
+        fit(network(), parts.train.take(np.arange(len(parts.train) - 1)), parts.valid, small.RECIPE, tmp_path / "t")
+
+
+def test_best_epoch_is_kept_whatever_comes_later(parts, tmp_path, monkeypatch):
+    """With scores 0.5, 0.9, 0.1 handed in, the weights kept are those after epoch 2."""
+    import edgehar.training as training
+
+    seen, scores = [], iter([0.5, 0.9, 0.1])
+
+    def score(model, windows):
+        seen.append({name: value.clone() for name, value in model.state_dict().items()})
+        return {"activity": next(scores)}
+
+    monkeypatch.setattr(training, "evaluate", score)
+    fitted = fit(network(), parts.train, parts.valid, small.recipe(epochs=3, patience=99), tmp_path / "t")
+    for name, value in weights(fitted).items():
+        assert torch.equal(value, seen[1][name]), name
+    assert fitted.history[-1].best_epoch == 2
+
+
+def test_stops_early_when_validation_no_longer_improves(parts, tmp_path, monkeypatch):
+    import edgehar.training as training
+
+    monkeypatch.setattr(training, "evaluate", lambda model, windows: {"activity": 0.5})
+    fitted = fit(network(), parts.train, parts.valid, small.recipe(epochs=30, patience=2), tmp_path / "t")
+    assert len(fitted.history) == 4
+
+
+def test_seeds_differ_and_repeat(parts, tmp_path):
+    runs = [fit(network(), parts.train, parts.valid, small.recipe(epochs=1, seed=seed), tmp_path / name)
+            for seed, name in ((0, "a"), (0, "b"), (1, "c"))]
+    assert_same(runs[0], runs[1])
+    assert not torch.equal(weights(runs[0])["stem.0.weight"], weights(runs[2])["stem.0.weight"])
+
+
+def test_statistics_come_from_training_people_alone(parts, tmp_path):
+    fitted = fit(network(), parts.train, parts.valid, small.recipe(epochs=1), tmp_path / "t")
+    expected = torch.from_numpy(parts.train.x).mean(dim=(0, 2))
+    torch.testing.assert_close(fitted.model.normalise.mean.flatten(), expected)
+
+
+def test_student_reads_its_own_channels(parts, tmp_path):
+    """A student of one axis learns from a teacher of three, over the same windows."""
+    teacher = fit(network("resnet:width=8"), parts.train, parts.valid, small.recipe(epochs=2), tmp_path / "teacher")
+    one = replace(small.SIGNAL, channels=small.SIGNAL.channels[2:])
+    student = make_model("mobilenet:size=S", one, small.TASKS)
+    fitted = fit(student, parts.train, parts.valid, small.recipe(epochs=2), tmp_path / "student", "kd", teacher)
+    assert set(fitted.history[0].loss) == {"labels", "teacher"}
+    assert predict(fitted.model, parts.test.select(one.channels).x)["activity"].shape == (len(parts.test), 3)
+
+
+def test_the_teacher_is_left_alone(parts, tmp_path):
+    teacher = fit(network("resnet:width=8"), parts.train, parts.valid, small.recipe(epochs=1), tmp_path / "teacher")
+    before = {name: value.clone() for name, value in weights(teacher).items()}
+    fit(network(), parts.train, parts.valid, small.recipe(epochs=1), tmp_path / "student", "kd", teacher)
+    assert all(torch.equal(value, before[name]) for name, value in weights(teacher).items())
+
+
+def test_teacher_of_another_split_is_refused(parts, tmp_path):
+    teacher = fit(network("resnet:width=8"), parts.train, parts.valid, small.recipe(epochs=1), tmp_path / "teacher")
+    other = replace(parts.train, split_sha256="f" * 64), replace(parts.valid, split_sha256="f" * 64)
+    with pytest.raises(MismatchError, match="another split"):
+        fit(network(), *other, small.RECIPE, tmp_path / "student", "kd", teacher)
+    with pytest.raises(MismatchError, match="different splits"):
+        fit(network(), parts.train, other[1], small.RECIPE, tmp_path / "student")
+
+
+def test_method_without_its_teacher_is_refused(parts, tmp_path):
+    with pytest.raises(InputError, match="--teacher"):
+        fit(network(), parts.train, parts.valid, small.RECIPE, tmp_path / "t", method="kd")
+    assert not (tmp_path / "t" / "training.json").exists()
+
+
+def test_damaged_checkpoint_says_so(parts, tmp_path):
+    with pytest.raises(Stop):
+        fit(network(), parts.train, parts.valid, small.RECIPE, tmp_path / "t", watch=stop_after(1))
+    checkpoint = tmp_path / "t" / "checkpoint.pt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(InputError, match="damaged"):
+        fit(network(), parts.train, parts.valid, small.RECIPE, tmp_path / "t")
+
+
+def test_history_is_one_line_an_epoch(parts, tmp_path):
+    fit(network(), parts.train, parts.valid, small.recipe(epochs=2), tmp_path / "t")
+    lines = [json.loads(line) for line in (tmp_path / "t" / "history.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert all(set(line["loss"]) == {"labels"} and "activity" in line["valid_macro_f1"] for line in lines)
+
+
+def test_windows_per_epoch_bounds_an_epoch(parts, tmp_path):
+    from edgehar.training import _Run
+
+    from edgehar.distillers import DISTILLERS
+
+    run = _Run(network(), None, DISTILLERS.create("none"), parts.train, parts.valid,
+               small.recipe(windows_per_epoch=32, batch_size=16))
+    run.epoch()
+    assert run.step == 2
+
+
+def test_recipes_are_checked():
+    recipe = Recipe.from_mapping({"epochs": 3, "learning_rate": 1, "augmentation": {"jitter": 0.5}})
+    assert (recipe.epochs, recipe.augmentation.jitter) == (3, 0.5)
+    for wrong, word in (({"epoch": 3}, "epoch"), ({"epochs": "many"}, "epochs"), ({"augmentation": {"flip": 1}}, "flip")):
+        with pytest.raises(InputError, match=word):
+            Recipe.from_mapping(wrong)
