@@ -1,0 +1,186 @@
+"""Trained model -> Artifact: one checked folder that needs no training code.
+
+The graph: input ``signal`` (N, C, 1, T) in physical units, one output of logits
+(N, K) a task, dynamic N; batch normalisation folded; opset 16, IR 8, no sidecar file.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgehar.artifact import Artifact, Signal, write_manifest
+from edgehar.errors import AccuracyError, InputError
+from edgehar.files import PathLike, folder_written_whole
+from edgehar.graph import MAX_IR_VERSION, operators, require_parsable
+from edgehar.models.base import Model
+from edgehar.quantise import activation_ranges
+from edgehar.signals import Channel, Windows
+from edgehar.training import Fitted, predict
+
+OPSET = 16
+PARITY = 1e-4
+GOLDEN_WINDOWS = 64
+CALIBRATION_WINDOWS = 512
+
+
+class Samples(NamedTuple):
+    """What golden and calibration inputs are made from.
+
+    golden: "windows" of validation people, or "synthetic" signals where the data may not
+    be passed on. calibration: "windows" of training people, or only their "ranges".
+    """
+
+    golden: str = "windows"
+    calibration: str = "windows"
+
+
+def export(fitted: Fitted, train: Windows, valid: Windows, folder: PathLike, name: str,
+           samples: Samples = Samples(), opset: int = OPSET) -> Artifact:
+    """Write an Artifact to `folder`, whole or not at all.
+
+    train, valid: windows of the split the model was fitted on. Raises AccuracyError
+    where ONNX Runtime differs from PyTorch by more than 1e-4, InputError for an operator
+    TensorRT 8.5 cannot parse or windows of another split.
+    """
+    _require_same_split(fitted, train, valid)
+    signal = fitted.model.signal
+    with folder_written_whole(folder) as temporary:
+        model = _onnx_model(fitted.model, opset, name)
+        (temporary / "model.onnx").write_bytes(model.SerializeToString())
+        golden = _golden_inputs(valid, signal, samples.golden)
+        logits = predict(fitted.model, golden)
+        _require_parity(temporary / "model.onnx", golden, logits)
+        np.savez(str(temporary / "golden.npz"), x=golden, **{"logits/" + task: z for task, z in logits.items()})
+        count = _write_calibration(temporary, train, signal, samples.calibration)
+        facts = _facts(fitted, name, model)
+        facts["golden"] = {"kind": samples.golden, "count": len(golden)}
+        facts["calibration"] = {"kind": samples.calibration, "count": count}
+        write_manifest(temporary, facts)
+    return Artifact.load(folder)
+
+
+class Deployed(nn.Module):
+    """What is exported: the network on (N, C, 1, T), its logits as a tuple."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, signal: Tensor) -> Tuple[Tensor, ...]:
+        return tuple(self.model.recognise(signal).logits.values())
+
+
+def _onnx_model(model: Model, opset: int, name: str) -> Any:
+    """Trace the model. Raises InputError naming what TensorRT 8.5 cannot parse."""
+    import onnx
+
+    example = torch.zeros(1, len(model.signal.channels), 1, model.signal.window)
+    graph = onnx.load_model_from_string(trace(Deployed(model), example, list(model.tasks), opset))
+    graph.ir_version = min(graph.ir_version, MAX_IR_VERSION)
+    graph.graph.name = name
+    onnx.checker.check_model(graph)
+    require_parsable(graph, "model '%s'" % model.spec)
+    if "BatchNormalization" in operators(graph):
+        raise InputError("model '%s' has a batch normalisation that cannot be folded into a convolution; place it "
+                         "right after one." % model.spec)
+    return graph
+
+
+def trace(module: nn.Module, example: Tensor, outputs: List[str], opset: int) -> bytes:
+    """ONNX bytes of `module` with input ``signal`` like `example`, dynamic in its first axis, weights inside."""
+    buffer = BytesIO()
+    with warnings.catch_warnings():
+        # The successor (dynamo) cannot write opsets below 18, which TensorRT 8.5 does not read.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(module.eval(), (example,), buffer, dynamo=False, opset_version=opset,
+                          input_names=["signal"], output_names=outputs, do_constant_folding=True,
+                          dynamic_axes={key: {0: "N"} for key in ["signal", *outputs]})
+    return buffer.getvalue()
+
+
+def _require_parity(path: Path, x: np.ndarray, logits: Mapping[str, np.ndarray]) -> None:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    values = session.run(list(logits), {"signal": x[:, :, None, :]})
+    for value, (task, want) in zip(values, logits.items()):
+        error = float(np.abs(value - want).max())
+        if not error <= PARITY:
+            raise AccuracyError("the exported graph differs from PyTorch by %.2g in task '%s' (limit %g); report the "
+                                "model, its export is not faithful." % (error, task, PARITY))
+
+
+def _golden_inputs(valid: Windows, signal: Signal, kind: str) -> np.ndarray:
+    """(N, C, T) float32: evenly spread validation windows, or generated signals."""
+    if kind == "synthetic":
+        return synthetic_signals(signal, GOLDEN_WINDOWS)
+    return np.ascontiguousarray(valid.select(signal.channels).x[_spread(len(valid), GOLDEN_WINDOWS)])
+
+
+def _write_calibration(folder: Path, train: Windows, signal: Signal, kind: str) -> int:
+    """Write ``calibration.npz`` from training people; returns how many windows it is made from."""
+    windows = train.select(signal.channels).x[_spread(len(train), CALIBRATION_WINDOWS)]
+    path = str(folder / "calibration.npz")
+    if kind == "ranges":
+        np.savez(path, **{name: np.array(pair) for name, pair in
+                          activation_ranges(folder / "model.onnx", windows).items()})
+    else:
+        np.savez(path, windows=windows)
+    return len(windows)
+
+
+def _spread(count: int, wanted: int) -> np.ndarray:
+    """Up to `wanted` numbers spread evenly over 0..count-1."""
+    return np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(int))
+
+
+def synthetic_signals(signal: Signal, count: int, seed: int = 0) -> np.ndarray:
+    """Generated movement (count, C, T) float32 in physical units: a posture, a rhythm, and noise a channel.
+
+    Strengths are typical of a body: gravity and a few m/s^2, a few rad/s.
+    """
+    draw = np.random.default_rng(seed)
+    time_s = np.arange(signal.window) / signal.rate_hz
+    rhythm_hz = draw.uniform(0.3, 3.0, (count, 1, 1))
+    phase = draw.uniform(0, 2 * np.pi, (count, len(signal.channels), 1))
+    strength = np.array([_strength(channel) for channel in signal.channels])[:, None]
+    level = draw.normal(0, 1, (count, len(signal.channels), 1)) * strength
+    swing = draw.exponential(0.5, (count, len(signal.channels), 1)) * strength
+    noise = 0.05 * strength * draw.normal(0, 1, (count, len(signal.channels), signal.window))
+    return (level + swing * np.sin(2 * np.pi * rhythm_hz * time_s + phase) + noise).astype(np.float32)
+
+
+def _strength(channel: Channel) -> float:
+    return {"acc": 5.0, "linear_acc": 2.0, "gyro": 1.0}.get(channel.kind, 1.0)
+
+
+def _facts(fitted: Fitted, name: str, model: Any) -> Dict[str, Any]:
+    facts = fitted.facts
+    return {
+        "name": name, "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "edgehar": facts["edgehar"],
+        "data": facts["data"], "signal": fitted.model.signal, "tasks": fitted.model.tasks,
+        "model": {"spec": facts["model"], "parameters": facts["parameters"], "macs": facts["macs"]},
+        "training": _training_facts(facts),
+        "onnx": {"opset": model.opset_import[0].version, "ir_version": model.ir_version,
+                 "operators": operators(model)},
+    }
+
+
+def _training_facts(facts: Mapping[str, Any]) -> Dict[str, Any]:
+    kept: List[str] = ["method", "teacher", "recipe", "parameters", "train_windows", "torch"]
+    return dict({key: facts[key] for key in kept if key in facts}, seed=facts["recipe"]["seed"])
+
+
+def _require_same_split(fitted: Fitted, train: Windows, valid: Windows) -> None:
+    for windows in (train, valid):
+        if windows.split_sha256 != fitted.facts["split_sha256"]:
+            raise InputError("the windows come from another split than the model was trained on; cut them from split "
+                             "%s." % fitted.facts["split_sha256"][:12])

@@ -1,0 +1,80 @@
+"""INT8 by static quantise/dequantise nodes, from windows or from stored ranges.
+
+Activations are unsigned and weights signed per output channel, which is what x86 and
+Arm kernels of ONNX Runtime run fastest. Normalisation and classifier stay in FP32.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Dict, List, Mapping, Tuple
+
+import numpy as np
+
+from edgehar.errors import MismatchError
+
+QUANTISED_OPERATORS = ["Conv", "Add", "GlobalAveragePool"]
+
+Ranges = Dict[str, Tuple[float, float]]
+
+
+def activation_ranges(onnx_path: Path, x: np.ndarray, batch: int = 64) -> Ranges:
+    """Smallest and largest value of every float tensor of the graph over windows x (N, C, T)."""
+    import onnx
+    import onnxruntime
+
+    model = onnx.load(str(onnx_path))
+    source = model.graph.input[0].name
+    names = _activations(model)
+    del model.graph.output[:]
+    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
+    for start in range(0, len(x), batch):
+        values = session.run(names, {source: x[start:start + batch, :, None, :]})
+        low = np.minimum(low, [value.min() for value in values])
+        high = np.maximum(high, [value.max() for value in values])
+    ranges = {name: (float(a), float(b)) for name, a, b in zip(names, low, high)}
+    ranges[source] = (float(x.min()), float(x.max()))
+    return ranges
+
+
+def calibrated_ranges(onnx_path: Path, calibration: Mapping[str, np.ndarray]) -> Ranges:
+    """The artifact's stored ranges, or those over its calibration windows (N, C, T)."""
+    if "windows" in calibration:
+        return activation_ranges(onnx_path, calibration["windows"])
+    return {name: (float(pair[0]), float(pair[1])) for name, pair in calibration.items()}
+
+
+def quantise(onnx_path: Path, ranges: Ranges, target: Path) -> None:
+    """Write the graph at `onnx_path` with INT8 convolutions to `target`.
+
+    Raises MismatchError where `ranges` lacks a tensor of the graph.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+    model = onnx.shape_inference.infer_shapes(onnx.load(str(onnx_path)))
+    _require_ranges(model, ranges, onnx_path)
+    data = TensorsData(CalibrationMethod.MinMax, {
+        name: (np.array(low, np.float32), np.array(high, np.float32)) for name, (low, high) in ranges.items()})
+    quantiser = QDQQuantizer(
+        model, per_channel=True, reduce_range=False, weight_qType=QuantType.QInt8, activation_qType=QuantType.QUInt8,
+        tensors_range=data, nodes_to_quantize=[], nodes_to_exclude=[],
+        op_types_to_quantize=QUANTISED_OPERATORS, extra_options={})
+    quantiser.quantize_model()
+    onnx.save_model(quantiser.model.model, str(target))
+
+
+def _activations(model) -> List[str]:
+    """Names of the tensors that nodes compute."""
+    return [name for node in model.graph.node for name in node.output]
+
+
+def _require_ranges(model, ranges: Ranges, onnx_path: Path) -> None:
+    absent = [name for name in _activations(model) if name not in ranges]
+    if absent:
+        raise MismatchError("the calibration beside %s has no range for tensor '%s'; export the artifact again." % (
+            onnx_path, absent[0]))

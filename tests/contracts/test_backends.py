@@ -1,0 +1,147 @@
+"""What every backend keeps, over the registry: golden parity, batch independence, ownership, refusals."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnxruntime")
+
+from edgehar.backends import BACKENDS, ready_engine
+from edgehar.backends.base import BuildSpec, Engine, infer_all
+from edgehar.errors import AccuracyError, EdgeharError, InputError, MismatchError
+from tests.test_artifact import flip_byte
+from tests.tiny import tiny_artifact, tiny_windows
+
+PAIRS = [(name, precision) for name in BACKENDS.names() for precision in BACKENDS.create(name).precisions]
+
+
+@pytest.fixture(params=PAIRS, ids="-".join)
+def built(request, tmp_path):
+    """(backend, engine) of every backend and precision this machine has."""
+    name, precision = request.param
+    backend = BACKENDS.create(name)
+    if backend.missing():
+        pytest.skip(backend.missing())
+    engine = backend.build(tiny_artifact(tmp_path / "artifact"), BuildSpec(precision), tmp_path / "engine")
+    return backend, engine
+
+
+def test_golden_outputs_are_reproduced(built):
+    backend, engine = built
+    assert all(found.passed for found in backend.verify(engine))
+
+
+def test_a_window_does_not_depend_on_its_batch(built):
+    backend, engine = built
+    x = tiny_windows(37, seed=5)
+    with backend.open(engine, max_batch=16) as session:
+        together = infer_all(session, x, batch=16)["activity"]
+        alone = np.concatenate([session.infer(x[i:i + 1])["activity"] for i in range(len(x))])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_infer_returns_arrays_of_the_caller(built):
+    backend, engine = built
+    x = tiny_windows(2, seed=6)
+    with backend.open(engine) as session:
+        first = session.infer(x[:1])["activity"]
+        kept = first.copy()
+        session.infer(x[1:])
+        np.testing.assert_array_equal(first, kept)
+
+
+def test_slots_give_what_infer_gives(built):
+    backend, engine = built
+    x = tiny_windows(4, seed=7)
+    with backend.open(engine, max_batch=4) as session:
+        session.input()[:4] = x
+        session.launch(4)
+        slow = session.wait()["activity"].copy()
+        np.testing.assert_array_equal(slow, session.infer(x)["activity"])
+
+
+def test_engine_survives_a_reload(built):
+    backend, engine = built
+    assert Engine.load(engine.folder).sha256 == engine.sha256
+
+
+@pytest.mark.parametrize("position", [0.1, 0.6])
+def test_one_flipped_bit_of_an_engine_is_refused(built, position):
+    backend, engine = built
+    for name in [*engine.files, "engine.json"]:
+        original = (engine.folder / name).read_bytes()
+        flip_byte(engine.folder / name, position)
+        with pytest.raises(EdgeharError) as refused:
+            backend.open(Engine.load(engine.folder))
+        assert refused.value.exit_code == 6, name
+        (engine.folder / name).write_bytes(original)
+    backend.open(Engine.load(engine.folder)).close()
+
+
+def test_engine_of_another_machine_is_refused(built):
+    backend, engine = built
+    key = sorted(engine.fingerprint)[0]
+    foreign = Engine(engine.folder, engine.backend, engine.spec, engine.manifest,
+                     dict(engine.fingerprint, **{key: "0.0.1"}), engine.files)
+    foreign.write_sidecar()
+    with pytest.raises(MismatchError, match="0.0.1"):
+        backend.open(Engine.load(engine.folder))
+
+
+def test_a_wrong_graph_is_not_built(tmp_path):
+    """Golden outputs of other weights: the build must fail and leave nothing."""
+    artifact = tiny_artifact(tmp_path / "artifact")
+    stored = dict(np.load(str(artifact.folder / "golden.npz")))
+    stored["logits/activity"] = stored["logits/activity"][:, ::-1].copy()
+    np.savez(str(artifact.folder / "golden.npz"), **stored)
+    for name, precision in PAIRS:
+        backend = BACKENDS.create(name)
+        if backend.missing():
+            continue
+        with pytest.raises(AccuracyError):
+            backend.build(artifact, BuildSpec(precision), tmp_path / "engine")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["artifact"]
+
+
+def test_stored_ranges_give_the_int8_engine_that_windows_give(tmp_path):
+    backend = BACKENDS.create("ort")
+    x = tiny_windows(8, seed=9)
+    logits = []
+    for kind in ("windows", "ranges"):
+        artifact = tiny_artifact(tmp_path / kind, calibration=kind)
+        engine = backend.build(artifact, BuildSpec("int8"), tmp_path / ("engine-" + kind))
+        with backend.open(engine) as session:
+            logits.append(session.infer(x)["activity"])
+    np.testing.assert_array_equal(*logits)
+
+
+def test_int8_differs_from_fp32_so_it_is_really_quantised(tmp_path):
+    backend = BACKENDS.create("ort")
+    artifact = tiny_artifact(tmp_path / "a")
+    outputs = []
+    for precision in ("fp32", "int8"):
+        engine = backend.build(artifact, BuildSpec(precision), tmp_path / precision)
+        with backend.open(engine) as session:
+            outputs.append(session.infer(tiny_windows(8))["activity"])
+    assert 0 < np.abs(outputs[0] - outputs[1]).max() < 0.5
+
+
+def test_unknown_precision_is_refused(tmp_path):
+    with pytest.raises(InputError, match="fp16"):
+        BACKENDS.create("ort").build(tiny_artifact(tmp_path / "a"), BuildSpec("fp16"), tmp_path / "e")
+
+
+def test_ready_engine_builds_once_and_rebuilds_when_stale(tmp_path):
+    artifact = tiny_artifact(tmp_path / "a")
+    first = ready_engine(artifact.folder, "ort", "fp32")
+    built_at = (first.folder / "engine.json").stat().st_mtime_ns
+    assert ready_engine(artifact.folder, "ort", "fp32").sha256 == first.sha256
+    assert (first.folder / "engine.json").stat().st_mtime_ns == built_at
+    sidecar = json.loads((first.folder / "engine.json").read_text())
+    sidecar["fingerprint"]["onnxruntime"] = "0.0.1"
+    (first.folder / "engine.json").write_text(json.dumps(sidecar))
+    assert ready_engine(artifact.folder, "ort", "fp32").sha256 == first.sha256
+    assert ready_engine(first.folder).sha256 == first.sha256

@@ -1,0 +1,154 @@
+"""The exported graph does what PyTorch does, and TensorRT 8.5 could parse it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import onnx
+import onnxruntime
+
+from edgehar.artifact import Artifact, Signal
+from edgehar.errors import AccuracyError, InputError
+from edgehar.export import Samples, export, synthetic_signals, trace
+from edgehar.graph import operators, opset, require_parsable
+from edgehar.models import make_model
+from edgehar.training import fit, predict
+from tests import small
+from tests.contracts.test_models import CHANNELS, SPECS, network
+
+MULTITASK = {"activity": tuple("abcdef"), "placement": ("left", "right")}
+
+
+@pytest.fixture(scope="module")
+def parts():
+    return small.parts()
+
+
+@pytest.fixture(scope="module")
+def fitted(parts, tmp_path_factory):
+    model = make_model("mobilenet:size=S", small.SIGNAL, small.TASKS)
+    return fit(model, parts.train, parts.valid, small.recipe(epochs=4), tmp_path_factory.mktemp("t"),
+               facts=small.DATA)
+
+
+def graph_of(spec: str, number: int = 16) -> onnx.ModelProto:
+    from edgehar.export import _onnx_model
+
+    model = network(spec).eval()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    graph = _onnx_model(model, number, "test")
+    x = torch.randn(5, len(CHANNELS), 128)
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    values = session.run(None, {"signal": x[:, :, None].numpy()})
+    with torch.no_grad():
+        for value, want in zip(values, model(x).logits.values()):
+            np.testing.assert_allclose(value, want.numpy(), atol=1e-4)
+    return graph
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_graph_agrees_and_is_clean(spec):
+    graph = graph_of(spec)
+    assert opset(graph) == 16 and graph.ir_version <= 8
+    found = operators(graph)
+    assert not {"BatchNormalization", "ReduceMean", "LayerNormalization", "NonZero", "GatherND", "ScatterND", "Loop",
+                "Shape", "Expand", "Unsqueeze"} & set(found)
+    assert "GlobalAveragePool" in found and "Conv" in found
+    kernels = [len(tuple(a.ints)) for node in graph.graph.node if node.op_type == "Conv"
+               for a in node.attribute if a.name == "kernel_shape"]
+    assert set(kernels) == {2}
+    assert [entry.name for entry in graph.graph.output] == list(MULTITASK)
+    assert graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
+
+
+@pytest.mark.parametrize("number", [13, 17])
+def test_other_opsets(number):
+    assert opset(graph_of("mobilenet:size=S,act=hardswish", number)) == number
+
+
+def test_an_operator_tensorrt_cannot_parse_is_refused_by_name():
+    norm = torch.nn.LayerNorm(16)
+    graph = onnx.load_model_from_string(trace(norm, torch.zeros(1, 16), ["y"], 17))
+    graph.ir_version = 8
+    with pytest.raises(InputError, match="LayerNormalization"):
+        require_parsable(graph, "model")
+    decomposed = onnx.load_model_from_string(trace(norm, torch.zeros(1, 16), ["y"], 16))
+    decomposed.ir_version = 8
+    require_parsable(decomposed, "model")
+
+
+def test_newer_opset_and_foreign_domains_are_refused():
+    graph = graph_of("mobilenet:size=S")
+    graph.opset_import[0].version = 18
+    with pytest.raises(InputError, match="opset 18"):
+        require_parsable(graph, "model")
+    graph.opset_import[0].version = 16
+    graph.graph.node[0].domain = "com.microsoft"
+    with pytest.raises(InputError, match="com.microsoft"):
+        require_parsable(graph, "model")
+
+
+def test_artifact_holds_what_was_trained(fitted, parts, tmp_path):
+    artifact = export(fitted, parts.train, parts.valid, tmp_path / "a", "small")
+    manifest = artifact.manifest
+    assert sorted(path.name for path in artifact.folder.iterdir()) == [
+        "calibration.npz", "golden.npz", "manifest.json", "model.onnx"]
+    assert manifest.data["split"]["sha256"] == small.SPLIT.sha256
+    assert manifest.training["seed"] == 0 and manifest.training["method"] == "none"
+    golden = artifact.golden()
+    np.testing.assert_array_equal(golden.logits["activity"], predict(fitted.model, golden.x)["activity"])
+
+
+def test_samples_come_from_the_right_people(fitted, parts, tmp_path):
+    """Golden windows from validation people, calibration from training people, nobody of the test."""
+    artifact = export(fitted, parts.train, parts.valid, tmp_path / "a", "small")
+    valid = {window.tobytes() for window in parts.valid.x}
+    train = {window.tobytes() for window in parts.train.x}
+    assert all(window.tobytes() in valid for window in artifact.golden().x)
+    assert all(window.tobytes() in train for window in artifact.calibration()["windows"])
+
+
+def test_an_artifact_without_any_recorded_sample(fitted, parts, tmp_path):
+    artifact = export(fitted, parts.train, parts.valid, tmp_path / "a", "small", Samples("synthetic", "ranges"))
+    recorded = {window.tobytes() for part in parts for window in part.x}
+    assert not any(window.tobytes() in recorded for window in artifact.golden().x)
+    assert all(value.shape == (2,) for value in artifact.calibration().values())
+    assert (artifact.manifest.golden["kind"], artifact.manifest.calibration["kind"]) == ("synthetic", "ranges")
+
+
+def test_an_unfaithful_export_is_refused_and_leaves_nothing(fitted, parts, tmp_path, monkeypatch):
+    import edgehar.export as module
+
+    monkeypatch.setattr(module, "predict", lambda model, x: {
+        task: z + 1e-3 for task, z in predict(model, x).items()})
+    with pytest.raises(AccuracyError, match="differs from PyTorch"):
+        export(fitted, parts.train, parts.valid, tmp_path / "a", "small")
+    assert not list(tmp_path.iterdir())
+
+
+def test_windows_of_another_split_are_refused(fitted, parts, tmp_path):
+    from dataclasses import replace
+
+    with pytest.raises(InputError, match="another split"):
+        export(fitted, replace(parts.train, split_sha256="f" * 64), parts.valid, tmp_path / "a", "small")
+
+
+def test_export_replaces_an_artifact_whole(fitted, parts, tmp_path):
+    first = export(fitted, parts.train, parts.valid, tmp_path / "a", "small")
+    export(fitted, parts.train, parts.valid, tmp_path / "a", "renamed")
+    assert Artifact.load(first.folder).manifest.name == "renamed"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_synthetic_signals_are_plausible_and_repeat():
+    signal = Signal(CHANNELS, rate_hz=50.0, window=128, hop=64, max_gap_s=0.1)
+    x = synthetic_signals(signal, 32)
+    assert x.shape == (32, 9, 128) and x.dtype == np.float32
+    assert 2 < np.abs(x[:, :3]).mean() < 20
+    np.testing.assert_array_equal(x, synthetic_signals(signal, 32))
