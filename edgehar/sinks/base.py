@@ -1,0 +1,25 @@
+"""The interface of a sink of decisions."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from edgehar.signals import Decision
+
+
+class Sink(ABC):
+    """Takes decisions, one at a time, in order."""
+
+    @abstractmethod
+    def write(self, decision: Decision) -> None:
+        """Take one decision; it has arrived when this returns."""
+
+    def close(self) -> None:
+        """Flush and release what the sink holds."""
+
+    def __enter__(self) -> "Sink":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()

@@ -1,0 +1,52 @@
+"""The interface of a source of samples."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Iterator, NamedTuple, Tuple
+
+import numpy as np
+
+from edgehar.signals import Channel
+
+
+class Chunk(NamedTuple):
+    """Some consecutive samples as they arrived.
+
+    samples: (n, C) float32, SI units. time_s: time of the first sample; the source's clock.
+    """
+
+    samples: np.ndarray
+    time_s: float
+
+
+class Source(ABC):
+    """Delivers samples of known channels at a known rate.
+
+    synthetic: the samples were generated, which is said wherever their decisions are shown.
+    """
+
+    synthetic: bool = False
+
+    @property
+    @abstractmethod
+    def channels(self) -> Tuple[Channel, ...]:
+        """The channels of every chunk, in order."""
+
+    @property
+    @abstractmethod
+    def rate_hz(self) -> float:
+        """Samples a second, as measured or as stated by the source."""
+
+    @abstractmethod
+    def samples(self) -> Iterator[Chunk]:
+        """Yield chunks until the signal ends. Raises InputError for damaged input, naming where."""
+
+    def close(self) -> None:
+        """Release what the source holds."""
+
+    def __enter__(self) -> "Source":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()

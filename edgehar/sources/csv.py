@@ -1,0 +1,222 @@
+"""Samples from a text table, a file or standard input, read a chunk at a time.
+
+::
+
+    time_s,wrist/acc/x,wrist/acc/y,wrist/acc/z
+    0.00,0.12,-0.30,9.79
+    0.02,0.15,-0.28,9.81
+
+One header line, one sample a line, SI units. A header's name is a channel's name or
+its last parts. Without a column ``time_s`` the rate must be stated.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import sys
+from itertools import chain, islice
+from typing import IO, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from edgehar.errors import InputError
+from edgehar.signals import Channel
+from edgehar.sources.base import Chunk, Source
+
+TIME = "time_s"
+HEAD = 128  # rows from which the rate is measured
+RATE_TOLERANCE = 0.02
+
+
+class Row(NamedTuple):
+    """One sample and its time."""
+
+    time_s: float
+    values: List[float]
+
+
+class Csv(Source):
+    """A comma-separated table with a header.
+
+    path: "-" is standard input. rate_hz: samples a second; measured where there is a
+    column ``time_s``, and then checked against it. chunk_s: seconds of samples a chunk.
+    ignore: names of columns that are no channels, joined by "+".
+
+    A step of more than one and a half samples begins a new chunk, so that the stream
+    sees every gap. Raises InputError naming file and line.
+    """
+
+    def __init__(self, path: str = "-", rate_hz: float = 0.0, chunk_s: float = 0.5, ignore: str = "") -> None:
+        self._name = "standard input" if str(path) == "-" else str(path)
+        self._stream = sys.stdin if str(path) == "-" else _opened(str(path))
+        try:
+            self._reader = csv.reader(self._stream)
+            self._header = self._read_header()
+            self._ignored = self._positions(str(ignore).split("+") if ignore else [])
+            self._clock = self._clock_column()
+            self._stated_hz = float(rate_hz)
+            self._require_clock()
+            self._rows = self._read_rows()
+            self._head = list(islice(self._rows, HEAD))
+            self._rate_hz = self._settle_rate()
+        except BaseException:
+            self.close()
+            raise
+        self._chunk = max(1, int(round(chunk_s * self._rate_hz)))
+
+    @property
+    def channels(self) -> Tuple[Channel, ...]:
+        return tuple(_channel(name) for index, name in enumerate(self._header) if self._holds_samples(index))
+
+    @property
+    def rate_hz(self) -> float:
+        """As stated, or one over the mean step of the first rows, pauses left out."""
+        return self._rate_hz
+
+    def samples(self) -> Iterator[Chunk]:
+        """Yield chunks to the end of the table; the table is read once."""
+        for rows in self._group(chain(self._head, self._rows)):
+            yield Chunk(np.array([row.values for row in rows], dtype=np.float32), rows[0].time_s)
+
+    def close(self) -> None:
+        if self._stream is not sys.stdin:
+            self._stream.close()
+
+    def _group(self, rows: Iterable[Row]) -> Iterator[List[Row]]:
+        group: List[Row] = []
+        for row in rows:
+            if group and (len(group) == self._chunk or row.time_s - group[-1].time_s > 1.5 / self._rate_hz):
+                yield group
+                group = []
+            group.append(row)
+        if group:
+            yield group
+
+    # -------------------------------------------------------------- header
+
+    def _read_header(self) -> List[str]:
+        header = [name.strip() for name in next(self._lines(), [])]
+        if not any(header):
+            raise InputError("%s is empty; its first line must name the channels, e.g. time_s,acc/x,acc/y." %
+                             self._name)
+        if any(map(_is_number, header)):
+            raise InputError("%s begins with numbers; its first line must name the channels, e.g. time_s,acc/x,acc/y." %
+                             self._name)
+        for name in header:
+            if header.count(name) > 1:
+                raise InputError("%s has two columns named '%s'; rename one of them." % (self._name, name))
+        return header
+
+    def _positions(self, names: List[str]) -> List[int]:
+        for name in names:
+            if name not in self._header:
+                raise InputError("%s has no column '%s' to ignore; it has: %s." % (
+                    self._name, name, ", ".join(self._header)))
+        return [self._header.index(name) for name in names]
+
+    def _holds_samples(self, index: int) -> bool:
+        return index not in self._ignored and index != self._clock
+
+    def _clock_column(self) -> Optional[int]:
+        found = [index for index, name in enumerate(self._header) if name == TIME and index not in self._ignored]
+        return found[0] if found else None
+
+    def _require_clock(self) -> None:
+        if self._clock is None and not self._stated_hz > 0:
+            raise InputError("%s has no column '%s'; state its rate with csv:path=...,rate_hz=..." % (
+                self._name, TIME))
+
+    # -------------------------------------------------------------- rows
+
+    def _read_rows(self) -> Iterator[Row]:
+        last_s = -math.inf
+        for number, cells in enumerate(self._lines()):
+            values = self._parse(cells)
+            time_s = number / self._stated_hz if self._clock is None else values[self._clock]
+            if time_s < last_s:
+                raise InputError("%s: the clock goes back from %g s to %g s; sort the table or split it there." % (
+                    self._here(), last_s, time_s))
+            last_s = time_s
+            yield Row(time_s, [value for index, value in enumerate(values) if self._holds_samples(index)])
+
+    def _lines(self) -> Iterator[List[str]]:
+        """Yield the cells of every line that is not blank."""
+        try:
+            for cells in self._reader:
+                if cells:
+                    yield cells
+        except (csv.Error, UnicodeDecodeError, OSError) as error:
+            raise InputError("%s is not a readable text table (%s)." % (self._here(), error)) from error
+
+    def _parse(self, cells: List[str]) -> List[float]:
+        """Numbers of one line; 0 in ignored columns."""
+        if len(cells) != len(self._header):
+            raise InputError("%s has %d cells and the header names %d columns; complete or remove that line." % (
+                self._here(), len(cells), len(self._header)))
+        try:
+            values = [0.0 if index in self._ignored else float(cell) for index, cell in enumerate(cells)]
+        except ValueError:
+            values = []
+        if values and all(map(math.isfinite, values)):
+            return values
+        raise self._bad_cell(cells)
+
+    def _bad_cell(self, cells: List[str]) -> InputError:
+        name, cell = next((name, cell) for index, (name, cell) in enumerate(zip(self._header, cells))
+                          if index not in self._ignored and not _is_finite(cell))
+        return InputError("%s holds '%s' in column '%s' where a finite number belongs; repair or remove that line, or "
+                          "leave the column out with ignore=%s." % (self._here(), cell.strip(), name, name))
+
+    def _here(self) -> str:
+        return "%s line %d" % (self._name, self._reader.line_num)
+
+    # -------------------------------------------------------------- rate
+
+    def _settle_rate(self) -> float:
+        if not self._head:
+            raise InputError("%s names channels and holds no sample." % self._name)
+        if self._clock is None or (self._stated_hz > 0 and len(self._head) < 3):
+            return self._stated_hz
+        measured_hz = self._measure_rate(np.array([row.time_s for row in self._head]))
+        if self._stated_hz > 0 and abs(measured_hz - self._stated_hz) > RATE_TOLERANCE * self._stated_hz:
+            raise InputError("%s is said to have %.4g samples a second and its column '%s' shows %.4g; correct one of "
+                             "them." % (self._name, self._stated_hz, TIME, measured_hz))
+        return self._stated_hz or measured_hz
+
+    def _measure_rate(self, times_s: np.ndarray) -> float:
+        """The median step tells pauses; the mean of the others is free of a coarse clock's rounding."""
+        steps_s = np.diff(times_s)
+        typical_s = float(np.median(steps_s)) if len(steps_s) else 0.0
+        if not typical_s > 0:
+            raise InputError("the rate of %s cannot be measured because column '%s' does not advance; state it with "
+                             "rate_hz=..." % (self._name, TIME))
+        return float(1 / steps_s[steps_s <= 1.5 * typical_s].mean())
+
+
+def _opened(path: str) -> IO[str]:
+    try:
+        return open(path, newline="", encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError("cannot read %s: %s." % (path, error.strerror or error)) from error
+
+
+def _channel(name: str) -> Channel:
+    """The channel a header names: placement/sensor/kind/axis, or its last parts."""
+    parts = name.split("/")
+    axis = parts.pop()
+    kind = parts.pop() if parts else ""
+    placement = parts.pop(0) if parts else ""
+    return Channel(kind, axis, "", placement, "/".join(parts))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_finite(text: str) -> bool:
+    return _is_number(text) and math.isfinite(float(text))

@@ -1,0 +1,75 @@
+"""A corpus replayed as if it were live."""
+
+from __future__ import annotations
+
+from typing import Iterator, Tuple
+
+import numpy as np
+
+from edgehar.datasets import DATASETS
+from edgehar.errors import InputError
+from edgehar.signals import Channel, Recording, positions
+from edgehar.sources.base import Chunk, Source
+from edgehar.splits import PARTS
+
+PAUSE_S = 60.0
+
+
+class Replay(Source):
+    """Recordings of a corpus, one after the other, on one running clock.
+
+    ::
+
+        clock     0 ........ 60 s ......................
+        samples   |||||||||        ||||||||||||||
+                  recording   pause   recording
+
+    dataset: name of the corpus. root: its folder, as for the dataset itself. subject:
+    replay this person alone; where empty, all people of `part` ("train", "valid" or
+    "test"). chunk_s: seconds of samples a chunk. The pause of a minute or more between
+    two recordings is a gap to every stream.
+    """
+
+    def __init__(self, dataset: str = "synthetic", root: str = "", subject: str = "", part: str = "test",
+                 chunk_s: float = 0.5) -> None:
+        self._dataset = DATASETS.create(str(dataset), root=str(root) or None)
+        self._subject = str(subject)
+        self._part = part
+        self._chunk = max(1, int(round(chunk_s * self._dataset.rate_hz)))
+        self.synthetic = self._dataset.synthetic
+        if part not in PARTS:
+            raise InputError("there is no part '%s' of a split; choose from: %s." % (part, ", ".join(PARTS)))
+
+    @property
+    def channels(self) -> Tuple[Channel, ...]:
+        return tuple(self._dataset.channels)
+
+    @property
+    def rate_hz(self) -> float:
+        return self._dataset.rate_hz
+
+    def samples(self) -> Iterator[Chunk]:
+        """Yield the chunks of all chosen recordings. Raises InputError where there is none."""
+        start_s = 0.0
+        for recording in self._recordings():
+            yield from self._chunks(recording, start_s)
+            start_s += recording.duration_s + max(PAUSE_S, 2 * self._dataset.max_gap_s)
+        if not start_s:
+            raise InputError("%s has no recording of %s at hand; choose another person or part." % (
+                self._dataset.title, "person %s" % self._subject if self._subject else "its %s people" % self._part))
+
+    def _recordings(self) -> Iterator[Recording]:
+        people = getattr(self._dataset.split(), self._part)
+        for recording in self._dataset.recordings():
+            if _same_person(recording.subject, self._subject) if self._subject else recording.subject in people:
+                yield recording
+
+    def _chunks(self, recording: Recording, start_s: float) -> Iterator[Chunk]:
+        samples = recording.samples[:, positions(recording.channels, self.channels)].astype(np.float32, copy=False)
+        for first in range(0, len(samples), self._chunk):
+            yield Chunk(samples[first:first + self._chunk], start_s + first / recording.rate_hz)
+
+
+def _same_person(a: str, b: str) -> bool:
+    """Whether two names mean one person; a spec turns "05" into 5."""
+    return a == b or (a.isdigit() and b.isdigit() and int(a) == int(b))

@@ -1,0 +1,327 @@
+"""Samples in, decisions out: a window is recognised as soon as its last sample has arrived.
+
+::
+
+    source -feed-> chunks -Stream.push-> decisions -pump-> sinks
+
+`feed` checks a source against the signal a model reads, before anything is started;
+`Stream` turns samples into decisions; `pump` keeps both going and counts.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence
+
+import numpy as np
+
+from edgehar.artifact import Signal
+from edgehar.backends.base import Session
+from edgehar.errors import InputError, MismatchError
+from edgehar.signals import Channel, Decision, require_alive
+from edgehar.sinks.base import Sink
+from edgehar.sources.base import Chunk, Source
+
+RATE_TOLERANCE = 0.02
+
+
+class Stream:
+    """One wearer's samples in, decisions out.
+
+    ::
+
+        time      0        window          +hop            gap         (a new grid)
+        samples   ||||||||||||||||||||||||||||||||||||||||||          ||||||||||||||||||||||||||
+        windows   [---------------]D                                  [---------------]D
+                          [---------------]D                                  [---------------]D
+                                  [---------------]D
+
+    A decision D is due when a window's last sample arrives: after `window` samples,
+    then every `hop`. The grid starts at the first sample after a start or a gap, never
+    at a chunk's edge, and windows run through the session one at a time; so any
+    chopping of a signal gives the same decisions, bit for bit.
+
+    A chunk more than ``signal.max_gap_s`` away from its expected time, or earlier than
+    the chunk before it, is a gap: buffer and hysteresis are emptied, `gaps` counts it.
+    Smaller deviations are jitter: below half a sample they are ignored, beyond it the
+    times of later decisions follow the newest chunk. No window spans a gap.
+
+    session: fed (1, C, window) at a time; stays the caller's to close. tasks: {task:
+    class names in the order of the logits}. hop: samples, the signal's own unless
+    given. hold: a label changes only after this many consecutive windows agree on the
+    new one; the first decision after a start or a gap speaks at once. allow_constant:
+    accept a channel that does not move during a whole window.
+
+    Raises MismatchError where the session does not read this signal.
+    """
+
+    def __init__(self, session: Session, signal: Signal, tasks: Mapping[str, Sequence[str]],
+                 hop: Optional[int] = None, hold: int = 3, allow_constant: bool = False) -> None:
+        self.signal = signal
+        self.tasks = dict(tasks)
+        self.hop = _at_least_one(signal.hop if hop is None else hop, "hop")
+        self.hold = _at_least_one(hold, "hold")
+        self.allow_constant = allow_constant
+        self.gaps = 0
+        self._session = session
+        self._require_session_fits()
+        # Each sample is kept twice, `window` rows apart, so that every window is one slice.
+        self._ring = np.zeros((2 * signal.window, len(signal.channels)), dtype=np.float32)
+        self._start(0.0)
+
+    def push(self, samples: np.ndarray, time_s: Optional[float] = None) -> List[Decision]:
+        """Take the next samples (n, C), physical units, n >= 0; return the decisions that became due.
+
+        time_s: time of the first sample; where None, the chunk follows the last one
+        without a gap, and the first one starts at 0. `samples` is copied.
+
+        Raises InputError for a wrong number of channels, NaN or infinity, or a channel
+        that stays constant over a window; the chunk is lost then and the next one
+        starts anew, so that no window spans the loss.
+        """
+        samples = self._shaped(samples)
+        if not len(samples):
+            return []
+        self._follow_clock(time_s)
+        end_s = self._time_of(self._count + len(samples))
+        try:
+            self._require_finite(samples)
+            return self._advance(samples)
+        except InputError:
+            self._start(end_s)
+            raise
+
+    def _start(self, time_s: float) -> None:
+        """Forget everything; the next sample is the first of a new grid, at `time_s` unless it says otherwise."""
+        self._count = 0
+        self._first_s = self._chunk_s = time_s
+        self._hysteresis = {task: _Hysteresis(self.hold) for task in self.tasks}
+
+    def _time_of(self, index: int) -> float:
+        """Time of the sample at `index`, counted from the start or the last gap."""
+        return self._first_s + index / self.signal.rate_hz
+
+    def _follow_clock(self, time_s: Optional[float]) -> None:
+        expected_s = self._time_of(self._count)
+        time_s = expected_s if time_s is None else _finite_time(time_s)
+        late_s = abs(time_s - expected_s)
+        if self._count and (late_s > self.signal.max_gap_s or time_s < self._chunk_s):
+            self.gaps += 1
+            self._start(time_s)
+        elif not self._count or late_s > 0.5 / self.signal.rate_hz:
+            self._first_s = time_s - self._count / self.signal.rate_hz
+        self._chunk_s = time_s
+
+    def _advance(self, samples: np.ndarray) -> List[Decision]:
+        decisions = []
+        while len(samples):
+            due = self._samples_until_due()
+            piece, samples = samples[:due], samples[due:]
+            self._append(piece)
+            if len(piece) == due:
+                decisions.append(self._decide())
+        return decisions
+
+    def _samples_until_due(self) -> int:
+        beyond = self._count - self.signal.window
+        return -beyond if beyond < 0 else self.hop - beyond % self.hop
+
+    def _append(self, piece: np.ndarray) -> None:
+        window = self.signal.window
+        self._count += len(piece)
+        kept = piece[-window:]
+        rows = np.arange(self._count - len(kept), self._count) % window
+        self._ring[rows] = kept
+        self._ring[rows + window] = kept
+
+    def _decide(self) -> Decision:
+        oldest = self._count % self.signal.window
+        window = self._ring[oldest:oldest + self.signal.window]
+        time_s = self._time_of(self._count - 1)
+        if not self.allow_constant:
+            require_alive(window, self.signal.channels,
+                          "the window that ends at %.3f s (allow_constant is off)" % time_s)
+        self._session.input()[0] = window.T
+        self._session.launch(1)
+        logits = self._session.wait()
+        probabilities = {task: softmax(logits[task][0]) for task in self.tasks}
+        raw = {task: self.tasks[task][int(p.argmax())] for task, p in probabilities.items()}
+        label = {task: self._hysteresis[task].settle(name) for task, name in raw.items()}
+        return Decision(time_s, label, raw, probabilities)
+
+    def _shaped(self, samples: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):  # beyond float32 becomes infinite, and that is refused by name
+            samples = np.asarray(samples, dtype=np.float32)
+        wanted = len(self.signal.channels)
+        if samples.ndim == 2 and samples.shape[1] == wanted:
+            return samples
+        self._start(self._time_of(self._count))
+        raise InputError("a chunk at %.3f s has shape %s and the model reads %d channels; pass samples of shape "
+                         "(n, %d) in this order: %s." % (self._first_s, samples.shape, wanted, wanted,
+                                                         ", ".join(c.name for c in self.signal.channels)))
+
+    def _require_finite(self, samples: np.ndarray) -> None:
+        if np.isfinite(samples).all():
+            return
+        row, column = np.argwhere(~np.isfinite(samples))[0]
+        raise InputError("the signal holds %s in channel '%s' at %.3f s; repair or leave out that stretch." % (
+            samples[row, column], self.signal.channels[column].name, self._time_of(self._count + row)))
+
+    def _require_session_fits(self) -> None:
+        wanted = (len(self.signal.channels), self.signal.window)
+        if self._session.input().shape[1:] != wanted:
+            raise MismatchError("the engine reads windows of shape %s and the signal gives %s; build the engine from "
+                                "the artifact that describes this signal." % (self._session.input().shape[1:], wanted))
+
+
+class _Hysteresis:
+    """Holds a label until `hold` consecutive windows agree on another one."""
+
+    def __init__(self, hold: int) -> None:
+        self._hold = hold
+        self._label = ""
+        self._rival = ""
+        self._votes = 0
+
+    def settle(self, raw: str) -> str:
+        """Take the label of one window; return the label that stands."""
+        self._votes = self._votes + 1 if raw == self._rival else 1
+        self._rival = raw
+        if not self._label or self._votes >= self._hold:
+            self._label = raw
+        return self._label
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities (..., K) float32 of `logits` (..., K)."""
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True), dtype=np.float32)
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+# ------------------------------------------------------------------ from a source to the sinks
+
+
+@dataclass
+class Summary:
+    """What a stream did. signal_s: seconds of signal taken; busy_s: seconds spent on them, waiting left out."""
+
+    decisions: int = 0
+    changes: int = 0
+    gaps: int = 0
+    signal_s: float = 0.0
+    busy_s: float = 0.0
+    interrupted: bool = False
+
+    @property
+    def realtime_factor(self) -> float:
+        """Seconds of signal handled in one second of work; above 1 the machine keeps up."""
+        return self.signal_s / self.busy_s if self.busy_s else math.inf
+
+
+def feed(source: Source, signal: Signal, limit_s: float = math.inf) -> Iterator[Chunk]:
+    """The chunks of `source` with the channels of `signal` in its order, up to `limit_s` seconds of samples.
+
+    Checks at once, before a sample is read. Raises InputError for a missing or
+    ambiguous channel, or a rate more than 2 % off.
+    """
+    columns = match_channels(source.channels, signal.channels)
+    require_rate(source.rate_hz, signal.rate_hz)
+    return _select(source, columns, int(round(min(limit_s * source.rate_hz, sys.maxsize))))
+
+
+def _select(source: Source, columns: List[int], limit: int) -> Iterator[Chunk]:
+    for chunk in source.samples():
+        yield Chunk(chunk.samples[:limit, columns], chunk.time_s)
+        limit -= len(chunk.samples)
+        if limit <= 0:
+            return
+
+
+def match_channels(have: Sequence[Channel], want: Sequence[Channel]) -> List[int]:
+    """Where each channel of `want` stands in `have`: by the same name, else by the same last parts.
+
+    ``acc/x`` stands for ``wrist/acc/x``, and the other way round, where only one fits.
+    """
+    columns = [_match(have, channel) for channel in want]
+    for first, column in enumerate(columns):
+        if column in columns[:first]:
+            raise InputError("the source's '%s' could be '%s' or '%s'; give its columns longer names." % (
+                have[column].name, want[columns.index(column)].name, want[first].name))
+    return columns
+
+
+def _match(have: Sequence[Channel], wanted: Channel) -> int:
+    names = [channel.name for channel in have]
+    if wanted.name in names:
+        return names.index(wanted.name)
+    found = [index for index, name in enumerate(names) if _same_end(name, wanted.name)]
+    if not found:
+        raise InputError("the model reads channel '%s' and the source has none of that name or ending; it has: %s." % (
+            wanted.name, ", ".join(names) or "none"))
+    if len(found) > 1:
+        raise InputError("the model reads channel '%s' and the source has several that end so: %s; rename the right "
+                         "one to '%s'." % (wanted.name, ", ".join(names[index] for index in found), wanted.name))
+    return found[0]
+
+
+def _same_end(a: str, b: str) -> bool:
+    return ("/" + a).endswith("/" + b) or ("/" + b).endswith("/" + a)
+
+
+def require_rate(have_hz: float, want_hz: float) -> None:
+    """Raise InputError where two rates differ by more than 2 %."""
+    if not abs(have_hz - want_hz) <= RATE_TOLERANCE * want_hz:
+        raise InputError("the source delivers %.4g samples a second and the model reads %.4g; resample the signal or "
+                         "use a model trained at its rate." % (have_hz, want_hz))
+
+
+def pump(chunks: Iterable[Chunk], stream: Stream, sinks: Sequence[Sink], speed: Optional[float] = None,
+         clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], Any] = time.sleep) -> Summary:
+    """Push all chunks through the stream and every decision into every sink, in order.
+
+    speed: 1.0 delivers samples at the rate they were taken at, 2.0 twice as fast, None
+    as fast as possible; pauses between chunks are not waited for. Ctrl-C ends it like
+    the end of the signal does. Source and sinks stay the caller's to close.
+    """
+    summary = Summary()
+    label: Dict[str, str] = {}
+    try:
+        for chunk in chunks if speed is None else _paced(chunks, stream.signal.rate_hz * speed, clock, sleep):
+            started_s = clock()
+            for decision in stream.push(chunk.samples, chunk.time_s):
+                summary.changes += bool(label) and label != decision.label
+                summary.decisions += 1
+                label = decision.label
+                for sink in sinks:
+                    sink.write(decision)
+            summary.busy_s += clock() - started_s
+            summary.signal_s += len(chunk.samples) / stream.signal.rate_hz
+    except KeyboardInterrupt:
+        summary.interrupted = True
+    summary.gaps = stream.gaps
+    return summary
+
+
+def _paced(chunks: Iterable[Chunk], rate_hz: float, clock: Callable[[], float],
+           sleep: Callable[[float], Any]) -> Iterator[Chunk]:
+    """Yield each chunk when its last sample would have been taken."""
+    due_s = clock()
+    for chunk in chunks:
+        due_s += len(chunk.samples) / rate_hz
+        sleep(max(0.0, due_s - clock()))
+        yield chunk
+
+
+def _at_least_one(value: int, name: str) -> int:
+    if value < 1:
+        raise InputError("%s is %d; it must be 1 or more." % (name, value))
+    return value
+
+
+def _finite_time(time_s: float) -> float:
+    if not math.isfinite(time_s):
+        raise InputError("a chunk has time %s; its time must be a number of seconds." % time_s)
+    return float(time_s)

@@ -1,0 +1,66 @@
+"""What every source in the registry keeps to: chunks as announced, and decisions that no chopping changes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgehar.datasets import DATASETS
+from edgehar.sources import SOURCES
+from edgehar.sources.base import Chunk
+from edgehar.stream import feed
+from tests.linear import SIGNAL, add_plugins, same, stream
+
+EXAMPLES = {"csv": "csv:path={table}", "replay": "replay:dataset=walks"}  # a new source adds its own
+
+
+@pytest.fixture(params=SOURCES.names())
+def open_source(request, tmp_path, monkeypatch):
+    """A function that opens the example of one source anew; all have wrist accelerometer at 50 Hz."""
+    add_plugins(monkeypatch)
+    assert request.param in EXAMPLES, "add an example of source %s to this contract" % request.param
+    spec = EXAMPLES[request.param].format(table=_write_table(tmp_path / "walk.csv"))
+    return lambda **options: SOURCES.create(spec, **options)
+
+
+def _write_table(path) -> str:
+    samples = next(iter(DATASETS.create("walks").recordings())).samples
+    rows = ["%.3f,%s" % (number / 50, ",".join(map(repr, row.tolist()))) for number, row in enumerate(samples)]
+    path.write_text("\n".join(["time_s,x,y,z", *rows]))
+    return str(path)
+
+
+def test_chunks_are_as_announced(open_source):
+    with open_source() as source:
+        chunks = list(source.samples())
+        assert chunks and source.rate_hz == pytest.approx(50)
+        for chunk in chunks:
+            assert isinstance(chunk, Chunk) and chunk.samples.dtype == np.float32 and len(chunk.samples)
+            assert chunk.samples.shape[1] == len(source.channels)
+            assert np.isfinite(chunk.samples).all()
+        times_s = [chunk.time_s for chunk in chunks]
+        assert times_s == sorted(times_s)
+        assert len({channel.name for channel in source.channels}) == len(source.channels)
+
+
+def test_no_chopping_changes_the_decisions(open_source):
+    wanted = None
+    for chunk_s in (0.02, 0.14, 0.5, 100):
+        with open_source(chunk_s=chunk_s) as source:
+            whole = stream()
+            found = [decision for chunk in feed(source, SIGNAL) for decision in whole.push(*chunk)]
+        wanted = wanted or found
+        assert found and same(found, wanted)
+
+
+def test_a_source_opened_twice_delivers_the_same(open_source):
+    with open_source() as one, open_source() as two:
+        for a, b in zip(one.samples(), two.samples()):
+            assert a.time_s == b.time_s and np.array_equal(a.samples, b.samples)
+
+
+def test_a_source_closes_in_the_middle_and_twice(open_source):
+    source = open_source()
+    next(source.samples())
+    source.close()
+    source.close()
