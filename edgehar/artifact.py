@@ -130,7 +130,8 @@ class Artifact:
         folder = Path(folder)
         path = folder / "manifest.json"
         if not path.is_file():
-            raise InputError("%s holds no manifest.json, so it is no artifact; make one with `edgehar export`." % folder)
+            raise InputError("%s holds no manifest.json, so it is no artifact; make one with `edgehar export`." % (
+                folder))
         manifest = Manifest.from_json(_read_manifest(path), path)
         _require_digests(folder, manifest.files)
         return cls(folder, manifest)

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator, Union
+from typing import Any, Dict, Iterator, Optional, Union
 
 from edgehar.errors import InputError
 
@@ -38,7 +38,7 @@ def written_whole(path: PathLike) -> Iterator[Path]:
         _flush_to_disk(temporary)
         os.replace(name, str(path))
     except OSError as error:
-        raise InputError("cannot write %s: %s; free space or choose another folder with -o." % (path, error)) from error
+        raise _unwritable(path, error) from error
     finally:
         if temporary is not None and temporary.exists():
             temporary.unlink()
@@ -55,13 +55,13 @@ def folder_written_whole(folder: PathLike) -> Iterator[Path]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".%s." % folder.name, suffix=".part", dir=str(folder.parent)))
     except OSError as error:
-        raise InputError("cannot write %s: %s; free space or choose another folder with -o." % (folder, error)) from error
+        raise _unwritable(folder, error) from error
     try:
         yield temporary
         os.chmod(str(temporary), 0o777 & ~_umask())
         _swap_folder(temporary, folder)
     except OSError as error:
-        raise InputError("cannot write %s: %s; free space or choose another folder with -o." % (folder, error)) from error
+        raise _unwritable(folder, error) from error
     finally:
         shutil.rmtree(str(temporary), ignore_errors=True)
 
@@ -82,10 +82,15 @@ def _swap_folder(new: Path, folder: Path) -> None:
         shutil.rmtree(str(retired), ignore_errors=True)
 
 
-def write_json(path: PathLike, value: Any) -> None:
-    """Write `value` as indented JSON with sorted keys, whole or not at all."""
+def _unwritable(path: Path, error: OSError) -> InputError:
+    return InputError("cannot write %s: %s; free space or choose another folder with -o." % (
+        path, error.strerror or error))
+
+
+def write_json(path: PathLike, value: Any, indent: Optional[int] = 2) -> None:
+    """Write `value` as JSON with sorted keys, whole or not at all; indent None: on one line."""
     with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(value, indent=indent, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def read_json(path: PathLike) -> Any:
@@ -96,6 +101,20 @@ def read_json(path: PathLike) -> Any:
         raise InputError("cannot read %s: %s." % (path, error.strerror or error)) from error
     except ValueError as error:
         raise InputError("%s is not readable JSON (%s); restore it or make it again." % (path, error)) from error
+
+
+def read_toml(path: PathLike) -> Dict[str, Any]:
+    """Return the tables in the TOML file `path`. Raises InputError where it is missing or damaged."""
+    try:
+        import tomllib
+    except ImportError:  # Python < 3.11
+        import tomli as tomllib
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError("cannot read %s: %s." % (path, error.strerror or error)) from error
+    except ValueError as error:
+        raise InputError("%s is not readable TOML (%s); mend that line." % (path, error)) from error
 
 
 def sha256_of(path: PathLike) -> str:

@@ -61,7 +61,8 @@ def require_parsable(model: Any, where: str) -> None:
             where, opset(model), model.ir_version, MAX_OPSET, MAX_IR_VERSION))
     foreign = sorted({node.domain for node in model.graph.node if node.domain not in ("", "ai.onnx")})
     if foreign:
-        raise InputError("%s uses operators of the domain '%s', which TensorRT 8.5 does not know." % (where, foreign[0]))
+        raise InputError("%s uses operators of the domain '%s', which TensorRT 8.5 does not know; use standard "
+                         "ones." % (where, foreign[0]))
     for name in operators(model):
         if name not in PARSED_BY_TENSORRT_8_5:
             raise InputError("%s uses operator %s, which TensorRT 8.5 cannot parse; %s." % (

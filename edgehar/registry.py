@@ -57,7 +57,7 @@ class Registry(Generic[T]):
         """
         name, options = parse_spec(spec)
         kind = self.kind(name)
-        allowed = [parameter for parameter in inspect.signature(kind).parameters]
+        allowed = list(inspect.signature(kind).parameters)
         unknown = sorted(set(options) - set(allowed))
         if unknown:
             raise InputError("%s '%s' has no option '%s'; it takes: %s." % (

@@ -89,7 +89,7 @@ class Run:
         path = Path(path)
         if path.exists():
             raise InputError("%s exists and a Run is never overwritten; choose another name with -o." % path)
-        write_json(path, self.to_json())
+        write_json(path, self.to_json(), indent=None)  # thousands of raw values, one a line, serve nobody
         return path
 
     @classmethod
@@ -97,7 +97,8 @@ class Run:
         """Read a Run. Raises InputError for a file that is no Run, or was changed after it was written."""
         value = read_json(path)
         if not isinstance(value, dict) or value.get("schema") != SCHEMA or "engine" not in value:
-            raise InputError("%s is not a Run of this edgehar (schema %d); make it with `edgehar bench`." % (path, SCHEMA))
+            raise InputError("%s is not a Run of this edgehar (schema %d); make it with `edgehar bench`." % (
+                path, SCHEMA))
         written = value.pop("sha256", "")
         if written != sha256_of_json(value):
             raise InputError("%s was changed after it was written; measure again with `edgehar bench`." % path)

@@ -102,3 +102,18 @@ def _interval(value: float, scores: Sequence[float]) -> Interval:
 def _mean_f1(counts: np.ndarray) -> float:
     """counts (runs, people, K, K) -> macro-F1 of the pooled people, averaged over runs."""
     return float(np.mean([macro_f1(run.sum(axis=0)) for run in counts]))
+
+
+def verdict(difference: Interval, margin: float = 0.01) -> str:
+    """What a paired difference of macro-F1 allows to say.
+
+    "better" or "worse" where the interval leaves out zero, "tied" where it lies inside
+    +-`margin`, else "not resolvable" with its half-width.
+    """
+    if difference.low > 0:
+        return "better"
+    if difference.high < 0:
+        return "worse"
+    if -margin < difference.low and difference.high < margin:
+        return "tied"
+    return "not resolvable (+-%.3f)" % ((difference.high - difference.low) / 2)

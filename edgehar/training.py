@@ -269,8 +269,9 @@ def _plan(model: Model, train: Windows, valid: Windows, recipe: Recipe, method: 
     """The facts that make two trainings the same training."""
     return dict(facts, model=model.spec, signal=model.signal.to_json(),
                 tasks={task: list(names) for task, names in model.tasks.items()}, method=method,
-                recipe=asdict(recipe), split_sha256=train.split_sha256, train_sha256=windows_sha256(train), parameters=model.parameter_count(),
-                macs=model.mac_count(), train_windows=len(train), valid_windows=len(valid))
+                recipe=asdict(recipe), split_sha256=train.split_sha256, train_sha256=windows_sha256(train),
+                parameters=model.parameter_count(), macs=model.mac_count(), train_windows=len(train),
+                valid_windows=len(valid))
 
 
 def _require_one_split(train: Windows, valid: Windows, teacher: Optional[Fitted]) -> None:

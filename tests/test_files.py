@@ -17,6 +17,8 @@ import pytest
 from edgehar.errors import InputError
 from edgehar.files import folder_written_whole, read_json, sha256_of, sha256_of_json, write_json, written_whole
 
+SAME_PATH = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
+
 
 def names_in(folder: Path) -> List[str]:
     return sorted(path.name for path in folder.iterdir())
@@ -100,7 +102,7 @@ for turn in range(10 ** 9):
 def test_a_killed_writer_leaves_the_old_or_the_new_file(tmp_path: Path, delay_s: float) -> None:
     target = tmp_path / "numbers.txt"
     process = subprocess.Popen([sys.executable, "-c", WRITER, str(target)], stdout=subprocess.PIPE,
-                               env=dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path))))
+                               env=SAME_PATH)
     assert process.stdout is not None and process.stdout.readline() == b"writing\n"
     try:
         process.wait(timeout=delay_s)
@@ -140,7 +142,7 @@ def test_no_room_left_leaves_the_old_and_one_sentence(tmp_path: Path, what: str)
     kept.parent.mkdir(exist_ok=True)
     kept.write_text("[]\n", encoding="utf-8")
     done = subprocess.run([sys.executable, "-c", LIMITED, str(target), what], stdout=subprocess.PIPE, check=True,
-                          universal_newlines=True, env=dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path))))
+                          universal_newlines=True, env=SAME_PATH)
     assert done.stdout.startswith("cannot write %s: " % target) and "free space" in done.stdout
     assert kept.read_text(encoding="utf-8") == "[]\n"
     assert names_in(tmp_path) == ["target"]
@@ -149,8 +151,9 @@ def test_no_room_left_leaves_the_old_and_one_sentence(tmp_path: Path, what: str)
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 def test_a_full_disk_is_told_by_the_writer_s_own_error(tmp_path: Path) -> None:
     target = tmp_path / "file.txt"
-    with pytest.raises(InputError, match="No space left on device"), written_whole(target), open("/dev/full", "w") as full:
-        full.write("x" * 100000)
+    with pytest.raises(InputError, match="No space left on device"):
+        with written_whole(target), open("/dev/full", "w") as full:
+            full.write("x" * 100000)
     assert names_in(tmp_path) == []
 
 

@@ -12,7 +12,7 @@ from edgehar.datasets import DATASETS
 from edgehar.errors import InputError
 from edgehar.registry import Registry, add_plugin, parse_spec
 
-TWO_IN_A_ROOM = '''
+LAMP = '''
 from abc import ABC
 
 
@@ -27,8 +27,9 @@ def lamps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator["Registry
     """A room with the plug-ins `desk_lamp`, `faulty` (imports nothing that exists) and `empty` (no class)."""
     room = tmp_path / "lamproom"
     room.mkdir()
-    for name, text in {"__init__": "", "base": TWO_IN_A_ROOM, "_private": "", "faulty": "import no_such_package_at_all",
-                       "empty": "", "desk_lamp": "from lamproom.base import Lamp\n\n\nclass Desk(Lamp):\n    pass\n"}.items():
+    files = {"__init__": "", "base": LAMP, "_private": "", "faulty": "import no_such_package_at_all", "empty": "",
+             "desk_lamp": "from lamproom.base import Lamp\n\n\nclass Desk(Lamp):\n    pass\n"}
+    for name, text in files.items():
         (room / (name + ".py")).write_text(text, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     yield Registry("lamproom", "Lamp")

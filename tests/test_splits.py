@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import List
+from typing import List, Set
 
 import numpy as np
 import pytest
@@ -102,15 +102,17 @@ def test_overlapping_windows_under_another_name_are_caught() -> None:
         audit(leaky(train=replace(train, part="train"), test=renamed(half_way, "4", "test")))
 
 
+starts = st.sets(st.integers(0, 60), min_size=1, max_size=6)
+
+
 @settings(deadline=None, max_examples=80)
-@given(mine=st.sets(st.integers(0, 60), min_size=1, max_size=6), theirs=st.sets(st.integers(0, 60), min_size=1, max_size=6),
-       window=st.integers(1, 12))
-def test_the_audit_agrees_with_looking_at_every_sample(mine: set, theirs: set, window: int) -> None:
+@given(mine=starts, theirs=starts, window=st.integers(1, 12))
+def test_the_audit_agrees_with_looking_at_every_sample(mine: Set[int], theirs: Set[int], window: int) -> None:
     source = cut(recording("1", length=80), window, 1)
     train = replace(source.take(np.array(sorted(mine))), part="train")
     test = renamed(source.take(np.array(sorted(theirs))), "4", "test")
     elsewhere = renamed(cut(recording("3"), window, 1, number=7), "3", "valid")
-    samples = [{n for start in starts for n in range(start, start + window)} for starts in (mine, theirs)]
+    samples = [{n for start in chosen for n in range(start, start + window)} for chosen in (mine, theirs)]
     if samples[0] & samples[1]:
         with pytest.raises(InputError, match="overlap between train and test"):
             audit(Parts(train, elsewhere, test))

@@ -226,6 +226,7 @@ def test_windows_per_epoch_bounds_an_epoch(parts, tmp_path):
 def test_recipes_are_checked():
     recipe = Recipe.from_mapping({"epochs": 3, "learning_rate": 1, "augmentation": {"jitter": 0.5}})
     assert (recipe.epochs, recipe.augmentation.jitter) == (3, 0.5)
-    for wrong, word in (({"epoch": 3}, "epoch"), ({"epochs": "many"}, "epochs"), ({"augmentation": {"flip": 1}}, "flip")):
+    for wrong, word in (({"epoch": 3}, "epoch"), ({"epochs": "many"}, "epochs"),
+                        ({"augmentation": {"flip": 1}}, "flip")):
         with pytest.raises(InputError, match=word):
             Recipe.from_mapping(wrong)

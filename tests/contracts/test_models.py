@@ -114,7 +114,8 @@ def test_windows_too_short_are_refused():
         network("mobilenet:conv=valid", window=20)
 
 
-@pytest.mark.parametrize("spec, word", [("mobilenet:size=XL", "XL"), ("mobilenet:depth=3", "depth"), ("alexnet", "alexnet")])
+@pytest.mark.parametrize("spec, word", [("mobilenet:size=XL", "XL"), ("mobilenet:depth=3", "depth"),
+                                        ("alexnet", "alexnet")])
 def test_unknown_specs_are_refused(spec, word):
     with pytest.raises(InputError, match=word):
         network(spec)

@@ -1,0 +1,119 @@
+"""Teacher, student alone, label smoothing and KD on real corpora: the first results table.
+
+    python benchmarks/baselines.py --root FOLDER [--corpus uci-har] [--work FOLDER]
+
+Every network is trained on the corpus's training people, selected on its validation
+people, exported, built for ONNX Runtime and scored on its test people through the
+built engine. What is compared was fixed here before the first run: three seeds of
+each student, one teacher, the same recipe for all students. Stop and start at will:
+finished trainings and Runs are kept. Runs go to benchmarks/results/<machine>/baselines;
+the table in the README is ``edgehar report --markdown`` of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Iterator, List, Optional, Sequence, Tuple
+
+from edgehar import bench, machine
+from edgehar.backends import ready_engine
+from edgehar.cli._training import train
+from edgehar.datasets import Corpus, cut_corpus
+from edgehar.export import export
+from edgehar.training import Augmentation, Fitted, Recipe
+
+STRONG = Augmentation(rotation_deg=30.0, scale=0.2, jitter=0.1, shift=0.25)
+TEACHER = Recipe(epochs=30, augmentation=STRONG)
+STUDENT = Recipe(epochs=40)
+SEEDS = (0, 1, 2)
+METHODS = ("none", "label-smoothing", "kd")
+PRECISIONS = ("fp32", "int8")
+COMMAND = "python benchmarks/baselines.py"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One corpus: its spec, the teacher, what each network sees, and how many windows make an epoch (0: all)."""
+
+    corpus: str
+    teacher: str = "resnet:width=32"
+    student: str = "mobilenet:size=S"
+    teacher_channels: str = "all"
+    student_channels: str = "live"
+    windows_per_epoch: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.corpus.split(":")[0]
+
+
+PLANS = (Plan("uci-har"), Plan("wisdm:device=watch", windows_per_epoch=8000))
+
+
+def main() -> None:
+    options = _options()
+    for plan in PLANS:
+        if options.corpus in (None, plan.name):
+            run_plan(plan, options.root, Path(options.work), Path(options.folder))
+
+
+def run_plan(plan: Plan, root: Optional[str], work: Path, results: Path) -> None:
+    """Train, export, build and measure every network of `plan`; what is done already is not done again."""
+    corpus = cut_corpus(plan.corpus, root)
+    teacher = _fit(plan, corpus, plan.teacher, plan.teacher_channels, TEACHER, work / plan.name / "teacher")
+    _measure("%s-teacher" % plan.name, teacher, corpus, work, results, timed=True)
+    for method, seed in _students():
+        name = "%s-%s-seed%d" % (plan.name, method, seed)
+        student = _fit(plan, corpus, plan.student, plan.student_channels, replace(STUDENT, seed=seed),
+                       work / plan.name / ("%s-seed%d" % (method, seed)), method, teacher)
+        _measure(name, student, corpus, work, results, timed=(method, seed) == ("kd", 0))
+
+
+def _students() -> Iterator[Tuple[str, int]]:
+    return ((method, seed) for seed in SEEDS for method in METHODS)
+
+
+def _fit(plan: Plan, corpus: Corpus, model: str, channels: str, recipe: Recipe, folder: Path, method: str = "none",
+         teacher: Optional[Fitted] = None) -> Fitted:
+    print("training %s" % folder, flush=True)
+    recipe = replace(recipe, windows_per_epoch=plan.windows_per_epoch)
+    return train(corpus, model, channels, recipe, str(folder), quiet=False, method=method,
+                 teacher=teacher if method == "kd" else None)
+
+
+def _measure(name: str, fitted: Fitted, corpus: Corpus, work: Path, results: Path, timed: bool) -> None:
+    """Accuracy in every precision; latency too where `timed`, since it depends on neither seed nor method."""
+    scenarios: Sequence[str] = ("accuracy", "single_stream") if timed else ("accuracy",)
+    paths = {(precision, scenario): results / ("%s-%s-%s.json" % (name, precision, scenario))
+             for precision in PRECISIONS for scenario in scenarios}
+    if all(path.exists() for path in paths.values()):
+        return
+    artifact = export(fitted, corpus.parts.train, corpus.parts.valid, work / "artifacts" / name, name)
+    for precision in PRECISIONS:
+        engine = ready_engine(artifact.folder, "ort", precision)
+        for scenario in scenarios:
+            if not paths[precision, scenario].exists():
+                windows = corpus.parts.test if scenario == "accuracy" else None
+                bench.run(engine, _asked(scenario), windows, command=COMMAND).write(paths[precision, scenario])
+
+
+def _asked(scenario: str) -> bench.Scenario:
+    """The scenario as it is, but a second of raw latencies is enough to keep."""
+    asked = bench.default_scenario(scenario)
+    return replace(asked, duration_s=1.0) if scenario == "single_stream" else asked
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names: List[str] = [plan.name for plan in PLANS]
+    parser.add_argument("--root", help="folder with the downloaded corpora; default EDGEHAR_DATA")
+    parser.add_argument("--corpus", choices=names, help="only this one")
+    parser.add_argument("--work", default="runs/baselines", help="where trainings and artifacts go")
+    parser.add_argument("-o", dest="folder", default="benchmarks/results/%s/baselines" % machine.label())
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+#!/usr/bin/env bash
+# The one way in. Needs bash, git and Python 3.11 (for the device tests also Python 3.8).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+usage() {
+  cat <<'TEXT'
+edgehar: wearable-sensor recordings in, a verified real-time activity recogniser out.
+
+  ./deploy.sh demo   make the environment, then train, distil, export, build, verify, measure and report
+                     on generated (synthetic) recordings; ends with demo/report.html in about 5 minutes
+  ./deploy.sh test   make the environments and pass all tests on Python 3.11 and the device tests on 3.8
+
+The environments are .venv and .venv-3.8 in this folder; removing them undoes the installation.
+TEXT
+}
+
+say() { printf '\n== %s\n' "$*"; }
+fail() { printf 'deploy.sh: %s\n' "$*" >&2; exit 1; }
+
+# ------------------------------------------------------------------ environments
+
+# find_python 3.11: print an interpreter of that version that runs and can make environments; fail where there is none.
+find_python() {
+  local version=$1 candidate
+  while read -r candidate; do
+    if is_python "$version" "$candidate"; then
+      printf '%s\n' "$candidate"
+      return
+    fi
+  done < <(type -aP "python$version"; printf '%s\n' "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$version".*/bin/python)
+  return 1
+}
+
+is_python() {
+  local probe='import ensurepip, sys, venv; sys.exit("%d.%d" % sys.version_info[:2] != sys.argv[1])'
+  "$2" -c "$probe" "$1" 2>/dev/null
+}
+
+# make_environment .venv 3.11 PYTHON train,cpu: an environment with edgehar and these extras, at the constrained
+# versions. Does nothing where it stands already and neither pyproject.toml nor the constraints have changed.
+make_environment() {
+  local folder=$1 version=$2 python=$3 extras=$4
+  local constraints=docker/constraints-py${version/./}.txt
+  local stamp=$folder/installed-$extras digest
+  digest=$(cat pyproject.toml "$constraints" | git hash-object --stdin)
+  if is_python "$version" "$folder/bin/python" && [[ -f $stamp && $(<"$stamp") == "$digest" ]]; then
+    return
+  fi
+  say "making $folder: Python $version with edgehar[$extras] (a few minutes the first time)"
+  is_python "$version" "$folder/bin/python" || "$python" -m venv --clear "$folder"
+  pip_install "$folder" 'pip>=23'  # the pip that Ubuntu 20.04 brings sees too few wheels
+  pip_install "$folder" --constraint "$constraints" --editable ".[$extras]"
+  printf '%s\n' "$digest" >"$stamp"
+}
+
+# pip_install .venv ARGUMENTS: pip install, shown as one line a package; all of its words go to .venv/install.log.
+pip_install() {
+  local folder=$1 log=$1/install.log word package _
+  shift
+  "$folder/bin/python" -m pip --disable-pip-version-check --no-input install "$@" 2>&1 | tee "$log" |
+    while read -r word package _; do
+      case "$word $package" in
+        Collecting*) printf '   collecting %s\n' "$package" ;;
+        'Installing collected') printf '   installing all of them\n' ;;
+      esac
+    done || {
+      tail -n 5 "$log" >&2
+      fail "pip could not install; the last lines are above and all of them in $log. Is the network up? Then run this again."
+    }
+}
+
+workstation() {
+  local python
+  python=$(find_python 3.11) ||
+    fail "no working Python 3.11 was found on PATH or under ${PYENV_ROOT:-$HOME/.pyenv}; install it (with its venv module) and run this again."
+  make_environment .venv 3.11 "$python" "$1"
+}
+
+# ------------------------------------------------------------------ demo
+
+edgehar() {
+  printf '\n$ edgehar %s\n' "$*"
+  .venv/bin/edgehar "$@"
+}
+
+EPOCHS=12  # enough for the generated recordings on two cores; real corpora take more
+
+demo() {
+  workstation train,cpu
+  say "the demo, on generated recordings; everything it makes lies in demo/"
+  rm -rf demo
+  export OMP_NUM_THREADS=1  # networks this small train in half the time on one thread where two busy cores are shared
+
+  edgehar train --data synthetic --model resnet:width=32 --epochs "$EPOCHS" -o demo/teacher
+  edgehar train --data synthetic --model mobilenet:size=S --epochs "$EPOCHS" -o demo/student-alone
+  edgehar distill --data synthetic --teacher demo/teacher --method kd --model mobilenet:size=S --epochs "$EPOCHS" \
+    -o demo/student-kd
+
+  local model
+  for model in teacher student-alone student-kd; do
+    edgehar export "demo/$model" -o "demo/engines/$model"
+    edgehar build "demo/engines/$model" --precision fp32
+    edgehar build "demo/engines/$model" --precision int8
+  done
+  edgehar verify demo/engines/student-kd --precision int8
+
+  edgehar bench demo/engines/{teacher,student-alone,student-kd} --precision fp32 --precision int8 \
+    --scenario accuracy --scenario single_stream --scenario offline --duration 3 -o demo/runs
+  edgehar run demo/engines/student-kd --source replay:dataset=synthetic --limit-s 900
+  edgehar report demo/runs -o demo/report.html
+
+  say "done: open demo/report.html"
+}
+
+# ------------------------------------------------------------------ test
+
+run_tests() {
+  workstation train,cpu,dev
+  say "style"
+  .venv/bin/ruff check .
+  say "all tests, Python 3.11"
+  .venv/bin/python -m pytest
+  test_device
+}
+
+# The board's Python has no torch: tests of the training side skip themselves there, all others must pass.
+test_device() {
+  local python
+  if ! python=$(find_python 3.8); then
+    [[ ${CI:-} != true ]] || fail "no working Python 3.8 was found, and CI must run the device tests."
+    say "no Python 3.8 on PATH or under ${PYENV_ROOT:-$HOME/.pyenv}: the device tests were NOT run"
+    return
+  fi
+  make_environment .venv-3.8 3.8 "$python" cpu,dev
+  say "device tests, Python 3.8 without torch"
+  .venv-3.8/bin/python -m pytest
+}
+
+case ${1:-} in
+  demo) demo ;;
+  test) run_tests ;;
+  '' | -h | --help | help) usage ;;
+  *) usage >&2; fail "there is no '$1'." ;;
+esac

@@ -1,0 +1,185 @@
+"""The command line: one command, one file, each holding a click command named `command`.
+
+Commands are thin: parse, call the library, show the result and the next useful command.
+Errors are raised where they happen and translated here, once, to one sentence on stderr
+and an exit code; the table of codes is in ``edgehar.errors``.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import pkgutil
+import sys
+from typing import List, NamedTuple, NoReturn, Optional, Sequence, Tuple
+
+import click
+
+from edgehar import __version__
+from edgehar.errors import EdgeharError, MissingError
+
+INTERRUPTED = 130
+PIPE_CLOSED = 141
+EXTRAS = {"torch": "train", "onnx": "cpu", "onnxruntime": "cpu", "pycuda": "jetson", "jtop": "jetson"}
+OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Outcome(NamedTuple):
+    """How a failed command ends: one sentence (none where silence is right) and the exit code."""
+
+    sentence: str
+    exit_code: int
+
+
+class Commands(click.Group):
+    """The files of this folder. Listing imports each small file, running one imports that one alone."""
+
+    def list_commands(self, context: click.Context) -> List[str]:
+        files = (module.name for module in pkgutil.iter_modules(__path__))
+        return sorted(name.replace("_", "-") for name in files if not name.startswith("_"))
+
+    def get_command(self, context: click.Context, name: str) -> Optional[click.Command]:
+        if name not in self.list_commands(context):
+            return None
+        return importlib.import_module("%s.%s" % (__name__, name.replace("-", "_"))).command
+
+    def resolve_command(self, context: click.Context, args: List[str]) -> Tuple:
+        known = self.list_commands(context)
+        if args[0] not in known:
+            raise click.UsageError("there is no command '%s'; %s" % (args[0], _nearest(args[0], known)), context)
+        return super().resolve_command(context, args)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """List every command with its whole first sentence; click would cut it off at the line's end."""
+        commands = ((name, self.get_command(context, name)) for name in self.list_commands(context))
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, found.get_short_help_str(limit=1000)) for name, found in commands if found])
+
+    def invoke(self, context: click.Context) -> object:
+        """Run the command; keep click from giving a closed pipe and Ctrl-C endings of its own."""
+        try:
+            return super().invoke(context)
+        except (BrokenPipeError, KeyboardInterrupt) as error:
+            raise _Stopped(explain(error)) from error
+
+
+class _Stopped(Exception):
+    """Carries the outcome of an interruption past click."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.sentence)
+        self.outcome = outcome
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="edgehar %(version)s")
+@click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", type=click.Path(),
+              help="Add a plug-in of your own: a file in a folder named like its room, e.g. datasets/gym.py.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error; may stand anywhere in the line.")
+def edgehar(plugins: Sequence[str], debug: bool) -> None:
+    """Wearable-sensor recordings in, a verified real-time activity recogniser out.
+
+    \b
+    The way, one command a step:
+      train    a teacher from recordings         distill  a small student from it
+      export   the student to a checked artifact build    an engine for this machine
+      verify   that it still agrees              run      it on a live or replayed signal
+      bench    its accuracy and latency          report   everything on one page
+
+    Start with `edgehar doctor` (is all here?) and `edgehar datasets` (what can I train on?).
+
+    \b
+    Exit codes:
+      0 done                        5 measurement unstable
+      1 a fault of edgehar          6 artifact or engine does not match
+      2 input or options unusable   7 device, package or backend missing
+      3 accuracy gate failed        8 too few samples to tell
+      4 latency bound not kept      130 stopped by Ctrl-C
+    """
+    if plugins:
+        from edgehar.registry import add_plugin
+
+        for path in plugins:
+            add_plugin(path)
+
+
+def main() -> NoReturn:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; return its exit code, having told what went wrong in one sentence on stderr."""
+    words = [word for word in arguments if word != "--debug"] or ["--help"]
+    try:
+        code = edgehar.main(words, prog_name="edgehar", standalone_mode=False)
+        sys.stdout.flush()
+    except (Exception, KeyboardInterrupt) as error:
+        if "--debug" in arguments:
+            import traceback
+
+            traceback.print_exc()
+        return _tell(explain(error))
+    return code if type(code) is int else 0
+
+
+def explain(error: BaseException) -> Outcome:
+    """The outcome that stands for `error`."""
+    if isinstance(error, _Stopped):
+        return error.outcome
+    if isinstance(error, EdgeharError):
+        return Outcome(str(error), error.exit_code)
+    if isinstance(error, click.ClickException):
+        return Outcome(_usage_sentence(error), error.exit_code)
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return Outcome("stopped by Ctrl-C; files already finished stay, nothing is half-written.", INTERRUPTED)
+    if isinstance(error, BrokenPipeError):
+        return Outcome("", PIPE_CLOSED)
+    return _of_this_machine(error) or Outcome(
+        "this is a fault of edgehar (%s: %s); add --debug for the traceback and report it." % (
+            type(error).__name__, error), EdgeharError.exit_code)
+
+
+def _of_this_machine(error: BaseException) -> Optional[Outcome]:
+    """The outcome where the machine lacks a package, memory or disk space, else None."""
+    package = (getattr(error, "name", None) or "").split(".")[0]
+    if isinstance(error, ModuleNotFoundError) and package in EXTRAS:
+        return Outcome("this command needs the package %s, which is not installed; install it with "
+                       "`pip install 'edgehar[%s]'`." % (package, EXTRAS[package]), MissingError.exit_code)
+    if isinstance(error, MemoryError):
+        return Outcome("this machine ran out of memory; close other programs or use less data at once.",
+                       MissingError.exit_code)
+    if isinstance(error, OSError) and error.errno in OUT_OF_SPACE:
+        return Outcome("the disk is full (%s); free space or choose another folder with -o." % (
+            error.filename or error.strerror), MissingError.exit_code)
+    return None
+
+
+def _tell(outcome: Outcome) -> int:
+    if outcome.exit_code == PIPE_CLOSED:
+        _forget_stdout()
+    if outcome.sentence:
+        click.echo("edgehar: %s" % " ".join(outcome.sentence.splitlines()), err=True)
+    return outcome.exit_code
+
+
+def _usage_sentence(error: click.ClickException) -> str:
+    """click's message on one line, with the help that would have prevented it."""
+    message = " ".join(error.format_message().split()).rstrip(".?")
+    context = getattr(error, "ctx", None)
+    return "%s; see `%s --help`." % (message[:1].lower() + message[1:], context.command_path if context else "edgehar")
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if near:
+        return "did you mean %s" % " or ".join("'%s'" % word for word in near)
+    return "there are: %s" % ", ".join(known)
+
+
+def _forget_stdout() -> None:
+    """The reader of our output has gone: let Python's last flush at exit go nowhere, quietly."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

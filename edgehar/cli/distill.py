@@ -1,0 +1,41 @@
+"""`edgehar distill`: a small network that learns from a trained one."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import click
+
+from edgehar.cli._training import training_options
+
+
+@click.command()
+@click.option("--teacher", "teacher_folder", type=click.Path(), metavar="FOLDER",
+              help="A finished training; not needed by methods without a teacher.")
+@click.option("--method", default="kd", show_default=True, metavar="SPEC",
+              help="Method and its options, e.g. kd:temperature=4,share=0.9, label-smoothing, none.")
+@click.option("--model", "model_spec", default="mobilenet:size=S", show_default=True, metavar="SPEC",
+              help="The student, e.g. mobilenet:size=S,conv=valid.")
+@click.option("--channels", default="live", show_default=True, metavar="PATTERN",
+              help='What the student sees: "live" (what a live sensor delivers), "all", or parts of channel names.')
+@training_options
+def command(teacher_folder: Optional[str], method: str, model_spec: str, channels: str, data: str,
+            root: Optional[str], recipe_file: Optional[str], epochs: Optional[int], seed: Optional[int], folder: str,
+            quiet: bool, as_json: bool) -> None:
+    """Train a student on a teacher's outputs and on the labels.
+
+    Teacher and student see the same augmented windows; the student may see fewer
+    channels. The teacher must have been trained on the same split, or it would have seen
+    the student's test people.
+    """
+    from edgehar.cli._show import show_next
+    from edgehar.cli._training import read_recipe, show_training, train
+    from edgehar.datasets import cut_corpus
+    from edgehar.training import Fitted
+
+    recipe = read_recipe(recipe_file, epochs=epochs, seed=seed)
+    teacher = Fitted.load(teacher_folder) if teacher_folder else None
+    fitted = train(cut_corpus(data, root), model_spec, channels, recipe, folder, quiet, method, teacher)
+    show_training(fitted, folder, as_json)
+    if not as_json:
+        show_next("edgehar export %s -o engines/NAME" % folder)

@@ -1,0 +1,46 @@
+"""`edgehar export`: a trained network becomes a checked artifact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Optional
+
+import click
+
+
+@click.command()
+@click.argument("training", type=click.Path())
+@click.option("-o", "folder", required=True, type=click.Path(), metavar="ARTIFACT", help="Where the artifact goes.")
+@click.option("--name", help="Its name; default the folder's.")
+@click.option("--root", type=click.Path(), help="Folder with the downloaded corpora; default EDGEHAR_DATA.")
+@click.option("--golden", type=click.Choice(["windows", "synthetic"]), default="windows", show_default=True,
+              help="Reference inputs: windows of validation people, or generated signals where data may not travel.")
+@click.option("--calibration", type=click.Choice(["windows", "ranges"]), default="windows", show_default=True,
+              help="For INT8: windows of training people, or only the activation ranges they give.")
+@click.option("--opset", type=click.IntRange(13, 17), default=16, show_default=True, help="ONNX operator set.")
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
+def command(training: str, folder: str, name: Optional[str], root: Optional[str], golden: str, calibration: str,
+            opset: int, as_json: bool) -> None:
+    """Export the trained network in folder TRAINING to an artifact that any machine can check.
+
+    The graph is fed physical units (normalisation is inside), agrees with PyTorch within
+    1e-4 or the export fails, and holds only what TensorRT 8.5 can parse.
+    """
+    from edgehar.cli._show import show_json, show_next, show_table
+    from edgehar.datasets import cut_corpus
+    from edgehar.export import Samples, export
+    from edgehar.training import Fitted
+
+    fitted = Fitted.load(training)
+    parts = cut_corpus(fitted.facts["data"]["dataset"], root).parts
+    artifact = export(fitted, parts.train, parts.valid, folder, name or Path(folder).resolve().name,
+                      Samples(golden, calibration), opset)
+    manifest = artifact.manifest
+    if as_json:
+        show_json(manifest.to_json())
+        return
+    show_table("artifact %s" % manifest.name, ("file", "KiB", "sha256"),
+               [(path, round((artifact.folder / path).stat().st_size / 1024, 1), digest[:16])
+                for path, digest in sorted(manifest.files.items())])
+    click.echo("operators: %s" % ", ".join(manifest.onnx["operators"]))
+    show_next("edgehar build %s --precision int8" % folder)

@@ -1,0 +1,38 @@
+"""``edgehar report``: runs on one page to look at."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import click
+
+from edgehar.cli._show import show_json, show_next
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path())
+@click.option("-o", "--output", default="report.html", show_default=True, metavar="FILE.html", type=click.Path(),
+              help="The page to write; an older one is replaced.")
+@click.option("--markdown", is_flag=True, help="Print tables in Markdown, for a README, and write no page.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(runs: Sequence[str], output: str, markdown: bool, as_json: bool) -> None:
+    """Put RUNS (files, or folders of them) on one HTML page.
+
+    The page needs no network and no script: accuracy over people, confusions, latency, cost, machine and commands.
+    """
+    from edgehar import report, results, tables
+
+    found = results.load_all(runs)
+    if markdown:
+        click.echo(tables.markdown(found), nl=False)
+        return
+    page = report.write(found, output)
+    facts = {"page": str(page), "runs": len(found), "warnings": sum(bool(run.warnings) for run in found),
+             "synthetic": any(run.synthetic for run in found)}
+    if as_json:
+        show_json(facts)
+        return
+    click.echo("%s shows %d runs%s%s." % (
+        page, facts["runs"], ", %d of them with warnings" % facts["warnings"] if facts["warnings"] else "",
+        "; SYNTHETIC DATA among them" if facts["synthetic"] else ""))
+    show_next("open %s in a browser" % page)

@@ -1,0 +1,43 @@
+"""`edgehar train`: a network from labels alone."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import click
+
+from edgehar.cli._training import training_options
+
+
+@click.command()
+@click.option("--model", "model_spec", default="resnet", show_default=True, metavar="SPEC",
+              help="Network and its options, e.g. resnet:width=32 or mobilenet:size=S,conv=valid.")
+@click.option("--channels", default="all", show_default=True, metavar="PATTERN",
+              help='"all", "live" (what a live sensor delivers), or parts of channel names: wrist/acc,gyro.')
+@training_options
+def command(model_spec: str, channels: str, data: str, root: Optional[str], recipe_file: Optional[str],
+            epochs: Optional[int], seed: Optional[int], folder: str, quiet: bool, as_json: bool) -> None:
+    """Train a network on the labels of a corpus: a teacher, or a student without one.
+
+    People are split before windows are cut; the epoch that is best on the validation
+    people is kept, and test people are never looked at. Run the same line again to
+    resume after a stop.
+
+    \b
+    A recipe is a TOML file with any of these lines:
+      epochs = 40            learning_rate = 0.003     ema_decay = 0.99   seed = 0
+      batch_size = 128       weight_decay = 0.02       patience = 15      balance = true
+      warmup_epochs = 2      windows_per_epoch = 0     (0: all of them)
+      [augmentation]         rotation_deg = 15.0       scale = 0.1
+      jitter = 0.03          shift = 0.1
+    """
+    from edgehar.cli._show import show_next
+    from edgehar.cli._training import read_recipe, show_training, train
+    from edgehar.datasets import cut_corpus
+
+    recipe = read_recipe(recipe_file, epochs=epochs, seed=seed)
+    fitted = train(cut_corpus(data, root), model_spec, channels, recipe, folder, quiet)
+    show_training(fitted, folder, as_json)
+    if not as_json:
+        show_next("edgehar distill --teacher %s --model mobilenet:size=S --data %s -o FOLDER, "
+                  "or edgehar export %s -o ARTIFACT" % (folder, data, folder))

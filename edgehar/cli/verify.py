@@ -1,0 +1,31 @@
+"""`edgehar verify`: does an engine still do what the trained model did?"""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("path", metavar="ENGINE_OR_ARTIFACT", type=click.Path())
+@click.option("--backend", default="ort", show_default=True, help="For an artifact: what runs it.")
+@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), default="fp32", show_default=True,
+              help="For an artifact.")
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+def command(path: str, backend: str, precision: str, as_json: bool) -> None:
+    """Check every byte of an engine, then replay its golden inputs and compare the logits.
+
+    Exit 6 where a byte was changed or the machine is another, 3 where outputs differ.
+    """
+    from edgehar.backends import BACKENDS, ready_engine
+    from edgehar.backends.base import require_passed
+    from edgehar.cli._show import show_comparisons, show_json, show_next
+
+    engine = ready_engine(path, backend, precision)
+    comparisons = BACKENDS.create(engine.backend).verify(engine)
+    if as_json:
+        show_json([found._asdict() for found in comparisons])
+    else:
+        show_comparisons("%s on %s in %s" % (engine.manifest.name, engine.backend, engine.spec.precision), comparisons)
+    require_passed(comparisons, engine.spec.precision, "the engine at %s" % engine.folder)
+    if not as_json:
+        show_next("edgehar bench %s" % path)

@@ -1,0 +1,39 @@
+"""Runs as `edgehar bench` writes them, for tests of tables and reports."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from hashlib import sha256
+from typing import List
+from zlib import crc32
+
+import numpy as np
+
+from edgehar.results import Measurement, Run
+
+CLASSES = ("WALKING_UPSTAIRS", "sitting", "lying & resting")
+
+
+def make(artifact: str = "student", scenario: str = "accuracy", precision: str = "fp32", seed: int = 0,
+         latency_s: float = 1e-3, count: int = 2000, dataset: str = "corpus", python: str = "3.8.0",
+         method: str = "kd", model: str = "mobilenet", teacher: str = "teacher", **changed) -> Run:
+    """A Run as `edgehar bench` writes one."""
+    random = np.random.default_rng(crc32(repr((artifact, seed)).encode("utf-8")))
+    digest = lambda *parts: sha256(repr(parts).encode("utf-8")).hexdigest()  # noqa: E731
+    engine = {"backend": "ort", "precision": precision, "threads": 1, "sha256": digest(artifact, precision),
+              "size_bytes": 98304, "artifact": artifact, "artifact_sha256": digest(artifact), "model": model,
+              "parameters": 19812, "macs": 1240000, "dataset": dataset, "channels": 9, "window": 128,
+              "rate_hz": 50.0, "method": method, "teacher": teacher, "seed": seed}
+    settings = {"name": scenario, "batch": 64 if scenario in ("offline", "accuracy") else 1, "warmup_s": 1.0,
+                "duration_s": 5.0, "rate_hz": 50.0, "min_queries": 1000, "seed": 0}
+    people = {person: (random.integers(0, 9, (3, 3)) + 40 * np.eye(3, dtype=int)).tolist() for person in "abcd"}
+    values = tuple((latency_s * random.lognormal(0, 0.1, count)).tolist())
+    found = {"people": {"activity": people}} if scenario == "accuracy" else {
+        "measurements": (Measurement("latency", "s", values),)}
+    return replace(Run(settings, engine, {"processor": "Test CPU", "usable_cores": 2, "python": python},
+                       classes={"activity": CLASSES}, split={"name": "published", "sha256": digest(dataset)},
+                       command="edgehar bench %s" % artifact, **found), **changed)
+
+
+def everything(**changed) -> List[Run]:
+    return [make(scenario=name, **changed) for name in ("accuracy", "single_stream", "paced", "offline")]

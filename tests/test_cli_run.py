@@ -1,0 +1,168 @@
+"""``edgehar run``: the happy path, and one sentence with its exit code for everything else."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.linear import BACKEND, DATASET, noise, write_artifact
+
+ROOT = Path(__file__).resolve().parents[1]
+LINE = [sys.executable, "-c", "from edgehar.cli import main; main()", "--plugin", str(BACKEND), "--plugin",
+        str(DATASET), "run"]
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory):
+    """A linear artifact; the first run builds its engine."""
+    return write_artifact(tmp_path_factory.mktemp("artifacts") / "linear").folder
+
+
+def start(*words, **options) -> subprocess.Popen:
+    environment = dict(os.environ, PYTHONPATH=str(ROOT))
+    return subprocess.Popen([*LINE, *map(str, words)], env=environment, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, universal_newlines=True, **options)
+
+
+def run(*words, fed: str = ""):
+    """(exit code, stdout, stderr) of one command line."""
+    process = start(*words, "--backend", "linear", stdin=subprocess.PIPE)
+    out, err = process.communicate(fed, timeout=60)
+    return process.returncode, out, err
+
+
+def table(rate_hz: float = 50.0, columns: str = "time_s,acc/x,acc/y,acc/z", bad: str = "",
+          count: int = 120) -> str:
+    """CSV text of `count` samples; `bad` replaces the first channel of the last."""
+    rows = [["%.4f" % (number / rate_hz), *map(repr, row.tolist())] for number, row in enumerate(noise(count))]
+    rows[-1][1] = bad or rows[-1][1]
+    return "\n".join([columns] + [",".join(row[:columns.count(",") + 1]) for row in rows]) + "\n"
+
+
+def refused(result, code: int, *parts: str) -> None:
+    """One sentence on stderr, naming `parts`, and no traceback."""
+    assert result[0] == code, result[2]
+    (sentence,) = [line for line in result[2].splitlines() if not line.startswith("recognising ")]
+    assert sentence.startswith("edgehar: ")
+    for part in parts:
+        assert part in sentence
+
+
+# ------------------------------------------------------------------ what it does
+
+
+def test_replay_of_the_models_own_corpus_by_default(artifact, tmp_path):
+    path = tmp_path / "decisions.jsonl"
+    code, out, err = run(artifact, "--sink", "console:all=true", "--sink", "jsonl:path=%s" % path)
+    assert code == 0, err
+    decisions = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(decisions) == len(out.splitlines()) == 24
+    first, summary, following = err.splitlines()
+    assert first.startswith("recognising activity and placement from 3 channels at 50 Hz: 0.32 s every 0.10 s")
+    assert summary.startswith("decisions: 24, label changes: ") and ", gaps: 1, signal: 3.0 s, " in summary
+    assert all(line.endswith("[trained on synthetic data, fed synthetic data]") for line in (first, summary))
+    engine = artifact / "built" / "linear-fp32"
+    assert following == "next: edgehar bench %s" % engine
+    again = tmp_path / "again.jsonl"
+    assert run(engine, "--sink", "jsonl:path=%s" % again)[0] == 0
+    assert again.read_text() == path.read_text()
+
+
+def test_a_table_on_standard_input_with_its_columns_in_any_order(artifact):
+    code, straight, err = run(artifact, "--source", "csv", "--sink", "jsonl", fed=table())
+    assert code == 0, err
+    turned = table(columns="time_s,acc/z,acc/y,acc/x").splitlines()
+    swapped = [",".join([t, z, y, x]) for t, x, y, z in (line.split(",") for line in turned[1:])]
+    code, other, err = run(artifact, "--source", "csv", "--sink", "jsonl", fed="\n".join(turned[:1] + swapped))
+    assert other == straight and len(straight.splitlines()) == 21
+    assert [json.loads(line)["time_s"] for line in straight.splitlines()[:2]] == [0.3, 0.4]
+
+
+def test_limit_hop_and_quiet(artifact):
+    code, out, err = run(artifact, "--source", "csv", "--sink", "console:all=true", "--hop", "1", "--limit-s", "0.4",
+                         "--quiet", fed=table())
+    assert (code, len(out.splitlines()), err) == (0, 5, "")
+
+
+def test_real_time_takes_its_time(artifact):
+    started_s = time.monotonic()
+    code, out, err = run(artifact, "--source", "csv", "--speed", "2", fed=table())
+    assert code == 0 and time.monotonic() - started_s > 1.2
+
+
+def test_a_signal_shorter_than_a_window_says_so(artifact):
+    code, out, err = run(artifact, "--source", "csv", "--limit-s", "0.1", fed=table())
+    assert (code, out) == (0, "") and "decisions: 0" in err and "no stretch was as long as one window" in err
+
+
+def test_ctrl_c_ends_with_the_summary(artifact, tmp_path):
+    path = tmp_path / "decisions.jsonl"
+    process = start(artifact, "--backend", "linear", "--speed", "1.0", "--sink", "jsonl:path=%s" % path)
+    deadline_s = time.monotonic() + 30
+    while not (path.exists() and path.read_text()) and time.monotonic() < deadline_s:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert "stopped by Ctrl-C" in err
+    assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+# ------------------------------------------------------------------ what it refuses
+
+
+def test_a_wrong_rate_says_both_and_touches_nothing(artifact, tmp_path):
+    path = tmp_path / "decisions.jsonl"
+    path.write_text("kept\n")
+    result = run(artifact, "--source", "csv", "--sink", "jsonl:path=%s" % path, fed=table(rate_hz=100.0))
+    refused(result, 2, "delivers 100 samples a second", "reads 50")
+    assert path.read_text() == "kept\n"
+
+
+def test_a_missing_channel_is_named(artifact):
+    refused(run(artifact, "--source", "csv", fed=table(columns="time_s,acc/x,acc/y")), 2,
+            "'wrist/imu/acc/z'", "acc/x, acc/y")
+
+
+def test_a_row_without_all_channels_is_named_with_its_line(artifact):
+    refused(run(artifact, "--source", "csv", fed=table() + "2.4,1.0\n"), 2, "standard input line 122 has 2 cells")
+
+
+def test_nan_is_named_with_its_line_and_leaves_whole_lines(artifact, tmp_path):
+    path = tmp_path / "decisions.jsonl"
+    result = run(artifact, "--source", "csv", "--sink", "jsonl:path=%s" % path, fed=table(bad="nan", count=400))
+    refused(result, 2, "standard input line 401 holds 'nan' in column 'acc/x'")
+    assert len([json.loads(line) for line in path.read_text().splitlines()]) > 60
+
+
+def test_a_constant_channel_is_refused_unless_allowed(artifact):
+    stuck = "\n".join(line if number == 0 else ",".join(line.split(",")[:3] + ["9.81"])
+                      for number, line in enumerate(table().splitlines()))
+    refused(run(artifact, "--source", "csv", fed=stuck), 2, "'wrist/imu/acc/z' stays at 9.81", "allow_constant is off")
+    assert run(artifact, "--source", "csv", "--allow-constant", fed=stuck)[0] == 0
+
+
+@pytest.mark.parametrize("words, parts", [
+    (["--speed", "fast"], ["'fast' is neither 'max' nor a positive number"]),
+    (["--hold", "0"], ["hold is 0"]), (["--hop", "0"], ["hop is 0"]),
+    (["--source", "cvs"], ["no source named 'cvs'", "csv, replay"]),
+    (["--sink", "jsonl:file=x"], ["no option 'file'"]),
+])
+def test_senseless_options_are_refused(artifact, words, parts):
+    refused(run(artifact, *words), 2, *parts)
+
+
+def test_a_damaged_artifact_and_no_artifact(tmp_path):
+    refused(run(tmp_path), 2, "holds no manifest.json")
+    folder = write_artifact(tmp_path / "linear").folder
+    stored = bytearray((folder / "model.onnx").read_bytes())
+    stored[100] ^= 1
+    (folder / "model.onnx").write_bytes(bytes(stored))
+    refused(run(folder), 6, "model.onnx was changed after export")

@@ -1,0 +1,143 @@
+"""The whole way by the commands a newcomer types, on a small generated corpus; and how it ends when things go wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal as signals
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from tests.test_artifact import flip_byte
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = "synthetic:people=5,minutes=0.4"
+
+
+def start(*words: str, folder: Path) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-m", "edgehar", *words], cwd=str(folder), stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True, env=dict(os.environ, PYTHONPATH=str(ROOT)))
+
+
+def edgehar(*words: str, folder: Path, code: int = 0) -> str:
+    """Run one command; its stdout, or its stderr where it was to fail with `code`."""
+    process = start(*words, folder=folder)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == code, "%s\n%s%s" % (" ".join(words), out, err)
+    return err if code else out
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """A folder with a teacher, a student distilled from it, and the student's artifact."""
+    folder = tmp_path_factory.mktemp("home")
+    edgehar("train", "--data", DATA, "--model", "resnet:width=8", "--epochs", "2", "-o", "teacher", folder=folder)
+    edgehar("distill", "--data", DATA, "--teacher", "teacher", "--epochs", "2", "-o", "student", folder=folder)
+    edgehar("export", "student", "-o", "engines/student", folder=folder)
+    return folder
+
+
+def test_each_step_names_the_next(home):
+    out = edgehar("build", "engines/student", "--precision", "int8", folder=home)
+    assert "agrees" in out and "next: edgehar bench" in out
+    assert "next: edgehar" in edgehar("verify", "engines/student", folder=home)
+
+
+def test_accuracy_latency_and_report(home):
+    edgehar("bench", "engines/student", "--precision", "fp32", "--precision", "int8", "--scenario", "accuracy",
+            "--scenario", "single_stream", "--duration", "0.3", "-o", "runs", folder=home)
+    runs = [json.loads(path.read_text()) for path in sorted((home / "runs").glob("*.json"))]
+    assert len(runs) == 4 and all(run["synthetic"] and run["source"] == "measured" for run in runs)
+    people = [run["people"]["activity"] for run in runs if run["people"]]
+    assert len(people) == 2 and people[0].keys() == people[1].keys()
+    edgehar("report", "runs", "-o", "report.html", folder=home)
+    page = (home / "report.html").read_text()
+    assert "SYNTHETIC" in page.upper() and "int8" in page
+
+
+def test_a_stream_ends_in_decisions(home):
+    edgehar("run", "engines/student", "--sink", "jsonl:path=decisions.jsonl", "--limit-s", "20", folder=home)
+    decisions = [json.loads(line) for line in (home / "decisions.jsonl").read_text().splitlines()]
+    assert len(decisions) > 5 and all("activity" in decision["label"] for decision in decisions)
+
+
+def test_the_stream_says_what_the_windows_say(home, tmp_path):
+    """A replayed recording, window by window, gives the labels that the network gives its windows."""
+    from edgehar.datasets import DATASETS
+    from edgehar.signals import cut
+    from edgehar.training import Fitted, predict
+
+    edgehar("run", "engines/student", "--sink", "jsonl:path=%s" % (tmp_path / "d.jsonl"), "--limit-s", "30",
+            folder=home)
+    said = [json.loads(line)["raw_label"]["activity"] for line in (tmp_path / "d.jsonl").read_text().splitlines()]
+    dataset, model = DATASETS.create(DATA), Fitted.load(home / "student").model
+    test = dataset.split().test
+    windows = next(cut(r, dataset.window, dataset.hop) for r in dataset.recordings() if r.subject in test)
+    windows = windows.select(model.signal.channels)
+    expected = [dataset.classes["activity"][k] for k in predict(model, windows.x)["activity"].argmax(axis=1)]
+    count = min(len(said), len(expected))
+    assert count >= 5 and said[:count] == expected[:count]
+
+
+def test_json_is_all_that_stands_on_stdout(home):
+    assert json.loads(edgehar("verify", "engines/student", "--json", folder=home))[0]["passed"] is True
+    assert json.loads(edgehar("export", "student", "-o", "engines/again", "--json", folder=home))["schema"] == 1
+
+
+def test_a_flipped_byte_is_exit_6(home, tmp_path):
+    edgehar("export", "student", "-o", str(tmp_path / "a"), folder=home)
+    flip_byte(tmp_path / "a" / "model.onnx")
+    for command in ("build", "verify", "bench", "run"):
+        sentence = edgehar(command, str(tmp_path / "a"), folder=home, code=6)
+        assert sentence.startswith("edgehar: ") and "model.onnx" in sentence and sentence.count("\n") == 1
+
+
+def test_what_is_not_there_is_exit_2(home):
+    for words in (["distill", "--data", DATA, "--teacher", "nobody", "-o", "x"], ["export", "nobody", "-o", "x"],
+                  ["build", "nobody"], ["train", "--data", "nowhere", "-o", "x"],
+                  ["train", "--data", DATA, "--model", "alexnet", "-o", "x"],
+                  ["distill", "--data", DATA, "--method", "magic", "--teacher", "teacher", "-o", "x"]):
+        sentence = edgehar(*words, folder=home, code=2)
+        assert sentence.startswith("edgehar: ") and sentence.strip().count("\n") == 0, sentence
+    assert not (home / "x").exists()
+
+
+def test_a_teacher_of_another_split_is_exit_6(home):
+    sentence = edgehar("distill", "--data", "synthetic:people=10,minutes=0.2", "--teacher", "teacher", "--epochs", "1",
+                       "-o", "leak", folder=home, code=6)
+    assert "another split" in sentence and not (home / "leak").exists()
+
+
+def training_lines(process: subprocess.Popen, folder: Path) -> None:
+    """Wait until the first epoch is on disk."""
+    for _ in range(600):
+        if (folder / "checkpoint.pt").is_file():
+            return
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    raise AssertionError("no checkpoint after 30 s")
+
+
+@pytest.mark.parametrize("how, code", [(signals.SIGINT, 130), (signals.SIGKILL, -signals.SIGKILL)])
+def test_a_stopped_training_resumes_with_the_same_line(home, tmp_path, how, code):
+    line = ["train", "--data", DATA, "--model", "resnet:width=8", "--epochs", "40", "--quiet", "-o",
+            str(tmp_path / "t")]
+    process = start(*line, folder=home)
+    training_lines(process, tmp_path / "t")
+    process.send_signal(how)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    if how == signals.SIGINT:
+        assert err.startswith("edgehar: stopped") and err.count("\n") == 1
+    before = len((tmp_path / "t" / "history.jsonl").read_text().splitlines())
+    assert not (tmp_path / "t" / "model.pt").exists() and before >= 1
+    edgehar(*line, folder=home)
+    after = (tmp_path / "t" / "history.jsonl").read_text().splitlines()
+    assert [json.loads(text)["epoch"] for text in after] == list(range(1, len(after) + 1))
+    assert (tmp_path / "t" / "model.pt").is_file()
