@@ -14,15 +14,17 @@ the device wing and runs on Python 3.8 without torch)::
             export        trained model -> Artifact                     (torch)
     floor 4 stream        samples in, decisions out
             training      one loop for teachers and students            (torch)
+            report        Runs -> one HTML page
     floor 3 backends/     Artifact -> Engine -> Session: ort
             sources/      where samples come from: csv, replay
             augment       one augmented view for teacher and student    (torch)
             distillers/   one file a method: none, kd, label_smoothing  (torch)
+            plots         rows as pictures
     floor 2 datasets/     one file a corpus
             models/       one file a network family                     (torch)
             sinks/        where decisions go
             quantise      activation ranges, and graphs with INT8 convolutions
-            report        Runs -> one HTML page
+            tables        Runs -> rows, as a terminal, a page or Markdown shows them
     floor 1 registry      open rooms: plug-ins found by file name
             artifact      an exported model that can be checked
             graph         what an ONNX graph may hold for TensorRT 8.5

@@ -113,11 +113,18 @@ def add_plugin(path: Path) -> str:
     """
     path = Path(path).resolve()
     room = "edgehar." + path.parent.name
-    if not path.is_file() or importlib.util.find_spec(room) is None:
+    if not path.is_file() or not _is_room(room):
         raise InputError("%s is no plug-in: it must be an existing file in a folder named like a room "
                          "(datasets, models, distillers, backends, sources, sinks)." % path)
     _extra_files.setdefault(room, {})[path.stem] = path
     return "%s/%s" % (path.parent.name, path.stem)
+
+
+def _is_room(package: str) -> bool:
+    """Whether `package` is one of edgehar's open rooms: a package with an interface."""
+    found = importlib.util.find_spec(package)
+    return found is not None and any((Path(place) / "base.py").is_file()
+                                     for place in found.submodule_search_locations or ())
 
 
 def _import_file(name: str, path: Path) -> ModuleType:

@@ -191,7 +191,8 @@ def test_the_device_wing_works_without_torch() -> None:
 
 
 COMMANDS = sorted(part(name, 2).replace("_", "-") for name in MODULES if part(name, 1) == "cli" and is_plugin(name))
-HELP_CODE = WITHOUT_TORCH + "from edgehar.cli import run; sys.exit(max([run([c, '--help']) for c in sys.argv[1:]]))"
+HELP_CODE = WITHOUT_TORCH + ("from edgehar.cli import execute; "
+                             "sys.exit(max([execute([c, '--help']) for c in sys.argv[1:]]))")
 
 
 def test_every_help_works_without_torch() -> None:
@@ -269,7 +270,7 @@ def test_a_new_file_is_found_with_no_other_edit(wing: str, where: str, tmp_path:
 def test_a_command_dropped_in_is_found(tmp_path: Path) -> None:
     shutil.copytree(str(ROOT), str(tmp_path / "edgehar"), ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "edgehar" / "cli" / "drop_in.py").write_text(stand_in("cli"), encoding="utf-8")
-    code = "import sys; from edgehar.cli import run; sys.exit(run(sys.argv[1:]))"
+    code = "import sys; from edgehar.cli import execute; sys.exit(execute(sys.argv[1:]))"
     assert "drop-in" in python(code, "--help", folder=tmp_path).stdout
     assert python(code, "drop-in", folder=tmp_path).stdout == "dropped in\n"
 

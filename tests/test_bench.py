@@ -321,7 +321,7 @@ def test_windows_for_an_engine_are_those_of_the_test_people(tmp_path):
 
 def edgehar(capsys, *words):
     """(exit code, stdout, stderr) of one command line, in this process so that its plug-ins are there."""
-    code = cli.run(["bench", *map(str, words)])
+    code = cli.execute(["bench", *map(str, words)])
     told = capsys.readouterr()
     return code, told.out, told.err
 

@@ -19,7 +19,7 @@ import pytest
 
 import edgehar
 from edgehar.cli import edgehar as edgehar_command
-from edgehar.cli import explain, run
+from edgehar.cli import execute, explain
 
 PACKAGE = Path(edgehar.__file__).resolve().parent
 README = PACKAGE.parent / "README.md"
@@ -136,13 +136,13 @@ def test_a_reader_that_goes_away_ends_it_quietly(house: Path) -> None:
 ])
 def test_wrong_words_are_refused_with_a_way_out(capsys: pytest.CaptureFixture, arguments: "list[str]",
                                                 sentence: str) -> None:
-    assert run(arguments) == 2
+    assert execute(arguments) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("edgehar: ") and sentence in err and err.count("\n") == 1
 
 
 def test_every_outcome_names_its_code_in_the_help(capsys: pytest.CaptureFixture) -> None:
-    assert run([]) == 0
+    assert execute([]) == 0
     text = capsys.readouterr().out
     for code in range(9):
         assert re.search(r"\b%d [a-z]" % code, text)
@@ -155,14 +155,14 @@ def test_every_outcome_names_its_code_in_the_help(capsys: pytest.CaptureFixture)
 def test_every_command_tells_what_it_does(capsys: pytest.CaptureFixture) -> None:
     assert len(COMMANDS) > 0
     for name in COMMANDS:
-        assert run([name, "--help"]) == 0
+        assert execute([name, "--help"]) == 0
         text = capsys.readouterr().out
         assert text.startswith("Usage: edgehar %s" % name)
         assert len(text.splitlines()[2].strip()) > 20, "%s has no help" % name
 
 
 def test_the_list_of_commands_is_whole_and_not_cut_off(capsys: pytest.CaptureFixture) -> None:
-    assert run(["--help"]) == 0
+    assert execute(["--help"]) == 0
     listed = capsys.readouterr().out.split("Commands:")[1]
     assert re.findall(r"^  (\S+)", listed, re.MULTILINE) == COMMANDS
     assert "..." not in listed
@@ -187,7 +187,7 @@ def test_help_answers_at_once() -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    code = ("import sys; from edgehar.cli import run; run(['--help']); "
+    code = ("import sys; from edgehar.cli import execute; execute(['--help']); "
             "print([n for n in ('numpy', 'torch', 'rich', 'jinja2', 'onnx', 'onnxruntime') if n in sys.modules])")
     done = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, universal_newlines=True,
                           env=dict(os.environ, PYTHONPATH=str(PACKAGE.parent)))
@@ -195,7 +195,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_version(capsys: pytest.CaptureFixture) -> None:
-    assert run(["--version"]) == 0
+    assert execute(["--version"]) == 0
     assert capsys.readouterr().out == "edgehar %s\n" % edgehar.__version__
 
 
@@ -205,7 +205,7 @@ def test_version(capsys: pytest.CaptureFixture) -> None:
 def test_doctor_knows_this_machine_and_what_to_do(capsys: pytest.CaptureFixture,
                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EDGEHAR_DATA", raising=False)
-    assert run(["doctor", "--json"]) == 0
+    assert execute(["doctor", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["machine"]["python"] == "%d.%d.%d" % sys.version_info[:3]
     found = {(each["room"], each["subject"]): each for each in told["findings"]}
@@ -225,7 +225,7 @@ def test_doctor_without_a_backend_says_so(capsys: pytest.CaptureFixture, monkeyp
         return version(name)
 
     monkeypatch.setattr(metadata, "version", without_runtime)
-    assert run(["doctor"]) == 7
+    assert execute(["doctor"]) == 7
     out, err = capsys.readouterr()
     assert "ONNX Runtime is not installed" in out
     assert err == "edgehar: no inference backend works on this machine; pip install 'edgehar[cpu]'.\n"
@@ -237,7 +237,7 @@ def test_doctor_on_a_jetson_looks_at_what_fails_there(capsys: pytest.CaptureFixt
     from edgehar import machine
 
     monkeypatch.setattr(machine, "board", lambda: "Jetson-AGX")
-    run(["doctor", "--json"])
+    execute(["doctor", "--json"])
     told = json.loads(capsys.readouterr().out)
     found = {each["subject"]: each for each in told["findings"] if each["room"] == "jetson"}
     assert set(found) == {"tensorrt", "numpy", "nvcc", "/dev/nvmap", "jetson-stats"}
@@ -246,16 +246,16 @@ def test_doctor_on_a_jetson_looks_at_what_fails_there(capsys: pytest.CaptureFixt
 
 def test_datasets_marks_the_synthetic_one(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EDGEHAR_DATA", raising=False)
-    assert run(["datasets"]) == 0
+    assert execute(["datasets"]) == 0
     out = capsys.readouterr().out
     assert "[synthetic]" in next(line for line in out.splitlines() if line.strip().startswith("synthetic"))
     assert "uci-har" in out and "EDGEHAR_DATA" in out
 
 
 def test_datasets_tells_all_about_a_real_corpus(capsys: pytest.CaptureFixture, corpora: Path) -> None:
-    assert run(["datasets", "uci-har", "--root", str(corpora), "--json"]) == 0
+    assert execute(["datasets", "uci-har", "--root", str(corpora), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["at_hand"] == "yes" and facts["lacking"] == "" and not facts["synthetic"]
     assert len(facts["split"]["test"]) == 9 and len(facts["channels"]) == 9
-    assert run(["datasets", "wisdm", "--root", str(corpora)]) == 0
+    assert execute(["datasets", "wisdm", "--root", str(corpora)]) == 0
     assert "partly" in capsys.readouterr().out

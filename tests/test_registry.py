@@ -96,7 +96,8 @@ def test_an_option_without_a_value_is_refused() -> None:
         parse_spec("mobilenet:size")
 
 
-@pytest.mark.parametrize("where", ["datasets/not_there.py", "attic/plugin.py", "plugin.py"])
+@pytest.mark.parametrize("where", ["datasets/not_there.py", "attic/plugin.py", "signals/plugin.py", "cli/plugin.py",
+                                   "plugin.py"])
 def test_a_file_in_no_room_is_no_plugin(tmp_path: Path, where: str) -> None:
     path = tmp_path / where
     path.parent.mkdir(exist_ok=True)

@@ -179,17 +179,17 @@ def test_the_command_writes_the_page_and_says_where(tmp_path, capsys):
     for number, run in enumerate(everything(synthetic=True)):
         run.write(tmp_path / "runs" / ("%d.json" % number))
     page = tmp_path / "out" / "report.html"
-    assert cli.run(["report", str(tmp_path / "runs"), "-o", str(page)]) == 0
+    assert cli.execute(["report", str(tmp_path / "runs"), "-o", str(page)]) == 0
     told = capsys.readouterr().out
     assert str(page) in told and "4 runs" in told and "SYNTHETIC DATA" in told and "next: " in told
     Page(page.read_text(encoding="utf-8"))
-    assert cli.run(["report", str(tmp_path / "runs"), "-o", str(page), "--json"]) == 0
+    assert cli.execute(["report", str(tmp_path / "runs"), "-o", str(page), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"page": str(page), "runs": 4, "synthetic": True, "warnings": 0}
 
 
 def test_the_command_refuses_what_is_no_run(tmp_path, capsys):
     (tmp_path / "bad.json").write_text("{")
-    assert cli.run(["report", str(tmp_path), "-o", str(tmp_path / "report.html")]) == 2
+    assert cli.execute(["report", str(tmp_path), "-o", str(tmp_path / "report.html")]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
     assert not (tmp_path / "report.html").exists()
 

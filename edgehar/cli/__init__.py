@@ -106,10 +106,10 @@ def edgehar(plugins: Sequence[str], debug: bool) -> None:
 
 def main() -> NoReturn:
     """The console script."""
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(execute(sys.argv[1:]))
 
 
-def run(arguments: Sequence[str]) -> int:
+def execute(arguments: Sequence[str]) -> int:
     """Run one command line; return its exit code, having told what went wrong in one sentence on stderr."""
     words = [word for word in arguments if word != "--debug"] or ["--help"]
     try:
