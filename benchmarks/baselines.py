@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Iterator, List, Optional, Sequence, Tuple
 
 from edgehar import bench, machine
+from edgehar.augment import Augmentation
 from edgehar.backends import ready_engine
-from edgehar.cli._training import train
 from edgehar.datasets import Corpus, cut_corpus
 from edgehar.export import export
-from edgehar.training import Augmentation, Fitted, Recipe
+from edgehar.training import Fitted, Progress, Recipe, train
 
 STRONG = Augmentation(rotation_deg=30.0, scale=0.2, jitter=0.1, shift=0.25)
 TEACHER = Recipe(epochs=30, augmentation=STRONG)
@@ -77,10 +77,12 @@ def _students() -> Iterator[Tuple[str, int]]:
 
 def _fit(plan: Plan, corpus: Corpus, model: str, channels: str, recipe: Recipe, folder: Path, method: str = "none",
          teacher: Optional[Fitted] = None) -> Fitted:
-    print("training %s" % folder, flush=True)
+    def show(progress: Progress) -> None:
+        print("%s: epoch %d of %d, validation macro-F1 %.3f" % (folder, progress.epoch, recipe.epochs, progress.score),
+              flush=True)
+
     recipe = replace(recipe, windows_per_epoch=plan.windows_per_epoch)
-    return train(corpus, model, channels, recipe, str(folder), quiet=False, method=method,
-                 teacher=teacher if method == "kd" else None)
+    return train(corpus, model, channels, recipe, folder, method, teacher, show)
 
 
 def _measure(name: str, fitted: Fitted, corpus: Corpus, work: Path, results: Path, timed: bool) -> None:

@@ -29,7 +29,7 @@ FILES = ("model.onnx", "golden.npz", "calibration.npz")
 TOLERANCES = {
     "fp32": {"min_snr_db": 70.0, "min_agreement": 1.0},
     "fp16": {"min_snr_db": 40.0, "min_agreement": 0.98},
-    "int8": {"min_snr_db": 12.0, "min_agreement": 0.9},
+    "int8": {"min_snr_db": 12.0, "min_agreement": 0.85},  # windows between two classes may go to the other
 }
 
 

@@ -8,11 +8,13 @@ noise (jitter, in deviations of the channel), a window cut earlier or later (shi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Dict, List, Sequence, Tuple
 
 import torch
 from torch import Tensor
 
+from edgehar.errors import InputError
 from edgehar.signals import Channel
 
 
@@ -28,6 +30,12 @@ class Augmentation:
     scale: float = 0.1
     jitter: float = 0.03
     shift: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not 0 <= value < inf or (name == "shift" and value > 0.5):
+                raise InputError("augmentation has %s = %s; it must be 0 or more%s." % (
+                    name, value, " and at most 0.5" if name == "shift" else ""))
 
 
 def augment(x: Tensor, channels: Sequence[Channel], strength: Augmentation, generator: torch.Generator) -> Tensor:

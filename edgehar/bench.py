@@ -291,7 +291,7 @@ def windows_for(engine: Engine, dataset: Optional[str] = None, root: Optional[st
 
 @lru_cache(maxsize=1)
 def _held_out_windows(dataset: str, window: int, hop: int, root: Optional[str]) -> Windows:
-    """Nowhere else in edgehar is a test person looked at. Kept for the next engine of the same corpus."""
+    """The one place where test people's labels are used. Kept for the next engine of the same corpus."""
     corpus = DATASETS.create(dataset, root=root)
     return partition(corpus.recordings(), corpus.split(), window, hop).test
 

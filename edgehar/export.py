@@ -22,7 +22,7 @@ from edgehar.files import PathLike, folder_written_whole
 from edgehar.graph import MAX_IR_VERSION, operators, require_parsable
 from edgehar.models.base import Model
 from edgehar.quantise import activation_ranges
-from edgehar.signals import Channel, Windows
+from edgehar.signals import Channel, Windows, windows_sha256
 from edgehar.training import Fitted, predict
 
 OPSET = 16
@@ -50,9 +50,9 @@ def export(fitted: Fitted, train: Windows, valid: Windows, folder: PathLike, nam
     where ONNX Runtime differs from PyTorch by more than 1e-4, InputError for an operator
     TensorRT 8.5 cannot parse or windows of another split.
     """
-    _require_same_split(fitted, train, valid)
+    _require_same_windows(fitted, train, valid)
     signal = fitted.model.signal
-    with folder_written_whole(folder) as temporary:
+    with folder_written_whole(folder, marker="calibration.npz") as temporary:
         model = _onnx_model(fitted.model, opset, name)
         (temporary / "model.onnx").write_bytes(model.SerializeToString())
         golden = _golden_inputs(valid, signal, samples.golden)
@@ -179,8 +179,11 @@ def _training_facts(facts: Mapping[str, Any]) -> Dict[str, Any]:
     return dict({key: facts[key] for key in kept if key in facts}, seed=facts["recipe"]["seed"])
 
 
-def _require_same_split(fitted: Fitted, train: Windows, valid: Windows) -> None:
+def _require_same_windows(fitted: Fitted, train: Windows, valid: Windows) -> None:
     for windows in (train, valid):
         if windows.split_sha256 != fitted.facts["split_sha256"]:
             raise InputError("the windows come from another split than the model was trained on; cut them from split "
                              "%s." % fitted.facts["split_sha256"][:12])
+    if windows_sha256(train) != fitted.facts["train_sha256"]:
+        raise InputError("the corpus is not what the model was trained on: its training windows differ; use the data "
+                         "folder of the training, or train again.")

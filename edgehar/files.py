@@ -45,12 +45,16 @@ def written_whole(path: PathLike) -> Iterator[Path]:
 
 
 @contextmanager
-def folder_written_whole(folder: PathLike) -> Iterator[Path]:
+def folder_written_whole(folder: PathLike, marker: str) -> Iterator[Path]:
     """Yield an empty temporary folder; put it in place of `folder` if the block succeeds.
 
-    An existing `folder` stays untouched until the new one is complete.
+    An existing `folder` stays untouched until the new one is complete, and is replaced
+    only where it is empty or holds a file named `marker`, which says that it is of the
+    same kind; else InputError. A kill between the two renames of the exchange leaves
+    the old folder beside its place, under a name that ends in ``.old``.
     """
     folder = Path(folder)
+    _require_replaceable(folder, marker)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".%s." % folder.name, suffix=".part", dir=str(folder.parent)))
@@ -64,6 +68,12 @@ def folder_written_whole(folder: PathLike) -> Iterator[Path]:
         raise _unwritable(folder, error) from error
     finally:
         shutil.rmtree(str(temporary), ignore_errors=True)
+
+
+def _require_replaceable(folder: Path, marker: str) -> None:
+    if folder.exists() and not (folder / marker).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise InputError("%s exists and holds something else, which would be lost; choose another folder with -o." % (
+            folder))
 
 
 def _swap_folder(new: Path, folder: Path) -> None:

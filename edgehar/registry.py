@@ -51,17 +51,18 @@ class Registry(Generic[T]):
         return self._class_in(self._module(name.replace("-", "_")))
 
     def create(self, spec: str, **given: Any) -> T:
-        """Make the plug-in that `spec` names; options in the spec win over `given`.
+        """Make the plug-in that `spec` names; what is `given` is not the spec's to set.
 
-        Raises InputError for an unknown name or option.
+        Raises InputError for an unknown name or option, or a value the plug-in refuses.
         """
         name, options = parse_spec(spec)
         kind = self.kind(name)
         allowed = list(inspect.signature(kind).parameters)
-        unknown = sorted(set(options) - set(allowed))
+        free = [key for key in allowed if key not in given]
+        unknown = sorted(set(options) - set(free))
         if unknown:
             raise InputError("%s '%s' has no option '%s'; it takes: %s." % (
-                self._noun(), name, unknown[0], ", ".join(allowed) or "none"))
+                self._noun(), name, unknown[0], ", ".join(free) or "none"))
         arguments = {key: value for key, value in given.items() if key in allowed}
         arguments.update(options)
         try:
@@ -98,7 +99,7 @@ def parse_spec(spec: str) -> Tuple[str, Dict[str, Any]]:
     """
     name, _, rest = spec.partition(":")
     options: Dict[str, Any] = {}
-    for item in filter(None, rest.split(",")):
+    for item in rest.split(",") if rest else []:
         key, equals, value = item.partition("=")
         if not equals:
             raise InputError("option '%s' in '%s' has no value; write name:key=value,key=value." % (item, spec))
@@ -116,12 +117,14 @@ def add_plugin(path: Path) -> str:
     if not path.is_file() or not _is_room(room):
         raise InputError("%s is no plug-in: it must be an existing file in a folder named like a room "
                          "(datasets, models, distillers, backends, sources, sinks)." % path)
-    _extra_files.setdefault(room, {})[path.stem] = path
+    _extra_files.setdefault(room, {})[path.stem.replace("-", "_")] = path
     return "%s/%s" % (path.parent.name, path.stem)
 
 
 def _is_room(package: str) -> bool:
     """Whether `package` is one of edgehar's open rooms: a package with an interface."""
+    if package.count(".") != 1:
+        return False
     found = importlib.util.find_spec(package)
     return found is not None and any((Path(place) / "base.py").is_file()
                                      for place in found.submodule_search_locations or ())
@@ -132,7 +135,12 @@ def _import_file(name: str, path: Path) -> ModuleType:
         spec = importlib.util.spec_from_file_location(name, str(path))
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[name]
+            raise InputError("plug-in %s cannot be loaded (%s: %s); mend it." % (
+                path, type(error).__name__, error)) from error
     return sys.modules[name]
 
 

@@ -44,10 +44,6 @@ class Measurement:
     def median(self) -> float:
         return float(np.median(self.values))
 
-    @property
-    def mean(self) -> float:
-        return float(np.mean(self.values))
-
 
 @dataclass(frozen=True)
 class Run:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 import numpy as np
 
@@ -150,11 +150,6 @@ class Decision:
 # ------------------------------------------------------------------ cutting
 
 
-def window_samples(length_s: float, rate_hz: float) -> int:
-    """Whole samples in `length_s` seconds at `rate_hz`."""
-    return int(round(length_s * rate_hz))
-
-
 def cut(recording: Recording, window: int, hop: int, purity: float = 0.8, number: int = 0) -> Windows:
     """Cut one recording into overlapping windows of `window` samples, every `hop`.
 
@@ -285,9 +280,3 @@ def windows_sha256(windows: Windows) -> str:
         digest.update(task.encode("utf-8") + windows.y[task].astype(np.int64).tobytes())
     digest.update(windows.origin.tobytes())
     return digest.hexdigest()
-
-
-def majority_label(labels: np.ndarray) -> Optional[int]:
-    """The most frequent class in `labels` (T,), or None where all are unlabelled."""
-    known = labels[labels != UNLABELLED]
-    return int(np.bincount(known).argmax()) if len(known) else None

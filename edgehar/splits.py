@@ -7,7 +7,7 @@ every window, model and engine that came from it.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Tuple
+from typing import Any, Dict, Iterable, List, NamedTuple, Tuple
 
 import numpy as np
 
@@ -45,10 +45,6 @@ class Split:
 
     def to_json(self) -> Dict[str, Any]:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Split":
-        return cls(value["dataset"], value["name"], *(tuple(value[part]) for part in PARTS))
 
 
 class Parts(NamedTuple):

@@ -42,7 +42,7 @@ class Stream:
     A decision D is due when a window's last sample arrives: after `window` samples,
     then every `hop`. The grid starts at the first sample after a start or a gap, never
     at a chunk's edge, and windows run through the session one at a time; so any
-    chopping of a signal gives the same decisions, bit for bit.
+    chopping of a signal whose times fit its rate gives the same decisions, bit for bit.
 
     A chunk more than ``signal.max_gap_s`` away from its expected time, or earlier than
     the chunk before it, is a gap: buffer and hysteresis are emptied, `gaps` counts it.
@@ -108,7 +108,8 @@ class Stream:
         expected_s = self._time_of(self._count)
         time_s = expected_s if time_s is None else _finite_time(time_s)
         late_s = abs(time_s - expected_s)
-        if self._count and (late_s > self.signal.max_gap_s or time_s < self._chunk_s):
+        drift_s = RATE_TOLERANCE * (expected_s - self._chunk_s)  # a clock as wrong as `require_rate` lets pass
+        if self._count and (late_s > self.signal.max_gap_s + drift_s or time_s < self._chunk_s):
             self.gaps += 1
             self._start(time_s)
         elif not self._count or late_s > 0.5 / self.signal.rate_hz:

@@ -126,8 +126,8 @@ def _worst_person(runs: Sequence[Dict[str, np.ndarray]]) -> Tuple[str, float]:
     """The person with the lowest macro-F1, averaged over runs within the person first."""
     means = {person: float(np.mean([macro_f1(run[person]) for run in runs])) for person in runs[0]}
     known = {person: value for person, value in means.items() if np.isfinite(value)}
-    worst = min(known, key=lambda person: known[person])
-    return worst, known[worst]
+    worst = min(known, key=lambda person: known[person], default="")
+    return worst, known.get(worst, float("nan"))
 
 
 def latency_rows(runs: Sequence[Run]) -> List[LatencyRow]:
@@ -225,7 +225,8 @@ def contrasts(rows: Sequence[AccuracyRow]) -> List[Contrast]:
 
 def _network(row: AccuracyRow) -> Hashable:
     facts = ("dataset", "channels", "window", "model", "recipe", "backend", "precision")
-    return row.task, json.dumps([_seedless(row.engine.get(key)) for key in facts], sort_keys=True)
+    return row.task, tuple(sorted(row.runs[0])), json.dumps([_seedless(row.engine.get(key)) for key in facts],
+                                                            sort_keys=True)
 
 
 class Trade(NamedTuple):
@@ -321,8 +322,10 @@ def markdown(runs: Sequence[Run]) -> str:
         mark = "" if source == MEASURED else "**SIMULATED.** "
         for group in grouped([run for run in of_source if run.people], people_of):
             found += [mark + _caption(group), _accuracy_table(accuracy_rows(group))]
-        for group in grouped([run for run in of_source if run.measurement("latency")], place):
-            found += [mark + "Cost on %s." % place_name(group[0].machine), _cost_table(group)]
+        timed = [run for run in of_source if run.measurement("latency")]
+        for group in grouped(timed, lambda run: (place(run), run.synthetic)):
+            found += [mark + "Cost on %s%s." % (
+                place_name(group[0].machine), ", SYNTHETIC data" if group[0].synthetic else ""), _cost_table(group)]
     return "\n\n".join(found) + "\n"
 
 

@@ -9,10 +9,12 @@ as one that was not.
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import math
 import random
 from dataclasses import asdict, dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
@@ -20,8 +22,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edgehar import __version__
 from edgehar.artifact import Signal
 from edgehar.augment import Augmentation, augment
+from edgehar.datasets import Corpus
 from edgehar.distillers import DISTILLERS
 from edgehar.distillers.base import Distiller
 from edgehar.errors import InputError, MismatchError
@@ -29,7 +33,7 @@ from edgehar.files import PathLike, read_json, write_json, written_whole
 from edgehar.models import make_model
 from edgehar.models.base import Model
 from edgehar.scoring import confusion, macro_f1
-from edgehar.signals import UNLABELLED, Windows, positions, windows_sha256
+from edgehar.signals import UNLABELLED, Windows, choose, positions, windows_sha256
 
 CHECKPOINT, WEIGHTS, FACTS, HISTORY = "checkpoint.pt", "model.pt", "training.json", "history.jsonl"
 
@@ -55,11 +59,21 @@ class Recipe:
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
 
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 2), ("patience", 0), ("windows_per_epoch", 0), ("seed", 0),
+                            ("warmup_epochs", 0), ("weight_decay", 0), ("ema_decay", 0), ("learning_rate", 0)):
+            value = getattr(self, name)
+            if not least <= value < math.inf or (name == "ema_decay" and value >= 1):
+                raise InputError("the recipe has %s = %s; it must be %s or more%s." % (
+                    name, value, least, " and below 1" if name == "ema_decay" else ""))
+
     @classmethod
     def from_mapping(cls, value: Mapping[str, Any]) -> "Recipe":
         """Raises InputError for an unknown or ill-typed setting."""
         value = dict(value)
         inner = value.pop("augmentation", {})
+        if not isinstance(inner, dict):
+            raise InputError("the recipe's augmentation is %r; write it as a table, [augmentation]." % (inner,))
         _require_fields(cls, value, "recipe")
         _require_fields(Augmentation, inner, "recipe's augmentation")
         return cls(augmentation=Augmentation(**inner), **value)
@@ -101,6 +115,20 @@ class Fitted:
         return cls(model.eval(), facts, _read_history(folder / HISTORY))
 
 
+def train(corpus: Corpus, spec: str, channels: str, recipe: Recipe, folder: PathLike, method: str = "none",
+          teacher: Optional[Fitted] = None, watch: Optional[Callable[[Progress], None]] = None) -> Fitted:
+    """Make the network `spec` for the corpus's signal and `fit` it; arguments as there.
+
+    channels: a pattern for ``signals.choose``: what the network sees.
+    """
+    dataset = corpus.dataset
+    signal = Signal(choose(dataset.channels, channels), dataset.rate_hz, dataset.window, dataset.hop,
+                    dataset.max_gap_s)
+    model = make_model(spec, signal, dataset.classes, recipe.seed)
+    return fit(model, corpus.parts.train, corpus.parts.valid, recipe, folder, method, teacher, _data_facts(corpus),
+               watch)
+
+
 def fit(model: Model, train: Windows, valid: Windows, recipe: Recipe, folder: PathLike, method: str = "none",
         teacher: Optional[Fitted] = None, facts: Optional[Mapping[str, Any]] = None,
         watch: Optional[Callable[[Progress], None]] = None) -> Fitted:
@@ -113,12 +141,14 @@ def fit(model: Model, train: Windows, valid: Windows, recipe: Recipe, folder: Pa
     settings, MismatchError where train, valid and teacher come from different splits.
     """
     folder = Path(folder)
+    distiller = DISTILLERS.create(method)
+    teacher = _needed(teacher, distiller, method)
     _require_one_split(train, valid, teacher)
-    plan = _plan(model, train, valid, recipe, method, facts or {})
+    plan = dict(_plan(model, train, valid, recipe, method, teacher), **facts or {})
     _require_same_plan(folder, plan)
     if (folder / WEIGHTS).is_file():
         return Fitted.load(folder)
-    run = _Run(model, teacher.model if teacher else None, DISTILLERS.create(method), train, valid, recipe)
+    run = _Run(model, teacher.model if teacher else None, distiller, train, valid, recipe)
     run.resume(folder / CHECKPOINT)
     write_json(folder / FACTS, plan)
     while not run.finished:
@@ -150,8 +180,6 @@ class _Run:
 
     def __init__(self, model: Model, teacher: Optional[Model], distiller: Distiller, train: Windows, valid: Windows,
                  recipe: Recipe) -> None:
-        if distiller.needs_teacher and teacher is None:
-            raise InputError("method '%s' needs a teacher; give one with --teacher." % type(distiller).__module__)
         torch.manual_seed(recipe.seed)
         self.recipe, self.train, self.valid = recipe, train, valid
         self.model, self.distiller = model, distiller
@@ -245,8 +273,7 @@ class _Run:
         state = {"model": self.model.state_dict(), "average": self.average.state_dict(),
                  "distiller": self.distiller.state_dict(), "optimiser": self.optimiser.state_dict(), "best": self.best,
                  "step": self.step, "history": [asdict(past) for past in self.history]}
-        with written_whole(path) as temporary:
-            torch.save(state, str(temporary))
+        _save(state, path)
 
     def resume(self, path: Path) -> None:
         """Take up the state in `path`, where there is one."""
@@ -264,14 +291,47 @@ class _Run:
 # ------------------------------------------------------------------ helpers of fit
 
 
+def _needed(teacher: Optional[Fitted], distiller: Distiller, method: str) -> Optional[Fitted]:
+    """The teacher, where the method has use for one."""
+    if distiller.needs_teacher and teacher is None:
+        raise InputError("method '%s' needs a teacher; give one with --teacher." % method)
+    return teacher if distiller.needs_teacher else None
+
+
 def _plan(model: Model, train: Windows, valid: Windows, recipe: Recipe, method: str,
-          facts: Mapping[str, Any]) -> Dict[str, Any]:
+          teacher: Optional[Fitted]) -> Dict[str, Any]:
     """The facts that make two trainings the same training."""
-    return dict(facts, model=model.spec, signal=model.signal.to_json(),
-                tasks={task: list(names) for task, names in model.tasks.items()}, method=method,
-                recipe=asdict(recipe), split_sha256=train.split_sha256, train_sha256=windows_sha256(train),
-                parameters=model.parameter_count(), macs=model.mac_count(), train_windows=len(train),
-                valid_windows=len(valid))
+    plan = {"model": model.spec, "signal": model.signal.to_json(),
+            "tasks": {task: list(names) for task, names in model.tasks.items()}, "method": method,
+            "recipe": asdict(recipe), "split_sha256": train.split_sha256, "train_sha256": windows_sha256(train),
+            "train_windows": len(train), "valid_windows": len(valid), "parameters": model.parameter_count(),
+            "macs": model.mac_count()}
+    return dict(plan, teacher=_teacher_facts(teacher)) if teacher else plan
+
+
+def _teacher_facts(teacher: Fitted) -> Dict[str, Any]:
+    """What a student remembers of its teacher."""
+    return {"model": teacher.facts["model"], "parameters": teacher.facts["parameters"], "macs": teacher.facts["macs"],
+            "channels": [channel.name for channel in teacher.model.signal.channels],
+            "recipe": teacher.facts["recipe"], "seed": teacher.facts["recipe"]["seed"],
+            "valid_macro_f1": max(past.score for past in teacher.history),
+            "weights_sha256": _weights_sha256(teacher.model)}
+
+
+def _weights_sha256(model: Model) -> str:
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(name.encode("utf-8") + value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _data_facts(corpus: Corpus) -> Dict[str, Any]:
+    """What a trained network remembers of its data and of the code."""
+    dataset, split = corpus.dataset, corpus.dataset.split()
+    return {"edgehar": __version__, "torch": torch.__version__,
+            "data": {"dataset": corpus.spec, "synthetic": dataset.synthetic, "licence": dataset.licence,
+                     "citation": dataset.citation, "split": dict(split.to_json(), sha256=split.sha256),
+                     "people": {part.part: len(set(part.subjects)) for part in corpus.parts}}}
 
 
 def _require_one_split(train: Windows, valid: Windows, teacher: Optional[Fitted]) -> None:
@@ -283,19 +343,28 @@ def _require_one_split(train: Windows, valid: Windows, teacher: Optional[Fitted]
 
 
 def _require_same_plan(folder: Path, plan: Dict[str, Any]) -> None:
-    if not (folder / FACTS).is_file():
+    """Raise InputError where `folder` holds a begun training that differs, naming in what."""
+    if not (folder / CHECKPOINT).is_file() and not (folder / WEIGHTS).is_file():
         return
     stored = read_json(folder / FACTS)
     for key, value in json.loads(json.dumps(plan)).items():
         if stored.get(key) != value:
-            raise InputError("%s holds a training with another %s; choose another folder with -o, or remove it." % (
-                folder, key.replace("_", " ")))
+            raise InputError("%s holds a training with another %s%s; choose another folder with -o, or remove it." % (
+                folder, key.replace("_", " "), _difference(stored.get(key), value)))
+
+
+def _difference(there: Any, here: Any) -> str:
+    """" (epochs: 5 there, 6 here)" for the first differing entry of two tables."""
+    if not isinstance(there, dict) or not isinstance(here, dict):
+        return ""
+    key = next(key for key in sorted(set(there) | set(here)) if there.get(key) != here.get(key))
+    return " (%s: %s there, %s here)" % (key.replace("_", " "), there.get(key), here.get(key))
 
 
 def _finish(run: _Run, folder: Path, plan: Dict[str, Any]) -> Fitted:
     """Keep the best weights and drop the checkpoint."""
-    with written_whole(folder / WEIGHTS) as temporary:
-        torch.save(run.best, str(temporary))
+    _write_history(folder / HISTORY, run.history)  # a kill may have come between the last checkpoint and its history
+    _save(run.best, folder / WEIGHTS)
     (folder / CHECKPOINT).unlink()
     return Fitted.load(folder)
 
@@ -318,6 +387,16 @@ def _seed_epoch(seed: int, epoch: int) -> torch.Generator:
     np.random.seed(number)
     torch.manual_seed(number)
     return torch.Generator().manual_seed(number)
+
+
+def _save(state: Any, path: Path) -> None:
+    """Write tensors, whole or not at all; what a killed process left of an earlier try is removed."""
+    for left in path.parent.glob(".%s.*.part" % path.name):
+        left.unlink()
+    buffer = BytesIO()  # torch tells of a full disk in ways of its own
+    torch.save(state, buffer)
+    with written_whole(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
 
 
 def _load(path: Path) -> Any:

@@ -115,9 +115,9 @@ def test_a_teacher_of_another_split_is_exit_6(home):
 
 
 def training_lines(process: subprocess.Popen, folder: Path) -> None:
-    """Wait until the first epoch is on disk."""
+    """Wait until the first epoch is on disk, its history too."""
     for _ in range(600):
-        if (folder / "checkpoint.pt").is_file():
+        if (folder / "history.jsonl").is_file():
             return
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)

@@ -139,6 +139,19 @@ def test_windows_of_another_split_are_refused(fitted, parts, tmp_path):
         export(fitted, replace(parts.train, split_sha256="f" * 64), parts.valid, tmp_path / "a", "small")
 
 
+def test_a_training_is_not_overwritten_by_its_artifact(fitted, parts, tmp_path):
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "model.pt").write_text("weights")
+    with pytest.raises(InputError, match="would be lost"):
+        export(fitted, parts.train, parts.valid, tmp_path / "t", "small")
+    assert (tmp_path / "t" / "model.pt").read_text() == "weights"
+
+
+def test_a_corpus_that_changed_since_is_refused(fitted, parts, tmp_path):
+    with pytest.raises(InputError, match="not what the model was trained on"):
+        export(fitted, parts.train.take(np.arange(len(parts.train) - 1)), parts.valid, tmp_path / "a", "small")
+
+
 def test_export_replaces_an_artifact_whole(fitted, parts, tmp_path):
     first = export(fitted, parts.train, parts.valid, tmp_path / "a", "small")
     export(fitted, parts.train, parts.valid, tmp_path / "a", "renamed")

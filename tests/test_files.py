@@ -17,6 +17,7 @@ import pytest
 from edgehar.errors import InputError
 from edgehar.files import folder_written_whole, read_json, sha256_of, sha256_of_json, write_json, written_whole
 
+MARKER = "old.bin"
 SAME_PATH = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
 
 
@@ -57,7 +58,7 @@ def test_a_folder_takes_the_old_one_s_place_at_the_end(tmp_path: Path) -> None:
     folder = tmp_path / "engine"
     folder.mkdir()
     (folder / "old.bin").write_bytes(b"old")
-    with folder_written_whole(folder) as temporary:
+    with folder_written_whole(folder, MARKER) as temporary:
         (temporary / "new.bin").write_bytes(b"new")
         assert names_in(folder) == ["old.bin"]
     assert names_in(folder) == ["new.bin"]
@@ -68,16 +69,33 @@ def test_a_failing_writer_leaves_the_old_folder_and_nothing_else(tmp_path: Path)
     folder = tmp_path / "engine"
     folder.mkdir()
     (folder / "old.bin").write_bytes(b"old")
-    with pytest.raises(RuntimeError), folder_written_whole(folder) as temporary:
+    with pytest.raises(RuntimeError), folder_written_whole(folder, MARKER) as temporary:
         (temporary / "half.bin").write_bytes(b"half")
         raise RuntimeError
     assert names_in(folder) == ["old.bin"]
     assert names_in(tmp_path) == ["engine"]
 
 
+@pytest.mark.parametrize("held", ["thesis.txt", "sub/old.bin"])
+def test_a_folder_of_another_kind_is_never_replaced(tmp_path: Path, held: str) -> None:
+    path = tmp_path / "notes" / held
+    path.parent.mkdir(parents=True)
+    path.write_text("all of it", encoding="utf-8")
+    with pytest.raises(InputError, match="would be lost"), folder_written_whole(tmp_path / "notes", MARKER):
+        pass
+    assert path.read_text(encoding="utf-8") == "all of it"
+
+
+def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
+    (tmp_path / "engine").mkdir()
+    with folder_written_whole(tmp_path / "engine", MARKER) as temporary:
+        (temporary / "new.bin").write_bytes(b"new")
+    assert names_in(tmp_path / "engine") == ["new.bin"]
+
+
 def test_a_file_in_the_way_of_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(InputError, match="cannot write"), folder_written_whole(tmp_path / "file" / "engine"):
+    with pytest.raises(InputError, match="cannot write"), folder_written_whole(tmp_path / "file" / "engine", MARKER):
         pass
     with pytest.raises(InputError, match="cannot write"), written_whole(tmp_path / "file" / "run.json"):
         pass
@@ -127,7 +145,7 @@ try:
     if sys.argv[2] == "file":
         write_json(sys.argv[1], list(range(100000)))
     else:
-        with folder_written_whole(sys.argv[1]) as temporary:
+        with folder_written_whole(sys.argv[1], "kept.json") as temporary:
             (temporary / "small.bin").write_bytes(b"small")
             (temporary / "large.bin").write_bytes(bytes(200000))
 except InputError as error:

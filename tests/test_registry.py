@@ -47,9 +47,11 @@ def test_dash_and_underscore_are_one(lamps: Registry, name: str) -> None:
     assert lamps.kind(name).__name__ == "Desk"
 
 
-def test_options_of_the_spec_win_over_given_ones_and_unknown_given_ones_are_dropped(lamps: Registry) -> None:
-    lamp = lamps.create("desk-lamp:watts=9", watts=1, colour="red", height=3)
+def test_what_is_given_is_not_the_specs_to_set_and_what_is_not_wanted_is_dropped(lamps: Registry) -> None:
+    lamp = lamps.create("desk-lamp:watts=9", colour="red", height=3)
     assert (lamp.watts, lamp.colour) == (9, "red")
+    with pytest.raises(InputError, match="no option 'colour'; it takes: watts"):
+        lamps.create("desk-lamp:colour=blue", colour="red")
 
 
 def test_one_broken_file_leaves_the_others_usable(lamps: Registry) -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from edgehar.errors import InputError
 from edgehar.signals import (
-    Channel, Recording, choose, concatenate, cut, labelled, majority_label, positions, require_alive, to_grid, triad,
-    unbroken, window_samples, windows_sha256,
+    Channel, Recording, choose, concatenate, cut, labelled, positions, require_alive, to_grid, triad,
+    unbroken, windows_sha256,
 )
 
 ACC = triad("acc", "m/s^2", "wrist", "watch")
@@ -176,11 +176,6 @@ def test_a_grid_sample_needs_only_the_samples_around_it() -> None:
     assert np.array_equal(to_grid(times_s, values, 40.0)[:len(early)], early)
 
 
-@pytest.mark.parametrize("length_s, rate_hz, expected", [(2.56, 50.0, 128), (2.56, 49.95, 128), (10.0, 20.0, 200)])
-def test_seconds_become_whole_samples(length_s: float, rate_hz: float, expected: int) -> None:
-    assert window_samples(length_s, rate_hz) == expected
-
-
 # ------------------------------------------------------------------ channels
 
 
@@ -208,8 +203,3 @@ def test_a_missing_channel_is_named() -> None:
     assert positions(ACC + GYRO, (GYRO[0], ACC[2])) == [3, 2]
     with pytest.raises(InputError, match="channel 'wrist/watch/gyro/x' is missing; the signal has: wrist/watch/acc/x"):
         positions(ACC, GYRO)
-
-
-def test_the_majority_leaves_unlabelled_samples_out() -> None:
-    assert majority_label(np.array([-1, -1, -1, 2, 2, 0])) == 2
-    assert majority_label(np.array([-1, -1])) is None

@@ -213,14 +213,106 @@ def test_history_is_one_line_an_epoch(parts, tmp_path):
 
 
 def test_windows_per_epoch_bounds_an_epoch(parts, tmp_path):
-    from edgehar.training import _Run
-
-    from edgehar.distillers import DISTILLERS
-
-    run = _Run(network(), None, DISTILLERS.create("none"), parts.train, parts.valid,
-               small.recipe(windows_per_epoch=32, batch_size=16))
+    run = new_run(parts, windows_per_epoch=32, batch_size=16)
     run.epoch()
     assert run.step == 2
+
+
+def test_the_average_follows_by_its_decay_and_copies_counters(parts, tmp_path):
+    """After one step the decay is still warming up: (1 + 1) / (10 + 1)."""
+    run = new_run(parts, ema_decay=0.99)
+    before = {name: value.clone() for name, value in run.average.state_dict().items()}
+    run._update(torch.arange(16), torch.Generator().manual_seed(0), steps_per_epoch=8)
+    for name, value in run.average.state_dict().items():
+        mine = run.model.state_dict()[name]
+        decay = 2 / 11
+        expected = decay * before[name] + (1 - decay) * mine if value.dtype.is_floating_point else mine
+        torch.testing.assert_close(value, expected)
+    assert run.average.state_dict()["stem.1.num_batches_tracked"] == 1
+
+
+def test_without_a_decay_the_network_itself_is_kept(parts):
+    run = new_run(parts, ema_decay=0.0)
+    run._update(torch.arange(16), torch.Generator().manual_seed(0), steps_per_epoch=8)
+    assert run.average is run.model
+
+
+def test_teacher_and_student_see_the_same_augmented_windows(parts, tmp_path):
+    teacher = fit(network("resnet:width=8"), parts.train, parts.valid, small.recipe(epochs=1), tmp_path / "teacher")
+    run = new_run(parts, "kd", teacher.model)
+    seen = {}
+    run.model.register_forward_pre_hook(lambda module, inputs: seen.update(student=inputs[0]))
+    run.teacher.register_forward_pre_hook(lambda module, inputs: seen.update(teacher=inputs[0]))
+    run._update(torch.arange(16), torch.Generator().manual_seed(0), steps_per_epoch=8)
+    assert torch.equal(seen["student"], seen["teacher"])
+    assert not torch.allclose(seen["student"], run.x[:16], atol=0.1)
+
+
+def test_rare_classes_weigh_more_unless_told_otherwise(parts):
+    from edgehar.training import _class_weights
+
+    y = {"activity": torch.tensor([0, 0, 0, 1, -1])}
+    tasks = {"activity": ("often", "rare", "never")}
+    weights = _class_weights(y, tasks, balance=True)["activity"]
+    torch.testing.assert_close(weights, torch.tensor([4 / 6, 2.0, 0.0]))  # (3 * 4/6 + 1 * 2) / 4 = 1
+    assert _class_weights(y, tasks, balance=False) == {}
+    assert "activity" in new_run(parts).distiller.class_weights
+    assert new_run(parts, balance=False).distiller.class_weights == {}
+
+
+def test_a_kill_between_the_last_checkpoint_and_its_history_loses_nothing(parts, tmp_path, monkeypatch):
+    import edgehar.training as training
+
+    def killed(path, history):
+        raise Stop
+
+    recipe = small.recipe(epochs=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_write_history", killed)
+        with pytest.raises(Stop):
+            fit(network(), parts.train, parts.valid, recipe, tmp_path / "t")
+    assert len(fit(network(), parts.train, parts.valid, recipe, tmp_path / "t").history) == 1
+
+
+def test_what_a_kill_left_is_cleared_away(parts, tmp_path):
+    with pytest.raises(Stop):
+        fit(network(), parts.train, parts.valid, small.RECIPE, tmp_path / "t", watch=stop_after(1))
+    (tmp_path / "t" / ".checkpoint.pt.abc.part").write_bytes(b"half")
+    fit(network(), parts.train, parts.valid, small.RECIPE, tmp_path / "t")
+    assert sorted(path.name for path in (tmp_path / "t").iterdir()) == ["history.jsonl", "model.pt", "training.json"]
+
+
+def test_a_student_of_another_teacher_is_another_training(parts, tmp_path):
+    teachers = [fit(network("resnet:width=8", seed), parts.train, parts.valid, small.recipe(epochs=1),
+                    tmp_path / ("teacher%d" % seed)) for seed in (1, 2)]
+    fit(network(), parts.train, parts.valid, small.RECIPE, tmp_path / "s", "kd", teachers[0])
+    with pytest.raises(InputError, match="another teacher"):
+        fit(network(), parts.train, parts.valid, small.RECIPE, tmp_path / "s", "kd", teachers[1])
+
+
+def test_a_teacher_nobody_asks_is_not_recorded(parts, tmp_path):
+    teacher = fit(network("resnet:width=8"), parts.train, parts.valid, small.recipe(epochs=1), tmp_path / "teacher")
+    fitted = fit(network(), parts.train, parts.valid, small.recipe(epochs=1), tmp_path / "s", "none", teacher)
+    assert "teacher" not in fitted.facts
+
+
+def new_run(parts, method="none", teacher=None, **changes):
+    from edgehar.distillers import DISTILLERS
+    from edgehar.training import _Run
+
+    run = _Run(network(), teacher, DISTILLERS.create(method), parts.train, parts.valid, small.recipe(**changes))
+    run.model.train()
+    return run
+
+
+@pytest.mark.parametrize("wrong, word", [
+    ({"epochs": 0}, "epochs"), ({"epochs": -1}, "epochs"), ({"batch_size": 0}, "batch_size"),
+    ({"learning_rate": float("nan")}, "learning_rate"), ({"ema_decay": 1.0}, "ema_decay"),
+    ({"augmentation": {"shift": 3.0}}, "shift"), ({"augmentation": {"jitter": -1.0}}, "jitter"),
+    ({"augmentation": 3}, "augmentation")])
+def test_recipes_that_cannot_train_are_refused(wrong, word):
+    with pytest.raises(InputError, match=word):
+        Recipe.from_mapping(wrong)
 
 
 def test_recipes_are_checked():

@@ -33,11 +33,12 @@ def ready_engine(path: PathLike, backend: str = "ort", precision: str = "fp32") 
 
 
 def _up_to_date(artifact: Artifact, spec: BuildSpec, folder: Path, backend: str) -> Optional[Engine]:
+    """The engine in `folder` where it is of this artifact and machine, with however many threads it was built for."""
     if not (folder / "engine.json").is_file():
         return None
+    engine = Engine.load(folder)
     try:
-        engine = Engine.load(folder)
         BACKENDS.create(backend).require_same_machine(engine)
     except MismatchError:
         return None
-    return engine if (engine.manifest.sha256, engine.spec) == (artifact.sha256, spec) else None
+    return engine if (engine.manifest.sha256, engine.spec.precision) == (artifact.sha256, spec.precision) else None

@@ -65,7 +65,7 @@ class Engine:
                 raise MismatchError("%s is missing or was changed after the build; build it again with "
                                     "`edgehar build`." % (folder / name))
         manifest = Manifest.from_json(read_json(folder / "manifest.json"), folder / "manifest.json")
-        return cls(folder, value["backend"], BuildSpec(**value["spec"]), manifest, value["fingerprint"],
+        return cls(folder, value["backend"], _read_spec(value["spec"], folder), manifest, value["fingerprint"],
                    value["files"])
 
     @property
@@ -159,7 +159,7 @@ class Backend(ABC):
         if spec.precision not in self.precisions:
             raise InputError("backend %s has no precision '%s'; it has: %s." % (
                 self.name, spec.precision, ", ".join(self.precisions)))
-        with folder_written_whole(folder) as temporary:
+        with folder_written_whole(folder, marker="engine.json") as temporary:
             self.compile(artifact, spec, temporary)
             for name in ("manifest.json", "golden.npz"):
                 copyfile(str(artifact.folder / name), str(temporary / name))
@@ -203,6 +203,14 @@ def infer_all(session: Session, x: np.ndarray, batch: int = 64) -> Dict[str, np.
     """x (N, C, T) of any N -> {task: (N, K)}, in batches of at most `batch`."""
     pieces = [session.infer(x[start:start + batch]) for start in range(0, len(x), batch)]
     return {task: np.concatenate([piece[task] for piece in pieces]) for task in pieces[0]}
+
+
+def _read_spec(value: Mapping[str, Any], folder: Path) -> BuildSpec:
+    try:
+        return BuildSpec(**value)
+    except TypeError as error:
+        raise MismatchError("%s was built by another version of edgehar; build it again with `edgehar build`." % (
+            folder)) from error
 
 
 def _read_sidecar(path: Path) -> Mapping[str, Any]:

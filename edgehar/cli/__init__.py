@@ -17,7 +17,7 @@ from typing import List, NamedTuple, NoReturn, Optional, Sequence, Tuple
 import click
 
 from edgehar import __version__
-from edgehar.errors import EdgeharError, MissingError
+from edgehar.errors import EdgeharError, InputError, MissingError
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141
@@ -152,7 +152,7 @@ def _of_this_machine(error: BaseException) -> Optional[Outcome]:
                        MissingError.exit_code)
     if isinstance(error, OSError) and error.errno in OUT_OF_SPACE:
         return Outcome("the disk is full (%s); free space or choose another folder with -o." % (
-            error.filename or error.strerror), MissingError.exit_code)
+            error.filename or error.strerror), InputError.exit_code)
     return None
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, Optional
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Callable, Iterator, Optional
 
 import click
 
 if TYPE_CHECKING:
-    from edgehar.datasets import Corpus
-    from edgehar.training import Fitted, Recipe
+    from rich.console import Console
+
+    from edgehar.training import Fitted, Progress, Recipe
 
 
 def training_options(command: Callable) -> Callable:
@@ -30,27 +32,6 @@ def training_options(command: Callable) -> Callable:
     return command
 
 
-def train(corpus: Corpus, model_spec: str, channels: str, recipe: Recipe, folder: str, quiet: bool,
-          method: str = "none", teacher: Optional[Fitted] = None) -> Fitted:
-    """Make the network, fit it with a progress bar, and return it."""
-    from edgehar.artifact import Signal
-    from edgehar.distillers import DISTILLERS
-    from edgehar.models import make_model
-    from edgehar.signals import choose
-    from edgehar.training import fit
-
-    DISTILLERS.create(method)  # an unknown method is told before the progress bar starts
-    dataset = corpus.dataset
-    signal = Signal(choose(dataset.channels, channels), dataset.rate_hz, dataset.window, dataset.hop,
-                    dataset.max_gap_s)
-    model = make_model(model_spec, signal, dataset.classes, recipe.seed)
-    facts = data_facts(corpus)
-    if teacher:
-        facts["teacher"] = teacher_facts(teacher)
-    with _Bar(recipe.epochs, quiet) as bar:
-        return fit(model, corpus.parts.train, corpus.parts.valid, recipe, folder, method, teacher, facts, bar.advance)
-
-
 def read_recipe(path: Optional[str], **overrides: Optional[int]) -> Recipe:
     """The recipe in a TOML file (or the default one), with the options that were given."""
     from edgehar.files import read_toml
@@ -59,25 +40,6 @@ def read_recipe(path: Optional[str], **overrides: Optional[int]) -> Recipe:
     settings = read_toml(path) if path else {}
     settings.update({key: value for key, value in overrides.items() if value is not None})
     return Recipe.from_mapping(settings)
-
-
-def data_facts(corpus: Corpus) -> Dict[str, Any]:
-    """What a trained model remembers of its data and of the code."""
-    from edgehar import __version__
-    from edgehar.machine import package_version
-
-    dataset, split = corpus.dataset, corpus.dataset.split()
-    return {"edgehar": __version__, "torch": package_version("torch"),
-            "data": {"dataset": corpus.spec, "synthetic": dataset.synthetic, "licence": dataset.licence,
-                     "citation": dataset.citation, "split": dict(split.to_json(), sha256=split.sha256)}}
-
-
-def teacher_facts(teacher: Fitted) -> Dict[str, Any]:
-    """What a student remembers of its teacher."""
-    best = max(past.score for past in teacher.history)
-    return {"model": teacher.facts["model"], "parameters": teacher.facts["parameters"], "macs": teacher.facts["macs"],
-            "channels": [channel.name for channel in teacher.model.signal.channels],
-            "seed": teacher.facts["recipe"]["seed"], "valid_macro_f1": best}
 
 
 def show_training(fitted: Fitted, folder: str, as_json: bool) -> None:
@@ -95,27 +57,29 @@ def show_training(fitted: Fitted, folder: str, as_json: bool) -> None:
                 for task, score in best.valid_macro_f1.items()])
 
 
-class _Bar:
-    """A progress bar over epochs on stderr, with the latest score beside it."""
+@contextmanager
+def epoch_bar(epochs: int, quiet: bool) -> Iterator[Callable[[Progress], None]]:
+    """Yield what to call after each epoch: it moves a bar on a terminal, and prints a line elsewhere."""
+    from rich.console import Console
 
-    def __init__(self, epochs: int, quiet: bool) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-        from rich.progress import TimeRemainingColumn
+    console = Console(stderr=True)
+    if quiet:
+        yield lambda progress: None
+    elif console.is_terminal:
+        yield from _moving_bar(epochs, console)
+    else:
+        yield lambda progress: click.echo("epoch %d of %d, %s" % (progress.epoch, epochs, _told(progress)), err=True)
 
-        self._progress = Progress(TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TimeElapsedColumn(),
-                                  TimeRemainingColumn(), TextColumn("{task.description}"),
-                                  console=Console(stderr=True), disable=quiet)
-        self._task = self._progress.add_task("validation macro-F1 -", total=epochs)
 
-    def advance(self, progress: Any) -> None:
-        self._progress.update(self._task, completed=progress.epoch,
-                              description="validation macro-F1 %.3f, best in epoch %d" % (
-                                  progress.score, progress.best_epoch))
+def _moving_bar(epochs: int, console: Console) -> Iterator[Callable[[Progress], None]]:
+    from rich import progress as bars
 
-    def __enter__(self) -> "_Bar":
-        self._progress.start()
-        return self
+    columns = (bars.TextColumn("epoch"), bars.MofNCompleteColumn(), bars.BarColumn(), bars.TimeElapsedColumn(),
+               bars.TimeRemainingColumn(), bars.TextColumn("{task.description}"))
+    with bars.Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=epochs)
+        yield lambda progress: bar.update(task, completed=progress.epoch, description=_told(progress))
 
-    def __exit__(self, *_: Any) -> None:
-        self._progress.stop()
+
+def _told(progress: Progress) -> str:
+    return "validation macro-F1 %.3f, best in epoch %d" % (progress.score, progress.best_epoch)

@@ -32,11 +32,14 @@ def command(model_spec: str, channels: str, data: str, root: Optional[str], reci
       jitter = 0.03          shift = 0.1
     """
     from edgehar.cli._show import show_next
-    from edgehar.cli._training import read_recipe, show_training, train
+    from edgehar.cli._training import epoch_bar, read_recipe, show_training
     from edgehar.datasets import cut_corpus
+    from edgehar.training import train
 
     recipe = read_recipe(recipe_file, epochs=epochs, seed=seed)
-    fitted = train(cut_corpus(data, root), model_spec, channels, recipe, folder, quiet)
+    corpus = cut_corpus(data, root)
+    with epoch_bar(recipe.epochs, quiet or as_json) as watch:
+        fitted = train(corpus, model_spec, channels, recipe, folder, watch=watch)
     show_training(fitted, folder, as_json)
     if not as_json:
         show_next("edgehar distill --teacher %s --model mobilenet:size=S --data %s -o FOLDER, "

@@ -21,6 +21,8 @@ class Kd(Distiller):
 
     def __init__(self, temperature: float = 4.0, share: float = 0.9) -> None:
         super().__init__()
+        if not temperature > 0 or not 0 <= share <= 1:
+            raise ValueError("temperature must be above 0 and share from 0 to 1, not %s and %s" % (temperature, share))
         self.temperature = temperature
         self.share = share
 

@@ -22,6 +22,8 @@ class LabelSmoothing(Distiller):
 
     def __init__(self, smoothing: float = 0.1) -> None:
         super().__init__()
+        if not 0 <= smoothing < 1:
+            raise ValueError("smoothing must be 0 or more and below 1, not %s" % smoothing)
         self.smoothing = smoothing
 
     def step(self, student: Outputs, teacher: Optional[Outputs], labels: Mapping[str, Tensor],

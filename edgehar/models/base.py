@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from edgehar.artifact import Signal
+from edgehar.errors import InputError
 
 
 class Outputs(NamedTuple):
@@ -90,3 +91,11 @@ class Model(nn.Module, ABC):
             self(example)
         self.train(training)
         return counter.get_total_flops() // 2
+
+
+def require_sizes(**sizes: int) -> None:
+    """Raise InputError for a size that is no whole number above 0, or a kernel without a middle."""
+    for name, value in sizes.items():
+        if not isinstance(value, int) or value < 1 or (name == "kernel" and value % 2 == 0):
+            raise InputError("the network has %s=%s; it must be a whole%s number above 0." % (
+                name, value, ", odd" if name == "kernel" else ""))

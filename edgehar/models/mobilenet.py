@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from edgehar.artifact import Signal
 from edgehar.errors import InputError
-from edgehar.models.base import Model
+from edgehar.models.base import Model, require_sizes
 
 
 class Stage(NamedTuple):
@@ -54,6 +54,7 @@ class Mobilenet(Model):
         if size not in SIZES or conv not in ("same", "valid") or act not in ACTIVATIONS:
             raise InputError("mobilenet has size S, M or L, conv same or valid, act relu or hardswish; got size=%s, "
                              "conv=%s, act=%s." % (size, conv, act))
+        require_sizes(kernel=kernel)
         plan = SIZES[size]
         super().__init__(signal, tasks, embedding=plan.head)
         geometry = Geometry(conv == "valid", kernel, signal.window)

@@ -10,7 +10,7 @@ from typing import List, Mapping, Tuple
 from torch import Tensor, nn
 
 from edgehar.artifact import Signal
-from edgehar.models.base import Model
+from edgehar.models.base import Model, require_sizes
 
 
 class Resnet(Model):
@@ -18,6 +18,7 @@ class Resnet(Model):
 
     def __init__(self, signal: Signal, tasks: Mapping[str, Tuple[str, ...]], width: int = 48, blocks: int = 2,
                  kernel: int = 5, dropout: float = 0.3) -> None:
+        require_sizes(width=width, blocks=blocks, kernel=kernel)
         super().__init__(signal, tasks, embedding=4 * width)
         self.stem = nn.Sequential(*_convolution(len(signal.channels), width, kernel, stride=2), nn.ReLU())
         self.stages = nn.ModuleList()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 pytest.importorskip("onnxruntime")
 
-from edgehar.backends import BACKENDS, ready_engine
+from edgehar.artifact import Artifact
+from edgehar.backends import BACKENDS, built_folder, ready_engine
 from edgehar.backends.base import BuildSpec, Engine, infer_all
 from edgehar.errors import AccuracyError, EdgeharError, InputError, MismatchError
+from edgehar.files import sha256_of_json
 from tests.test_artifact import flip_byte
 from tests.tiny import tiny_artifact, tiny_windows
 
@@ -140,8 +143,39 @@ def test_ready_engine_builds_once_and_rebuilds_when_stale(tmp_path):
     built_at = (first.folder / "engine.json").stat().st_mtime_ns
     assert ready_engine(artifact.folder, "ort", "fp32").sha256 == first.sha256
     assert (first.folder / "engine.json").stat().st_mtime_ns == built_at
-    sidecar = json.loads((first.folder / "engine.json").read_text())
-    sidecar["fingerprint"]["onnxruntime"] = "0.0.1"
-    (first.folder / "engine.json").write_text(json.dumps(sidecar))
+    foreign = replace(first, fingerprint=dict(first.fingerprint, onnxruntime="0.0.1"))
+    foreign.write_sidecar()
+    assert Engine.load(first.folder).fingerprint["onnxruntime"] == "0.0.1"
     assert ready_engine(artifact.folder, "ort", "fp32").sha256 == first.sha256
     assert ready_engine(first.folder).sha256 == first.sha256
+
+
+def test_ready_engine_refuses_a_tampered_one_and_keeps_its_threads(tmp_path):
+    artifact = tiny_artifact(tmp_path / "a")
+    engine = BACKENDS.create("ort").build(artifact, BuildSpec(threads=2), built_folder(artifact.folder, "ort", "fp32"))
+    assert ready_engine(artifact.folder, "ort", "fp32").spec.threads == 2
+    flip_byte(engine.folder / "model.onnx")
+    with pytest.raises(MismatchError, match="model.onnx"):
+        ready_engine(artifact.folder, "ort", "fp32")
+
+
+def test_an_engine_of_a_later_edgehar_is_refused(tmp_path):
+    engine = BACKENDS.create("ort").build(tiny_artifact(tmp_path / "a"), BuildSpec(), tmp_path / "e")
+    value = json.loads((engine.folder / "engine.json").read_text())
+    value["spec"]["dla"] = 1
+    body = {key: item for key, item in value.items() if key != "sha256"}
+    (engine.folder / "engine.json").write_text(json.dumps(dict(body, sha256=sha256_of_json(body))))
+    with pytest.raises(MismatchError, match="another version"):
+        Engine.load(engine.folder)
+
+
+@pytest.mark.parametrize("target", [".", "a", "notes"])
+def test_a_build_never_replaces_what_is_no_engine(tmp_path, target):
+    """Not a folder above, not the artifact itself, not somebody's notes."""
+    artifact = tiny_artifact(tmp_path / "a")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "thesis.txt").write_text("all of it")
+    with pytest.raises(InputError, match="would be lost"):
+        BACKENDS.create("ort").build(artifact, BuildSpec(), tmp_path / target)
+    assert (tmp_path / "notes" / "thesis.txt").read_text() == "all of it"
+    assert Artifact.load(artifact.folder).sha256 == artifact.sha256

@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 
 from edgehar.distillers import DISTILLERS
 from edgehar.distillers.kd import softened_kl
+from edgehar.errors import InputError
 from edgehar.models.base import Outputs
 from tests.contracts.test_models import network
 
@@ -50,6 +51,12 @@ def test_a_batch_without_labels_does_no_harm(name):
 def test_names_its_source(name):
     kind = DISTILLERS.kind(name)
     assert kind.paper or name == "none"
+
+
+@pytest.mark.parametrize("spec", ["kd:temperature=0", "kd:temperature=-1", "kd:share=7", "label-smoothing:smoothing=1"])
+def test_values_without_a_meaning_are_refused(spec):
+    with pytest.raises(InputError, match="must be"):
+        DISTILLERS.create(spec)
 
 
 def outputs(logits):

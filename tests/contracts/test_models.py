@@ -115,7 +115,9 @@ def test_windows_too_short_are_refused():
 
 
 @pytest.mark.parametrize("spec, word", [("mobilenet:size=XL", "XL"), ("mobilenet:depth=3", "depth"),
-                                        ("alexnet", "alexnet")])
+                                        ("alexnet", "alexnet"), ("resnet:width=-3", "width"),
+                                        ("resnet:kernel=4", "kernel"), ("resnet:width=abc", "width"),
+                                        ("mobilenet:signal=x", "signal"), ("resnet:width=8,", "has no value")])
 def test_unknown_specs_are_refused(spec, word):
     with pytest.raises(InputError, match=word):
         network(spec)
