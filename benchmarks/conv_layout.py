@@ -4,13 +4,15 @@
 
 Both graphs run on one thread in one process, turn by turn; what counts is the ratio
 of their times within a turn. Weights are random: speed does not depend on them.
-Writes one Run a size and batch, with all raw times, to benchmarks/results/<machine>.
+Writes two Runs a size and batch, with all raw times in the order of the turns, to
+benchmarks/results/<machine>/conv-layout.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import hashlib
 import sys
 import time
 from pathlib import Path
@@ -38,7 +40,7 @@ ONE_DIMENSIONAL = {nn.BatchNorm2d: nn.BatchNorm1d, nn.AdaptiveAvgPool2d: nn.Adap
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-o", dest="folder", default="benchmarks/results/%s" % machine.label())
+    parser.add_argument("-o", dest="folder", default="benchmarks/results/%s/conv-layout" % machine.label())
     parser.add_argument("--turns", type=int, default=TURNS)
     options = parser.parse_args()
     print("%-6s %5s %14s %14s   Conv1d / Conv2d (median, 2.5 %% to 97.5 %% of turns)" % (
@@ -46,9 +48,10 @@ def main() -> None:
     for size in SIZES:
         graphs = export_both("mobilenet:size=%s" % size)
         for batch in BATCHES:
-            run = compare(graphs, size, batch, options.turns)
-            show(run, size, batch)
-            run.write(Path(options.folder) / ("conv-layout-%s-batch%d.json" % (size.lower(), batch)))
+            runs = compare(graphs, size, batch, options.turns)
+            show(runs, size, batch)
+            for layout, run in runs.items():
+                run.write(Path(options.folder) / ("%s-batch%d-%s.json" % (size.lower(), batch, layout)))
 
 
 def export_both(spec: str) -> Dict[str, bytes]:
@@ -94,7 +97,7 @@ def _one_dimensional(old: nn.Module) -> nn.Module:
     return new
 
 
-def compare(graphs: Dict[str, bytes], size: str, batch: int, turns: int) -> Run:
+def compare(graphs: Dict[str, bytes], size: str, batch: int, turns: int) -> Dict[str, Run]:
     """Time both graphs, turn by turn, on one thread; a turn is long enough for the clock."""
     calls = {name: _call(graph, batch) for name, graph in graphs.items()}
     repeats = {name: _repeats(call) for name, call in calls.items()}
@@ -102,12 +105,20 @@ def compare(graphs: Dict[str, bytes], size: str, batch: int, turns: int) -> Run:
     for turn in range(turns):
         for name in sorted(calls, reverse=bool(turn % 2)):
             times[name].append(_time(calls[name], repeats[name]))
-    measurements = tuple(Measurement("latency_" + name, "s", tuple(values)) for name, values in sorted(times.items()))
-    return Run(scenario={"name": "conv_layout", "batch": batch, "turns": turns, "threads": 1, "repeats": repeats},
-               engine={"backend": "ort", "model": "mobilenet:size=%s" % size, "weights": "random",
-                       "signal": SIGNAL.to_json()},
-               machine=machine.describe(), measurements=measurements, synthetic=True,
-               command="python benchmarks/conv_layout.py --turns %d" % turns)
+    return {name: _run(name, graphs[name], size, batch, turns, values) for name, values in times.items()}
+
+
+def _run(layout: str, graph: bytes, size: str, batch: int, turns: int, times: List[float]) -> Run:
+    digest = hashlib.sha256(graph).hexdigest()
+    model = make_model("mobilenet:size=%s" % size, SIGNAL, TASKS)
+    return Run(
+        scenario={"name": "conv_layout", "batch": batch, "turns": turns},
+        engine={"backend": "ort", "precision": "fp32", "threads": 1, "sha256": digest, "size_bytes": len(graph),
+                "artifact": "%s as %s" % (model.spec, layout), "artifact_sha256": digest, "model": model.spec,
+                "parameters": model.parameter_count(), "macs": model.mac_count(), "dataset": "random windows",
+                "channels": len(SIGNAL.channels), "window": SIGNAL.window, "method": "untrained", "seed": 0},
+        machine=machine.describe(), measurements=(Measurement("latency", "s", tuple(np.round(times, 9).tolist())),),
+        synthetic=True, command="python benchmarks/conv_layout.py --turns %d" % turns)
 
 
 def _call(graph: bytes, batch: int) -> Callable[[], object]:
@@ -134,15 +145,15 @@ def _time(call: Callable[[], object], repeats: int) -> float:
     return (time.perf_counter() - start) / repeats
 
 
-def ratios(run: Run) -> Tuple[float, float, float]:
+def ratios(runs: Dict[str, Run]) -> Tuple[float, float, float]:
     """Conv1d's time over Conv2d's: median and the middle 95 % of turns."""
-    slow, fast = (np.array(run.measurement("latency_" + name).values) for name in ("conv1d", "conv2d"))
+    slow, fast = (np.array(runs[name].measurement("latency").values) for name in ("conv1d", "conv2d"))
     return tuple(np.percentile(slow / fast, [50, 2.5, 97.5]))
 
 
-def show(run: Run, size: str, batch: int) -> None:
-    each = [1e6 * run.measurement("latency_" + name).median / batch for name in ("conv1d", "conv2d")]
-    print("%-6s %5d %14.1f %14.1f   %.2f (%.2f to %.2f)" % (size, batch, *each, *ratios(run)))
+def show(runs: Dict[str, Run], size: str, batch: int) -> None:
+    each = [1e6 * runs[name].measurement("latency").median / batch for name in ("conv1d", "conv2d")]
+    print("%-6s %5d %14.1f %14.1f   %.2f (%.2f to %.2f)" % (size, batch, *each, *ratios(runs)))
     sys.stdout.flush()
 
 

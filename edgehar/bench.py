@@ -415,7 +415,7 @@ def require_p99(run: Run, max_p99_s: float) -> None:
         return
     p99_s = latency.percentile(99)
     if p99_s > max_p99_s:
-        raise ConstraintError("%s in %s takes %.3f ms at the 99th percentile and %.3f ms were allowed; use a smaller "
+        raise ConstraintError("%s in %s takes %.3f ms at the 99th percentile and %g ms were allowed; use a smaller "
                               "model or a lower precision." % (_named(run), run.scenario["name"], 1e3 * p99_s,
                                                                1e3 * max_p99_s))
 

@@ -10,7 +10,7 @@ from edgehar.files import PathLike, written_whole
 from edgehar.plots import confusion_plot, interval_plot, latency_plot, trade_plot
 from edgehar.results import MEASURED, SIMULATED, Run
 from edgehar.tables import (accuracy_rows, artifact_labels, cost_rows, grouped, latency_rows, milliseconds, people_of,
-                            per_second, place, place_name, scaled, scenario_text, thousands, trades)
+                            people_text, per_second, place, place_name, scaled, scenario_text, thousands, trades)
 
 
 def write(runs: Sequence[Run], path: PathLike) -> Path:
@@ -83,5 +83,5 @@ def _fact(value: Any) -> str:
     return ", ".join("%s %s" % pair for pair in value.items()) if isinstance(value, dict) else str(value)
 
 
-FILTERS = {"milliseconds": milliseconds, "scenario": scenario_text, "per_second": per_second, "fact": _fact,
-           "thousands": thousands, "scaled": scaled}
+FILTERS = {"milliseconds": milliseconds, "scenario": scenario_text, "people": people_text, "per_second": per_second,
+           "fact": _fact, "thousands": thousands, "scaled": scaled}

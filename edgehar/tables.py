@@ -32,7 +32,8 @@ TOO_FEW = "n/a (too few)"
 class AccuracyRow(NamedTuple):
     """One method in one precision on one corpus's test people; several runs are seeds of it.
 
-    macro_f1: with its 95 % interval over people. counts: (K, K) of all people and runs.
+    macro_f1: with its 95 % interval over people. planned: people that the split keeps for
+    testing, of whom `people` were at hand. counts: (K, K) of all people and runs.
     runs: {person: (K, K)} of each seed.
     """
 
@@ -46,6 +47,7 @@ class AccuracyRow(NamedTuple):
     worst_person: str
     worst_f1: float
     people: int
+    planned: int
     windows: int
     seeds: int
     counts: np.ndarray
@@ -97,7 +99,8 @@ def _accuracy_row(runs: Sequence[Run], task: str, labels: Dict[str, str]) -> Acc
         engine=first.engine, task=task, classes=tuple(map(_readable, first.classes[task])),
         macro_f1=macro_f1_over_people(people),
         balanced_accuracy=float(np.mean([balanced_accuracy(pooled(run)) for run in people])),
-        worst_person=worst, worst_f1=worst_f1, people=len(people[0]), windows=int(pooled(people[0]).sum()),
+        worst_person=worst, worst_f1=worst_f1, people=len(people[0]),
+        planned=len(first.split.get("test", people[0])), windows=int(pooled(people[0]).sum()),
         seeds=len(runs), counts=np.sum([pooled(run) for run in people], axis=0),
         engines=tuple(run.engine["sha256"] for run in runs), runs=tuple(people))
 
@@ -284,8 +287,14 @@ def milliseconds(seconds: Optional[float]) -> str:
 def scenario_text(scenario: Dict[str, Any]) -> str:
     """The scenario's name with the setting that decides its numbers."""
     name = scenario["name"].replace("_", " ")
-    extra = {"paced": ", %g/s" % scenario["rate_hz"], "offline": ", batch %d" % scenario["batch"]}
-    return name + extra.get(scenario["name"], "")
+    if scenario["name"] == "paced":
+        return "%s, %g/s" % (name, scenario["rate_hz"])
+    return name if scenario["name"] == "single_stream" else "%s, batch %d" % (name, scenario["batch"])
+
+
+def people_text(row: AccuracyRow) -> str:
+    """"9", or "8 of 10" where not all people of the split were at hand."""
+    return str(row.people) if row.people == row.planned else "%d of %d" % (row.people, row.planned)
 
 
 def interval_text(found: Interval, people: int) -> str:
@@ -331,9 +340,9 @@ def markdown(runs: Sequence[Run]) -> str:
 
 def _caption(runs: Sequence[Run]) -> str:
     first = runs[0]
-    return "**%s**%s, split \"%s\" (`%s`), %d test people." % (
+    return "**%s**%s, split \"%s\" (`%s`), %s test people." % (
         first.engine["dataset"], ", SYNTHETIC data" if first.synthetic else "", first.split.get("name", ""),
-        first.split.get("sha256", "")[:8], len(next(iter(first.people.values()))))
+        first.split.get("sha256", "")[:8], people_text(accuracy_rows(runs)[0]))
 
 
 def _accuracy_table(rows: Sequence[AccuracyRow]) -> str:

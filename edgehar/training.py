@@ -160,6 +160,14 @@ def fit(model: Model, train: Windows, valid: Windows, recipe: Recipe, folder: Pa
     return _finish(run, folder, plan)
 
 
+def begun(folder: PathLike) -> int:
+    """Epochs that a training in `folder` has done; 0 where there is none to go on with, or it is finished."""
+    folder = Path(folder)
+    if not (folder / CHECKPOINT).is_file() or not (folder / HISTORY).is_file():
+        return 0
+    return len(_read_history(folder / HISTORY))
+
+
 def predict(model: Model, x: np.ndarray, batch: int = 512) -> Dict[str, np.ndarray]:
     """Logits {task: (N, K)} of windows x (N, C, T), in evaluation mode."""
     model.eval()

@@ -11,6 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from edgehar.report import render
 from edgehar.results import Run, load_all
 from edgehar.tables import accuracy_rows, contrasts, latency_rows
 
@@ -28,13 +29,13 @@ def script(name: str):
 def test_both_layouts_are_one_network_and_ratios_come_from_raw_times(tmp_path):
     layout = script("conv_layout")
     graphs = layout.export_both("mobilenet:size=S")  # refuses layouts that disagree
-    run = layout.compare(graphs, "S", 1, turns=4)
-    run.write(tmp_path / "run.json")
-    stored = Run.load(tmp_path / "run.json")
-    slow, fast = (stored.measurement("latency_" + name).values for name in ("conv1d", "conv2d"))
+    runs = layout.compare(graphs, "S", 1, turns=4)
+    stored = {name: Run.load(run.write(tmp_path / (name + ".json"))) for name, run in runs.items()}
+    slow, fast = (stored[name].measurement("latency").values for name in ("conv1d", "conv2d"))
     assert len(slow) == len(fast) == 4
     low, high = min(a / b for a, b in zip(slow, fast)), max(a / b for a, b in zip(slow, fast))
     assert low <= layout.ratios(stored)[0] <= high
+    assert "mobilenet:size=S as conv1d" in render(list(stored.values()))
 
 
 def test_the_layouts_differ_as_they_say():

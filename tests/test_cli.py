@@ -259,3 +259,10 @@ def test_datasets_tells_all_about_a_real_corpus(capsys: pytest.CaptureFixture, c
     assert len(facts["split"]["test"]) == 9 and len(facts["channels"]) == 9
     assert execute(["datasets", "wisdm", "--root", str(corpora)]) == 0
     assert "partly" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_output_is_no_fault(closed: str) -> None:
+    """As a service manager starts programs; what was to be told is lost, the work is not."""
+    line = "%s -m edgehar datasets %s" % (sys.executable, closed)
+    assert subprocess.run(["bash", "-c", line], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0

@@ -137,7 +137,9 @@ def test_a_stopped_training_resumes_with_the_same_line(home, tmp_path, how, code
         assert err.startswith("edgehar: stopped") and err.count("\n") == 1
     before = len((tmp_path / "t" / "history.jsonl").read_text().splitlines())
     assert not (tmp_path / "t" / "model.pt").exists() and before >= 1
-    edgehar(*line, folder=home)
+    process = start(*line[:-1], line[-1], folder=home)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0 and "going on after epoch" in err
     after = (tmp_path / "t" / "history.jsonl").read_text().splitlines()
     assert [json.loads(text)["epoch"] for text in after] == list(range(1, len(after) + 1))
     assert (tmp_path / "t" / "model.pt").is_file()

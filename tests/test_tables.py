@@ -103,3 +103,15 @@ def test_markdown_keeps_simulated_and_machines_apart():
     assert text.count("**SIMULATED.** ") == 2
     assert text.count("Cost on") == 3
     assert all(line.count("|") == text.splitlines()[2].count("|") for line in text.splitlines()[2:5])
+
+
+def test_people_who_were_not_at_hand_are_counted():
+    run = make("a")
+    part = replace(run, split=dict(run.split, test=["a", "b", "c", "d", "e"]))
+    assert [tables.people_text(tables.accuracy_rows([each])[0]) for each in (run, part)] == ["4", "4 of 5"]
+    assert "4 of 5 test people" in tables.markdown([part])
+
+
+def test_generated_data_are_marked_in_every_markdown_table():
+    text = tables.markdown(everything(synthetic=True) + everything(dataset="real"))
+    assert text.count("SYNTHETIC") == 2 and text.count("Cost on") == 2

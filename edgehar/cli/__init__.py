@@ -95,7 +95,7 @@ def edgehar(plugins: Sequence[str], debug: bool) -> None:
       1 a fault of edgehar          6 artifact or engine does not match
       2 input or options unusable   7 device, package or backend missing
       3 accuracy gate failed        8 too few samples to tell
-      4 latency bound not kept      130 stopped by Ctrl-C
+      4 latency bound not kept      130 stopped by Ctrl-C, 141 output closed
     """
     if plugins:
         from edgehar.registry import add_plugin
@@ -106,6 +106,9 @@ def edgehar(plugins: Sequence[str], debug: bool) -> None:
 
 def main() -> NoReturn:
     """The console script."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller, as a service manager may
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     sys.exit(execute(sys.argv[1:]))
 
 
@@ -133,7 +136,8 @@ def explain(error: BaseException) -> Outcome:
     if isinstance(error, click.ClickException):
         return Outcome(_usage_sentence(error), error.exit_code)
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        return Outcome("stopped by Ctrl-C; files already finished stay, nothing is half-written.", INTERRUPTED)
+        return Outcome("stopped by Ctrl-C; nothing is half-written, and a training goes on when the same line is "
+                       "typed again.", INTERRUPTED)
     if isinstance(error, BrokenPipeError):
         return Outcome("", PIPE_CLOSED)
     return _of_this_machine(error) or Outcome(

@@ -52,9 +52,26 @@ def show_training(fitted: Fitted, folder: str, as_json: bool) -> None:
         return
     title = "%s, method %s%s" % (fitted.facts["model"], fitted.facts["method"],
                                  ", SYNTHETIC data" if fitted.facts["data"]["synthetic"] else "")
+    click.echo(_people_told(fitted))
     show_table(title, ("task", "macro-F1 on validation people", "best epoch", "parameters", "MACs"),
                [(task, "%.3f" % score, best.epoch, fitted.facts["parameters"], fitted.facts["macs"])
                 for task, score in best.valid_macro_f1.items()])
+
+
+def tell_resumed(folder: str) -> None:
+    """Say on stderr where a begun training in `folder` goes on."""
+    from edgehar.training import begun
+
+    epochs = begun(folder)
+    if epochs:
+        click.echo("%s: going on after epoch %d" % (folder, epochs), err=True)
+
+
+def _people_told(fitted: Fitted) -> str:
+    """"people: 29 of 31 train, 9 of 10 valid, 8 of 10 test are at hand"."""
+    data = fitted.facts["data"]
+    parts = ["%d of %d %s" % (count, len(data["split"][part]), part) for part, count in data["people"].items()]
+    return "people at hand: %s" % ", ".join(parts)
 
 
 @contextmanager

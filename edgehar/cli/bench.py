@@ -27,9 +27,9 @@ SETTINGS = {"single_stream": ("duration_s", "warmup_s"), "paced": ("duration_s",
 @click.argument("paths", nargs=-1, required=True, metavar="ENGINE_OR_ARTIFACT...", type=click.Path())
 @click.option("--scenario", "scenarios", multiple=True, metavar="NAME|FILE.toml", default=DEFAULT_SCENARIOS,
               show_default=True, help="single_stream, offline, paced, accuracy, or a file. Repeatable.")
-@click.option("--backend", default="ort", show_default=True, help="Backend an artifact is built for.")
-@click.option("--precision", "precisions", multiple=True, metavar="fp32|fp16|int8", default=("fp32",),
-              show_default=True, help="Precision an artifact is built in. Repeatable.")
+@click.option("--backend", help="For an artifact: what runs it; default ort.")
+@click.option("--precision", "precisions", multiple=True, type=click.Choice(["fp32", "fp16", "int8"]),
+              help="For an artifact; default fp32. Repeatable.")
 @click.option("--batch", type=click.IntRange(1), help="Windows a call (offline, accuracy).")
 @click.option("--duration", "duration_s", type=float, metavar="SECONDS", help="How long to measure.")
 @click.option("--warmup", "warmup_s", type=float, metavar="SECONDS", help="How long to warm up, uncounted.")
@@ -56,7 +56,7 @@ def command(context: click.Context, paths: Sequence[str], scenarios: Sequence[st
 
     asked = _adjusted([bench.load_scenario(spec) for spec in scenarios], settings)
     _require_latency(max_p99_ms, asked)
-    engines = _engines(paths, backend, precisions, _chosen(context, "precisions"))
+    engines = _engines(paths, backend, precisions)
     done = _measure_all(engines, asked, data, root, Path(output), _command_line(context), quiet or as_json)
     _show(done, as_json)
     for _, run in done:
@@ -88,19 +88,12 @@ def _require_latency(max_p99_ms: Optional[float], scenarios: Sequence[Scenario])
             " or ".join(LATENCY_SCENARIOS)))
 
 
-def _engines(paths: Sequence[str], backend: str, precisions: Sequence[str], chosen: bool) -> List[Engine]:
-    """Every engine once; an artifact stands for one engine a precision. chosen: the user named the precisions."""
+def _engines(paths: Sequence[str], backend: Optional[str], precisions: Sequence[str]) -> List[Engine]:
+    """Every engine once; an artifact stands for one engine a precision."""
     from edgehar.backends import ready_engine
-    from edgehar.errors import InputError
 
-    found: Dict[str, Engine] = {}
-    for path in paths:
-        for engine in (ready_engine(path, backend, each) for each in precisions):
-            if chosen and engine.spec.precision not in precisions:
-                raise InputError("%s is an engine in %s and %s was asked for; give its artifact instead." % (
-                    path, engine.spec.precision, " and ".join(precisions)))
-            found.setdefault(engine.sha256, engine)
-    return list(found.values())
+    found = [ready_engine(path, backend, each) for path in paths for each in precisions or (None,)]
+    return list({engine.sha256: engine for engine in found}.values())
 
 
 def _measure_all(engines: Sequence[Engine], scenarios: Sequence[Scenario], data: Optional[str], root: Optional[str],
@@ -146,27 +139,36 @@ def _show(done: Sequence[Tuple[Path, Run]], as_json: bool) -> None:
     from edgehar import tables
 
     runs = [run for _, run in done]
-    scored = [row for run in runs for row in tables.accuracy_rows([run])]
-    timed = [row for run in runs for row in tables.latency_rows([run])]
-    marked = ", SYNTHETIC DATA" if any(run.synthetic for run in runs) else ""
-    if scored:
-        show_table("Accuracy on test people%s" % marked, (
-            "engine", "backend", "precision", "task", "macro-F1 [95 % over people]", "balanced accuracy",
-            "worst person", "people", "windows"), [_accuracy_cells(row) for row in scored])
-    if timed:
-        show_table("Timing%s" % marked, ("engine", "backend", "precision", "scenario", "median", "p90", "p99",
-                                         "windows", "missed", "calls"), [_timing_cells(row) for row in timed])
+    for group in tables.grouped(runs, lambda run: (run.engine["dataset"], run.synthetic)):
+        _show_corpus(group)
     for path, run in done:
         for warning in run.warnings:
             click.echo("warning: %s: %s" % (path.name, warning))
 
 
+def _show_corpus(runs: Sequence[Run]) -> None:
+    """The tables of one corpus, so that generated data never share one with recorded data."""
+    from edgehar import tables
+
+    title = "%s%s" % (runs[0].engine["dataset"], ", SYNTHETIC DATA" if runs[0].synthetic else "")
+    scored = [row for run in runs for row in tables.accuracy_rows([run])]
+    timed = [row for run in runs for row in tables.latency_rows([run])]
+    if scored:
+        show_table("Accuracy on test people of %s" % title, (
+            "engine", "backend", "precision", "task", "macro-F1 [95 % over people]", "balanced accuracy",
+            "worst person", "people", "windows"), [_accuracy_cells(row) for row in scored])
+    if timed:
+        show_table("Timing, trained on %s" % title, (
+            "engine", "backend", "precision", "scenario", "median", "p90", "p99", "windows", "missed", "calls"),
+            [_timing_cells(row) for row in timed])
+
+
 def _accuracy_cells(row: Any) -> Sequence[Any]:
-    from edgehar.tables import interval_text
+    from edgehar.tables import interval_text, people_text
 
     return (row.label, row.engine["backend"], row.engine["precision"], row.task,
             interval_text(row.macro_f1, row.people), "%.3f" % row.balanced_accuracy,
-            "%.3f (%s)" % (row.worst_f1, row.worst_person), row.people, row.windows)
+            "%.3f (%s)" % (row.worst_f1, row.worst_person), people_text(row), row.windows)
 
 
 def _timing_cells(row: Any) -> Sequence[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Optional
 
 import click
@@ -29,15 +30,16 @@ def command(teacher_folder: Optional[str], method: str, model_spec: str, channel
     the student's test people.
     """
     from edgehar.cli._show import show_next
-    from edgehar.cli._training import epoch_bar, read_recipe, show_training
+    from edgehar.cli._training import epoch_bar, read_recipe, show_training, tell_resumed
     from edgehar.datasets import cut_corpus
     from edgehar.training import Fitted, train
 
     recipe = read_recipe(recipe_file, epochs=epochs, seed=seed)
     teacher = Fitted.load(teacher_folder) if teacher_folder else None
     corpus = cut_corpus(data, root)
+    tell_resumed(folder)
     with epoch_bar(recipe.epochs, quiet or as_json) as watch:
         fitted = train(corpus, model_spec, channels, recipe, folder, method, teacher, watch)
     show_training(fitted, folder, as_json)
     if not as_json:
-        show_next("edgehar export %s -o engines/NAME" % folder)
+        show_next("edgehar export %s -o engines/%s" % (folder, Path(folder).resolve().name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Optional
 
 import click
@@ -32,15 +33,16 @@ def command(model_spec: str, channels: str, data: str, root: Optional[str], reci
       jitter = 0.03          shift = 0.1
     """
     from edgehar.cli._show import show_next
-    from edgehar.cli._training import epoch_bar, read_recipe, show_training
+    from edgehar.cli._training import epoch_bar, read_recipe, show_training, tell_resumed
     from edgehar.datasets import cut_corpus
     from edgehar.training import train
 
     recipe = read_recipe(recipe_file, epochs=epochs, seed=seed)
     corpus = cut_corpus(data, root)
+    tell_resumed(folder)
     with epoch_bar(recipe.epochs, quiet or as_json) as watch:
         fitted = train(corpus, model_spec, channels, recipe, folder, watch=watch)
     show_training(fitted, folder, as_json)
     if not as_json:
-        show_next("edgehar distill --teacher %s --model mobilenet:size=S --data %s -o FOLDER, "
-                  "or edgehar export %s -o ARTIFACT" % (folder, data, folder))
+        show_next("edgehar distill --teacher %s --data %s -o %s-student" % (folder, data, folder.rstrip("/")))
+        show_next("edgehar export %s -o engines/%s" % (folder, Path(folder).resolve().name))

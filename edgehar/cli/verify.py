@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 import click
 
 
 @click.command()
 @click.argument("path", metavar="ENGINE_OR_ARTIFACT", type=click.Path())
-@click.option("--backend", default="ort", show_default=True, help="For an artifact: what runs it.")
-@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), default="fp32", show_default=True,
-              help="For an artifact.")
+@click.option("--backend", help="For an artifact: what runs it; default ort.")
+@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="For an artifact; default fp32.")
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
-def command(path: str, backend: str, precision: str, as_json: bool) -> None:
+def command(path: str, backend: Optional[str], precision: Optional[str], as_json: bool) -> None:
     """Check every byte of an engine, then replay its golden inputs and compare the logits.
 
     Exit 6 where a byte was changed or the machine is another, 3 where outputs differ.
@@ -28,4 +29,4 @@ def command(path: str, backend: str, precision: str, as_json: bool) -> None:
         show_comparisons("%s on %s in %s" % (engine.manifest.name, engine.backend, engine.spec.precision), comparisons)
     require_passed(comparisons, engine.spec.precision, "the engine at %s" % engine.folder)
     if not as_json:
-        show_next("edgehar bench %s" % path)
+        show_next("edgehar bench %s" % engine.folder)

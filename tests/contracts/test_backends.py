@@ -179,3 +179,21 @@ def test_a_build_never_replaces_what_is_no_engine(tmp_path, target):
         BACKENDS.create("ort").build(artifact, BuildSpec(), tmp_path / target)
     assert (tmp_path / "notes" / "thesis.txt").read_text() == "all of it"
     assert Artifact.load(artifact.folder).sha256 == artifact.sha256
+
+
+def test_an_engine_keeps_the_precision_it_was_built_in(tmp_path):
+    engine = BACKENDS.create("ort").build(tiny_artifact(tmp_path / "a"), BuildSpec("int8"), tmp_path / "e")
+    assert ready_engine(engine.folder).spec.precision == "int8"
+    with pytest.raises(InputError, match="fp32 was asked for"):
+        ready_engine(engine.folder, precision="fp32")
+
+
+def test_an_artifact_on_a_read_only_medium_is_built_elsewhere(tmp_path, monkeypatch):
+    import tempfile
+
+    artifact = tiny_artifact(tmp_path / "a")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write wherever permissions forbid it
+    engine = ready_engine(artifact.folder, precision="int8")
+    assert (tmp_path / "temporary") in engine.folder.parents and not (artifact.folder / "built").exists()
+    assert ready_engine(artifact.folder, precision="int8").folder == engine.folder
