@@ -130,8 +130,7 @@ class Artifact:
         folder = Path(folder)
         path = folder / "manifest.json"
         if not path.is_file():
-            raise InputError("%s holds no manifest.json, so it is no artifact; make one with `edgehar export`." % (
-                folder))
+            raise InputError(_why_no_artifact(folder))
         manifest = Manifest.from_json(_read_manifest(path), path)
         _require_digests(folder, manifest.files)
         return cls(folder, manifest)
@@ -204,6 +203,17 @@ def require_passed(comparisons: List[Comparison], precision: str, what: str) -> 
 
 
 # ------------------------------------------------------------------ checks
+
+
+def _why_no_artifact(folder: Path) -> str:
+    if not folder.exists():
+        return "%s does not exist; check the path, or make an artifact with `edgehar export`." % folder
+    if not folder.is_dir():
+        return "%s is a file; give the folder that holds it: %s" % (folder, folder.parent)
+    if (folder / "training.json").is_file():
+        return "%s is a training; make an artifact of it: edgehar export %s -o engines/%s" % (
+            folder, folder, folder.resolve().name)
+    return "%s holds no manifest.json, so it is no artifact; make one with `edgehar export`." % folder
 
 
 def _read_manifest(path: Path) -> Dict[str, Any]:

@@ -39,13 +39,14 @@ def render(runs: Sequence[Run]) -> str:
 
 def page_of(runs: Sequence[Run]) -> Dict[str, Any]:
     """All that the template shows, in its order."""
+    runs = sorted(runs, key=lambda run: run.synthetic)  # what was recorded comes first
     created = sorted(run.created for run in runs)
     by_source = {source: [run for run in runs if run.source == source] for source in (MEASURED, SIMULATED)}
     labels = artifact_labels(runs)
     return {
         "runs": [(labels[run.engine["artifact_sha256"]], run) for run in runs],
         "first": created[0], "last": created[-1],
-        "corpora": sorted({run.engine["dataset"] for run in runs}),
+        "corpora": list(dict.fromkeys(run.engine["dataset"] for run in runs)),
         "engines": len({run.engine["sha256"] for run in runs}),
         "synthetic": sorted({run.engine["dataset"] for run in runs if run.synthetic}),
         "machines": [(place_name(group[0].machine), group[0].machine) for group in grouped(runs, place)],
@@ -79,9 +80,13 @@ def _timings(runs: Sequence[Run]) -> Dict[str, Any]:
             "plots": [(scenario_text(group[0].scenario), group) for group in plots]}
 
 
+def _kibibytes(size_bytes: int) -> str:
+    return "%s KiB" % thousands(size_bytes / 1024)
+
+
 def _fact(value: Any) -> str:
     return ", ".join("%s %s" % pair for pair in value.items()) if isinstance(value, dict) else str(value)
 
 
 FILTERS = {"milliseconds": milliseconds, "scenario": scenario_text, "people": people_text, "per_second": per_second,
-           "fact": _fact, "thousands": thousands, "scaled": scaled}
+           "fact": _fact, "thousands": thousands, "scaled": scaled, "kibibytes": _kibibytes}

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence
 
 import numpy as np
@@ -26,6 +26,7 @@ from edgehar.sinks.base import Sink
 from edgehar.sources.base import Chunk, Source
 
 RATE_TOLERANCE = 0.02
+WEAK_GRAVITY = 3.0  # m/s^2; a mean below it is not of a sensor on Earth, but may well be in g
 
 
 class Stream:
@@ -218,8 +219,11 @@ class Summary:
 
     @property
     def realtime_factor(self) -> float:
-        """Seconds of signal handled in one second of work; above 1 the machine keeps up."""
-        return self.signal_s / self.busy_s if self.busy_s else math.inf
+        """Seconds of work for one second of signal; below 1 the machine keeps up."""
+        return self.busy_s / self.signal_s if self.signal_s else 0.0
+
+    def to_json(self) -> Dict[str, Any]:
+        return dict(asdict(self), realtime_factor=self.realtime_factor)
 
 
 def feed(source: Source, signal: Signal, limit_s: float = math.inf) -> Iterator[Chunk]:
@@ -241,6 +245,37 @@ def _select(source: Source, columns: List[int], limit: int) -> Iterator[Chunk]:
             return
 
 
+def weigh(chunks: Iterable[Chunk], signal: Signal, warn: Callable[[str], Any]) -> Iterator[Chunk]:
+    """Pass `chunks` on; call `warn` with one sentence where their first window is too light to hold gravity.
+
+    So looks acceleration in g, for which a model has wrong labels and no error.
+    """
+    first = np.empty((0, len(signal.channels)), dtype=np.float32)
+    for chunk in chunks:
+        if len(first) < signal.window:
+            first = np.concatenate([first, chunk.samples])[:signal.window]
+            if len(first) == signal.window:
+                _doubt_light(_mean_norms(first, signal.channels), warn)
+        yield chunk
+
+
+def _doubt_light(norms: Mapping[str, float], warn: Callable[[str], Any]) -> None:
+    light = ["%.2g m/s^2 at %s" % (norm, name) for name, norm in norms.items() if norm < WEAK_GRAVITY]
+    if light:
+        warn("acceleration is only %s, and gravity alone is 9.8 m/s^2; if it is in g, multiply it by 9.80665." %
+             ", ".join(light))
+
+
+def _mean_norms(samples: np.ndarray, channels: Sequence[Channel]) -> Dict[str, float]:
+    """{"wrist/acc": mean norm over samples (n, C)} of each triad of acceleration with gravity."""
+    triads: Dict[str, List[int]] = {}
+    for column, channel in enumerate(channels):
+        if channel.kind == "acc":
+            triads.setdefault(channel.name.rsplit("/", 1)[0], []).append(column)
+    return {name: float(np.linalg.norm(samples[:, columns], axis=1).mean())
+            for name, columns in triads.items() if len(columns) == 3}
+
+
 def match_channels(have: Sequence[Channel], want: Sequence[Channel]) -> List[int]:
     """Where each channel of `want` stands in `have`: by the same name, else by the same last parts.
 
@@ -260,8 +295,8 @@ def _match(have: Sequence[Channel], wanted: Channel) -> int:
         return names.index(wanted.name)
     found = [index for index, name in enumerate(names) if _same_end(name, wanted.name)]
     if not found:
-        raise InputError("the model reads channel '%s' and the source has none of that name or ending; it has: %s." % (
-            wanted.name, ", ".join(names) or "none"))
+        raise InputError("the model reads channel '%s' and the source has none of that name or ending; it has: %s; "
+                         "rename the right one to '%s'." % (wanted.name, ", ".join(names) or "none", wanted.name))
     if len(found) > 1:
         raise InputError("the model reads channel '%s' and the source has several that end so: %s; rename the right "
                          "one to '%s'." % (wanted.name, ", ".join(names[index] for index in found), wanted.name))

@@ -312,12 +312,12 @@ def thousands(value: float) -> str:
     return "{:,.0f}".format(value)
 
 
-def scaled(value: float, unit: str = "") -> str:
+def scaled(value: float) -> str:
     """"19.8 k", "1.24 M": three digits and an SI prefix."""
     for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= factor:
-            return "%.3g %s%s" % (value / factor, prefix, unit)
-    return "%g %s" % (value, unit)
+            return "%.3g %s" % (value / factor, prefix)
+    return "%g" % value
 
 
 # ------------------------------------------------------------------ Markdown
@@ -358,8 +358,8 @@ def _accuracy_table(rows: Sequence[AccuracyRow]) -> str:
 
 
 def _cost_table(runs: Sequence[Run]) -> str:
-    cells = [(row.label, row.engine["precision"], scaled(row.engine["parameters"]).strip(),
-              scaled(row.engine["macs"]).strip(), "%.0f KiB" % (row.engine["size_bytes"] / 1024),
+    cells = [(row.label, row.engine["precision"], scaled(row.engine["parameters"]),
+              scaled(row.engine["macs"]), "%.0f KiB" % (row.engine["size_bytes"] / 1024),
               scenario_text(row.scenario), milliseconds(row.median_s), milliseconds(row.p99_s))
              for row in latency_rows(runs)]
     return _markdown_table(("network", "precision", "parameters", "MACs", "engine size", "scenario", "median", "p99"),

@@ -69,7 +69,7 @@ def stream(signal: Signal = SIGNAL, session: type = LinearSession, **options) ->
 
 def noise(count: int, seed: int = 0) -> np.ndarray:
     """(count, 3) float32 of samples that no check objects to."""
-    return np.random.default_rng(seed).normal(0, 2, (count, 3)).astype(np.float32)
+    return np.random.default_rng(seed).normal(0, 4, (count, 3)).astype(np.float32)
 
 
 def pieces(samples: np.ndarray, cuts: Sequence[int]) -> Iterator[np.ndarray]:

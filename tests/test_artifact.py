@@ -65,7 +65,14 @@ def test_edited_manifest_is_refused(tmp_path):
 
 
 def test_a_folder_that_is_no_artifact(tmp_path):
-    with pytest.raises(InputError, match="no artifact"):
+    with pytest.raises(InputError, match="holds no manifest.json, so it is no artifact"):
+        Artifact.load(tmp_path)
+    with pytest.raises(InputError, match="absent does not exist"):
+        Artifact.load(tmp_path / "absent")
+    (tmp_path / "training.json").write_text("{}")
+    with pytest.raises(InputError, match="is a file; give the folder that holds it: %s$" % tmp_path):
+        Artifact.load(tmp_path / "training.json")
+    with pytest.raises(InputError, match="is a training; .*: edgehar export %s -o engines/" % tmp_path):
         Artifact.load(tmp_path)
 
 

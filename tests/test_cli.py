@@ -12,12 +12,13 @@ import sys
 import time
 from importlib import metadata
 from pathlib import Path
-from typing import Iterator
+from typing import Callable, Iterator
 
 import click
 import pytest
 
 import edgehar
+from edgehar import machine
 from edgehar.cli import edgehar as edgehar_command
 from edgehar.cli import execute, explain
 
@@ -213,7 +214,53 @@ def test_doctor_knows_this_machine_and_what_to_do(capsys: pytest.CaptureFixture,
     assert found["corpus", "synthetic"]["state"] == "ok"
     assert found["corpus", "EDGEHAR_DATA"]["state"] == found["corpus", "uci-har"]["state"] == "missing"
     assert all(each["remedy"] for each in told["findings"] if each["state"] == "missing")
-    assert told["next"].startswith("edgehar ")
+    assert found["corpus", "uci-har"]["remedy"].startswith("download: https://")
+    told_once = [each for each in told["findings"] if "export EDGEHAR_DATA" in each["remedy"]]
+    assert told_once == [found["corpus", "EDGEHAR_DATA"]]
+
+
+@pytest.fixture
+def trainable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[bool], None]:
+    """Pretends that the training packages are there, or not; the working folder is empty."""
+    monkeypatch.chdir(tmp_path)
+    version = machine.package_version
+    return lambda there: monkeypatch.setattr(
+        machine, "package_version", lambda name: ("1" if there else None) if name == "torch" else version(name))
+
+
+def next_of(capsys: pytest.CaptureFixture) -> str:
+    assert execute(["doctor", "--json"]) == 0
+    return json.loads(capsys.readouterr().out)["next"]
+
+
+def test_doctor_sends_to_the_best_corpus_at_hand(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch,
+                                                 trainable: Callable, corpora: Path) -> None:
+    trainable(True)
+    monkeypatch.delenv("EDGEHAR_DATA", raising=False)
+    assert next_of(capsys) == "edgehar train --data synthetic -o runs/teacher"
+    monkeypatch.setenv("EDGEHAR_DATA", str(corpora))
+    assert next_of(capsys) == "edgehar train --data uci-har -o runs/teacher"
+
+
+def test_doctor_on_a_board_sends_to_an_artifact(capsys: pytest.CaptureFixture, trainable: Callable,
+                                                tmp_path: Path) -> None:
+    trainable(False)
+    assert "bring an artifact" in next_of(capsys)
+    (tmp_path / "engines" / "student").mkdir(parents=True)
+    (tmp_path / "engines" / "student" / "manifest.json").write_text("{}")
+    assert next_of(capsys) == "edgehar verify engines/student"
+
+
+def test_a_data_root_that_is_a_file_is_called_one(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch,
+                                                  tmp_path: Path) -> None:
+    (tmp_path / "all.zip").write_text("")
+    monkeypatch.setenv("EDGEHAR_DATA", str(tmp_path / "all.zip"))
+    assert execute(["doctor", "--json"]) == 0
+    found = {each["subject"]: each for each in json.loads(capsys.readouterr().out)["findings"]}
+    assert found["EDGEHAR_DATA"]["detail"].endswith("all.zip is a file")
+    assert found["EDGEHAR_DATA"]["remedy"] == "export EDGEHAR_DATA=%s" % tmp_path
+    assert execute(["datasets", "uci-har"]) == 0
+    assert "is a file" in capsys.readouterr().out
 
 
 def test_doctor_without_a_backend_says_so(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +296,7 @@ def test_datasets_marks_the_synthetic_one(capsys: pytest.CaptureFixture, monkeyp
     assert execute(["datasets"]) == 0
     out = capsys.readouterr().out
     assert "[synthetic]" in next(line for line in out.splitlines() if line.strip().startswith("synthetic"))
-    assert "uci-har" in out and "EDGEHAR_DATA" in out
+    assert "uci-har" in out and "EDGEHAR_DATA" in out and "licence" not in out
 
 
 def test_datasets_tells_all_about_a_real_corpus(capsys: pytest.CaptureFixture, corpora: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from edgehar.cli.run import _percent, _source
 from tests.linear import BACKEND, DATASET, noise, write_artifact
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,8 +66,10 @@ def test_replay_of_the_models_own_corpus_by_default(artifact, tmp_path):
     decisions = [json.loads(line) for line in path.read_text().splitlines()]
     assert len(decisions) == len(out.splitlines()) == 24
     first, summary, following = err.splitlines()
-    assert first.startswith("recognising activity and placement from 3 channels at 50 Hz: 0.32 s every 0.10 s")
-    assert summary.startswith("decisions: 24, label changes: ") and ", gaps: 1, signal: 3.0 s, " in summary
+    assert first.startswith("recognising activity and placement from 3 channels (m/s^2) at 50 Hz: 0.32 s every 0.10 s; "
+                            "its recordings follow one another with pauses of 60 s between")
+    assert summary.startswith("decisions: 24, label changes: ")
+    assert ", gaps: 1, signal: 3.0 s, computing took " in summary
     assert all(line.endswith("[trained on synthetic data, fed synthetic data]") for line in (first, summary))
     engine = artifact / "built" / "linear-fp32"
     assert following == "next: edgehar bench %s" % engine
@@ -97,9 +100,51 @@ def test_real_time_takes_its_time(artifact):
     assert code == 0 and time.monotonic() - started_s > 1.2
 
 
-def test_a_signal_shorter_than_a_window_says_so(artifact):
-    code, out, err = run(artifact, "--source", "csv", "--limit-s", "0.1", fed=table())
-    assert (code, out) == (0, "") and "decisions: 0" in err and "no stretch was as long as one window" in err
+def test_a_replay_is_of_the_models_corpus_in_the_root_unless_the_spec_says_otherwise():
+    for spec, expected in (("replay", ("uci-har", "here")), ("replay:dataset=wisdm,root=there", ("wisdm", "there"))):
+        dataset = _source(spec, "uci-har", "here")._dataset
+        assert (dataset.name, dataset.root) == expected
+
+
+def test_replay_of_another_person(artifact, tmp_path):
+    code, out, err = run(artifact, "--source", "replay:dataset=walks,subject=1", "--root", tmp_path, "--quiet")
+    assert (code, err) == (0, "") and out
+    refused(run(artifact, "--source", "replay:subject=9"), 2, "there are: 01, 02, 03")
+
+
+def test_the_summary_as_json_stands_alone_unless_a_sink_is_asked_for(artifact):
+    code, out, err = run(artifact, "--source", "csv", "--json", fed=table())
+    facts = json.loads(out)
+    assert code == 0 and len(err.splitlines()) == 1
+    assert (facts["decisions"], facts["gaps"], facts["signal_s"], facts["interrupted"]) == (21, 0, 2.4, False)
+    assert facts["trained_on_synthetic"] and not facts["fed_synthetic"]
+    assert run(artifact, "--source", "csv", "--json", "--sink", "jsonl", fed=table())[1].count("time_s") == 21
+
+
+@pytest.mark.parametrize("sink", ["jsonl", "console:all=true"])
+def test_a_reader_that_goes_away_ends_it_quietly(artifact, sink):
+    process = start(artifact, "--backend", "linear", "--source", "csv", "--quiet", "--sink", sink,
+                    stdin=subprocess.PIPE)
+    process.stdout.close()
+    err = process.communicate(table())[1]
+    assert (process.returncode, err) == (141, "")
+
+
+def test_acceleration_in_g_is_doubted(artifact):
+    lines = table().splitlines()
+    in_g = [",".join([t, *(repr(float(value) / 9.81) for value in values)])
+            for t, *values in (line.split(",") for line in lines[1:])]
+    code, out, err = run(artifact, "--source", "csv", "--quiet", fed="\n".join(lines[:1] + in_g))
+    assert code == 0 and err.startswith("warning: acceleration is only 0.") and err.count("\n") == 1
+
+
+def test_the_help_names_what_may_be_asked_for():
+    out = start("--help").communicate()[0]
+    assert "(csv, replay)" in out and "(console, jsonl)" in out
+
+
+def test_a_share_reads_well():
+    assert [_percent(share) for share in (0.00064, 0.0301, 0.5, 25)] == ["0.064 %", "3 %", "50 %", "2,500 %"]
 
 
 def test_ctrl_c_ends_with_the_summary(artifact, tmp_path):
@@ -116,6 +161,11 @@ def test_ctrl_c_ends_with_the_summary(artifact, tmp_path):
 
 
 # ------------------------------------------------------------------ what it refuses
+
+
+def test_a_signal_shorter_than_a_window_is_inconclusive(artifact):
+    refused(run(artifact, "--source", "csv", "--limit-s", "0.1", fed=table()), 8, "ended after 0.10 s",
+            "a window takes 0.32 s")
 
 
 def test_a_wrong_rate_says_both_and_touches_nothing(artifact, tmp_path):
@@ -153,7 +203,7 @@ def test_a_constant_channel_is_refused_unless_allowed(artifact):
     (["--speed", "fast"], ["'fast' is neither 'max' nor a positive number"]),
     (["--hold", "0"], ["hold is 0"]), (["--hop", "0"], ["hop is 0"]),
     (["--source", "cvs"], ["no source named 'cvs'", "csv, replay"]),
-    (["--sink", "jsonl:file=x"], ["no option 'file'"]),
+    (["--sink", "jsonl:file=x"], ["no option 'file'"]), (["--precision", "fp8"], ["'fp8' is not one of"]),
 ])
 def test_senseless_options_are_refused(artifact, words, parts):
     refused(run(artifact, *words), 2, *parts)

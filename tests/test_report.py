@@ -76,7 +76,7 @@ def test_the_page_is_whole_and_stands_alone():
 def test_it_shows_accuracy_latency_cost_machine_and_commands():
     words = Page(report.render(everything())).words
     for shown in ("student", "published", "Macro-F1", "Single stream", "Paced, 50/s", "offline, batch 64", "19,812",
-                  "1.24 M", "98.3 kB", "Test CPU", "edgehar bench student", "walking upstairs"):
+                  "1.24 M", "96 KiB", "Test CPU", "edgehar bench student", "walking upstairs"):
         assert shown in words, shown
 
 
@@ -127,6 +127,8 @@ def test_synthetic_data_are_marked_and_real_data_are_not():
     mixed = Page(report.render(everything() + everything(dataset="made-up", synthetic=True))).words
     assert "SYNTHETIC DATA The recordings behind “made-up”" in mixed
     assert "Accuracy: corpus, activity Test people" in mixed
+    assert Page(report.render(everything(dataset="a-made-up", synthetic=True) + everything())).words.startswith(
+        "edgehar report: corpus, a-made-up edgehar report corpus, a-made-up ")
     assert "Accuracy: made-up, activity SYNTHETIC DATA" in mixed
     assert "Latency: made-up SYNTHETIC DATA" in mixed and "Latency: corpus On Test CPU" in mixed
 

@@ -96,6 +96,5 @@ def test_a_percentile_needs_ten_values_beyond_it():
             Measurement("latency", "s", values[:count]).percentile(percent)
 
 
-def test_median_and_mean():
-    found = Measurement("latency", "s", (1.0, 2.0, 9.0))
-    assert (found.median, found.mean) == (2.0, 4.0)
+def test_the_median_by_hand():
+    assert Measurement("latency", "s", (1.0, 2.0, 9.0)).median == 2.0

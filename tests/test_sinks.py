@@ -93,6 +93,16 @@ class HalfWriter:
         self._stream.close()
 
 
+def test_a_reader_of_standard_output_that_left_is_the_command_lines_to_tell(monkeypatch):
+    reader, writer = os.pipe()
+    with open(writer, "w") as stream:
+        monkeypatch.setattr("sys.stdout", stream)
+        os.close(reader)
+        with pytest.raises(BrokenPipeError):
+            Jsonl("-").write(decision())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), writer)  # for the flush at closing
+
+
 def test_a_reader_that_left_is_one_sentence(tmp_path):
     pipe = str(tmp_path / "pipe")
     os.mkfifo(pipe)
@@ -105,6 +115,13 @@ def test_a_reader_that_left_is_one_sentence(tmp_path):
     sink.close()
 
 
+def test_a_missing_folder_is_made(tmp_path):
+    with Jsonl(str(tmp_path / "runs" / "today" / "decisions.jsonl")) as sink:
+        sink.write(decision())
+    assert (tmp_path / "runs" / "today" / "decisions.jsonl").read_text().count("\n") == 1
+
+
 def test_a_path_that_cannot_be_written_is_refused_at_once(tmp_path):
-    with pytest.raises(InputError, match="cannot write .*absent.*; choose another path"):
-        Jsonl(str(tmp_path / "absent" / "decisions.jsonl"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write .*file/decisions.jsonl: .*; choose another path"):
+        Jsonl(str(tmp_path / "file" / "decisions.jsonl"))

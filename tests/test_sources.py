@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import subprocess
 
 import numpy as np
 import pytest
@@ -137,11 +138,39 @@ def test_damage_far_down_is_found_when_it_is_reached(written):
 @pytest.mark.parametrize("text, message", [
     ("", "walk.csv is empty"), ("\n\n", "is empty"), ("1,2,3\n4,5,6\n", "begins with numbers"),
     ("time_s,acc/x,acc/x\n0,1,1\n", "two columns named 'acc/x'"),
-    ("acc/x,acc/y\n1,2\n", "no column 'time_s'; state its rate"),
+    ("ax,ay\n1,2\n", r"no column 'time_s' among its columns ax, ay; state its rate, e.g. 50 Hz: "
+                       r"--source csv:path=\S*/walk.csv,rate_hz=50$"),
+    ("Timestamp,acc/x\n1,2\n", "columns Timestamp, acc/x; rename 'Timestamp' to 'time_s' if it is in seconds, or "
+                                "state its rate"),
+    ("t;acc/x\n0,00;1,5\n", r"separates its columns by ';' and not by ','; rewrite it: tr ',;' '.,' < /\S*/walk.csv >"),
+    ("t\tacc/x\n0\t1\n", r"separates its columns by tab .*: tr ',\\t' '.,' < /"),
 ])
 def test_a_header_that_says_too_little_is_refused(written, text, message):
     with pytest.raises(InputError, match=message):
         Csv(written(text))
+
+
+def test_the_way_to_rewrite_a_table_works(written, tmp_path):
+    path = written("time_s;acc/x\n0,00;-1,5\n0,02;2\n0,04;3\n")
+    with pytest.raises(InputError) as refused:
+        Csv(path)
+    subprocess.run(str(refused.value).split("rewrite it: ")[1], shell=True, cwd=str(tmp_path), check=True)
+    assert read(Csv(str(tmp_path / "commas.csv"))).tolist() == [[-1.5], [2], [3]]
+
+
+@pytest.mark.parametrize("cell, advised", [("walking", True), ("nan", False), ("inf", False), ("", False)])
+def test_only_a_column_of_words_may_be_ignored(written, cell, advised):
+    with pytest.raises(InputError) as refused:
+        Csv(written("time_s,acc/x,label\n0,1,%s\n" % cell))
+    assert ("add ignore=label if that column is no channel" in str(refused.value)) == advised
+
+
+def test_a_terminal_is_told_that_it_is_read(monkeypatch, capsys):
+    terminal = io.StringIO(table(noise(200)))
+    terminal.isatty = lambda: True
+    monkeypatch.setattr("sys.stdin", terminal)
+    Csv("-")
+    assert capsys.readouterr().err == "reading CSV from the terminal; give path=FILE to read a file.\n"
 
 
 def test_a_stated_rate_must_agree_with_the_clock(written):
@@ -172,7 +201,7 @@ def walks(monkeypatch):
 def test_replay_yields_the_test_people_with_a_gap_between_recordings(walks):
     source = Replay("walks", chunk_s=0.4)
     chunks = list(source.samples())
-    assert source.synthetic and source.rate_hz == 50.0
+    assert source.synthetic and source.rate_hz == 50.0 and "pauses of 60 s" in source.remark
     assert np.array_equal(np.concatenate([c.samples for c in chunks]),
                           np.concatenate([walks[2].samples, walks[3].samples]))
     assert chunks[0].time_s == 0.0
@@ -198,7 +227,7 @@ def test_people_are_chosen_by_name_or_part(walks, spec, counts):
 
 
 def test_replay_names_what_it_cannot_find(walks):
-    with pytest.raises(InputError, match="Walks has no recording of person 9"):
+    with pytest.raises(InputError, match="Walks has no recording of person 9 .* there are: 01, 02, 03"):
         list(Replay("walks", subject="9").samples())
     with pytest.raises(InputError, match="no part 'tests'"):
         Replay("walks", part="tests")

@@ -58,7 +58,7 @@ def test_recordings_shorter_than_a_window_make_a_part_empty() -> None:
 
 
 def test_the_digest_of_a_split_is_its_content() -> None:
-    assert Split.from_json(SPLIT.to_json()) == SPLIT and len(SPLIT.sha256) == 64
+    assert len(SPLIT.sha256) == 64 and replace(SPLIT).sha256 == SPLIT.sha256
     assert replace(SPLIT, test=("5",)).sha256 != SPLIT.sha256
     assert [SPLIT.part_of(person) for person in "1349"] == ["train", "valid", "test", ""]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edgehar.errors import InputError, MismatchError
 from edgehar.signals import Channel, triad
 from edgehar.sources.base import Chunk
-from edgehar.stream import Stream, _Hysteresis, match_channels, pump, require_rate, softmax
+from edgehar.stream import Stream, _Hysteresis, match_channels, pump, require_rate, softmax, weigh
 from tests.linear import (CHANNELS, SIGNAL, TASKS, LinearSession, ScriptedSession, noise, pieces, same, stream,
                           weights)
 
@@ -210,7 +210,7 @@ def test_channels_match_by_name_then_by_ending():
 
 
 def test_a_missing_channel_is_named():
-    with pytest.raises(InputError, match=r"'wrist/imu/acc/z'.*it has: wrist/imu/acc/x, wrist/imu/acc/y"):
+    with pytest.raises(InputError, match="'wrist/imu/acc/z'.*has: wrist/imu/acc/x, wrist/imu/acc/y; rename .* 'wrist/"):
         match_channels(CHANNELS[:2], CHANNELS)
 
 
@@ -232,6 +232,34 @@ def test_rates_may_differ_by_two_per_cent():
     for rate_hz in (51.1, 48.9, 0.0, float("nan")):
         with pytest.raises(InputError, match="reads 50"):
             require_rate(rate_hz, 50.0)
+
+
+# ------------------------------------------------------------------ units
+
+
+def standing(norm: float, count: int = 40) -> np.ndarray:
+    """Samples of a wearer who stands still, gravity being `norm`."""
+    return (0.01 * noise(count) + np.array([0, 0.6, 0.8]) * norm).astype(np.float32)
+
+
+def warnings_of(samples: np.ndarray, signal=SIGNAL) -> list:
+    """What is said about `samples`, fed by sevens; they pass as they are."""
+    said: list = []
+    chunks = [Chunk(samples[first:first + 7], first / RATE) for first in range(0, len(samples), 7)]
+    chunks.insert(0, Chunk(samples[:0], 0.0))
+    assert list(weigh(chunks, signal, said.append)) == chunks
+    return said
+
+
+def test_acceleration_in_g_is_doubted_once():
+    (sentence,) = warnings_of(standing(1.0))
+    assert "only 1 m/s^2 at wrist/imu/acc," in sentence and "multiply it by 9.80665" in sentence
+
+
+def test_what_holds_gravity_or_never_did_is_not_doubted():
+    assert warnings_of(standing(9.81)) == [] == warnings_of(standing(1.0, count=WINDOW - 1))
+    for channels in (triad("linear_acc", "m/s^2", "wrist"), CHANNELS[:2] + triad("gyro", "rad/s", "wrist")[:1]):
+        assert warnings_of(standing(1.0), replace(SIGNAL, channels=channels)) == []
 
 
 # ------------------------------------------------------------------ pump
@@ -271,6 +299,7 @@ def test_pump_writes_every_decision_into_every_sink_and_counts():
     assert one.decisions == two.decisions and len(one.decisions) == 7
     assert (summary.decisions, summary.gaps, summary.changes) == (7, 1, 2)
     assert summary.signal_s == pytest.approx(9 / RATE) and summary.busy_s > 0 and not summary.interrupted
+    assert summary.realtime_factor == summary.to_json()["realtime_factor"] == summary.busy_s / summary.signal_s
 
 
 def test_pump_paces_by_the_samples_and_skips_pauses():

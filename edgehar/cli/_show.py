@@ -1,31 +1,64 @@
-"""How commands show things: tables, JSON, and the next useful command."""
+"""How commands show things: tables, JSON, the next useful command, and the names in a room."""
 
 from __future__ import annotations
 
 import json
+import pkgutil
+import shutil
 import sys
-from typing import Any, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Iterable, List, Sequence
 
 import click
 
 PIPED_WIDTH = 200  # characters; a pipe has no width, and cut-off cells serve nobody
+WHOLE = 12  # characters; cells up to here are never wrapped
+UNBROKEN = 16  # characters; words up to here are never broken
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print rows under column heads. Cells are shown as text, not as markup; numbers stand to the right."""
+    """Print rows under column heads. Cells are shown as text, not as markup; numbers stand to the right.
+
+    Where the terminal is narrow, the widest columns wrap, at spaces.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     rows = [list(row) for row in rows]
+    by_column = [[column, *(str(row[index]) for row in rows)] for index, column in enumerate(columns)]
+    widths = _fitted(by_column, _room() - 3 * len(columns) - 1)  # the box adds three a column and one
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD)
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[index], (int, float)) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold", width=widths[index])
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
-    Console(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
+    console = Console(width=sum(widths) + 3 * len(columns) + 1)
+    with console.capture() as capture:
+        console.print(table)
+    for line in capture.get().splitlines():
+        click.echo(line.rstrip())
+
+
+def _room() -> int:
+    """Characters a line may have."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPED_WIDTH
+
+
+def _fitted(by_column: Sequence[Sequence[str]], room: int) -> List[int]:
+    """Widths of columns of cells that fit `room`: the widest gives first, and none gives up a whole word."""
+    widths = [max(map(len, cells)) for cells in by_column]
+    least = [width if width <= WHOLE else _longest_word(cells) for width, cells in zip(widths, by_column)]
+    while sum(widths) > room and widths != least:
+        widest = max((index for index in range(len(widths)) if widths[index] > least[index]), key=widths.__getitem__)
+        widths[widest] -= 1
+    return widths
+
+
+def _longest_word(cells: Sequence[str]) -> int:
+    return min(UNBROKEN, max(len(word) for cell in cells for word in cell.split()))
 
 
 def show_json(value: Any) -> None:
@@ -43,3 +76,10 @@ def show_comparisons(title: str, comparisons: Iterable[Any]) -> None:
     show_table(title, ("task", "largest error", "signal-to-noise dB", "same winner", "verdict"),
                [(found.task, "%.2g" % found.max_error, "%.1f" % found.snr_db, "%.1f %%" % (100 * found.agreement),
                  "agrees" if found.passed else "DIFFERS") for found in comparisons])
+
+
+def names_in_room(room: str) -> str:
+    """The plug-ins that ship in a room, e.g. "csv, replay", by their files alone: for texts of help."""
+    folder = Path(__file__).resolve().parents[1] / room
+    found = {module.name.replace("_", "-") for module in pkgutil.iter_modules([str(folder)])}
+    return ", ".join(sorted(name for name in found if name != "base" and not name.startswith("-")))

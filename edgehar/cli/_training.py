@@ -50,12 +50,21 @@ def show_training(fitted: Fitted, folder: str, as_json: bool) -> None:
     if as_json:
         show_json(dict(fitted.facts, folder=str(folder), best_epoch=best.epoch, valid_macro_f1=best.valid_macro_f1))
         return
-    title = "%s, method %s%s" % (fitted.facts["model"], fitted.facts["method"],
-                                 ", SYNTHETIC data" if fitted.facts["data"]["synthetic"] else "")
+    title = "%s%s" % (fitted.facts["model"], ", SYNTHETIC data" if fitted.facts["data"]["synthetic"] else "")
     click.echo(_people_told(fitted))
+    click.echo(_method_told(fitted.facts["method"]))
     show_table(title, ("task", "macro-F1 on validation people", "best epoch", "parameters", "MACs"),
                [(task, "%.3f" % score, best.epoch, fitted.facts["parameters"], fitted.facts["macs"])
                 for task, score in best.valid_macro_f1.items()])
+
+
+def _method_told(method: str) -> str:
+    """"method kd (arXiv:1503.02531)"."""
+    from edgehar.distillers import DISTILLERS
+    from edgehar.registry import parse_spec
+
+    paper = DISTILLERS.kind(parse_spec(method)[0]).paper
+    return "method %s%s" % (method, " (%s)" % paper if paper else "")
 
 
 def tell_resumed(folder: str) -> None:

@@ -35,7 +35,7 @@ SETTINGS = {"single_stream": ("duration_s", "warmup_s"), "paced": ("duration_s",
 @click.option("--warmup", "warmup_s", type=float, metavar="SECONDS", help="How long to warm up, uncounted.")
 @click.option("--rate", "rate_hz", type=float, metavar="HZ", help="Windows a second that fall due (paced).")
 @click.option("--data", metavar="CORPUS", help="Corpus for accuracy; default: the one the model was trained on.")
-@click.option("--root", metavar="FOLDER", help="Folder that holds the archives; default: $EDGEHAR_DATA.")
+@click.option("--root", metavar="FOLDER", help="Folder with the downloaded corpora; default EDGEHAR_DATA.")
 @click.option("--max-p99-ms", type=float, metavar="MS",
               help="Exit with 4 where the 99th percentile of latency is above (single_stream, paced).")
 @click.option("--strict", is_flag=True, help="Exit with 5 where a measurement is unstable.")

@@ -11,7 +11,7 @@ from edgehar.cli._show import show_json, show_next, show_table
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--root", metavar="FOLDER", help="Folder that holds the archives; default: $EDGEHAR_DATA.")
+@click.option("--root", type=click.Path(), help="Folder with the downloaded corpora; default EDGEHAR_DATA.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(name: Optional[str], root: Optional[str], as_json: bool) -> None:
     """List the corpora, or all about one: people, channels, licence."""
@@ -27,10 +27,10 @@ def command(name: Optional[str], root: Optional[str], as_json: bool) -> None:
 
 
 def _show_all(facts: Any) -> None:
-    show_table("Corpora", ("name", "title", "rate Hz", "channels", "classes", "people", "licence", "at hand"),
+    show_table("Corpora", ("name", "title", "rate Hz", "channels", "classes", "people", "at hand"),
                [(each["name"], _title(each), each["rate_hz"], len(each["channels"]), _class_counts(each),
-                 sum(len(each["split"][part]) for part in ("train", "valid", "test")), each["licence"],
-                 each["at_hand"]) for each in facts])
+                 sum(len(each["split"][part]) for part in ("train", "valid", "test")), each["at_hand"])
+                for each in facts])
     for each in facts:
         if each["lacking"]:
             click.echo("%s: %s" % (each["name"], each["lacking"]))

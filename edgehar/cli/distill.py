@@ -7,6 +7,7 @@ from typing import Optional
 
 import click
 
+from edgehar.cli._show import names_in_room
 from edgehar.cli._training import training_options
 
 
@@ -14,9 +15,10 @@ from edgehar.cli._training import training_options
 @click.option("--teacher", "teacher_folder", type=click.Path(), metavar="FOLDER",
               help="A finished training; not needed by methods without a teacher.")
 @click.option("--method", default="kd", show_default=True, metavar="SPEC",
-              help="Method and its options, e.g. kd:temperature=4,share=0.9, label-smoothing, none.")
+              help="Method and its options, e.g. kd:temperature=4,share=0.9. There are: %s." % (
+                  names_in_room("distillers")))
 @click.option("--model", "model_spec", default="mobilenet:size=S", show_default=True, metavar="SPEC",
-              help="The student, e.g. mobilenet:size=S,conv=valid.")
+              help="The student, e.g. mobilenet:size=S,conv=valid. There are: %s." % names_in_room("models"))
 @click.option("--channels", default="live", show_default=True, metavar="PATTERN",
               help='What the student sees: "live" (what a live sensor delivers), "all", or parts of channel names.')
 @training_options

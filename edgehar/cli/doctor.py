@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Iterator, List, NamedTuple
+import shlex
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 
 import click
 
@@ -12,6 +14,7 @@ from edgehar.cli._show import show_json, show_next, show_table
 OK, PARTLY, MISSING = "ok", "partly", "missing"
 LOW_DISK_GIB = 2.0
 JETPACK5_NUMPY = (1, 24)
+DATA_ROOT, GENERATED = "EDGEHAR_DATA", "generated, marked synthetic"
 
 
 class Finding(NamedTuple):
@@ -68,21 +71,32 @@ def _backends() -> Iterator[Finding]:
 def _data() -> Iterator[Finding]:
     from edgehar.cli._corpora import ABSENT, AT_HAND, listings
 
-    yield _data_root()
+    root = _data_root()
+    yield root
     states = {AT_HAND: OK, ABSENT: MISSING}
     for each in listings():
         state = states.get(each.at_hand, PARTLY)
-        detail = each.lacking or ("generated, marked synthetic" if each.dataset.synthetic else "complete")
-        remedy = "download it from %s into the data root" % each.dataset.url if state == MISSING else ""
-        yield Finding("corpus", each.dataset.name, state, detail, remedy)
+        detail = each.lacking or (GENERATED if each.dataset.synthetic else "complete")
+        if state == MISSING and root.state == MISSING:
+            detail = "needs %s; download: %s" % (DATA_ROOT, each.dataset.url)
+        yield Finding("corpus", each.dataset.name, state, *_cause_and_remedy(detail))
 
 
 def _data_root() -> Finding:
-    root = os.environ.get("EDGEHAR_DATA")
+    root = os.environ.get(DATA_ROOT)
     if root and os.path.isdir(root):
-        return Finding("corpus", "EDGEHAR_DATA", OK, root)
-    return Finding("corpus", "EDGEHAR_DATA", MISSING, "%s is no folder" % root if root else "not set",
-                   "export EDGEHAR_DATA=FOLDER, the folder you downloaded archives to")
+        return Finding("corpus", DATA_ROOT, OK, root)
+    if root and os.path.isfile(root):
+        return Finding("corpus", DATA_ROOT, MISSING, "%s is a file" % root,
+                       "export %s=%s" % (DATA_ROOT, shlex.quote(os.path.dirname(root) or ".")))
+    return Finding("corpus", DATA_ROOT, MISSING, "%s does not exist" % root if root else "not set",
+                   "export %s=FOLDER, the folder you download corpora to" % DATA_ROOT)
+
+
+def _cause_and_remedy(sentence: str) -> Tuple[str, str]:
+    """"cause; remedy." as its two parts."""
+    cause, _, remedy = sentence.rstrip(".").partition("; ")
+    return cause, remedy
 
 
 def _disk() -> Finding:
@@ -152,8 +166,19 @@ def _next_step(found: List[Finding]) -> str:
     if not _usable(found, "backend"):
         return "pip install 'edgehar[cpu]'"
     if all(finding.state == OK for finding in found if finding.room == "training"):
-        return "edgehar train --data synthetic --model resnet -o runs/teacher"
-    return "edgehar verify ENGINE"
+        return "edgehar train --data %s -o runs/teacher" % _best_corpus(found)
+    artifacts = sorted(Path("engines").glob("*/manifest.json"))
+    if artifacts:
+        return "edgehar verify %s" % artifacts[0].parent
+    return "pip install 'edgehar[train]' to train here, or bring an artifact and: edgehar verify FOLDER"
+
+
+def _best_corpus(found: List[Finding]) -> str:
+    """A recorded corpus that is here, whole rather than in part; else the generated one."""
+    recorded = [finding for finding in found if finding.room == "corpus" and finding.state != MISSING
+                and finding.subject != DATA_ROOT and finding.detail != GENERATED]
+    whole_first = sorted(recorded, key=lambda finding: finding.state != OK)
+    return whole_first[0].subject if whole_first else "synthetic"
 
 
 def _show(facts: Dict[str, Any], found: List[Finding]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from edgehar.cli._show import names_in_room, show_json
+
 
 class Speed(click.ParamType):
     """"max", or a positive factor of real time."""
@@ -24,21 +26,25 @@ class Speed(click.ParamType):
 
 @click.command()
 @click.argument("path", metavar="ENGINE_OR_ARTIFACT", type=click.Path())
-@click.option("--source", default="replay",
-              help="Where samples come from, e.g. csv:path=walk.csv, csv:path=-,rate_hz=50 or "
-              "replay:dataset=wisdm,subject=1600.  [default: the test people of the model's corpus]")
-@click.option("--sink", "sinks", multiple=True, default=("console",), show_default=True,
-              help="Where decisions go, e.g. console:all=true or jsonl:path=decisions.jsonl; may be repeated.")
-@click.option("--backend", default="ort", show_default=True, help="Runs an artifact; an engine knows its own.")
-@click.option("--precision", default="fp32", show_default=True, help="Precision an artifact is built in.")
+@click.option("--source", default="replay", metavar="SPEC",
+              help="Where samples come from (%s), e.g. csv:path=walk.csv, csv:path=-,rate_hz=50 or "
+              "replay:dataset=wisdm,subject=1600.  [default: replay of the test people of the model's corpus]"
+              % names_in_room("sources"))
+@click.option("--root", type=click.Path(), help="Folder with the downloaded corpora; default EDGEHAR_DATA.")
+@click.option("--sink", "sinks", multiple=True, metavar="SPEC",
+              help="Where decisions go (%s), e.g. console:all=true or jsonl:path=decisions.jsonl, which replaces a "
+              "file of that name. Repeatable.  [default: console, or nowhere with --json]" % names_in_room("sinks"))
+@click.option("--backend", help="For an artifact: what runs it; default ort.")
+@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="For an artifact; default fp32.")
 @click.option("--hop", type=int, help="Samples from one window to the next.  [default: the model's]")
 @click.option("--hold", type=int, default=3, show_default=True, help="Windows that must agree before a label changes.")
 @click.option("--speed", type=Speed(), default="max", help="1.0 is real time.  [default: max]")
 @click.option("--limit-s", type=click.FloatRange(min=0, min_open=True), default=float("inf"),
               help="Stop after that many seconds of samples.")
 @click.option("--allow-constant", is_flag=True, help="Accept a channel that does not move during a window.")
-@click.option("--quiet", is_flag=True, help="Decisions only, no summary.")
-def command(path, source, sinks, backend, precision, hop, hold, speed, limit_s, allow_constant, quiet):
+@click.option("--quiet", is_flag=True, help="Decisions and warnings only.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, after the last decision.")
+def command(path, source, root, sinks, backend, precision, hop, hold, speed, limit_s, allow_constant, quiet, as_json):
     """Recognise activities in a stream: samples in, decisions out.
 
     Decisions go to the sinks, the summary to standard error. Ctrl-C ends the stream.
@@ -47,41 +53,69 @@ def command(path, source, sinks, backend, precision, hop, hold, speed, limit_s, 
 
     from edgehar.backends import BACKENDS, ready_engine
     from edgehar.sinks import SINKS
-    from edgehar.sources import SOURCES
-    from edgehar.stream import Stream, feed, pump
+    from edgehar.stream import Stream, feed, pump, weigh
 
     engine = ready_engine(path, backend, precision)
     manifest = engine.manifest
     with ExitStack() as opened:
-        origin = opened.enter_context(SOURCES.create(source, dataset=manifest.data["dataset"]))
+        origin = opened.enter_context(_source(source, manifest.data["dataset"], root))
         chunks = feed(origin, manifest.signal, limit_s)
         session = opened.enter_context(BACKENDS.create(engine.backend).open(engine, max_batch=1))
         stream = Stream(session, manifest.signal, manifest.tasks, hop, hold, allow_constant)
-        targets = [opened.enter_context(SINKS.create(sink)) for sink in sinks]
+        targets = [opened.enter_context(SINKS.create(sink)) for sink in sinks or ([] if as_json else ["console"])]
         marks = _synthetic_marks(manifest.data["synthetic"], origin.synthetic)
         if not quiet:
-            click.echo(_announce(stream) + marks, err=True)
-        summary = pump(chunks, stream, targets, speed)
-    if not quiet:
+            click.echo(_announce(stream, origin) + marks, err=True)
+        summary = pump(weigh(chunks, manifest.signal, _warn), stream, targets, speed)
+    _require_decisions(summary, manifest.signal)
+    if as_json:
+        show_json(dict(summary.to_json(), engine=str(engine.folder), trained_on_synthetic=manifest.data["synthetic"],
+                       fed_synthetic=origin.synthetic))
+    elif not quiet:
         click.echo("%s%s\nnext: edgehar bench %s" % (_describe(summary), marks, engine.folder), err=True)
 
 
-def _announce(stream):
+def _source(spec, dataset, root):
+    """The source that `spec` names; a replay is of the model's own corpus unless it names another."""
+    from edgehar.registry import parse_spec
+    from edgehar.sources import SOURCES
+
+    given = {"dataset": dataset, "root": root or ""}
+    return SOURCES.create(spec, **{key: value for key, value in given.items() if key not in parse_spec(spec)[1]})
+
+
+def _announce(stream, origin):
     """One line on what is about to be recognised, for whoever waits for the first decision."""
     signal = stream.signal
-    return "recognising %s from %d channels at %g Hz: %.2f s every %.2f s" % (
-        " and ".join(stream.tasks), len(signal.channels), signal.rate_hz, signal.window / signal.rate_hz,
-        stream.hop / signal.rate_hz)
+    units = ", ".join(dict.fromkeys(channel.unit for channel in signal.channels))
+    return "recognising %s from %d channels (%s) at %g Hz: %.2f s every %.2f s%s" % (
+        " and ".join(stream.tasks), len(signal.channels), units, signal.rate_hz, signal.window / signal.rate_hz,
+        stream.hop / signal.rate_hz, "; " + origin.remark if origin.remark else "")
+
+
+def _warn(sentence):
+    click.echo("warning: " + sentence, err=True)
+
+
+def _require_decisions(summary, signal):
+    """Raise InconclusiveError for a signal that ended before its first window was full."""
+    from edgehar.errors import InconclusiveError
+
+    if not summary.decisions and not summary.interrupted:
+        raise InconclusiveError(
+            "the signal ended after %.2f s with %d gaps and a window takes %.2f s without one; give a longer signal or "
+            "raise --limit-s." % (summary.signal_s, summary.gaps, signal.window / signal.rate_hz))
 
 
 def _describe(summary):
     """One line on what the stream did."""
-    text = "decisions: %d, label changes: %d, gaps: %d, signal: %.1f s" % (
-        summary.decisions, summary.changes, summary.gaps, summary.signal_s)
-    if not summary.decisions:
-        return text + "; no stretch was as long as one window"
-    return text + ", %.3g times real time%s" % (
-        summary.realtime_factor, "; stopped by Ctrl-C" if summary.interrupted else "")
+    return "decisions: {:,}, label changes: {:,}, gaps: {:,}, signal: {:,.1f} s, computing took {} of it{}".format(
+        summary.decisions, summary.changes, summary.gaps, summary.signal_s, _percent(summary.realtime_factor),
+        "; stopped by Ctrl-C" if summary.interrupted else "")
+
+
+def _percent(share):
+    return ("{:.2g} %" if share < 0.1 else "{:,.0f} %").format(100 * share)
 
 
 def _synthetic_marks(trained, streamed):

@@ -7,12 +7,13 @@ from typing import Optional
 
 import click
 
+from edgehar.cli._show import names_in_room
 from edgehar.cli._training import training_options
 
 
 @click.command()
 @click.option("--model", "model_spec", default="resnet", show_default=True, metavar="SPEC",
-              help="Network and its options, e.g. resnet:width=32 or mobilenet:size=S,conv=valid.")
+              help="Network and its options, e.g. resnet:width=32. There are: %s." % names_in_room("models"))
 @click.option("--channels", default="all", show_default=True, metavar="PATTERN",
               help='"all", "live" (what a live sensor delivers), or parts of channel names: wrist/acc,gyro.')
 @training_options

@@ -47,6 +47,9 @@ class Dataset(ABC):
         if not root:
             raise InputError("%s is read from a data folder and none is set; download it from %s and set "
                              "EDGEHAR_DATA or --root to the folder that holds it." % (self.title, self.url))
+        if Path(root).is_file():
+            raise InputError("the data folder %s is a file; set EDGEHAR_DATA or --root to the folder that holds it: "
+                             "%s" % (root, Path(root).parent))
         if not Path(root).is_dir():
             raise InputError("the data folder %s does not exist; set EDGEHAR_DATA or --root to the folder "
                              "that holds %s." % (root, self.title))

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import IO
 
 from edgehar.errors import InputError
 
 
 class Lines:
-    """Writes flushed lines. path: "-" is standard output; a file is replaced.
+    """Writes flushed lines. path: "-" is standard output; a file is replaced, its folder made.
 
     Raises InputError where the path cannot be written, the disk is full or the reader
-    has gone; a file then ends after its last whole line.
+    has gone; a file then ends after its last whole line. BrokenPipeError where the
+    reader of standard output has gone, as from any command in a pipe.
     """
 
     def __init__(self, path: str) -> None:
@@ -29,6 +31,8 @@ class Lines:
             self._stream.write(line + "\n")
             self._stream.flush()
         except OSError as error:
+            if self._path == "-" and isinstance(error, BrokenPipeError):
+                raise
             self._abandon()
             gone = isinstance(error, BrokenPipeError)
             remedy = "keep its reader running" if gone else "free space or choose another path"
@@ -54,13 +58,14 @@ class Lines:
 
 def _opened(path: str) -> IO[str]:
     try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         return open(path, "w", encoding="utf-8", newline="\n")
     except OSError as error:
         raise InputError("cannot write %s: %s; choose another path." % (path, error.strerror or error)) from error
 
 
 def _discard(stream: IO[str]) -> None:
-    """Let the interpreter's last flush of a broken pipe go nowhere."""
+    """Let the interpreter's last flush of what could not be written go nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

@@ -22,7 +22,7 @@ class Console(Sink):
         self._lines = Lines("-")
 
     def write(self, decision: Decision) -> None:
-        """Raises InputError where standard output is closed."""
+        """Raises BrokenPipeError where the reader of standard output has gone."""
         if self._all or decision.label != self._label:
             self._lines.write(line(decision))
         self._label = decision.label

@@ -24,9 +24,11 @@ class Source(ABC):
     """Delivers samples of known channels at a known rate.
 
     synthetic: the samples were generated, which is said wherever their decisions are shown.
+    remark: what whoever reads the decisions must know of their times; empty where all is as it seems.
     """
 
     synthetic: bool = False
+    remark: str = ""
 
     @property
     @abstractmethod

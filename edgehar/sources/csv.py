@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import csv
 import math
+import shlex
 import sys
 from itertools import chain, islice
 from typing import IO, Iterable, Iterator, List, NamedTuple, Optional, Tuple
@@ -25,6 +26,7 @@ from edgehar.signals import Channel
 from edgehar.sources.base import Chunk, Source
 
 TIME = "time_s"
+CLOCKS = ("t", "time", "timestamp")  # what others call it
 HEAD = 128  # rows from which the rate is measured
 RATE_TOLERANCE = 0.02
 
@@ -48,8 +50,9 @@ class Csv(Source):
     """
 
     def __init__(self, path: str = "-", rate_hz: float = 0.0, chunk_s: float = 0.5, ignore: str = "") -> None:
-        self._name = "standard input" if str(path) == "-" else str(path)
-        self._stream = sys.stdin if str(path) == "-" else _opened(str(path))
+        self._path = str(path)
+        self._name = "standard input" if self._path == "-" else self._path
+        self._stream = _standard_input() if self._path == "-" else _opened(self._path)
         try:
             self._reader = csv.reader(self._stream)
             self._header = self._read_header()
@@ -100,6 +103,7 @@ class Csv(Source):
         if not any(header):
             raise InputError("%s is empty; its first line must name the channels, e.g. time_s,acc/x,acc/y." %
                              self._name)
+        self._require_commas(header)
         if any(map(_is_number, header)):
             raise InputError("%s begins with numbers; its first line must name the channels, e.g. time_s,acc/x,acc/y." %
                              self._name)
@@ -107,6 +111,14 @@ class Csv(Source):
             if header.count(name) > 1:
                 raise InputError("%s has two columns named '%s'; rename one of them." % (self._name, name))
         return header
+
+    def _require_commas(self, header: List[str]) -> None:
+        """Refuse a table of another separator; its numbers may hold commas for points, which `tr` turns as well."""
+        for mark, name, shown in ((";", "';'", ";"), ("\t", "tab", r"\t")):
+            if len(header) == 1 and mark in header[0]:
+                source = "FILE" if self._path == "-" else shlex.quote(self._path)
+                raise InputError("%s separates its columns by %s and not by ','; rewrite it: tr ',%s' '.,' < %s > "
+                                 "commas.csv" % (self._name, name, shown, source))
 
     def _positions(self, names: List[str]) -> List[int]:
         for name in names:
@@ -123,9 +135,13 @@ class Csv(Source):
         return found[0] if found else None
 
     def _require_clock(self) -> None:
-        if self._clock is None and not self._stated_hz > 0:
-            raise InputError("%s has no column '%s'; state its rate with csv:path=...,rate_hz=..." % (
-                self._name, TIME))
+        if self._clock is not None or self._stated_hz > 0:
+            return
+        clocks = [name for name in self._header if name.lower() in CLOCKS]
+        renaming = "rename '%s' to '%s' if it is in seconds, or " % (clocks[0], TIME) if clocks else ""
+        raise InputError("%s has no column '%s' among its columns %s; %sstate its rate, e.g. 50 Hz: --source %s" % (
+            self._name, TIME, ", ".join(self._header), renaming,
+            shlex.quote("csv:path=%s,rate_hz=50" % self._path)))
 
     # -------------------------------------------------------------- rows
 
@@ -165,8 +181,10 @@ class Csv(Source):
     def _bad_cell(self, cells: List[str]) -> InputError:
         name, cell = next((name, cell) for index, (name, cell) in enumerate(zip(self._header, cells))
                           if index not in self._ignored and not _is_finite(cell))
-        return InputError("%s holds '%s' in column '%s' where a finite number belongs; repair or remove that line, or "
-                          "leave the column out with ignore=%s." % (self._here(), cell.strip(), name, name))
+        words = cell.strip() and not _is_number(cell)
+        ignoring = ", or add ignore=%s if that column is no channel" % name if words else ""
+        return InputError("%s holds '%s' in column '%s' where a finite number belongs; repair or remove that line"
+                          "%s." % (self._here(), cell.strip(), name, ignoring))
 
     def _here(self) -> str:
         return "%s line %d" % (self._name, self._reader.line_num)
@@ -192,6 +210,12 @@ class Csv(Source):
             raise InputError("the rate of %s cannot be measured because column '%s' does not advance; state it with "
                              "rate_hz=..." % (self._name, TIME))
         return float(1 / steps_s[steps_s <= 1.5 * typical_s].mean())
+
+
+def _standard_input() -> IO[str]:
+    if sys.stdin and sys.stdin.isatty():
+        print("reading CSV from the terminal; give path=FILE to read a file.", file=sys.stderr)
+    return sys.stdin
 
 
 def _opened(path: str) -> IO[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Tuple
+from typing import Iterator, Set, Tuple
 
 import numpy as np
 
@@ -36,7 +36,9 @@ class Replay(Source):
         self._subject = str(subject)
         self._part = part
         self._chunk = max(1, int(round(chunk_s * self._dataset.rate_hz)))
+        self._pause_s = max(PAUSE_S, 2 * self._dataset.max_gap_s)
         self.synthetic = self._dataset.synthetic
+        self.remark = "its recordings follow one another with pauses of %g s between" % self._pause_s
         if part not in PARTS:
             raise InputError("there is no part '%s' of a split; choose from: %s." % (part, ", ".join(PARTS)))
 
@@ -50,19 +52,21 @@ class Replay(Source):
 
     def samples(self) -> Iterator[Chunk]:
         """Yield the chunks of all chosen recordings. Raises InputError where there is none."""
-        start_s = 0.0
-        for recording in self._recordings():
-            yield from self._chunks(recording, start_s)
-            start_s += recording.duration_s + max(PAUSE_S, 2 * self._dataset.max_gap_s)
-        if not start_s:
-            raise InputError("%s has no recording of %s at hand; choose another person or part." % (
-                self._dataset.title, "person %s" % self._subject if self._subject else "its %s people" % self._part))
-
-    def _recordings(self) -> Iterator[Recording]:
-        people = getattr(self._dataset.split(), self._part)
+        part = getattr(self._dataset.split(), self._part)
+        start_s, people = 0.0, set()
         for recording in self._dataset.recordings():
-            if _same_person(recording.subject, self._subject) if self._subject else recording.subject in people:
-                yield recording
+            people.add(recording.subject)
+            if _same_person(recording.subject, self._subject) if self._subject else recording.subject in part:
+                yield from self._chunks(recording, start_s)
+                start_s += recording.duration_s + self._pause_s
+        if not start_s:
+            raise self._nobody(people)
+
+    def _nobody(self, people: Set[str]) -> InputError:
+        wanted = "person %s" % self._subject if self._subject else "its %s people" % self._part
+        at_hand = ", ".join(sorted(people, key=lambda person: (len(person), person)))
+        return InputError("%s has no recording of %s at hand; choose a person by subject=..., there are: %s." % (
+            self._dataset.title, wanted, at_hand or "none"))
 
     def _chunks(self, recording: Recording, start_s: float) -> Iterator[Chunk]:
         samples = recording.samples[:, positions(recording.channels, self.channels)].astype(np.float32, copy=False)

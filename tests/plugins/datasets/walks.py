@@ -28,6 +28,6 @@ class Walks(Dataset):
 
     def recordings(self) -> Iterator[Recording]:
         for seed, (subject, session, count) in enumerate(LENGTHS):
-            samples = np.random.default_rng(seed).normal(0, 2, (count, 3)).astype(np.float32)
+            samples = np.random.default_rng(seed).normal(0, 4, (count, 3)).astype(np.float32)
             yield Recording(samples, {"activity": np.zeros(count, np.int16)}, self.classes, self.rate_hz,
                             self.channels, subject, session)
