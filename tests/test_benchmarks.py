@@ -54,7 +54,7 @@ def test_baselines_measure_every_network_and_stop_and_start(tmp_path, monkeypatc
     monkeypatch.setattr(baselines, "STUDENT", replace(baselines.STUDENT, epochs=1))
     monkeypatch.setattr(baselines, "SEEDS", (0, 1))
     monkeypatch.setattr(baselines, "METHODS", ("none", "kd"))
-    plan = baselines.Plan("synthetic:people=5,minutes=0.3", teacher="resnet:width=8", windows_per_epoch=64)
+    plan = baselines.Plan("synthetic:people=5,minutes=0.3", teacher="resnet:width=8", windows_per_epoch=64, timed=True)
     baselines.run_plan(plan, None, tmp_path / "work", tmp_path / "runs")
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*.json")}
     runs = load_all([tmp_path / "runs"])
