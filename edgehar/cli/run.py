@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, Optional, Sequence
+
 import click
 
 from edgehar.cli._show import names_in_room, show_json
+
+if TYPE_CHECKING:
+    from edgehar.artifact import Signal
+    from edgehar.sources.base import Source
+    from edgehar.stream import Stream, Summary
 
 
 class Speed(click.ParamType):
@@ -12,7 +19,7 @@ class Speed(click.ParamType):
 
     name = "max|FACTOR"
 
-    def convert(self, value, param, context):
+    def convert(self, value: Any, param: Any, context: Any) -> Optional[float]:
         if value == "max" or value is None:
             return None
         try:
@@ -44,7 +51,9 @@ class Speed(click.ParamType):
 @click.option("--allow-constant", is_flag=True, help="Accept a channel that does not move during a window.")
 @click.option("--quiet", is_flag=True, help="Decisions and warnings only.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, after the last decision.")
-def command(path, source, root, sinks, backend, precision, hop, hold, speed, limit_s, allow_constant, quiet, as_json):
+def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], backend: Optional[str],
+            precision: Optional[str], hop: Optional[int], hold: int, speed: Optional[float], limit_s: float,
+            allow_constant: bool, quiet: bool, as_json: bool) -> None:
     """Recognise activities in a stream: samples in, decisions out.
 
     Decisions go to the sinks, the summary to standard error. Ctrl-C ends the stream.
@@ -75,7 +84,7 @@ def command(path, source, root, sinks, backend, precision, hop, hold, speed, lim
         click.echo("%s%s\nnext: edgehar bench %s" % (_describe(summary), marks, engine.folder), err=True)
 
 
-def _source(spec, dataset, root):
+def _source(spec: str, dataset: str, root: Optional[str]) -> Source:
     """The source that `spec` names; a replay is of the model's own corpus unless it names another."""
     from edgehar.registry import parse_spec
     from edgehar.sources import SOURCES
@@ -84,7 +93,7 @@ def _source(spec, dataset, root):
     return SOURCES.create(spec, **{key: value for key, value in given.items() if key not in parse_spec(spec)[1]})
 
 
-def _announce(stream, origin):
+def _announce(stream: Stream, origin: Source) -> str:
     """One line on what is about to be recognised, for whoever waits for the first decision."""
     signal = stream.signal
     units = ", ".join(dict.fromkeys(channel.unit for channel in signal.channels))
@@ -93,11 +102,11 @@ def _announce(stream, origin):
         stream.hop / signal.rate_hz, "; " + origin.remark if origin.remark else "")
 
 
-def _warn(sentence):
+def _warn(sentence: str) -> None:
     click.echo("warning: " + sentence, err=True)
 
 
-def _require_decisions(summary, signal):
+def _require_decisions(summary: Summary, signal: Signal) -> None:
     """Raise InconclusiveError for a signal that ended before its first window was full."""
     from edgehar.errors import InconclusiveError
 
@@ -107,18 +116,18 @@ def _require_decisions(summary, signal):
             "raise --limit-s." % (summary.signal_s, summary.gaps, signal.window / signal.rate_hz))
 
 
-def _describe(summary):
+def _describe(summary: Summary) -> str:
     """One line on what the stream did."""
     return "decisions: {:,}, label changes: {:,}, gaps: {:,}, signal: {:,.1f} s, computing took {} of it{}".format(
         summary.decisions, summary.changes, summary.gaps, summary.signal_s, _percent(summary.realtime_factor),
         "; stopped by Ctrl-C" if summary.interrupted else "")
 
 
-def _percent(share):
+def _percent(share: float) -> str:
     return ("{:.2g} %" if share < 0.1 else "{:,.0f} %").format(100 * share)
 
 
-def _synthetic_marks(trained, streamed):
+def _synthetic_marks(trained: bool, streamed: bool) -> str:
     """Generated data is said to be so wherever its results are shown."""
     what = [text for text, holds in (("trained on synthetic data", trained), ("fed synthetic data", streamed)) if holds]
     return " [%s]" % ", ".join(what) if what else ""
