@@ -7,7 +7,7 @@ Networks compute on (B, C, 1, T) with ``(1, k)`` kernels: the same arithmetic as
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Dict, List, Mapping, NamedTuple, Tuple
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -91,6 +91,14 @@ class Model(nn.Module, ABC):
             self(example)
         self.train(training)
         return counter.get_total_flops() // 2
+
+
+def stage_maps(x: Tensor, stem: nn.Module, stages: Iterable[nn.Module]) -> List[Tensor]:
+    """The feature map after each stage, early to late; x (B, C, 1, T) goes through `stem` first."""
+    maps = [stem(x)]
+    for stage in stages:
+        maps.append(stage(maps[-1]))
+    return maps[1:]
 
 
 def require_sizes(**sizes: int) -> None:

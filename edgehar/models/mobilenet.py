@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from edgehar.artifact import Signal
 from edgehar.errors import InputError
-from edgehar.models.base import Model, require_sizes
+from edgehar.models.base import Model, require_sizes, stage_maps
 
 
 class Stage(NamedTuple):
@@ -72,12 +72,8 @@ class Mobilenet(Model):
         self.columns = geometry.length
 
     def features(self, x: Tensor) -> Tuple[List[Tensor], Tensor]:
-        maps = []
-        x = self.stem(x)
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
-        pooled = self.late_se(self.pool(self.head(x)))
+        maps = stage_maps(x, self.stem, self.stages)
+        pooled = self.late_se(self.pool(self.head(maps[-1])))
         return maps, self.dropout(pooled.flatten(1))
 
 

@@ -10,7 +10,7 @@ from typing import List, Mapping, Tuple
 from torch import Tensor, nn
 
 from edgehar.artifact import Signal
-from edgehar.models.base import Model, require_sizes
+from edgehar.models.base import Model, require_sizes, stage_maps
 
 
 class Resnet(Model):
@@ -32,12 +32,8 @@ class Resnet(Model):
         self.dropout = nn.Dropout(dropout)
 
     def features(self, x: Tensor) -> Tuple[List[Tensor], Tensor]:
-        maps = []
-        x = self.stem(x)
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
-        return maps, self.dropout(self.pool(x).flatten(1))
+        maps = stage_maps(x, self.stem, self.stages)
+        return maps, self.dropout(self.pool(maps[-1]).flatten(1))
 
 
 class Block(nn.Module):
