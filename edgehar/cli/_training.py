@@ -78,8 +78,10 @@ def tell_resumed(folder: str) -> None:
 
 def _people_told(fitted: Fitted) -> str:
     """"people: 29 of 31 train, 9 of 10 valid, 8 of 10 test are at hand"."""
+    from edgehar.splits import PARTS
+
     data = fitted.facts["data"]
-    parts = ["%d of %d %s" % (count, len(data["split"][part]), part) for part, count in data["people"].items()]
+    parts = ["%d of %d %s" % (data["people"][part], len(data["split"][part]), part) for part in PARTS]
     return "people at hand: %s" % ", ".join(parts)
 
 
