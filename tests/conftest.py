@@ -15,7 +15,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's backgro
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-ARCHIVES = ("UCI-HAR", "WISDM-2019")
+ARCHIVES = ("UCI-HAR", "WISDM-2019", "OpenPack", "MHEALTH-partial", "HAPT", "DSADS")
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +25,7 @@ def corpora() -> Path:
         return Path(os.environ["EDGEHAR_DATA"])
     if not (SHARED / "unpack.sh").is_file():
         pytest.skip("no real corpus: EDGEHAR_DATA is not set and ../shared/data is absent")
-    folder = Path(tempfile.gettempdir()) / "edgehar-test-corpora"
+    folder = Path(tempfile.gettempdir()) / "-".join(("edgehar-test-corpora", *ARCHIVES))  # a new list, a new folder
     if not folder.is_dir():
         _unpack(folder)
     return folder

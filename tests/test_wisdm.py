@@ -150,6 +150,14 @@ def test_malformed_line(tmp_path, line):
     assert "line 4 of raw/watch/accel/data_1600_accel_watch.txt" in message
 
 
+def test_the_last_number_of_a_file_is_no_half_a_word(tmp_path):
+    """Not read as 3.1: older numpy versions stop there and only warn."""
+    lines = _steady(1600, "A", 0.0)
+    lines[-1] = lines[-1].rsplit(",", 1)[0] + ",3.1.2;"
+    _write(tmp_path, {"1600": lines})
+    assert "line %d " % len(lines) in _refusal(tmp_path)
+
+
 @pytest.mark.parametrize("line, reason", (
     ("1600,A,150000000,1.0,NaN,3.0;", "finite"), ("1600,A,150000000,1.0,-inf,3.0;", "finite"),
     ("1601,A,150000000,1.0,2.0,3.0;", "person 1601")))

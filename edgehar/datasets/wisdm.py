@@ -7,12 +7,12 @@ Activities of Daily Living", IEEE Access 7:133190-133202, 2019; UCI repository, 
 from __future__ import annotations
 
 import re
-import warnings
 from typing import Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
 from edgehar.datasets._archive import Distribution, open_archive
+from edgehar.datasets._rows import parse_numbers
 from edgehar.datasets.base import Dataset
 from edgehar.errors import InputError
 from edgehar.signals import Recording, to_grid, triad, unbroken
@@ -162,7 +162,7 @@ def _parse(data: bytes, person: str, where: str) -> Tuple[np.ndarray, np.ndarray
     letters = text[starts + 5].copy()
     text[starts + 5] = ord("0")
     text[(text == ord(",")) | (text == ord(";"))] = ord(" ")
-    numbers = _numbers(text.tobytes())
+    numbers = parse_numbers(text.tobytes())
     if len(numbers) != 6 * len(starts):
         raise _malformed(data, where)
     numbers = numbers.reshape(-1, 6)
@@ -178,16 +178,6 @@ def _in_shape(text: np.ndarray, starts: np.ndarray) -> bool:
     around = (text[starts + 4] == ord(",")) & (text[starts + 6] == ord(","))
     commas, ends = (np.add.reduceat(text == ord(mark), starts, dtype=np.int64) for mark in ",;")
     return bool((known & around & (commas == 5) & (ends == 1)).all())
-
-
-def _numbers(text: bytes) -> np.ndarray:
-    """The numbers in `text`, up to the first word that is none."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        try:
-            return np.fromstring(text.decode("ascii"), dtype=np.float64, sep=" ")
-        except ValueError:  # what later numpy versions raise instead of warning; also text that is not ASCII
-            return np.empty(0)
 
 
 def _require_sound(numbers: np.ndarray, person: str, where: str) -> None:

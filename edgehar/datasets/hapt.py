@@ -1,0 +1,199 @@
+"""HAPT: the recordings behind UCI HAR, unwindowed, with the transitions between postures; 50 Hz.
+
+Source: Reyes-Ortiz, Oneto, Sama, Parra, Anguita, "Transition-Aware Human Activity
+Recognition Using Smartphones", Neurocomputing 171:754-767, 2016; UCI repository, data set 341.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, Iterator, List, NamedTuple, Optional
+
+import numpy as np
+
+from edgehar.datasets._archive import Archive, Distribution, open_archive
+from edgehar.datasets._rows import read_rows
+from edgehar.datasets.base import Dataset
+from edgehar.errors import InputError
+from edgehar.signals import UNLABELLED, Recording, triad
+from edgehar.splits import Split
+
+STANDARD_GRAVITY = 9.80665  # m/s^2 per g, as the corpus' README states
+LABELS = "RawData/labels.txt"
+
+_POSTURES = ("walking", "walking_upstairs", "walking_downstairs", "sitting", "standing", "lying")
+_TRANSITIONS = ("stand_to_sit", "sit_to_stand", "sit_to_lie", "lie_to_sit", "stand_to_lie", "lie_to_stand")
+_NORM_G = (0.8, 1.3)  # what the median length of acceleration keeps to in g; 1.00 to 1.03 in the corpus
+
+
+class Experiment(NamedTuple):
+    """One of the 61 recordings: its number, and its person's."""
+
+    number: int
+    person: int
+
+    def file_of(self, kind: str) -> str:
+        return "RawData/%s_exp%02d_user%02d.txt" % (kind, self.number, self.person)
+
+
+class Segment(NamedTuple):
+    """One line of labels.txt, whose number is `line`: samples [start, stop) of class `label`, counted from 0."""
+
+    line: int
+    label: int
+    start: int
+    stop: int
+
+
+class Hapt(Dataset):
+    """HAPT, each experiment one Recording of 3 to 11 minutes.
+
+    transitions: whether the six changes of posture are classes; where false, they are
+    unlabelled and the classes are those of uci-har.
+
+    The 30 people are those of UCI HAR under the same numbers, and the signals those it
+    was filtered and cut from: a model trained on one must not be tested on the other
+    but by this split, which has the same people in each part. Samples between the
+    labelled segments are unlabelled (-1). Nothing is missing in time.
+
+    Samples in m/s^2 and rad/s; unlike UCI HAR, both as the phone delivered them.
+    Session: the experiment, exp01 to exp61.
+    """
+
+    title = "HAPT"
+    url = "https://archive.ics.uci.edu/dataset/341"
+    licence = "CC BY 4.0 (UCI repository); no commercial use (README of its first version, UCI HAR)"
+    citation = ("J. L. Reyes-Ortiz, L. Oneto, A. Sama, X. Parra, D. Anguita, Transition-Aware Human Activity "
+                "Recognition Using Smartphones, Neurocomputing 171:754-767, 2016")
+
+    rate_hz = 50.0
+    channels = triad("acc", "m/s^2", "waist", "phone") + triad("gyro", "rad/s", "waist", "phone")
+    window = 128
+    hop = 64
+    max_gap_s = 0.1
+
+    distribution = Distribution(
+        title=title, url=url, folders=("HAPT Data Set", "HAPT_Data_Set", "HAPT"),
+        zips=("HAPT Data Set.zip", "HAPT_Data_Set.zip",
+              "smartphone+based+recognition+of+human+activities+and+postural+transitions.zip"),
+        landmark=LABELS)
+
+    def __init__(self, root: Optional[str] = None, transitions: bool = True) -> None:
+        super().__init__(root)
+        if not isinstance(transitions, bool):
+            raise InputError("option transitions=%s of dataset 'hapt' must be true or false." % transitions)
+        self.classes = {"activity": _POSTURES + _TRANSITIONS if transitions else _POSTURES}
+
+    def split(self) -> Split:
+        """As uci-har: the published test people; every fifth of the others, in rising order, is valid."""
+        test = (2, 4, 9, 10, 12, 13, 18, 20, 24)
+        learn = [person for person in range(1, 31) if person not in test]
+        valid = learn[4::5]
+        train = [person for person in learn if person not in valid]
+        return Split(self.name, "published", *(tuple(map(str, people)) for people in (train, valid, test)))
+
+    def missing(self) -> str:
+        try:
+            with open_archive(self.folder, self.distribution) as archive:
+                absent = [name for each in _experiments() for name in _files_of(each) if not archive.has(name)]
+        except InputError as error:
+            return str(error)
+        return "%s lacks %d of the 122 recorded files: %s." % (
+            archive.source, len(absent), ", ".join(absent)) if absent else ""
+
+    def recordings(self) -> Iterator[Recording]:
+        with open_archive(self.folder, self.distribution) as archive:
+            at_hand = _at_hand(archive)
+            segments = _read_segments(archive)
+            for experiment in at_hand:
+                yield self._recording(archive, experiment, segments[experiment.number])
+
+    def _recording(self, archive: Archive, experiment: Experiment, segments: List[Segment]) -> Recording:
+        acc, gyro = (read_rows(archive.read(name), 3, b" ", archive.where(name)) for name in _files_of(experiment))
+        _require_sound(archive, experiment, acc, gyro)
+        labels = _labels_along(segments, len(acc), archive.where(LABELS))
+        labels[labels >= len(self.classes["activity"])] = UNLABELLED
+        return Recording(samples=np.hstack([acc * STANDARD_GRAVITY, gyro]).astype(np.float32),
+                         labels={"activity": labels}, classes=self.classes, rate_hz=self.rate_hz,
+                         channels=self.channels, subject=str(experiment.person),
+                         session="exp%02d" % experiment.number)
+
+
+# ------------------------------------------------------------------ files
+
+
+def _experiments() -> List[Experiment]:
+    """All 61: two a person, but three of person 10."""
+    people = [person for person in range(1, 31) for _ in range(3 if person == 10 else 2)]
+    return [Experiment(number, person) for number, person in enumerate(people, 1)]
+
+
+def _files_of(experiment: Experiment) -> List[str]:
+    return [experiment.file_of("acc"), experiment.file_of("gyro")]
+
+
+def _at_hand(archive: Archive) -> List[Experiment]:
+    """The experiments of which a file is there. Refuses an archive without any, or with recordings of others."""
+    known = {name for each in _experiments() for name in _files_of(each)}
+    foreign = [name for name in archive.names(".txt")
+               if name.startswith(("RawData/acc_", "RawData/gyro_")) and name not in known]
+    if foreign:
+        raise InputError("%s is none of the corpus' 61 experiments, whose numbers and people are fixed; remove it "
+                         "or give it its published name." % archive.where(foreign[0]))
+    found = [each for each in _experiments() if any(archive.has(name) for name in _files_of(each))]
+    if not found:
+        raise InputError("%s holds no file like %s; download it again from %s." % (
+            archive.source, _experiments()[0].file_of("acc"), Hapt.url))
+    return found
+
+
+def _require_sound(archive: Archive, experiment: Experiment, acc: np.ndarray, gyro: np.ndarray) -> None:
+    """Refuse sensors of unequal length, and acceleration that is not in g."""
+    acc_name, gyro_name = _files_of(experiment)
+    if len(acc) != len(gyro):
+        raise InputError("%s has %d rows and %s has %d, so that rows are missing; download them again." % (
+            archive.where(acc_name), len(acc), gyro_name, len(gyro)))
+    norm = float(np.median(np.linalg.norm(acc, axis=1)))
+    if not _NORM_G[0] < norm < _NORM_G[1]:
+        raise InputError("%s is not in g: the median length of its acceleration is %.3g, not about 1; download the "
+                         "file as published." % (archive.where(acc_name), norm))
+
+
+# ------------------------------------------------------------------ labels
+
+
+def _read_segments(archive: Archive) -> Dict[int, List[Segment]]:
+    """labels.txt by experiment; its lines are experiment, person, activity, first and last sample, from 1."""
+    where = archive.where(LABELS)
+    people = dict(_experiments())
+    segments: Dict[int, List[Segment]] = {number: [] for number in people}
+    for line, row in enumerate(read_rows(archive.read(LABELS), 5, b" ", where), 1):
+        if (row != np.floor(row)).any():
+            raise _bad_line(line, where, "holds a number that is not whole")
+        number, person, activity, first, last = map(int, row)
+        if people.get(number) != person:
+            raise _bad_line(line, where, "gives experiment %d to person %d; %s" % (
+                number, person, "it is person %d's" % people[number] if number in people else "there are 61"))
+        if not 1 <= activity <= len(_POSTURES + _TRANSITIONS):
+            raise _bad_line(line, where, "names activity %d; there are 1 to 12" % activity)
+        if not 1 <= first <= last:
+            raise _bad_line(line, where, "labels samples %d to %d, which is no stretch" % (first, last))
+        segments[number].append(Segment(line, activity - 1, first - 1, last))
+    return segments
+
+
+def _labels_along(segments: List[Segment], count: int, where: str) -> np.ndarray:
+    """The class of each of `count` samples, (count,) int16, -1 between segments."""
+    labels = np.full(count, UNLABELLED, dtype=np.int16)
+    for segment in segments:
+        if segment.stop > count:
+            raise _bad_line(segment.line, where, "labels samples up to %d of a recording of %d" % (
+                segment.stop, count))
+        stretch = labels[segment.start:segment.stop]
+        if (stretch != UNLABELLED).any():
+            raise _bad_line(segment.line, where, "labels samples that another line labels too")
+        stretch[:] = segment.label
+    return labels
+
+
+def _bad_line(line: int, where: str, fault: str) -> InputError:
+    return InputError("line %d of %s %s; download the file again." % (line, where, fault))

@@ -1,0 +1,146 @@
+"""MHEALTH: twelve activities of ten people, sensors at chest, left ankle and right lower arm, 50 Hz.
+
+Source: Banos et al., "mHealthDroid: a novel framework for agile development of mobile
+health applications", IWAAL 2014; UCI repository, data set 319.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Iterator, List
+
+import numpy as np
+
+from edgehar.datasets._archive import Archive, Distribution, open_archive
+from edgehar.datasets._rows import read_rows
+from edgehar.datasets.base import Dataset
+from edgehar.errors import InputError
+from edgehar.signals import Channel, Recording, triad
+from edgehar.splits import Split
+
+PEOPLE = tuple(str(person) for person in range(1, 11))
+
+_CHANNELS = (
+    triad("acc", "m/s^2", "chest", "shimmer")
+    + tuple(Channel("ecg", axis, "V", "chest", "shimmer") for axis in ("lead1", "lead2"))
+    + sum((triad("acc", "m/s^2", place, "shimmer") + triad("gyro", "rad/s", place, "shimmer", derived=True)
+           + triad("mag", "local", place, "shimmer") for place in ("left_ankle", "right_lower_arm")), ()))
+_SI = {"m/s^2": 1.0, "V": 1e-3, "rad/s": np.pi / 180, "local": 1.0}  # the files hold m/s^2, mV, deg/s, no unit
+_TO_SI = np.array([_SI[channel.unit] for channel in _CHANNELS])
+
+
+class Mhealth(Dataset):
+    """MHEALTH in its documented layout, a log of 24 columns for each person.
+
+    A Recording is a whole log. The logs hold no clock; 50 Hz is what the documents say.
+    Label 0, between the activities, is unlabelled (-1).
+
+    The gyroscope columns are converted as documented, from deg/s, and yet are no rates of
+    turn: in all activities alike, standing or running, the arm's three have a length near 1
+    that hardly changes (measured on a derived table, as no original log was at hand).
+    They are marked derived, so that ``live`` leaves them out. The magnetometer has no
+    unit; the documents call it local.
+
+    Samples in m/s^2, V, rad/s and the magnetometer's own unit. start_s counts from the log's first sample.
+    """
+
+    title = "MHEALTH"
+    url = "https://archive.ics.uci.edu/dataset/319"
+    licence = "CC BY 4.0 (UCI repository)"
+    citation = ("O. Banos, R. Garcia, J. A. Holgado-Terriza, M. Damas, H. Pomares, I. Rojas, A. Saez, C. Villalonga, "
+                "mHealthDroid: a novel framework for agile development of mobile health applications, IWAAL 2014")
+
+    rate_hz = 50.0
+    channels = _CHANNELS
+    classes = {"activity": (
+        "standing", "sitting", "lying", "walking", "climbing_stairs", "waist_bends", "arm_elevation", "knees_bending",
+        "cycling", "jogging", "running", "jumping")}
+    window = 128
+    hop = 64
+    max_gap_s = 0.1
+
+    distribution = Distribution(
+        title=title, url=url, folders=("MHEALTHDATASET", "mhealth+dataset", "mhealth+dataset/MHEALTHDATASET"),
+        zips=("mhealth+dataset.zip", "MHEALTHDATASET.zip"), landmark="mHealth_subject1.log")
+
+    def split(self) -> Split:
+        """Of the ten people in rising order, each five in turn: three train, one valid, one test."""
+        train, valid, test = (tuple(person for place, person in enumerate(PEOPLE) if place % 5 in chosen)
+                              for chosen in ((0, 1, 2), (3,), (4,)))
+        return Split(self.name, "fixed", train, valid, test)
+
+    def missing(self) -> str:
+        try:
+            with self._archive() as archive:
+                absent = [person for person in PEOPLE if not archive.has(_file_of(person))]
+                source = archive.source
+        except InputError as error:
+            return str(error)
+        return "%s lacks the logs of person %s." % (source, ", ".join(absent)) if absent else ""
+
+    def recordings(self) -> Iterator[Recording]:
+        with self._archive() as archive:
+            for person in PEOPLE:
+                if archive.has(_file_of(person)):
+                    yield self._log(archive, person)
+
+    def _log(self, archive: Archive, person: str) -> Recording:
+        where = archive.where(_file_of(person))
+        rows = read_rows(archive.read(_file_of(person)), len(_CHANNELS) + 1, b"\t", where)
+        labels = _labels(rows[:, -1], len(self.classes["activity"]), where)
+        _require_gravity(rows[:, :3], where)
+        return Recording(samples=(rows[:, :-1] * _TO_SI).astype(np.float32), labels={"activity": labels},
+                         classes=self.classes, rate_hz=self.rate_hz, channels=self.channels, subject=person,
+                         session="log")
+
+    def _archive(self) -> Archive:
+        """The corpus; where it is absent and a table derived from it lies there, that is what is said."""
+        folders = [self.folder] + [self.folder / name for name in self.distribution.folders]
+        logs = (path.name for folder in folders for path in sorted(folder.glob("mHealth_subject*.log")))
+        known = self.distribution._replace(landmark=next(logs, self.distribution.landmark))
+        try:
+            return open_archive(self.folder, known)
+        except InputError:
+            derived = _derived_in(self.folder)
+            if not derived or any((self.folder / name).is_file() for name in known.zips):
+                raise
+        raise InputError("%s is a table derived from MHEALTH, not its logs of 24 columns (mHealth_subject1.log); "
+                         "download %s from %s and put it into %s." % (
+                             derived[0], known.zips[0], self.url, self.folder))
+
+
+def _file_of(person: str) -> str:
+    return "mHealth_subject%s.log" % person
+
+
+def _derived_in(folder: Path) -> List[Path]:
+    """What is named after the corpus but holds none of its logs: zips, tables, folders of tables."""
+    return sorted(path for path in folder.iterdir() if "mhealth" in path.name.lower() and not _has_log(path))
+
+
+def _has_log(path: Path) -> bool:
+    if path.is_dir():
+        return any(path.rglob("mHealth_subject*.log"))
+    try:
+        with zipfile.ZipFile(str(path)) as archive:
+            return any(name.endswith(".log") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError):
+        return False
+
+
+def _labels(column: np.ndarray, count: int, where: str) -> np.ndarray:
+    """0..count as in the file -> -1..count-1, (n,) int16. Raises InputError naming the line of any other."""
+    wrong = np.flatnonzero((column < 0) | (column > count) | (column != np.floor(column)))
+    if len(wrong):
+        raise InputError("line %d of %s has the label %g, not a whole number from 0 to %d; download the file again." % (
+            wrong[0] + 1, where, column[wrong[0]], count))
+    return (column - 1).astype(np.int16)
+
+
+def _require_gravity(acc: np.ndarray, where: str) -> None:
+    """Refuse a log whose first three columns, `acc` (n, 3), do not weigh like a chest in m/s^2."""
+    weight = float(np.median(np.linalg.norm(acc, axis=1)))
+    if not 6.0 < weight < 14.0:
+        raise InputError("%s reads a median acceleration of %.3g m/s^2 at the chest where gravity is 9.8; its columns "
+                         "are in another order or unit, so download the file again." % (where, weight))
