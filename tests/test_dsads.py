@@ -10,6 +10,7 @@ from edgehar.datasets import DATASETS
 from edgehar.datasets.dsads import Dsads
 from edgehar.errors import InputError
 from edgehar.signals import concatenate, cut, labelled
+from tests.damage import refusal
 
 FIRST = "a01/p1/s01.txt"
 
@@ -184,11 +185,7 @@ def test_missing_activities_and_segments_are_named(tmp_path, layout):
 
 
 def _refusal(root):
-    with pytest.raises(InputError) as caught:
-        _read(root)
-    message = str(caught.value)
-    assert "\n" not in message and message.endswith(".")
-    return message
+    return refusal(Dsads(root=str(root)))
 
 
 @pytest.mark.parametrize("kept", (0, 0.1, 0.9, 0.999))

@@ -11,6 +11,7 @@ from edgehar.datasets.hapt import LABELS, STANDARD_GRAVITY, Hapt
 from edgehar.datasets.uci_har import UciHar
 from edgehar.errors import InputError
 from edgehar.signals import UNLABELLED, concatenate, cut
+from tests.damage import refusal
 
 TOP = "HAPT Data Set/"
 ACC, GYRO = ("RawData/%s_exp01_user01.txt" % kind for kind in ("acc", "gyro"))
@@ -119,11 +120,7 @@ def test_missing_files_are_named(tmp_path, layout):
 
 
 def _refusal(root):
-    with pytest.raises(InputError) as caught:
-        _read(root)
-    message = str(caught.value)
-    assert "\n" not in message and message.endswith(".")
-    return message
+    return refusal(Hapt(root=str(root)))
 
 
 @pytest.mark.parametrize("kept", (0, 0.1, 0.9, 0.999))

@@ -8,8 +8,8 @@ import pytest
 
 from edgehar.datasets import cut_corpus
 from edgehar.datasets.mhealth import PEOPLE, Mhealth
-from edgehar.errors import InputError
 from edgehar.signals import choose
+from tests.damage import refusal
 
 TOP = "MHEALTHDATASET/"
 LOG = "mHealth_subject2.log"
@@ -99,11 +99,7 @@ def test_missing_people_are_named(tmp_path):
 
 
 def _refusal(root):
-    with pytest.raises(InputError) as caught:
-        _read(root)
-    message = str(caught.value)
-    assert "\n" not in message and message.endswith(".")
-    return message
+    return refusal(Mhealth(root=str(root)))
 
 
 @pytest.mark.parametrize("line", (

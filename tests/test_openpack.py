@@ -9,6 +9,7 @@ from edgehar.datasets import cut_corpus
 from edgehar.datasets.openpack import ALIASES, PEOPLE, SENSORS, SESSIONS, STANDARD_GRAVITY, USERS, Openpack
 from edgehar.errors import InputError
 from edgehar.signals import choose, cut
+from tests.damage import refusal
 
 TOP = "openpack/v1.0.0/"
 HEADER = "unixtime,acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z,quat_w,quat_x,quat_y,quat_z"
@@ -197,11 +198,7 @@ def test_one_person_is_never_split(tmp_path):
 
 
 def _refusal(root):
-    with pytest.raises(InputError) as caught:
-        _read(root)
-    message = str(caught.value)
-    assert "\n" not in message and message.endswith(".")
-    return message
+    return refusal(Openpack(root=str(root)))
 
 
 @pytest.mark.parametrize("line", (

@@ -7,6 +7,7 @@ import pytest
 
 from edgehar.datasets.wisdm import LETTERS, PEOPLE, Wisdm
 from edgehar.errors import InputError
+from tests.damage import refusal
 
 TOP = "wisdm-dataset/"
 KEY = "\n".join("%s = %s" % pair for pair in zip(Wisdm.classes["activity"], LETTERS.decode()))
@@ -131,11 +132,7 @@ def test_every_form_of_the_archive_reads_alike(tmp_path):
 
 
 def _refusal(root):
-    with pytest.raises(InputError) as caught:
-        _read(root)
-    message = str(caught.value)
-    assert "\n" not in message and message.endswith(".")
-    return message
+    return refusal(Wisdm(root=str(root)))
 
 
 @pytest.mark.parametrize("line", (

@@ -12,12 +12,12 @@ import numpy as np
 
 from edgehar.datasets._archive import Archive, Distribution, open_archive
 from edgehar.datasets._rows import read_rows
+from edgehar.datasets._smartphone import STANDARD_GRAVITY, published_split
 from edgehar.datasets.base import Dataset
 from edgehar.errors import InputError
 from edgehar.signals import UNLABELLED, Recording, triad
 from edgehar.splits import Split
 
-STANDARD_GRAVITY = 9.80665  # m/s^2 per g, as the corpus' README states
 LABELS = "RawData/labels.txt"
 
 _POSTURES = ("walking", "walking_upstairs", "walking_downstairs", "sitting", "standing", "lying")
@@ -84,12 +84,8 @@ class Hapt(Dataset):
         self.classes = {"activity": _POSTURES + _TRANSITIONS if transitions else _POSTURES}
 
     def split(self) -> Split:
-        """As uci-har: the published test people; every fifth of the others, in rising order, is valid."""
-        test = (2, 4, 9, 10, 12, 13, 18, 20, 24)
-        learn = [person for person in range(1, 31) if person not in test]
-        valid = learn[4::5]
-        train = [person for person in learn if person not in valid]
-        return Split(self.name, "published", *(tuple(map(str, people)) for people in (train, valid, test)))
+        """That of uci-har: the same people in each part."""
+        return published_split(self.name)
 
     def missing(self) -> str:
         try:

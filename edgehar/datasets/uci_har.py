@@ -11,12 +11,12 @@ from typing import Iterator, List, Tuple
 import numpy as np
 
 from edgehar.datasets._archive import Archive, Distribution, open_archive
+from edgehar.datasets._smartphone import STANDARD_GRAVITY, published_split
 from edgehar.datasets.base import Dataset
 from edgehar.errors import InputError
 from edgehar.signals import Recording, triad
 from edgehar.splits import Split
 
-STANDARD_GRAVITY = 9.80665  # m/s^2 per g, as the corpus' README states
 
 # (file stem, factor to SI units), in the order of the channels
 _FACTORS = (("total_acc", STANDARD_GRAVITY), ("body_acc", STANDARD_GRAVITY), ("body_gyro", 1.0))
@@ -62,11 +62,7 @@ class UciHar(Dataset):
 
     def split(self) -> Split:
         """The published test people; every fifth of the published train people, in rising order, is valid."""
-        test = (2, 4, 9, 10, 12, 13, 18, 20, 24)
-        learn = [person for person in range(1, 31) if person not in test]
-        valid = learn[4::5]
-        train = [person for person in learn if person not in valid]
-        return Split(self.name, "published", *(tuple(map(str, people)) for people in (train, valid, test)))
+        return published_split(self.name)
 
     def missing(self) -> str:
         try:
