@@ -29,13 +29,12 @@ from edgehar import machine
 from edgehar.artifact import Manifest, Signal
 from edgehar.backends import BACKENDS
 from edgehar.backends.base import Engine, Session, infer_all
-from edgehar.datasets import DATASETS
+from edgehar.datasets import DATASETS, cut_corpus
 from edgehar.errors import AccuracyError, ConstraintError, InconclusiveError, InputError, MismatchError, UnstableError
 from edgehar.files import PathLike, read_toml
 from edgehar.results import Measurement, Run
 from edgehar.scoring import confusion_by_person
 from edgehar.signals import Windows
-from edgehar.splits import partition
 
 Clock = Callable[[], float]
 
@@ -284,16 +283,15 @@ def windows_for(engine: Engine, dataset: Optional[str] = None, root: Optional[st
     dataset: a spec, by default the corpus of the manifest; root: its data folder. Raises
     MismatchError for a corpus with another split, before it is read.
     """
-    spec, signal = dataset or engine.manifest.data["dataset"], engine.manifest.signal
+    spec = dataset or engine.manifest.data["dataset"]
     _require_same_split(engine.manifest, DATASETS.create(spec, root=root).split().sha256)
-    return _held_out_windows(spec, signal.window, signal.hop, root)
+    return _held_out_windows(spec, root)
 
 
 @lru_cache(maxsize=1)
-def _held_out_windows(dataset: str, window: int, hop: int, root: Optional[str]) -> Windows:
+def _held_out_windows(dataset: str, root: Optional[str]) -> Windows:
     """The one place where test people's labels are used. Kept for the next engine of the same corpus."""
-    corpus = DATASETS.create(dataset, root=root)
-    return partition(corpus.recordings(), corpus.split(), window, hop).test
+    return cut_corpus(dataset, root).parts.test
 
 
 def _test_windows_of(engine: Engine, windows: Optional[Windows]) -> Windows:

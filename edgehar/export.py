@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from edgehar.artifact import Artifact, Signal, write_manifest
-from edgehar.errors import AccuracyError, InputError
+from edgehar.errors import AccuracyError, InputError, MismatchError
 from edgehar.files import PathLike, folder_written_whole
 from edgehar.graph import MAX_IR_VERSION, operators, require_parsable
 from edgehar.models.base import Model
@@ -48,7 +48,7 @@ def export(fitted: Fitted, train: Windows, valid: Windows, folder: PathLike, nam
 
     train, valid: windows of the split the model was fitted on. Raises AccuracyError
     where ONNX Runtime differs from PyTorch by more than 1e-4, InputError for an operator
-    TensorRT 8.5 cannot parse or windows of another split.
+    TensorRT 8.5 cannot parse, MismatchError for windows of another split or changed data.
     """
     _require_same_windows(fitted, train, valid)
     signal = fitted.model.signal
@@ -182,8 +182,8 @@ def _training_facts(facts: Mapping[str, Any]) -> Dict[str, Any]:
 def _require_same_windows(fitted: Fitted, train: Windows, valid: Windows) -> None:
     for windows in (train, valid):
         if windows.split_sha256 != fitted.facts["split_sha256"]:
-            raise InputError("the windows come from another split than the model was trained on; cut them from split "
-                             "%s." % fitted.facts["split_sha256"][:12])
+            raise MismatchError("the windows come from another split than the model was trained on; cut them from "
+                                "split %s." % fitted.facts["split_sha256"][:12])
     if windows_sha256(train) != fitted.facts["train_sha256"]:
-        raise InputError("the corpus is not what the model was trained on: its training windows differ; use the data "
-                         "folder of the training, or train again.")
+        raise MismatchError("the corpus is not what the model was trained on: its training windows differ; use the "
+                            "data folder of the training, or train again.")

@@ -7,14 +7,14 @@ Arm kernels of ONNX Runtime run fastest. Normalisation and classifier stay in FP
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, List, Mapping, Tuple
+from typing import Any, Dict, List, Mapping, Tuple
 
 import numpy as np
 
 from edgehar.errors import MismatchError
 
 QUANTISED_OPERATORS = ["Conv", "Add", "GlobalAveragePool"]
-KEPT = 0.98
+KEPT = 0.98  # share of windows whose extremes count; plain extremes cost an 18-class student 2 dB on validation
 
 Ranges = Dict[str, Tuple[float, float]]
 
@@ -75,12 +75,12 @@ def quantise(onnx_path: Path, ranges: Ranges, target: Path) -> None:
     onnx.save_model(quantiser.model.model, str(target))
 
 
-def _activations(model) -> List[str]:
+def _activations(model: Any) -> List[str]:
     """Names of the tensors that nodes compute."""
     return [name for node in model.graph.node for name in node.output]
 
 
-def _require_ranges(model, ranges: Ranges, onnx_path: Path) -> None:
+def _require_ranges(model: Any, ranges: Ranges, onnx_path: Path) -> None:
     absent = [name for name in _activations(model) if name not in ranges]
     if absent:
         raise MismatchError("the calibration beside %s has no range for tensor '%s'; export the artifact again." % (

@@ -23,6 +23,7 @@ import numpy as np
 from edgehar.errors import InputError
 
 UNLABELLED = -1
+STANDARD_GRAVITY = 9.80665  # m/s^2 per g
 
 
 @dataclass(frozen=True)
@@ -245,7 +246,10 @@ def choose(channels: Sequence[Channel], pattern: str) -> Tuple[Channel, ...]:
     if pattern == "all":
         return tuple(channels)
     if pattern == "live":
-        return tuple(channel for channel in channels if not channel.derived)
+        chosen = tuple(channel for channel in channels if not channel.derived)
+        if not chosen:
+            raise InputError("every channel was made by an offline filter, so none is live; choose by name or all.")
+        return chosen
     wanted = [part.strip() for part in pattern.split(",")]
     chosen = tuple(c for c in channels if any("/%s/" % part in "/%s/" % c.name for part in wanted))
     if not chosen:

@@ -66,6 +66,8 @@ class Recipe:
             if not least <= value < math.inf or (name == "ema_decay" and value >= 1):
                 raise InputError("the recipe has %s = %s; it must be %s or more%s." % (
                     name, value, least, " and below 1" if name == "ema_decay" else ""))
+        if self.learning_rate == 0:
+            raise InputError("the recipe has learning_rate = 0, at which nothing is learnt; it must be above 0.")
 
     @classmethod
     def from_mapping(cls, value: Mapping[str, Any]) -> "Recipe":
@@ -148,6 +150,7 @@ def fit(model: Model, train: Windows, valid: Windows, recipe: Recipe, folder: Pa
     _require_same_plan(folder, plan)
     if (folder / WEIGHTS).is_file():
         return Fitted.load(folder)
+    _clear_leftovers(folder)
     run = _Run(model, teacher.model if teacher else None, distiller, train, valid, recipe)
     run.resume(folder / CHECKPOINT)
     write_json(folder / FACTS, plan)
@@ -157,7 +160,7 @@ def fit(model: Model, train: Windows, valid: Windows, recipe: Recipe, folder: Pa
         _write_history(folder / HISTORY, run.history)
         if watch:
             watch(progress)
-    return _finish(run, folder, plan)
+    return _finish(run, folder)
 
 
 def begun(folder: PathLike) -> int:
@@ -369,7 +372,13 @@ def _difference(there: Any, here: Any) -> str:
     return " (%s: %s there, %s here)" % (key.replace("_", " "), there.get(key), here.get(key))
 
 
-def _finish(run: _Run, folder: Path, plan: Dict[str, Any]) -> Fitted:
+def _clear_leftovers(folder: Path) -> None:
+    """Remove the half-written temporary files of a training that was killed."""
+    for left in folder.glob(".*.part"):
+        left.unlink()
+
+
+def _finish(run: _Run, folder: Path) -> Fitted:
     """Keep the best weights and drop the checkpoint."""
     _write_history(folder / HISTORY, run.history)  # a kill may have come between the last checkpoint and its history
     _save(run.best, folder / WEIGHTS)
@@ -398,9 +407,7 @@ def _seed_epoch(seed: int, epoch: int) -> torch.Generator:
 
 
 def _save(state: Any, path: Path) -> None:
-    """Write tensors, whole or not at all; what a killed process left of an earlier try is removed."""
-    for left in path.parent.glob(".%s.*.part" % path.name):
-        left.unlink()
+    """Write tensors, whole or not at all."""
     buffer = BytesIO()  # torch tells of a full disk in ways of its own
     torch.save(state, buffer)
     with written_whole(path) as temporary:
@@ -422,7 +429,11 @@ def _write_history(path: Path, history: List[Progress]) -> None:
 
 
 def _read_history(path: Path) -> Tuple[Progress, ...]:
-    return tuple(Progress(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines())
+    """Raises InputError for a damaged file."""
+    try:
+        return tuple(Progress(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines())
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError("%s is damaged (%s); remove its folder and train again." % (path, error)) from error
 
 
 def _require_fields(kind: type, value: Mapping[str, Any], what: str) -> None:

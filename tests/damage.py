@@ -1,6 +1,8 @@
-"""What every loader does with damage: one sentence."""
+"""Damage to archives, and what every loader does with it: one sentence."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
@@ -15,3 +17,8 @@ def refusal(dataset: Dataset) -> str:
     message = str(caught.value)
     assert "\n" not in message and message.endswith(".")
     return message
+
+
+def cut_off(path: Path, kept: float) -> None:
+    """Keep only the first share of a file, as an interrupted download leaves it."""
+    path.write_bytes(path.read_bytes()[:int(path.stat().st_size * kept)])

@@ -10,7 +10,7 @@ from edgehar.datasets import DATASETS
 from edgehar.datasets.dsads import Dsads
 from edgehar.errors import InputError
 from edgehar.signals import concatenate, cut, labelled
-from tests.damage import refusal
+from tests.damage import cut_off, refusal
 
 FIRST = "a01/p1/s01.txt"
 
@@ -191,7 +191,7 @@ def _refusal(root):
 @pytest.mark.parametrize("kept", (0, 0.1, 0.9, 0.999))
 def test_truncated_zip(tmp_path, layout, kept):
     path = _write(tmp_path, layout)
-    path.write_bytes(path.read_bytes()[:int(path.stat().st_size * kept)])
+    cut_off(path, kept)
     message = _refusal(tmp_path)
     assert "data.zip" in message and "download it again" in message
 

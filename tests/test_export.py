@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 
 from edgehar.artifact import Artifact, Signal
-from edgehar.errors import AccuracyError, InputError
+from edgehar.errors import AccuracyError, InputError, MismatchError
 from edgehar.export import Samples, export, synthetic_signals, trace
 from edgehar.graph import operators, opset, require_parsable
 from edgehar.models import make_model
@@ -135,7 +135,7 @@ def test_an_unfaithful_export_is_refused_and_leaves_nothing(fitted, parts, tmp_p
 def test_windows_of_another_split_are_refused(fitted, parts, tmp_path):
     from dataclasses import replace
 
-    with pytest.raises(InputError, match="another split"):
+    with pytest.raises(MismatchError, match="another split"):
         export(fitted, replace(parts.train, split_sha256="f" * 64), parts.valid, tmp_path / "a", "small")
 
 
@@ -148,7 +148,7 @@ def test_a_training_is_not_overwritten_by_its_artifact(fitted, parts, tmp_path):
 
 
 def test_a_corpus_that_changed_since_is_refused(fitted, parts, tmp_path):
-    with pytest.raises(InputError, match="not what the model was trained on"):
+    with pytest.raises(MismatchError, match="not what the model was trained on"):
         export(fitted, parts.train.take(np.arange(len(parts.train) - 1)), parts.valid, tmp_path / "a", "small")
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from edgehar.datasets import DATASETS
-from edgehar.datasets.hapt import LABELS, STANDARD_GRAVITY, Hapt
+from edgehar.datasets.hapt import LABELS, Hapt
 from edgehar.datasets.uci_har import UciHar
 from edgehar.errors import InputError
-from edgehar.signals import UNLABELLED, concatenate, cut
-from tests.damage import refusal
+from edgehar.signals import STANDARD_GRAVITY, UNLABELLED, concatenate, cut
+from tests.damage import cut_off, refusal
 
 TOP = "HAPT Data Set/"
 ACC, GYRO = ("RawData/%s_exp01_user01.txt" % kind for kind in ("acc", "gyro"))
@@ -126,7 +126,7 @@ def _refusal(root):
 @pytest.mark.parametrize("kept", (0, 0.1, 0.9, 0.999))
 def test_truncated_zip(tmp_path, layout, kept):
     path = _write(tmp_path, layout)
-    path.write_bytes(path.read_bytes()[:int(path.stat().st_size * kept)])
+    cut_off(path, kept)
     message = _refusal(tmp_path)
     assert "HAPT Data Set.zip" in message and "download it again" in message
 

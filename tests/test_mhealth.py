@@ -9,7 +9,7 @@ import pytest
 from edgehar.datasets import cut_corpus
 from edgehar.datasets.mhealth import PEOPLE, Mhealth
 from edgehar.signals import choose
-from tests.damage import refusal
+from tests.damage import cut_off, refusal
 
 TOP = "MHEALTHDATASET/"
 LOG = "mHealth_subject2.log"
@@ -148,7 +148,7 @@ def test_empty_log(tmp_path):
 @pytest.mark.parametrize("kept", (0.1, 0.9, 0.99))
 def test_truncated_zip(tmp_path, kept):
     path = _write(tmp_path, _both(_log()))
-    path.write_bytes(path.read_bytes()[:int(path.stat().st_size * kept)])
+    cut_off(path, kept)
     (tmp_path / "mhealth_raw_data.csv").write_text("alx,aly,alz\n")
     message = _refusal(tmp_path)
     assert path.name in message and "download it again" in message

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from edgehar.datasets import cut_corpus
-from edgehar.datasets.openpack import ALIASES, PEOPLE, SENSORS, SESSIONS, STANDARD_GRAVITY, USERS, Openpack
+from edgehar.datasets.openpack import ALIASES, PEOPLE, SENSORS, SESSIONS, USERS, Openpack
 from edgehar.errors import InputError
-from edgehar.signals import choose, cut
-from tests.damage import refusal
+from edgehar.signals import STANDARD_GRAVITY, choose, cut
+from tests.damage import cut_off, refusal
 
 TOP = "openpack/v1.0.0/"
 HEADER = "unixtime,acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z,quat_w,quat_x,quat_y,quat_z"
@@ -324,7 +324,7 @@ def test_undocumented_user(tmp_path):
 @pytest.mark.parametrize("kept", (0.1, 0.9, 0.999))
 def test_truncated_zip(tmp_path, kept):
     path = _write(tmp_path, _session())
-    path.write_bytes(path.read_bytes()[:int(path.stat().st_size * kept)])
+    cut_off(path, kept)
     message = _refusal(tmp_path)
     assert path.name in message and "download it again" in message
 

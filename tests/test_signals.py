@@ -199,6 +199,11 @@ def test_a_pattern_without_a_match_is_refused_with_the_choice(pattern: str) -> N
         choose(ACC, pattern)
 
 
+def test_a_signal_of_nothing_but_filtered_channels_has_no_live_ones() -> None:
+    with pytest.raises(InputError, match="none is live"):
+        choose(GYRO, "live")
+
+
 def test_a_missing_channel_is_named() -> None:
     assert positions(ACC + GYRO, (GYRO[0], ACC[2])) == [3, 2]
     with pytest.raises(InputError, match="channel 'wrist/watch/gyro/x' is missing; the signal has: wrist/watch/acc/x"):

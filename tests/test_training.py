@@ -205,6 +205,13 @@ def test_damaged_checkpoint_says_so(parts, tmp_path):
         fit(network(), parts.train, parts.valid, small.RECIPE, tmp_path / "t")
 
 
+def test_damaged_history_says_so(parts, tmp_path):
+    fit(network(), parts.train, parts.valid, small.recipe(epochs=1), tmp_path / "t")
+    (tmp_path / "t" / "history.jsonl").write_text('{"epoch": 1, "lo')
+    with pytest.raises(InputError, match="history.jsonl is damaged"):
+        Fitted.load(tmp_path / "t")
+
+
 def test_history_is_one_line_an_epoch(parts, tmp_path):
     fit(network(), parts.train, parts.valid, small.recipe(epochs=2), tmp_path / "t")
     lines = [json.loads(line) for line in (tmp_path / "t" / "history.jsonl").read_text().splitlines()]
@@ -277,7 +284,8 @@ def test_a_kill_between_the_last_checkpoint_and_its_history_loses_nothing(parts,
 def test_what_a_kill_left_is_cleared_away(parts, tmp_path):
     with pytest.raises(Stop):
         fit(network(), parts.train, parts.valid, small.RECIPE, tmp_path / "t", watch=stop_after(1))
-    (tmp_path / "t" / ".checkpoint.pt.abc.part").write_bytes(b"half")
+    for name in (".checkpoint.pt.abc.part", ".history.jsonl.abc.part"):
+        (tmp_path / "t" / name).write_bytes(b"half")
     fit(network(), parts.train, parts.valid, small.RECIPE, tmp_path / "t")
     assert sorted(path.name for path in (tmp_path / "t").iterdir()) == ["history.jsonl", "model.pt", "training.json"]
 
@@ -307,7 +315,8 @@ def new_run(parts, method="none", teacher=None, **changes):
 
 @pytest.mark.parametrize("wrong, word", [
     ({"epochs": 0}, "epochs"), ({"epochs": -1}, "epochs"), ({"batch_size": 0}, "batch_size"),
-    ({"learning_rate": float("nan")}, "learning_rate"), ({"ema_decay": 1.0}, "ema_decay"),
+    ({"learning_rate": float("nan")}, "learning_rate"), ({"learning_rate": 0.0}, "learning_rate"),
+    ({"ema_decay": 1.0}, "ema_decay"),
     ({"augmentation": {"shift": 3.0}}, "shift"), ({"augmentation": {"jitter": -1.0}}, "jitter"),
     ({"augmentation": 3}, "augmentation")])
 def test_recipes_that_cannot_train_are_refused(wrong, word):

@@ -7,7 +7,7 @@ import pytest
 
 from edgehar.datasets.wisdm import LETTERS, PEOPLE, Wisdm
 from edgehar.errors import InputError
-from tests.damage import refusal
+from tests.damage import cut_off, refusal
 
 TOP = "wisdm-dataset/"
 KEY = "\n".join("%s = %s" % pair for pair in zip(Wisdm.classes["activity"], LETTERS.decode()))
@@ -180,7 +180,7 @@ def test_empty_file(tmp_path):
 @pytest.mark.parametrize("kept", (0.1, 0.9, 0.999))
 def test_truncated_zip(tmp_path, kept):
     path = _write(tmp_path, {"1600": _steady(1600, "A", 0.0)})
-    path.write_bytes(path.read_bytes()[:int(path.stat().st_size * kept)])
+    cut_off(path, kept)
     message = _refusal(tmp_path)
     assert "wisdm-dataset.zip" in message and "download it again" in message
 

@@ -1,10 +1,9 @@
-"""What UCI HAR and HAPT share: the 30 people, who is tested on, and the unit of acceleration."""
+"""What UCI HAR and HAPT share: the 30 people, and who of them is tested on."""
 
 from __future__ import annotations
 
 from edgehar.splits import Split
 
-STANDARD_GRAVITY = 9.80665  # m/s^2 per g, as the corpora's README states
 PUBLISHED_TEST = (2, 4, 9, 10, 12, 13, 18, 20, 24)
 
 

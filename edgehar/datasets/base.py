@@ -68,4 +68,11 @@ class Dataset(ABC):
 
     def missing(self) -> str:
         """One sentence on what of the full distribution is not at hand; empty where nothing is missing."""
+        try:
+            return self.lacking()
+        except InputError as error:
+            return str(error)
+
+    def lacking(self) -> str:
+        """As `missing`, for a corpus to say; may raise InputError where nothing of it can be opened."""
         return ""

@@ -107,12 +107,9 @@ class Dsads(Dataset):
         train, valid, test = sorted(others[0::3] + [4, 8]), others[1::3], others[2::3]
         return Split(self.name, "fixed", *(tuple(map(str, people)) for people in (train, valid, test)))
 
-    def missing(self) -> str:
-        try:
-            with open_archive(self.folder, self.distribution) as archive:
-                return _sentence_on_missing(archive, self.classes["activity"])
-        except InputError as error:
-            return str(error)
+    def lacking(self) -> str:
+        with open_archive(self.folder, self.distribution) as archive:
+            return _sentence_on_missing(archive, self.classes["activity"])
 
     def recordings(self) -> Iterator[Recording]:
         columns = [9 * PLACEMENTS.index(place) + column for place in self.placements for column in range(9)]

@@ -12,10 +12,10 @@ import numpy as np
 
 from edgehar.datasets._archive import Archive, Distribution, open_archive
 from edgehar.datasets._rows import read_rows
-from edgehar.datasets._smartphone import STANDARD_GRAVITY, published_split
+from edgehar.datasets._smartphone import published_split
 from edgehar.datasets.base import Dataset
 from edgehar.errors import InputError
-from edgehar.signals import UNLABELLED, Recording, triad
+from edgehar.signals import STANDARD_GRAVITY, UNLABELLED, Recording, triad
 from edgehar.splits import Split
 
 LABELS = "RawData/labels.txt"
@@ -87,12 +87,9 @@ class Hapt(Dataset):
         """That of uci-har: the same people in each part."""
         return published_split(self.name)
 
-    def missing(self) -> str:
-        try:
-            with open_archive(self.folder, self.distribution) as archive:
-                absent = [name for each in _experiments() for name in _files_of(each) if not archive.has(name)]
-        except InputError as error:
-            return str(error)
+    def lacking(self) -> str:
+        with open_archive(self.folder, self.distribution) as archive:
+            absent = [name for each in _experiments() for name in _files_of(each) if not archive.has(name)]
         return "%s lacks %d of the 122 recorded files: %s." % (
             archive.source, len(absent), ", ".join(absent)) if absent else ""
 

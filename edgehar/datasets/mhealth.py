@@ -17,7 +17,7 @@ from edgehar.datasets._rows import read_rows
 from edgehar.datasets.base import Dataset
 from edgehar.errors import InputError
 from edgehar.signals import Channel, Recording, triad
-from edgehar.splits import Split
+from edgehar.splits import Split, split_by_fives
 
 PEOPLE = tuple(str(person) for person in range(1, 11))
 
@@ -66,18 +66,12 @@ class Mhealth(Dataset):
 
     def split(self) -> Split:
         """Of the ten people in rising order, each five in turn: three train, one valid, one test."""
-        train, valid, test = (tuple(person for place, person in enumerate(PEOPLE) if place % 5 in chosen)
-                              for chosen in ((0, 1, 2), (3,), (4,)))
-        return Split(self.name, "fixed", train, valid, test)
+        return split_by_fives(self.name, PEOPLE)
 
-    def missing(self) -> str:
-        try:
-            with self._archive() as archive:
-                absent = [person for person in PEOPLE if not archive.has(_file_of(person))]
-                source = archive.source
-        except InputError as error:
-            return str(error)
-        return "%s lacks the logs of person %s." % (source, ", ".join(absent)) if absent else ""
+    def lacking(self) -> str:
+        with self._archive() as archive:
+            absent = [person for person in PEOPLE if not archive.has(_file_of(person))]
+        return "%s lacks the logs of person %s." % (archive.source, ", ".join(absent)) if absent else ""
 
     def recordings(self) -> Iterator[Recording]:
         with self._archive() as archive:

@@ -19,10 +19,9 @@ from edgehar.datasets._archive import Archive, Distribution, open_archive
 from edgehar.datasets._rows import read_rows
 from edgehar.datasets.base import Dataset
 from edgehar.errors import InputError
-from edgehar.signals import UNLABELLED, Recording, to_grid, triad, unbroken
-from edgehar.splits import Split
+from edgehar.signals import STANDARD_GRAVITY, UNLABELLED, Recording, to_grid, triad, unbroken
+from edgehar.splits import Split, split_by_fives
 
-STANDARD_GRAVITY = 9.80665  # m/s^2 per g
 SENSORS = {"atr01": "right_wrist", "atr02": "left_wrist", "atr03": "right_upper_arm", "atr04": "left_upper_arm"}
 USERS = tuple(["U01%02d" % n for n in range(1, 12)] + ["U02%02d" % n for n in range(1, 11)])
 ALIASES = {"U0202": "U0105", "U0203": "U0108", "U0204": "U0110", "U0205": "U0107", "U0210": "U0103"}
@@ -101,16 +100,11 @@ class Openpack(Dataset):
 
         The split of the corpus' authors is not used: it divides sessions, not people.
         """
-        train, valid, test = (tuple(person for place, person in enumerate(PEOPLE) if place % 5 in chosen)
-                              for chosen in ((0, 1, 2), (3,), (4,)))
-        return Split(self.name, "fixed", train, valid, test)
+        return split_by_fives(self.name, PEOPLE)
 
-    def missing(self) -> str:
-        try:
-            with self._archive() as archive:
-                found = _sessions_in(archive)
-        except InputError as error:
-            return str(error)
+    def lacking(self) -> str:
+        with self._archive() as archive:
+            found = _sessions_in(archive)
         people = {_person(user) for user, _ in found}
         if not set(SESSIONS) - set(found):
             return ""

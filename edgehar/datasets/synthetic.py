@@ -12,15 +12,14 @@ import numpy as np
 
 from edgehar.datasets.base import Dataset
 from edgehar.errors import InputError
-from edgehar.signals import Recording, triad
+from edgehar.signals import STANDARD_GRAVITY, Recording, triad
 from edgehar.splits import Split
 
-GRAVITY = 9.80665  # m/s^2
 PLACEMENTS = ("wrist", "waist")
 
 # Quantisation of a 16-bit sensor of +-8 g and +-2000 deg/s. It also hides the last-bit
 # differences between mathematical libraries, so that a seed gives the same values everywhere.
-_ACC_STEP = 8 * GRAVITY / 32768
+_ACC_STEP = 8 * STANDARD_GRAVITY / 32768
 _GYRO_STEP = np.deg2rad(2000.0) / 32768
 
 
@@ -158,7 +157,7 @@ def _sense(seed: int, number: int, label: int, place: str, phase: np.ndarray, ra
     gait = _gait(random, label, PLACEMENTS.index(place), phase)
     angle = _angle(random, person, motion, gait[:, :3], rate_hz)
     posture = _rotation(random.normal(0.0, 0.10, 3)) @ _unit(np.array(motion.posture))
-    acc = GRAVITY * _turned(posture, angle) + _thrust(random, person, motion, gait[:, 3:], rate_hz)
+    acc = STANDARD_GRAVITY * _turned(posture, angle) + _thrust(random, person, motion, gait[:, 3:], rate_hz)
     gyro = np.gradient(angle, 1 / rate_hz, axis=0)
     acc = acc @ mounting.T + random.normal(0.0, 0.06, acc.shape)
     gyro = gyro @ mounting.T + random.normal(0.0, 0.02, 3) + random.normal(0.0, 0.02, gyro.shape)

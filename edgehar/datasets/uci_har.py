@@ -11,10 +11,10 @@ from typing import Iterator, List, Tuple
 import numpy as np
 
 from edgehar.datasets._archive import Archive, Distribution, open_archive
-from edgehar.datasets._smartphone import STANDARD_GRAVITY, published_split
+from edgehar.datasets._smartphone import published_split
 from edgehar.datasets.base import Dataset
 from edgehar.errors import InputError
-from edgehar.signals import Recording, triad
+from edgehar.signals import STANDARD_GRAVITY, Recording, triad
 from edgehar.splits import Split
 
 
@@ -64,13 +64,10 @@ class UciHar(Dataset):
         """The published test people; every fifth of the published train people, in rising order, is valid."""
         return published_split(self.name)
 
-    def missing(self) -> str:
-        try:
-            with open_archive(self.folder, self.distribution) as archive:
-                absent = [name for part in _PARTS for name in _files_of(part) if not archive.has(name)]
-                return "%s lacks %s." % (archive.source, ", ".join(absent)) if absent else ""
-        except InputError as error:
-            return str(error)
+    def lacking(self) -> str:
+        with open_archive(self.folder, self.distribution) as archive:
+            absent = [name for part in _PARTS for name in _files_of(part) if not archive.has(name)]
+        return "%s lacks %s." % (archive.source, ", ".join(absent)) if absent else ""
 
     def recordings(self) -> Iterator[Recording]:
         with open_archive(self.folder, self.distribution) as archive:

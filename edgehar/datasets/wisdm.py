@@ -16,7 +16,7 @@ from edgehar.datasets._rows import parse_numbers
 from edgehar.datasets.base import Dataset
 from edgehar.errors import InputError
 from edgehar.signals import Recording, to_grid, triad, unbroken
-from edgehar.splits import Split
+from edgehar.splits import Split, split_by_fives
 
 PEOPLE = tuple(str(person) for person in range(1600, 1651))
 PLACEMENTS = {"watch": "wrist", "phone": "pocket"}
@@ -71,16 +71,11 @@ class Wisdm(Dataset):
 
         The same for a partial archive, so that it may name people not at hand.
         """
-        train, valid, test = (tuple(person for place, person in enumerate(PEOPLE) if place % 5 in chosen)
-                              for chosen in ((0, 1, 2), (3,), (4,)))
-        return Split(self.name, "fixed", train, valid, test)
+        return split_by_fives(self.name, PEOPLE)
 
-    def missing(self) -> str:
-        try:
-            with open_archive(self.folder, self.distribution) as archive:
-                absent = [person for person in PEOPLE if not archive.has(self._file_of(person))]
-        except InputError as error:
-            return str(error)
+    def lacking(self) -> str:
+        with open_archive(self.folder, self.distribution) as archive:
+            absent = [person for person in PEOPLE if not archive.has(self._file_of(person))]
         if not absent:
             return ""
         return "The %s accelerometer of %d of the 51 people is not at hand in %s: %s." % (
