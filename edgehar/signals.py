@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
@@ -64,8 +64,10 @@ class Recording:
     """One unbroken stretch of one person wearing sensors. A gap ends a Recording.
 
     samples: (T, C) float32, SI units, finite. labels: {task: (T,) int16}, -1 where
-    unlabelled. classes: {task: names}. session: unique within the subject; two
-    recordings of one session are parts around a gap.
+    unlabelled; a task may lack. classes: {task: names}. session: unique within the
+    subject; two recordings of one session are parts around a gap. placement: where all
+    channels were worn, where that is one place and not part of their names. measured_hz:
+    mean rate of the raw samples it was made from by their own clock; 0: not measured.
     """
 
     samples: np.ndarray
@@ -76,6 +78,8 @@ class Recording:
     subject: str
     session: str
     start_s: float = 0.0
+    placement: str = ""
+    measured_hz: float = 0.0
 
     def __post_init__(self) -> None:
         if self.samples.ndim != 2 or self.samples.shape[1] != len(self.channels):
@@ -151,23 +155,61 @@ class Decision:
 # ------------------------------------------------------------------ cutting
 
 
+class Framing(NamedTuple):
+    """How a signal is cut: windows of `window` samples at `rate_hz`, one every `hop` samples."""
+
+    rate_hz: float
+    window: int
+    hop: int
+
+
 def cut(recording: Recording, window: int, hop: int, purity: float = 0.8, number: int = 0) -> Windows:
     """Cut one recording into overlapping windows of `window` samples, every `hop`.
 
     A window's label is the one most of its samples carry, and -1 (unlabelled) where
-    fewer than `purity` of all its samples carry it. number: the recording's number,
-    kept in `origin`. A recording shorter than a window gives no window.
+    fewer than `purity` of all its samples carry it, or the recording lacks the task.
+    number: the recording's number, kept in `origin`. A recording shorter than a window
+    gives no window.
     """
     starts = np.arange(0, len(recording.samples) - window + 1, hop, dtype=np.int64)
     index = starts[:, None] + np.arange(window)
     x = np.ascontiguousarray(recording.samples[index].transpose(0, 2, 1), dtype=np.float32)
-    y = {task: _majority(labels[index], len(recording.classes[task]), purity)
-         for task, labels in recording.labels.items()}
+    y = {task: _majority(recording.labels[task][index], len(names), purity) if task in recording.labels
+         else np.full(len(starts), UNLABELLED, dtype=np.int64) for task, names in recording.classes.items()}
     return Windows(x=x.reshape(len(starts), len(recording.channels), window), y=y,
                    subjects=np.full(len(starts), recording.subject, dtype=object).astype(str),
                    sessions=np.full(len(starts), recording.session, dtype=object).astype(str),
                    origin=np.stack([np.full_like(starts, number), starts], axis=1),
                    rate_hz=recording.rate_hz, channels=recording.channels, classes=recording.classes)
+
+
+def stack_placements(recording: Recording, places: Sequence[str]) -> List[Recording]:
+    """One recording of all `places` as one recording a place, with equal channels and the task "placement".
+
+    The channels lose placement and sensor in their names, so that one network reads any
+    of the places. Raises InputError where two places have different channels.
+    """
+    stacked = [_at_place(recording, places, place) for place in places]
+    for place, one in zip(places, stacked):
+        if one.channels != stacked[0].channels:
+            raise InputError("%s has other channels at %s than at %s, so its placements cannot be stacked." % (
+                recording.name, place, places[0]))
+    return stacked
+
+
+def _at_place(recording: Recording, places: Sequence[str], place: str) -> Recording:
+    chosen = [channel for channel in recording.channels if channel.placement == place]
+    one = replace(recording, samples=recording.samples[:, positions(recording.channels, chosen)],
+                  channels=tuple(replace(channel, placement="", sensor="") for channel in chosen),
+                  classes=dict(recording.classes, placement=tuple(places)))
+    return worn_at(one, place)
+
+
+def worn_at(recording: Recording, place: str) -> Recording:
+    """`recording`, worn at `place`, one of its classes of the task "placement", as a whole."""
+    label = recording.classes["placement"].index(place)
+    labels = np.full(len(recording.samples), label, dtype=np.int16)
+    return replace(recording, placement=place, labels=dict(recording.labels, placement=labels))
 
 
 def _majority(labels: np.ndarray, count: int, purity: float) -> np.ndarray:
@@ -202,29 +244,6 @@ def concatenate(pieces: Sequence[Windows]) -> Windows:
         origin=np.concatenate([p.origin for p in pieces]))
 
 
-# ------------------------------------------------------------------ gaps and grids
-
-
-def unbroken(times_s: np.ndarray, max_gap_s: float) -> Iterator[slice]:
-    """Yield the stretches of `times_s` (n,) in which no step exceeds `max_gap_s` or goes back."""
-    steps = np.diff(times_s)
-    breaks = np.flatnonzero((steps > max_gap_s) | (steps <= 0)) + 1
-    edges = [0, *breaks.tolist(), len(times_s)]
-    for start, stop in zip(edges[:-1], edges[1:]):
-        yield slice(start, stop)
-
-
-def to_grid(times_s: np.ndarray, values: np.ndarray, rate_hz: float) -> np.ndarray:
-    """Read `values` (n, C), taken at rising `times_s` (n,), on an even grid of `rate_hz`.
-
-    Linear between neighbours; each grid sample needs only the samples around it.
-    Returns (T, C) float32 with the first sample at ``times_s[0]``.
-    """
-    count = int(np.floor((times_s[-1] - times_s[0]) * rate_hz + 1e-6)) + 1
-    grid = times_s[0] + np.arange(count) / rate_hz
-    return np.stack([np.interp(grid, times_s, column) for column in values.T], axis=1).astype(np.float32)
-
-
 # ------------------------------------------------------------------ channels and checks
 
 
@@ -238,24 +257,49 @@ def positions(have: Sequence[Channel], want: Sequence[Channel]) -> List[int]:
     return [by_name[channel.name] for channel in want]
 
 
-def choose(channels: Sequence[Channel], pattern: str) -> Tuple[Channel, ...]:
-    """The channels that `pattern` names: "all", "live" (not derived), or parts of names, comma separated.
+CHOOSABLE = ("kind", "sensor", "placement", "axis")
 
-    ``"wrist/acc,gyro/x"`` keeps every channel whose name holds one of the two parts.
+
+def choose(channels: Sequence[Channel], pattern: str) -> Tuple[Channel, ...]:
+    """The channels that `pattern` names, in their order. Alternatives are joined by commas.
+
+    ::
+
+        all                                 every channel
+        live                                what no offline filter made
+        wrist/acc,gyro/x                    parts of names
+        placement=wrist+ankle/kind=acc      by kind, sensor, placement, axis; / means and, + means or
+        live/axis=x
+
+    Raises InputError where nothing matches, or for an unknown field.
     """
-    if pattern == "all":
-        return tuple(channels)
-    if pattern == "live":
-        chosen = tuple(channel for channel in channels if not channel.derived)
-        if not chosen:
-            raise InputError("every channel was made by an offline filter, so none is live; choose by name or all.")
+    tests = [_test(alternative.strip()) for alternative in pattern.split(",")]
+    chosen = tuple(channel for channel in channels if any(test(channel) for test in tests))
+    if chosen:
         return chosen
-    wanted = [part.strip() for part in pattern.split(",")]
-    chosen = tuple(c for c in channels if any("/%s/" % part in "/%s/" % c.name for part in wanted))
-    if not chosen:
-        raise InputError("no channel matches '%s'; there are: %s." % (
-            pattern, ", ".join(channel.name for channel in channels)))
-    return chosen
+    if pattern == "live":
+        raise InputError("every channel was made by an offline filter, so none is live; choose by name or all.")
+    raise InputError("no channel matches '%s'; there are: %s." % (
+        pattern, ", ".join(channel.name for channel in channels)))
+
+
+def _test(alternative: str) -> Callable[[Channel], bool]:
+    terms = alternative.split("/")
+    if not any("=" in term or term in ("all", "live") for term in terms):
+        return lambda channel: "/%s/" % alternative in "/%s/" % channel.name
+    return lambda channel: all(_meets(channel, term) for term in terms)
+
+
+def _meets(channel: Channel, term: str) -> bool:
+    field, equals, values = term.partition("=")
+    if field == "all":
+        return True
+    if field == "live":
+        return not channel.derived
+    if not equals or field not in CHOOSABLE:
+        raise InputError("'%s' chooses no channel; write all, live, or one of %s as in kind=acc+gyro." % (
+            term, ", ".join("%s=" % each for each in CHOOSABLE)))
+    return getattr(channel, field) in values.split("+")
 
 
 def require_finite(samples: np.ndarray, channels: Sequence[Channel], where: str) -> None:

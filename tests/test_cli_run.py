@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edgehar.cli.run import _percent, _source
-from tests.linear import BACKEND, DATASET, noise, write_artifact
+from tests.linear import SPLIT, BACKEND, DATASET, noise, write_artifact
 
 ROOT = Path(__file__).resolve().parents[1]
 LINE = [sys.executable, "-c", "from edgehar.cli import main; main()", "--plugin", str(BACKEND), "--plugin",
@@ -102,7 +102,7 @@ def test_real_time_takes_its_time(artifact):
 
 def test_a_replay_is_of_the_models_corpus_in_the_root_unless_the_spec_says_otherwise():
     for spec, expected in (("replay", ("uci-har", "here")), ("replay:dataset=wisdm,root=there", ("wisdm", "there"))):
-        dataset = _source(spec, "uci-har", "here")._dataset
+        dataset = _source(spec, {"dataset": "uci-har", "split": SPLIT.to_json()}, "here")._dataset
         assert (dataset.name, dataset.root) == expected
 
 
@@ -110,6 +110,28 @@ def test_replay_of_another_person(artifact, tmp_path):
     code, out, err = run(artifact, "--source", "replay:dataset=walks,subject=1", "--root", tmp_path, "--quiet")
     assert (code, err) == (0, "") and out
     refused(run(artifact, "--source", "replay:subject=9"), 2, "there are: 01, 02, 03")
+
+
+def test_a_faster_source_is_resampled_and_told_with_its_rates(artifact):
+    code, out, err = run(artifact, "--source", "csv:rate_hz=101", "--sink", "console:all=true",
+                         fed=table(rate_hz=100.0, count=240))
+    assert code == 0 and len(out.splitlines()) == 21
+    first, summary, _ = err.splitlines()
+    assert ("; the source's 101 Hz, 100 Hz by its clock, are resampled to 50 Hz, which delays decisions by 0.13 s"
+            in first)
+    assert ", signal: 2.4 s, computing took " in summary and ", rate: 100 Hz measured, 101 Hz claimed" in summary
+
+
+def test_rates_stand_in_the_json_and_one_that_is_not_kept_is_warned_of(artifact):
+    lines = table(rate_hz=100.0, count=240).splitlines()
+    text = "\n".join(lines[:130] + lines[130::3])  # after the rows that its rate is measured from
+    code, out, err = run(artifact, "--source", "csv", "--json", fed=text)
+    facts = json.loads(out)
+    assert (facts["claimed_hz"], facts["resampled"]) == (pytest.approx(100), True)
+    assert facts["measured_hz"] == pytest.approx(70, abs=2) and facts["delay_s"] == pytest.approx(0.13, abs=0.005)
+    assert "warning: the source claims 100 samples a second and delivered 69" in err
+    facts = json.loads(run(artifact, "--json")[1])
+    assert (facts["claimed_hz"], facts["measured_hz"], facts["resampled"], facts["delay_s"]) == (50, None, False, 0)
 
 
 def test_the_summary_as_json_stands_alone_unless_a_sink_is_asked_for(artifact):
@@ -171,8 +193,8 @@ def test_a_signal_shorter_than_a_window_is_inconclusive(artifact):
 def test_a_wrong_rate_says_both_and_touches_nothing(artifact, tmp_path):
     path = tmp_path / "decisions.jsonl"
     path.write_text("kept\n")
-    result = run(artifact, "--source", "csv", "--sink", "jsonl:path=%s" % path, fed=table(rate_hz=100.0))
-    refused(result, 2, "delivers 100 samples a second", "reads 50")
+    result = run(artifact, "--source", "csv", "--sink", "jsonl:path=%s" % path, fed=table(rate_hz=25.0))
+    refused(result, 2, "delivers 25 samples a second", "reads 50", "cannot be made up")
     assert path.read_text() == "kept\n"
 
 

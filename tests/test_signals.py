@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import List, Tuple
 
 import numpy as np
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 
 from edgehar.errors import InputError
 from edgehar.signals import (
-    Channel, Recording, choose, concatenate, cut, labelled, positions, require_alive, to_grid, triad,
-    unbroken, windows_sha256,
+    UNLABELLED, Channel, Recording, choose, concatenate, cut, labelled, positions, require_alive, stack_placements,
+    triad, windows_sha256,
 )
 
 ACC = triad("acc", "m/s^2", "wrist", "watch")
@@ -135,47 +136,6 @@ def test_the_digest_of_windows_sees_samples_labels_and_origin() -> None:
     assert len({windows_sha256(each) for each in [windows, *others]}) == 4
 
 
-# ------------------------------------------------------------------ gaps and grids
-
-
-@settings(deadline=None, max_examples=60)
-@given(st.lists(st.floats(-0.5, 3.0, allow_nan=False), max_size=40), st.floats(0.1, 2.0))
-def test_stretches_cover_all_and_hold_no_gap(steps: List[float], max_gap_s: float) -> None:
-    times_s = np.cumsum([0.0, *steps])
-    stretches = list(unbroken(times_s, max_gap_s))
-    assert [n for s in stretches for n in range(s.start, s.stop)] == list(range(len(times_s)))
-    for stretch in stretches:
-        inside = np.diff(times_s[stretch])
-        assert (inside > 0).all() and (inside <= max_gap_s).all()
-    for before, after in zip(stretches[:-1], stretches[1:]):
-        step = times_s[after.start] - times_s[before.stop - 1]
-        assert step > max_gap_s or step <= 0
-
-
-def test_a_signal_already_on_its_grid_is_left_as_it_is() -> None:
-    values = np.random.default_rng(0).normal(size=(1000, 3)).astype(np.float32)
-    gridded = to_grid(12.5 + np.arange(1000) / 20.0, values, 20.0)
-    assert gridded.dtype == np.float32
-    assert np.allclose(gridded, values, atol=1e-5) and gridded.shape == values.shape
-
-
-@settings(deadline=None, max_examples=40)
-@given(st.integers(0, 2 ** 31), st.floats(5.0, 200.0))
-def test_a_straight_line_stays_straight_at_any_times(seed: int, rate_hz: float) -> None:
-    times_s = np.cumsum(np.random.default_rng(seed).uniform(0.005, 0.05, size=100))
-    gridded = to_grid(times_s, np.stack([2 * times_s, 1 - times_s], axis=1), rate_hz)
-    grid = times_s[0] + np.arange(len(gridded)) / rate_hz
-    assert np.allclose(gridded, np.stack([2 * grid, 1 - grid], axis=1), atol=1e-5)
-    assert grid[-1] <= times_s[-1] + 1e-6 < grid[-1] + 1 / rate_hz + 2e-6
-
-
-def test_a_grid_sample_needs_only_the_samples_around_it() -> None:
-    times_s = np.cumsum(np.random.default_rng(0).uniform(0.01, 0.03, size=50))
-    values = np.random.default_rng(1).normal(size=(50, 2))
-    early = to_grid(times_s[:30], values[:30], 40.0)
-    assert np.array_equal(to_grid(times_s, values, 40.0)[:len(early)], early)
-
-
 # ------------------------------------------------------------------ channels
 
 
@@ -187,7 +147,9 @@ def test_channel_names_are_paths_without_empty_parts() -> None:
 
 @pytest.mark.parametrize("pattern, expected", [
     ("all", ACC + GYRO), ("live", ACC), ("gyro", GYRO), ("acc/x,gyro/z", (ACC[0], GYRO[2])),
-    ("wrist/watch/acc/y", (ACC[1],)), ("y", (ACC[1], GYRO[1])),
+    ("wrist/watch/acc/y", (ACC[1],)), ("y", (ACC[1], GYRO[1])), ("kind=acc/axis=x+z", (ACC[0], ACC[2])),
+    ("placement=wrist/axis=y,kind=gyro/axis=z", (ACC[1], GYRO[1], GYRO[2])), ("live/axis=x", (ACC[0],)),
+    ("sensor=watch+phone/kind=gyro", GYRO), ("all/axis=x", (ACC[0], GYRO[0])),
 ])
 def test_a_pattern_chooses_channels_by_whole_parts_of_their_names(pattern: str, expected: object) -> None:
     assert choose(ACC + GYRO, pattern) == expected
@@ -197,6 +159,32 @@ def test_a_pattern_chooses_channels_by_whole_parts_of_their_names(pattern: str, 
 def test_a_pattern_without_a_match_is_refused_with_the_choice(pattern: str) -> None:
     with pytest.raises(InputError, match="no channel matches .* there are: wrist/watch/acc/x"):
         choose(ACC, pattern)
+
+
+@pytest.mark.parametrize("pattern", ["colour=red", "kind=acc/wrist", "live/x"])
+def test_an_unknown_field_is_refused_with_the_known_ones(pattern: str) -> None:
+    with pytest.raises(InputError, match="chooses no channel; write all, live, or one of kind=, sensor=, placement="):
+        choose(ACC + GYRO, pattern)
+
+
+def test_placements_are_stacked_into_equal_recordings_with_a_task_of_their_own() -> None:
+    both = triad("acc", "m/s^2", "wrist", "left") + triad("acc", "m/s^2", "hip", "right")
+    wrist, hip = stack_placements(recording(30, channels=both), ("wrist", "hip"))
+    assert wrist.channels == hip.channels == triad("acc", "m/s^2", "")
+    assert (wrist.placement, hip.placement) == ("wrist", "hip") and wrist.classes["placement"] == ("wrist", "hip")
+    assert set(wrist.labels["placement"]) == {0} and set(hip.labels["placement"]) == {1}
+    source = recording(30, channels=both).samples
+    assert np.array_equal(np.hstack([wrist.samples, hip.samples]), source)
+    with pytest.raises(InputError, match="other channels at hip than at wrist"):
+        stack_placements(recording(30, channels=both[:5]), ("wrist", "hip"))
+
+
+def test_a_task_that_a_recording_lacks_is_unlabelled_in_its_windows() -> None:
+    plain = recording(40)
+    more = replace(plain, classes=dict(plain.classes, placement=("wrist", "hip")))
+    windows = cut(more, 20, 20)
+    assert windows.y["placement"].tolist() == [UNLABELLED, UNLABELLED]
+    assert windows.y["activity"].tolist() == cut(plain, 20, 20).y["activity"].tolist()
 
 
 def test_a_signal_of_nothing_but_filtered_channels_has_no_live_ones() -> None:

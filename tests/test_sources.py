@@ -5,16 +5,19 @@ from __future__ import annotations
 import io
 import math
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from edgehar.datasets import DATASETS
 from edgehar.errors import InputError
+from edgehar.resampling import resample
 from edgehar.sources import SOURCES
 from edgehar.sources.csv import Csv
 from edgehar.sources.replay import Replay
-from tests.linear import add_plugins, noise, same, stream
+from edgehar.stream import Feed
+from tests.linear import SIGNAL, add_plugins, noise, same, stream
 
 HEADER = "time_s,wrist/imu/acc/x,wrist/imu/acc/y,wrist/imu/acc/z"
 
@@ -95,6 +98,53 @@ def test_a_pause_begins_a_new_chunk_and_leaves_the_rate_alone(written):
     assert [(len(c.samples), c.time_s) for c in source.samples()] == [(20, 0.0), (40, pytest.approx(30.4))]
 
 
+def test_each_sample_has_its_time_where_the_clock_tells_them_apart(written):
+    times_s = np.arange(300) / 50 + np.random.default_rng(0).uniform(0, 0.015, 300)
+    source = Csv(written(table(noise(300), times_s)), chunk_s=0.7)
+    found = [chunk.times_s for chunk in source.samples()]
+    assert not source.even and np.concatenate(found).tolist() == [round(float(time_s), 6) for time_s in times_s]
+
+
+@pytest.mark.parametrize("text", ["acc/x\n" + "1\n2\n" * 60, table(noise(200), np.round(np.arange(200) / 104, 2))])
+def test_without_a_clock_that_tells_samples_apart_none_has_a_time_of_its_own(written, text):
+    source = Csv(written(text), rate_hz=104)
+    assert source.even and {chunk.times_s for chunk in source.samples()} == {None}
+
+
+@pytest.mark.parametrize("decimals, rate_hz, even", [(6, 50, True), (3, 64, True), (3, 190, False), (2, 64, False)])
+def test_a_clock_may_be_coarse_to_a_tenth_of_a_step(written, decimals, rate_hz, even):
+    times_s = np.round(np.arange(200) / rate_hz, decimals)
+    source = Csv(written(table(noise(200), times_s)))
+    assert source.even == even and source.measured_hz == source.rate_hz == pytest.approx(rate_hz, rel=0.01)
+
+
+def test_a_pause_or_a_lost_sample_makes_a_table_uneven(written):
+    for pause_s in (0.02, 30.0):
+        times_s = np.arange(60) / 50
+        times_s[20:] += pause_s
+        assert not Csv(written(table(noise(60), times_s))).even
+    assert Csv(written(table(noise(60)))).even
+
+
+def test_a_raw_table_comes_out_as_a_corpus_of_it_would(written):
+    """Rows as in WISDM: 100 Hz, then 20 Hz, then a gap; the loader's numbers bit for bit."""
+    random = np.random.default_rng(0)
+    steps = np.concatenate([np.full(300, 0.0099), np.full(100, 0.0499), [7.0], np.full(200, 0.0099)])
+    times_s = np.round(11.0 + np.cumsum(steps * random.uniform(0.98, 1.02, len(steps))), 9)
+    values = np.round(random.normal(0, 4, (len(steps), 3)), 5)
+    rows = ["%.9f,%r,%r,%r" % (time_s, *map(float, row)) for time_s, row in zip(times_s, values)]
+    path = written("\n".join([HEADER, *rows]))
+    signal = replace(SIGNAL, rate_hz=20.0, max_gap_s=0.2)
+    expected = resample(times_s, values, 20.0, 100.0, 0.2)
+    assert [len(each.samples) for each in expected] == [160, 40]
+    for chunk_s in (0.01, 0.5, 60.0):
+        feed = Feed(Csv(path, rate_hz=100, chunk_s=chunk_s), signal)
+        chunks = list(feed)
+        assert np.array_equal([chunk.time_s for chunk in chunks if chunk.begins], [each.start_s for each in expected])
+        assert np.concatenate([chunk.samples for chunk in chunks]).tobytes() == b"".join(
+            each.samples.tobytes() for each in expected)
+
+
 def test_ignored_columns_may_hold_text(written):
     text = "activity,acc/x,note,time_s\nwalking,1,a,0\nwalking,2,,0.02\nrunning,3,c,0.04\n"
     source = Csv(written(text), ignore="activity+note")
@@ -115,6 +165,12 @@ def test_a_mark_of_the_encoding_and_blank_lines_are_no_fault(written):
     ("0,1,2,3\n0.02,1,2,\n", r"line 3 holds '' in column 'wrist/imu/acc/z'"),
     ("0,1,2,3\n0.02,nan,2,3\n", r"line 3 holds 'nan' in column 'wrist/imu/acc/x'"),
     ("0,1,2,3\n0.02,1,2,-inf\n", r"line 3 holds '-inf'"),
+    ("0,1,2,3\n0.02,1,2,1e39\n", r"line 3 holds '1e39'"),
+    ("0,1,2,3\n0.02,1,2,1_0\n", r"line 3 holds '1_0'"),
+    ("0,1,2,3\n0.02,1,2,3\n" + HEADER + "\n", r"line 4 holds 'time_s'"),
+    ("0,1,2,3\n0.02,1,2,3\n0.04,1,\"2,3\n", r"line 4 has 3 cells"),
+    ("0,1,2,3\n0.02,1,2,3\n0.04,1,2", r"line 4 has 3 cells"),
+    ("0,1,2,3\n0.02,1,2,3\n0.04 1 2 3\n", r"line 4 has 1 cells"),
     ("0,1,2,3\nnan,1,2,3\n", r"line 3 holds 'nan' in column 'time_s'"),
     ("0,1,2,3\n0.02,1,2\n", r"line 3 has 3 cells and the header names 4 columns"),
     ("0,1,2,3\n0.02,1,2,3,4\n", r"line 3 has 5 cells"),
@@ -211,7 +267,7 @@ def test_replay_yields_the_test_people_with_a_gap_between_recordings(walks):
 
 def test_a_gap_empties_the_stream_between_recordings(walks):
     whole = stream()
-    found = [decision for chunk in Replay("walks").samples() for decision in whole.push(*chunk)]
+    found = [decision for chunk in Replay("walks").samples() for decision in whole.push(chunk.samples, chunk.time_s)]
     assert whole.gaps == 1
     assert len(found) == sum((count - 16) // 5 + 1 for count in (90, 60))
     alone = stream().push(walks[2].samples, 0.0)

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgehar.errors import InputError, MismatchError
+from edgehar.resampling import resample, unbroken
 from edgehar.signals import Channel, triad
-from edgehar.sources.base import Chunk
-from edgehar.stream import Stream, _Hysteresis, match_channels, pump, require_rate, softmax, weigh
+from edgehar.sources.base import Chunk, Source
+from edgehar.stream import Feed, Stream, _Hysteresis, match_channels, pump, require_rate, softmax, weigh
 from tests.linear import (CHANNELS, SIGNAL, TASKS, LinearSession, ScriptedSession, noise, pieces, same, stream,
                           weights)
 
@@ -84,19 +85,32 @@ def test_a_gap_empties_the_buffer_and_starts_a_new_grid():
     assert same([decision], stream().push(np.concatenate([noise(WINDOW - 1, 1), noise(1, 2)]), 9.0))
 
 
-@pytest.mark.parametrize("shift_s, gaps", [(0.09, 0), (-0.09, 0), (0.11, 1), (-0.11, 1), (-5.0, 1)])
-def test_only_a_jump_beyond_the_longest_gap_is_one(shift_s, gaps):
+@pytest.mark.parametrize("count", (1, 20))
+@pytest.mark.parametrize("step_s, gaps", [(0.02, 0), (0.099, 0), (0.001, 0), (0.11, 1), (-0.01, 1), (-5.0, 1)])
+def test_a_step_over_the_longest_gap_or_back_is_one(count, step_s, gaps):
+    """From the last sample of a chunk, whatever its length, to the first of the next, as in a corpus."""
     signal = stream()
-    signal.push(noise(20), 100.0)
-    signal.push(noise(20, 1), 100.0 + 20 / RATE + shift_s)
+    signal.push(noise(count), 100.0)
+    signal.push(noise(20, 1), 100.0 + (count - 1) / RATE + step_s)
     assert signal.gaps == gaps
 
 
-def test_a_clock_that_goes_back_within_the_tolerance_is_a_gap_too():
+@settings(max_examples=100, deadline=None)
+@given(steps=st.lists(st.one_of(st.floats(-0.3, 0.3), st.just(0.0), st.sampled_from([0.02, 0.1])), max_size=30))
+def test_a_gap_is_the_same_in_a_stream_as_in_a_corpus(steps):
+    times_s = np.cumsum([7.0, *steps])
     signal = stream()
-    signal.push(noise(1), 100.0)
-    signal.push(noise(1, 1), 99.99)
-    assert signal.gaps == 1
+    for number, time_s in enumerate(times_s):
+        signal.push(noise(1, number), time_s)
+    assert signal.gaps == len(list(unbroken(times_s, SIGNAL.max_gap_s))) - 1
+
+
+def test_a_chunk_may_say_itself_that_a_gap_stands_before_it():
+    signal = stream()
+    signal.push(noise(WINDOW - 1), 100.0, begins=True)
+    assert signal.gaps == 0
+    assert signal.push(noise(WINDOW - 1, 1), 100.0 + (WINDOW - 1) / RATE, begins=True) == []
+    assert signal.gaps == 1 and len(signal.push(noise(1, 2))) == 1
 
 
 def test_jitter_below_half_a_sample_moves_no_time_and_beyond_it_does():
@@ -107,11 +121,16 @@ def test_jitter_below_half_a_sample_moves_no_time_and_beyond_it_does():
         assert decision.time_s == pytest.approx(15 / RATE + moved_s, abs=1e-9)
 
 
-def test_a_slow_clock_never_adds_up_to_a_gap():
+@pytest.mark.parametrize("count, turns", [(1, 400), (10, 400), (500, 20), (5000, 3)])
+@pytest.mark.parametrize("true_hz", [RATE * 0.981, RATE * 1.019])
+def test_a_clock_that_runs_slow_or_fast_never_adds_up_to_a_gap(count, turns, true_hz):
     signal = stream()
-    for number in range(400):
-        signal.push(noise(10, number), number * 10 / (RATE * 0.98))
+    for number in range(turns):
+        signal.push(noise(count, number), number * count / true_hz)
     assert signal.gaps == 0
+    (decision,) = signal.push(noise(HOP), turns * count / true_hz)
+    last = turns * count + HOP - 1 - (turns * count - WINDOW) % HOP
+    assert decision.time_s == pytest.approx(last / true_hz, abs=1 / RATE)
 
 
 # ------------------------------------------------------------------ hysteresis
@@ -227,11 +246,152 @@ def test_ambiguous_channels_are_named():
         match_channels([Channel("acc", "x", "", "")], [CHANNELS[0], ankle[0]])
 
 
-def test_rates_may_differ_by_two_per_cent():
-    require_rate(50.9, 50.0)
-    for rate_hz in (51.1, 48.9, 0.0, float("nan")):
-        with pytest.raises(InputError, match="reads 50"):
+def test_a_rate_may_be_two_per_cent_too_low_or_any_amount_too_high():
+    for rate_hz in (49.1, 50.0, 51.1, 1000.0):
+        require_rate(rate_hz, 50.0)
+    for rate_hz in (48.9, 0.0, float("nan"), float("inf")):
+        with pytest.raises(InputError, match="reads 50, .*set the sensor to 50 Hz or more"):
             require_rate(rate_hz, 50.0)
+
+
+# ------------------------------------------------------------------ feed
+
+
+SLOW = replace(SIGNAL, rate_hz=20.0, max_gap_s=0.2)
+
+
+class Sampled(Source):
+    """Samples at given times, in chunks of `size`; timed: each with its time."""
+
+    channels = CHANNELS
+
+    def __init__(self, times_s, samples, rate_hz, size=50, timed=True, even=True, gaps=()):
+        self.times, self.values, self._rate_hz, self.size = np.asarray(times_s), samples, rate_hz, size
+        self.timed, self.even, self.gaps = timed, even, gaps
+
+    @property
+    def rate_hz(self):
+        return self._rate_hz
+
+    def samples(self):
+        edges = sorted({*range(0, len(self.times), self.size), *self.gaps, len(self.times)})
+        for a, b in zip(edges[:-1], edges[1:]):
+            yield Chunk(self.values[a:b], self.times[a], self.times[a:b] if self.timed else None)
+
+
+def grids(chunks) -> list:
+    """[(start, samples)] of each grid that chunks hold."""
+    found: list = []
+    for chunk in chunks:
+        if chunk.begins or not found:
+            found.append((chunk.time_s, []))
+        found[-1][1].append(chunk.samples)
+    return [(start_s, np.concatenate(pieces)) for start_s, pieces in found]
+
+
+def rough(count: int = 900) -> np.ndarray:
+    """Times of 100 Hz that jitter and pause once."""
+    times_s = 5 + (np.arange(count) + np.random.default_rng(0).uniform(-0.4, 0.4, count)) / 100
+    times_s[600:] += 30
+    return times_s
+
+
+def test_a_source_at_the_models_rate_passes_untouched():
+    source = Sampled(np.arange(200) / 50.5, noise(200), 50.5)
+    fed = Feed(source, SIGNAL)
+    chunks = list(fed)
+    assert not fed.resampled and fed.delay_s == fed.busy_s == 0
+    assert [chunk.samples.tobytes() for chunk in chunks] == [chunk.samples.tobytes() for chunk in source.samples()]
+    assert [chunk.time_s for chunk in chunks] == [chunk.time_s for chunk in source.samples()]
+
+
+@pytest.mark.parametrize("size", [1, 7, 50, 10000])
+def test_a_fast_source_is_resampled_as_a_corpus_is(size):
+    times_s, samples = rough(), noise(900)
+    fed = Feed(Sampled(times_s, samples, 100.0, size), SLOW)
+    found = grids(fed)
+    expected = resample(times_s, samples, 20.0, 100.0, SLOW.max_gap_s)
+    assert len(found) == 2 and fed.resampled and 0.25 < fed.delay_s < 0.3 and fed.busy_s > 0
+    assert [(start_s, values.tobytes()) for start_s, values in found] == [
+        (each.start_s, each.samples.tobytes()) for each in expected]
+
+
+def test_an_uneven_source_is_resampled_at_any_rate():
+    times_s = np.cumsum(np.random.default_rng(0).uniform(0.03, 0.07, 300))
+    fed = Feed(Sampled(times_s, noise(300), 20.0, even=False), SLOW)
+    ((start_s, values),) = grids(fed)
+    (expected,) = resample(times_s, noise(300), 20.0, 20.0, SLOW.max_gap_s)
+    assert fed.resampled and fed.delay_s == pytest.approx(0.1) and start_s == times_s[0]
+    assert values.tobytes() == expected.samples.tobytes()
+
+
+@pytest.mark.parametrize("size", [1, 7, 50, 10000])
+def test_samples_without_times_are_told_apart_by_their_number(size):
+    """Even ones of a source whose stamps jitter, up to a gap; decisions follow its clock."""
+    stamps_s = 5 + np.arange(900) / 100 + np.random.default_rng(0).uniform(0, 0.008, 900)
+    stamps_s[0], stamps_s[600:] = 5.0, stamps_s[600:] + 30
+    fed = Feed(Sampled(stamps_s, noise(900), 100.0, size, timed=False, gaps=[600]), SLOW)
+    found = grids(fed)
+    alone = [resample(np.arange(count) / 100, noise(900)[first:first + count], 20.0, 100.0, SLOW.max_gap_s)[0]
+             for first, count in ((0, 600), (600, 300))]
+    assert [values.tobytes() for _, values in found] == [each.samples.tobytes() for each in alone]
+    assert [start_s for start_s, _ in found] == pytest.approx([5.0, 41.0], abs=0.01)
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_decisions_on_a_fast_source_are_those_on_the_resampled_signal(timed):
+    times_s, samples = np.arange(2000) / 100, noise(2000)
+    (offline,) = resample(times_s, samples, 20.0, 100.0, SLOW.max_gap_s)
+    wanted = stream(SLOW).push(offline.samples, 0.0)
+    for size in (1, 33, 5000):
+        collector = Collector()
+        summary = pump(Feed(Sampled(times_s, samples, 100.0, size, timed), SLOW), stream(SLOW), [collector])
+        assert summary.gaps == 0 and summary.signal_s == pytest.approx(20.0)
+        assert same(collector.decisions, wanted)
+
+
+def test_no_window_spans_a_clock_that_stood_still():
+    """The grid would go on without a visible gap."""
+    times_s = np.concatenate([np.arange(60) / 100, [0.59], 0.6 + np.arange(60) / 100])
+    collector = Collector()
+    summary = pump(Feed(Sampled(times_s, noise(121), 100.0, even=False), SLOW), stream(SLOW), [collector])
+    assert summary.gaps == 1 and collector.decisions == []
+
+
+def test_what_is_no_number_is_named_on_a_fast_source_too():
+    samples = noise(400)
+    samples[300, 1] = np.nan
+    with pytest.raises(InputError, match="holds nan in channel 'wrist/imu/acc/y' at 2.7"):
+        pump(Feed(Sampled(np.arange(400) / 100, samples, 100.0), SLOW), stream(SLOW), [])
+    for timed in (True, False):
+        with pytest.raises(InputError, match="finite times|has time nan"):
+            list(Feed(Sampled(np.full(60, np.nan), noise(60), 100.0, timed=timed), SLOW))
+
+
+def test_a_slow_source_is_refused_and_a_limit_counts_its_samples():
+    with pytest.raises(InputError, match="delivers 15 samples a second and the model reads 20"):
+        Feed(Sampled(np.arange(9) / 15, noise(9), 15.0), SLOW)
+    fed = Feed(Sampled(np.arange(900) / 100, noise(900), 100.0), SLOW, limit_s=4.01)
+    assert sum(len(chunk.samples) for chunk in fed) == 80 + 1
+
+
+def test_the_measured_rate_leaves_gaps_out():
+    fed = Feed(Sampled(rough(), noise(900), 101.0, 13), SLOW)
+    assert fed.measured_hz == 0 and fed.keeps_rate
+    list(fed)
+    assert fed.measured_hz == pytest.approx(100, rel=0.003) and fed.keeps_rate
+    assert fed.to_json() == {"claimed_hz": 101.0, "measured_hz": fed.measured_hz, "resampled": True,
+                             "delay_s": fed.delay_s}
+    untimed = Feed(Sampled(rough(), noise(900), 101.0, timed=False), SLOW)
+    list(untimed)
+    assert untimed.to_json()["measured_hz"] is None
+
+
+def test_a_rate_that_is_not_kept_is_told():
+    times_s = np.concatenate([np.arange(100) / 20, 5 + np.arange(500) / 100])
+    fed = Feed(Sampled(times_s, noise(600), 20.0), SLOW)
+    list(fed)
+    assert not fed.resampled and fed.measured_hz == pytest.approx(60, abs=0.2) and not fed.keeps_rate
 
 
 # ------------------------------------------------------------------ units

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence
 
 import click
 
-from edgehar.cli._show import names_in_room, show_json
+from edgehar.cli._show import names_in_room, progress_line, show_json
 
 if TYPE_CHECKING:
     from edgehar.artifact import Signal
     from edgehar.sources.base import Source
-    from edgehar.stream import Stream, Summary
+    from edgehar.stream import Feed, Stream, Summary
 
 
 class Speed(click.ParamType):
@@ -62,44 +62,58 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
 
     from edgehar.backends import BACKENDS, ready_engine
     from edgehar.sinks import SINKS
-    from edgehar.stream import Stream, feed, pump, weigh
+    from edgehar.stream import Feed, Stream, pump, weigh
 
-    engine = ready_engine(path, backend, precision)
+    with progress_line() as on_progress:
+        engine = ready_engine(path, backend, precision, on_progress)
     manifest = engine.manifest
     with ExitStack() as opened:
-        origin = opened.enter_context(_source(source, manifest.data["dataset"], root))
-        chunks = feed(origin, manifest.signal, limit_s)
+        origin = opened.enter_context(_source(source, manifest.data, root))
+        feed = Feed(origin, manifest.signal, limit_s)
         session = opened.enter_context(BACKENDS.create(engine.backend).open(engine, max_batch=1))
         stream = Stream(session, manifest.signal, manifest.tasks, hop, hold, allow_constant)
         targets = [opened.enter_context(SINKS.create(sink)) for sink in sinks or ([] if as_json else ["console"])]
-        marks = _synthetic_marks(manifest.data["synthetic"], origin.synthetic)
+        marks = _marks(manifest.data, origin.synthetic)
         if not quiet:
-            click.echo(_announce(stream, origin) + marks, err=True)
-        summary = pump(weigh(chunks, manifest.signal, _warn), stream, targets, speed)
+            click.echo(_announce(stream, origin, feed) + marks, err=True)
+        summary = pump(weigh(feed, manifest.signal, _warn), stream, targets, speed)
+        summary.busy_s += feed.busy_s
     _require_decisions(summary, manifest.signal)
+    if not feed.keeps_rate:
+        _warn("the source claims %.4g samples a second and delivered %.4g on average; check its rate." % (
+            feed.claimed_hz, feed.measured_hz))
     if as_json:
-        show_json(dict(summary.to_json(), engine=str(engine.folder), trained_on_synthetic=manifest.data["synthetic"],
-                       fed_synthetic=origin.synthetic))
+        show_json(dict(summary.to_json(), **feed.to_json(), engine=str(engine.folder),
+                       trained_on_synthetic=manifest.data["synthetic"], fed_synthetic=origin.synthetic))
     elif not quiet:
-        click.echo("%s%s\nnext: edgehar bench %s" % (_describe(summary), marks, engine.folder), err=True)
+        click.echo("%s%s\nnext: edgehar bench %s" % (_describe(summary, feed), marks, engine.folder), err=True)
 
 
-def _source(spec: str, dataset: str, root: Optional[str]) -> Source:
-    """The source that `spec` names; a replay is of the model's own corpus unless it names another."""
+def _source(spec: str, data: Mapping[str, Any], root: Optional[str]) -> Source:
+    """The source that `spec` names; a replay is of the model's own corpus and split unless it names another corpus."""
     from edgehar.registry import parse_spec
     from edgehar.sources import SOURCES
+    from edgehar.splits import Split
 
-    given = {"dataset": dataset, "root": root or ""}
-    return SOURCES.create(spec, **{key: value for key, value in given.items() if key not in parse_spec(spec)[1]})
+    given = {"dataset": data["dataset"], "root": root or ""}
+    return SOURCES.create(spec, split=Split.from_json(data["split"]),
+                          **{key: value for key, value in given.items() if key not in parse_spec(spec)[1]})
 
 
-def _announce(stream: Stream, origin: Source) -> str:
+def _announce(stream: Stream, origin: Source, feed: Feed) -> str:
     """One line on what is about to be recognised, for whoever waits for the first decision."""
     signal = stream.signal
     units = ", ".join(dict.fromkeys(channel.unit for channel in signal.channels))
-    return "recognising %s from %d channels (%s) at %g Hz: %.2f s every %.2f s%s" % (
+    said = "recognising %s from %d channels (%s) at %g Hz: %.2f s every %.2f s" % (
         " and ".join(stream.tasks), len(signal.channels), units, signal.rate_hz, signal.window / signal.rate_hz,
-        stream.hop / signal.rate_hz, "; " + origin.remark if origin.remark else "")
+        stream.hop / signal.rate_hz)
+    return "; ".join(filter(None, [said, origin.remark, _resampling(origin, feed, signal) if feed.resampled else ""]))
+
+
+def _resampling(origin: Source, feed: Feed, signal: Signal) -> str:
+    measured = ", %.4g Hz by its clock," % origin.measured_hz if origin.measured_hz else ""
+    return "the source's %.4g Hz%s are resampled to %.4g Hz, which delays decisions by %.2g s" % (
+        feed.claimed_hz, measured, signal.rate_hz, feed.delay_s)
 
 
 def _warn(sentence: str) -> None:
@@ -116,18 +130,22 @@ def _require_decisions(summary: Summary, signal: Signal) -> None:
             "raise --limit-s." % (summary.signal_s, summary.gaps, signal.window / signal.rate_hz))
 
 
-def _describe(summary: Summary) -> str:
+def _describe(summary: Summary, feed: Feed) -> str:
     """One line on what the stream did."""
-    return "decisions: {:,}, label changes: {:,}, gaps: {:,}, signal: {:,.1f} s, computing took {} of it{}".format(
+    rates = ", rate: %.4g Hz measured, %.4g Hz claimed" % (feed.measured_hz, feed.claimed_hz)
+    return "decisions: {:,}, label changes: {:,}, gaps: {:,}, signal: {:,.1f} s, computing took {} of it{}{}".format(
         summary.decisions, summary.changes, summary.gaps, summary.signal_s, _percent(summary.realtime_factor),
-        "; stopped by Ctrl-C" if summary.interrupted else "")
+        rates if feed.measured_hz else "", "; stopped by Ctrl-C" if summary.interrupted else "")
 
 
 def _percent(share: float) -> str:
     return ("{:.2g} %" if share < 0.1 else "{:,.0f} %").format(100 * share)
 
 
-def _synthetic_marks(trained: bool, streamed: bool) -> str:
-    """Generated data is said to be so wherever its results are shown."""
-    what = [text for text, holds in (("trained on synthetic data", trained), ("fed synthetic data", streamed)) if holds]
-    return " [%s]" % ", ".join(what) if what else ""
+def _marks(data: Mapping[str, Any], streamed: bool) -> str:
+    """Generated data and a split that leaks are said to be so wherever their results are shown."""
+    from edgehar.splits import leak_mark
+
+    what = ["trained on synthetic data" if data["synthetic"] else "", "fed synthetic data" if streamed else "",
+            leak_mark(data["split"])]
+    return " [%s]" % ", ".join(filter(None, what)) if any(what) else ""

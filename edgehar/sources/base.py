@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Iterator, NamedTuple, Tuple
+from typing import Any, Iterator, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -14,10 +14,14 @@ class Chunk(NamedTuple):
     """Some consecutive samples as they arrived.
 
     samples: (n, C) float32, SI units. time_s: time of the first sample; the source's clock.
+    times_s: (n,) float64, the time of each, where that clock tells one sample from the
+    next. begins: a gap stands before the first sample, whatever the times say.
     """
 
     samples: np.ndarray
     time_s: float
+    times_s: Optional[np.ndarray] = None
+    begins: bool = False
 
 
 class Source(ABC):
@@ -25,10 +29,14 @@ class Source(ABC):
 
     synthetic: the samples were generated, which is said wherever their decisions are shown.
     remark: what whoever reads the decisions must know of their times; empty where all is as it seems.
+    measured_hz: samples a second by the source's own clock, before all are read; 0 where it has none.
+    even: samples stand at even steps; where not, every chunk must have `times_s`.
     """
 
     synthetic: bool = False
     remark: str = ""
+    measured_hz: float = 0.0
+    even: bool = True
 
     @property
     @abstractmethod

@@ -7,7 +7,10 @@
     0.02,0.15,-0.28,9.81
 
 One header line, one sample a line, SI units. A header's name is a channel's name or
-its last parts. Without a column ``time_s`` the rate must be stated.
+its last parts. Without a column ``time_s`` the rate must be stated. With one, the first
+rows tell the rate and whether samples stand at even steps: each within a tenth of the
+mean step. Times that cannot tell one sample from the next are too coarse for that; such
+a table counts as even, and its samples are told apart by their number.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ TIME = "time_s"
 CLOCKS = ("t", "time", "timestamp")  # what others call it
 HEAD = 128  # rows from which the rate is measured
 RATE_TOLERANCE = 0.02
+STEP_TOLERANCE = 0.1
+TOO_LARGE = 3.4e38  # for float32; NaN is not below it either
 
 
 class Row(NamedTuple):
@@ -62,7 +67,10 @@ class Csv(Source):
             self._require_clock()
             self._rows = self._read_rows()
             self._head = list(islice(self._rows, HEAD))
+            self._head_s = np.array([row.time_s for row in self._head])
+            self.measured_hz = self._measure_rate()
             self._rate_hz = self._settle_rate()
+            self.even = self._is_even()
         except BaseException:
             self.close()
             raise
@@ -80,7 +88,8 @@ class Csv(Source):
     def samples(self) -> Iterator[Chunk]:
         """Yield chunks to the end of the table; the table is read once."""
         for rows in self._group(chain(self._head, self._rows)):
-            yield Chunk(np.array([row.values for row in rows], dtype=np.float32), rows[0].time_s)
+            times_s = np.array([row.time_s for row in rows]) if self._tells_samples_apart() else None
+            yield Chunk(np.array([row.values for row in rows], dtype=np.float32), rows[0].time_s, times_s)
 
     def close(self) -> None:
         if self._stream is not sys.stdin:
@@ -171,10 +180,10 @@ class Csv(Source):
             raise InputError("%s has %d cells and the header names %d columns; complete or remove that line." % (
                 self._here(), len(cells), len(self._header)))
         try:
-            values = [0.0 if index in self._ignored else float(cell) for index, cell in enumerate(cells)]
+            values = [0.0 if index in self._ignored else _number(cell) for index, cell in enumerate(cells)]
         except ValueError:
             values = []
-        if values and all(map(math.isfinite, values)):
+        if values and all(abs(value) < TOO_LARGE for value in values):
             return values
         raise self._bad_cell(cells)
 
@@ -192,19 +201,26 @@ class Csv(Source):
     # -------------------------------------------------------------- rate
 
     def _settle_rate(self) -> float:
+        off_hz = abs(self.measured_hz - self._stated_hz)
+        if self._stated_hz > 0 and self.measured_hz > 0 and off_hz > RATE_TOLERANCE * self._stated_hz:
+            raise InputError("%s is said to have %.4g samples a second and its column '%s' shows %.4g; correct one of "
+                             "them." % (self._name, self._stated_hz, TIME, self.measured_hz))
+        return self._stated_hz or self.measured_hz
+
+    def _tells_samples_apart(self) -> bool:
+        return self._clock is not None and bool((np.diff(self._head_s) > 0).all())
+
+    def _is_even(self) -> bool:
+        uneven = np.abs(np.diff(self._head_s) * self._rate_hz - 1) > STEP_TOLERANCE
+        return not (self._tells_samples_apart() and uneven.any())
+
+    def _measure_rate(self) -> float:
+        """The median step tells pauses; the mean of the others is free of a coarse clock's rounding."""
         if not self._head:
             raise InputError("%s names channels and holds no sample." % self._name)
         if self._clock is None or (self._stated_hz > 0 and len(self._head) < 3):
-            return self._stated_hz
-        measured_hz = self._measure_rate(np.array([row.time_s for row in self._head]))
-        if self._stated_hz > 0 and abs(measured_hz - self._stated_hz) > RATE_TOLERANCE * self._stated_hz:
-            raise InputError("%s is said to have %.4g samples a second and its column '%s' shows %.4g; correct one of "
-                             "them." % (self._name, self._stated_hz, TIME, measured_hz))
-        return self._stated_hz or measured_hz
-
-    def _measure_rate(self, times_s: np.ndarray) -> float:
-        """The median step tells pauses; the mean of the others is free of a coarse clock's rounding."""
-        steps_s = np.diff(times_s)
+            return 0.0
+        steps_s = np.diff(self._head_s)
         typical_s = float(np.median(steps_s)) if len(steps_s) else 0.0
         if not typical_s > 0:
             raise InputError("the rate of %s cannot be measured because column '%s' does not advance; state it with "
@@ -234,13 +250,20 @@ def _channel(name: str) -> Channel:
     return Channel(kind, axis, "", placement, "/".join(parts))
 
 
+def _number(text: str) -> float:
+    """As float() reads it, which also takes 1_0 for ten."""
+    if "_" in text:
+        raise ValueError(text)
+    return float(text)
+
+
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        _number(text)
     except ValueError:
         return False
     return True
 
 
 def _is_finite(text: str) -> bool:
-    return _is_number(text) and math.isfinite(float(text))
+    return _is_number(text) and abs(_number(text)) < TOO_LARGE

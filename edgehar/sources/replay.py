@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Set, Tuple
+from typing import Iterator, Optional, Set, Tuple
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from edgehar.datasets import DATASETS
 from edgehar.errors import InputError
 from edgehar.signals import Channel, Recording, positions
 from edgehar.sources.base import Chunk, Source
-from edgehar.splits import PARTS
+from edgehar.splits import PARTS, Split
 
 PAUSE_S = 60.0
 
@@ -25,14 +25,16 @@ class Replay(Source):
                   recording   pause   recording
 
     dataset: name of the corpus. root: its folder, as for the dataset itself. subject:
-    replay this person alone; where empty, all people of `part` ("train", "valid" or
-    "test"). chunk_s: seconds of samples a chunk. The pause of a minute or more between
-    two recordings is a gap to every stream.
+    replay this person alone; where empty, all recordings of `part` ("train", "valid" or
+    "test") of `split`, by default the corpus' own; a split that leaks keeps nobody apart,
+    so that all are replayed. chunk_s: seconds of samples a chunk. The pause of a minute or
+    more between two recordings is a gap to every stream.
     """
 
     def __init__(self, dataset: str = "synthetic", root: str = "", subject: str = "", part: str = "test",
-                 chunk_s: float = 0.5) -> None:
+                 chunk_s: float = 0.5, split: Optional[Split] = None) -> None:
         self._dataset = DATASETS.create(str(dataset), root=str(root) or None)
+        self._split = split if split and split.dataset == self._dataset.name else self._dataset.split()
         self._subject = str(subject)
         self._part = part
         self._chunk = max(1, int(round(chunk_s * self._dataset.rate_hz)))
@@ -52,15 +54,19 @@ class Replay(Source):
 
     def samples(self) -> Iterator[Chunk]:
         """Yield the chunks of all chosen recordings. Raises InputError where there is none."""
-        part = getattr(self._dataset.split(), self._part)
         start_s, people = 0.0, set()
         for recording in self._dataset.recordings():
             people.add(recording.subject)
-            if _same_person(recording.subject, self._subject) if self._subject else recording.subject in part:
+            if self._wants(recording):
                 yield from self._chunks(recording, start_s)
                 start_s += recording.duration_s + self._pause_s
         if not start_s:
             raise self._nobody(people)
+
+    def _wants(self, recording: Recording) -> bool:
+        if self._subject:
+            return _same_person(recording.subject, self._subject)
+        return self._split.leaky or self._split.place(recording) == self._part
 
     def _nobody(self, people: Set[str]) -> InputError:
         wanted = "person %s" % self._subject if self._subject else "its %s people" % self._part

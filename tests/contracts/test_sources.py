@@ -8,7 +8,7 @@ import pytest
 from edgehar.datasets import DATASETS
 from edgehar.sources import SOURCES
 from edgehar.sources.base import Chunk
-from edgehar.stream import feed
+from edgehar.stream import Feed
 from tests.linear import SIGNAL, add_plugins, same, stream
 
 EXAMPLES = {"csv": "csv:path={table}", "replay": "replay:dataset=walks"}  # a new source adds its own
@@ -38,6 +38,9 @@ def test_chunks_are_as_announced(open_source):
             assert isinstance(chunk, Chunk) and chunk.samples.dtype == np.float32 and len(chunk.samples)
             assert chunk.samples.shape[1] == len(source.channels)
             assert np.isfinite(chunk.samples).all()
+            if chunk.times_s is not None:
+                assert len(chunk.times_s) == len(chunk.samples) and chunk.times_s[0] == chunk.time_s
+            assert source.even or chunk.times_s is not None
         times_s = [chunk.time_s for chunk in chunks]
         assert times_s == sorted(times_s)
         assert len({channel.name for channel in source.channels}) == len(source.channels)
@@ -48,7 +51,7 @@ def test_no_chopping_changes_the_decisions(open_source):
     for chunk_s in (0.02, 0.14, 0.5, 100):
         with open_source(chunk_s=chunk_s) as source:
             whole = stream()
-            found = [decision for chunk in feed(source, SIGNAL) for decision in whole.push(*chunk)]
+            found = [decision for chunk in Feed(source, SIGNAL) for decision in whole.push(chunk.samples, chunk.time_s)]
         wanted = wanted or found
         assert found and same(found, wanted)
 
