@@ -7,6 +7,7 @@
         model.onnx        the graph, normalisation inside, fed physical units
         golden.npz        inputs (N, C, T) and the logits (N, K) the trained model gave
         calibration.npz   windows, or stored activation ranges, for INT8
+        attribution.npz   what the model looks at, where recorded windows may travel
 
 The manifest carries its own digest, so one changed byte anywhere is noticed.
 """
@@ -22,10 +23,11 @@ import numpy as np
 
 from edgehar.errors import AccuracyError, InputError, MismatchError
 from edgehar.files import PathLike, read_json, sha256_of, sha256_of_json, write_json
-from edgehar.signals import Channel
+from edgehar.signals import Channel, Framing
 
 SCHEMA = 1
 FILES = ("model.onnx", "golden.npz", "calibration.npz")
+OPTIONAL_FILES = ("attribution.npz",)
 TOLERANCES = {
     "fp32": {"min_snr_db": 70.0, "min_agreement": 1.0},
     "fp16": {"min_snr_db": 40.0, "min_agreement": 0.98},
@@ -42,6 +44,10 @@ class Signal:
     window: int
     hop: int
     max_gap_s: float
+
+    @property
+    def framing(self) -> Framing:
+        return Framing(self.rate_hz, self.window, self.hop)
 
     def to_json(self) -> Dict[str, Any]:
         return {"channels": [channel.to_json() for channel in self.channels], "rate_hz": self.rate_hz,
@@ -86,11 +92,12 @@ class Manifest:
 
     @classmethod
     def from_json(cls, value: Dict[str, Any], where: PathLike) -> "Manifest":
-        """Raises MismatchError where `value` breaks the schema or its own digest."""
+        """Raises MismatchError where `value` breaks the schema, its own digest or its split."""
         _require_schema(value, where)
         body = {key: item for key, item in value.items() if key != "sha256"}
         if sha256_of_json(body) != value["sha256"]:
             raise MismatchError("%s was changed after export: its digest does not match; export it again." % where)
+        _require_kept_split(body, where)
         del body["schema"]
         body["signal"] = Signal.from_json(body["signal"])
         body["tasks"] = {task: tuple(names) for task, names in body["tasks"].items()}
@@ -162,9 +169,10 @@ def read_golden(path: PathLike) -> Golden:
 
 def write_manifest(folder: PathLike, facts: Dict[str, Any]) -> Manifest:
     """Write ``manifest.json`` for the files in `folder` from `facts` (every field but `files`)."""
-    files = {name: sha256_of(Path(folder) / name) for name in FILES}
+    present = [name for name in OPTIONAL_FILES if (Path(folder) / name).is_file()]
+    files = {name: sha256_of(Path(folder) / name) for name in (*FILES, *present)}
     manifest = Manifest(files=files, tolerances=TOLERANCES, **facts)
-    _require_schema(manifest.to_json(), Path(folder) / "manifest.json")
+    Manifest.from_json(manifest.to_json(), Path(folder) / "manifest.json")
     write_json(Path(folder) / "manifest.json", manifest.to_json())
     return manifest
 
@@ -233,6 +241,18 @@ def _require_schema(value: Any, where: PathLike) -> None:
         field = "/".join(map(str, error.absolute_path)) or "the manifest"
         raise MismatchError("%s does not fit the schema at %s (%s); export it again with this edgehar." % (
             where, field, error.message.splitlines()[0][:120])) from error
+
+
+def _require_kept_split(body: Mapping[str, Any], where: PathLike) -> None:
+    """Raise MismatchError for a split that is not what its hash says, or for samples of its test people."""
+    split = body["data"]["split"]
+    if sha256_of_json({key: value for key, value in split.items() if key != "sha256"}) != split["sha256"]:
+        raise MismatchError("%s names people whose split has another hash; export it again." % where)
+    for what in ("golden", "calibration"):
+        tested = sorted(set(body[what]["people"]) & set(split["test"]))
+        if tested and "shuffle_seed" not in split:
+            raise MismatchError("%s: its %s inputs come from test person %s, so its scores would flatter it; export it "
+                                "again from training and validation people." % (where, what, tested[0]))
 
 
 def _require_digests(folder: Path, files: Mapping[str, str]) -> None:

@@ -6,45 +6,132 @@ every window, model and engine that came from it.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Dict, Iterable, List, NamedTuple, Sequence, Tuple
+import re
+from dataclasses import dataclass, field, fields, replace
+from fnmatch import fnmatchcase
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from edgehar.errors import InputError
+from edgehar.errors import InputError, MismatchError
 from edgehar.files import sha256_of_json
 from edgehar.signals import Recording, Windows, concatenate, cut, labelled
 
 PARTS = ("train", "valid", "test")
+SHUFFLED_SHARES = (0.6, 0.2, 0.2)
+LEAKY = "LEAKY SPLIT"  # stands beside every figure that comes of one
 
 
 @dataclass(frozen=True)
 class Split:
-    """Disjoint groups of people. name: e.g. "published" or "fixed"; dataset: its corpus."""
+    """Disjoint groups of people, and what of their recordings is used.
+
+    name: the protocol that made it, e.g. "published"; dataset: its corpus. placements,
+    sessions: {part: names}, for sessions also patterns such as ``S01*``; a part that is
+    not named uses all. shuffle_seed: where given, the split leaks on purpose, as many
+    papers' do: the windows of all people are shuffled and dealt, and `leaky` marks
+    whatever comes of it.
+    """
 
     dataset: str
     name: str
     train: Tuple[str, ...]
     valid: Tuple[str, ...]
     test: Tuple[str, ...]
+    placements: Mapping[str, Tuple[str, ...]] = field(default_factory=dict)
+    sessions: Mapping[str, Tuple[str, ...]] = field(default_factory=dict)
+    shuffle_seed: Optional[int] = None
 
     def __post_init__(self) -> None:
         people = self.train + self.valid + self.test
         twice = sorted({person for person in people if people.count(person) > 1})
-        if twice:
+        if twice and not self.leaky:
             raise InputError("person %s stands in two parts of split '%s' of %s; each person belongs to one." % (
                 twice[0], self.name, self.dataset))
+        for what in ("placements", "sessions"):
+            chosen = getattr(self, what)
+            shared = sorted(set(chosen.get("train", ())) & set(chosen.get("test", ())))
+            if shared:
+                raise InputError("split '%s' of %s has %s of both training and test among its %s; a shift is between "
+                                 "different ones." % (self.name, self.dataset, shared[0], what))
+
+    @property
+    def leaky(self) -> bool:
+        """Whether test people, and samples of test windows, are trained on."""
+        return self.shuffle_seed is not None
 
     @property
     def sha256(self) -> str:
         return sha256_of_json(self.to_json())
 
+    def __hash__(self) -> int:
+        return hash(self.sha256)
+
+    @property
+    def people(self) -> Tuple[str, ...]:
+        return tuple(dict.fromkeys(self.train + self.valid + self.test))
+
     def part_of(self, subject: str) -> str:
         """"train", "valid" or "test"; empty for a person in none of them."""
         return next((part for part in PARTS if subject in getattr(self, part)), "")
 
+    def place(self, recording: Recording) -> str:
+        """The part that uses `recording`; empty for none.
+
+        Raises InputError for a session that is both trained and tested on under a session shift.
+        """
+        fitting = [part for part in PARTS if _fits(self.sessions.get(part), recording.session)]
+        if self.sessions and {"train", "test"} <= set(fitting):
+            raise InputError("session %s of person %s fits both training and test of split '%s'; choose patterns that "
+                             "tell them apart." % (recording.session, recording.subject, self.name))
+        part = self.part_of(recording.subject)
+        placed = _fits(self.placements.get(part), recording.placement)
+        return part if part in fitting and placed else ""
+
     def to_json(self) -> Dict[str, Any]:
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        """Lists of people; what is not set is left out, so that a plain split keeps its hash."""
+        plain = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {key: _as_lists(value) for key, value in plain.items() if value is not None and value != {}}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], where: str = "the split") -> "Split":
+        """Raises InputError for a value that is no split, MismatchError where it does not fit its own hash."""
+        known = {item.name for item in fields(cls)}
+        try:
+            split = cls(**{key: _as_tuples(item) for key, item in value.items() if key in known})
+        except (TypeError, AttributeError) as error:
+            raise InputError("%s is no split (%s); make one with `edgehar split`." % (where, error)) from error
+        if value.get("sha256", split.sha256) != split.sha256:
+            raise MismatchError("%s was changed after it was made: its hash does not match; make it again with "
+                                "`edgehar split`." % where)
+        return split
+
+
+def leak_mark(split: Mapping[str, Any]) -> str:
+    """`LEAKY` for the facts of a split that leaks, else nothing."""
+    return LEAKY if "shuffle_seed" in split else ""
+
+
+def family(split: Mapping[str, Any]) -> str:
+    """What the folds of one protocol share: its name without which fold it is; else the split's hash."""
+    folds = re.fullmatch(r"(folds:n=\d+|.*,n=\d+),fold=\d+|(leave-one-out):person=.*", split.get("name", ""))
+    return next(filter(None, folds.groups())) if folds else split.get("sha256", "")
+
+
+def _fits(patterns: Optional[Sequence[str]], name: str) -> bool:
+    return patterns is None or any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _as_lists(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: list(item) for key, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _as_tuples(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: tuple(map(str, item)) for key, item in value.items()}
+    return tuple(map(str, value)) if isinstance(value, list) else value
 
 
 def split_by_fives(dataset: str, people: Sequence[str]) -> Split:
@@ -52,6 +139,26 @@ def split_by_fives(dataset: str, people: Sequence[str]) -> Split:
     train, valid, test = (tuple(person for place, person in enumerate(people) if place % 5 in chosen)
                           for chosen in ((0, 1, 2), (3,), (4,)))
     return Split(dataset, "fixed", train, valid, test)
+
+
+def require_apart(split: Split, aliases: Mapping[str, str], together: Sequence[Sequence[str]] = ()) -> None:
+    """Raise InputError where one person is in two parts under two names.
+
+    aliases: {another name: the person}. together: groups of people who share recordings.
+    """
+    if split.leaky:
+        return
+    groups = [(person, alias) for alias, person in sorted(aliases.items())] + list(together)
+    for group in groups:
+        named = {split.part_of(name): name for name in group}
+        parts = [(part, named[part]) for part in PARTS if part in named]
+        if len(parts) > 1:
+            (one, first), (other, second) = parts[:2]
+            raise InputError("%s in %s and %s in %s of split '%s' share a body or a recording of %s; put them into one "
+                             "part." % (first, one, second, other, split.name, split.dataset))
+
+
+# ------------------------------------------------------------------ windows
 
 
 class Parts(NamedTuple):
@@ -62,48 +169,85 @@ class Parts(NamedTuple):
     test: Windows
 
 
-def partition(recordings: Iterable[Recording], split: Split, window: int, hop: int, purity: float = 0.8) -> Parts:
+def partition(recordings: Iterable[Recording], split: Split, window: int, hop: int, purity: float = 0.8,
+              aliases: Optional[Mapping[str, str]] = None) -> Parts:
     """Divide recordings by person, then cut each part into windows of `window` samples every `hop`.
 
-    Windows without a label are left out. Raises InputError where a part stays empty,
-    or where the audit finds a leak.
+    Windows without a label are left out. aliases: {another name: the person}, for the
+    audit. Raises InputError where a part stays empty, or where the audit finds a leak; a
+    split that leaks on purpose is dealt as it says and not audited.
     """
     pieces: Dict[str, List[Windows]] = {part: [] for part in PARTS}
     for number, recording in enumerate(recordings):
-        part = split.part_of(recording.subject)
+        part = split.place(recording)
         if part:
             pieces[part].append(labelled(cut(recording, window, hop, purity, number)))
-    for part, found in pieces.items():
-        if not sum(map(len, found)):
-            raise InputError("the %s part of split '%s' of %s has no window; its people are: %s." % (
-                part, split.name, split.dataset, ", ".join(getattr(split, part)) or "none"))
-    parts = Parts(*(replace(concatenate(pieces[part]), split_sha256=split.sha256, part=part) for part in PARTS))
-    audit(parts)
+    if split.leaky:
+        found = _dealt([piece for part in PARTS for piece in pieces[part]], split)
+    else:
+        found = {part: _joined(pieces[part], part, split) for part in PARTS}
+    parts = Parts(*(replace(found[part], split_sha256=split.sha256, part=part) for part in PARTS))
+    if not split.leaky:
+        audit(parts, aliases or {})
     return parts
 
 
-def audit(parts: Parts) -> None:
-    """Prove from origins that no raw sample and no person is in two parts. Raises InputError naming the leak."""
+def _joined(pieces: Sequence[Windows], part: str, split: Split) -> Windows:
+    if not sum(map(len, pieces)):
+        shifted = "" if not split.placements else ("; a placement shift needs recordings of one placement each, as "
+                                                   "with dsads:stacked=true")
+        raise InputError("the %s part of split '%s' of %s has no window; its people are: %s%s." % (
+            part, split.name, split.dataset, ", ".join(getattr(split, part)) or "none", shifted))
+    return concatenate(pieces)
+
+
+def _dealt(pieces: Sequence[Windows], split: Split) -> Dict[str, Windows]:
+    """All windows shuffled and dealt to the parts: a leak, and meant as one."""
+    everything = _joined(pieces, "train", split)
+    order = np.random.default_rng(split.shuffle_seed).permutation(len(everything))
+    edges = np.cumsum([int(round(share * len(order))) for share in SHUFFLED_SHARES[:-1]])
+    return {part: everything.take(np.sort(index)) for part, index in zip(PARTS, np.split(order, edges))}
+
+
+# ------------------------------------------------------------------ audit
+
+
+def audit(parts: Parts, aliases: Optional[Mapping[str, str]] = None) -> None:
+    """Prove from origins that no raw sample and no person is in two parts. Raises InputError naming the leak.
+
+    aliases: {another name: the person}, merged before looking.
+    """
     for first in range(len(parts)):
         for second in range(first + 1, len(parts)):
-            _refuse_shared_people(parts[first], parts[second])
+            _refuse_shared_people(parts[first], parts[second], aliases or {})
             _refuse_shared_samples(parts[first], parts[second])
 
 
-def _refuse_shared_people(a: Windows, b: Windows) -> None:
-    shared = sorted(set(a.subjects) & set(b.subjects))
-    if shared:
-        raise InputError("person %s is in both %s and %s; split by person before cutting windows." % (
-            shared[0], a.part, b.part))
+def _refuse_shared_people(a: Windows, b: Windows, aliases: Mapping[str, str]) -> None:
+    here, there = ({aliases.get(name, name): name for name in set(w.subjects)} for w in (a, b))
+    for person in sorted(set(here) & set(there)):
+        names = sorted({here[person], there[person]} - {person})
+        raise InputError("person %s%s is in both %s and %s; split by person before cutting windows." % (
+            person, " (also named %s)" % " and ".join(names) if names else "", a.part, b.part))
 
 
 def _refuse_shared_samples(a: Windows, b: Windows) -> None:
-    for number in np.intersect1d(a.origin[:, 0], b.origin[:, 0]):
-        mine, theirs = (np.sort(w.origin[w.origin[:, 0] == number, 1]) for w in (a, b))
-        nearest = np.searchsorted(theirs, mine)
-        before = mine - theirs[np.maximum(nearest - 1, 0)]
-        after = theirs[np.minimum(nearest, len(theirs) - 1)] - mine
-        distance = np.minimum(np.where(before >= 0, before, a.x.shape[2]), np.where(after >= 0, after, a.x.shape[2]))
-        if (distance < max(a.x.shape[2], b.x.shape[2])).any():
-            raise InputError("windows of recording %d overlap between %s and %s; split before cutting windows." % (
-                number, a.part, b.part))
+    shared = np.flatnonzero(overlapping(a, b))
+    if len(shared):
+        raise InputError("windows of recording %d overlap between %s and %s; split before cutting windows." % (
+            a.origin[shared[0], 0], a.part, b.part))
+
+
+def overlapping(a: Windows, b: Windows) -> np.ndarray:
+    """Which windows of `a` hold a raw sample that a window of `b` holds too, (len(a),) bool, from their origins."""
+    theirs = np.sort(_places(b))
+    mine = _places(a)
+    after = np.searchsorted(theirs, mine)
+    ahead = np.append(theirs, np.iinfo(np.int64).max)[after] - mine
+    behind = mine - np.append(theirs, np.iinfo(np.int64).min // 2)[after - 1]
+    return (ahead < a.x.shape[2]) | (behind < b.x.shape[2])
+
+
+def _places(windows: Windows) -> np.ndarray:
+    """(N,) int64: first samples, on one line on which no two recordings come near each other."""
+    return (windows.origin[:, 0] << 40) + windows.origin[:, 1]

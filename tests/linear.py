@@ -12,6 +12,7 @@ from edgehar import registry
 from edgehar.artifact import Artifact, Signal, write_manifest
 from edgehar.backends.base import Session
 from edgehar.signals import Decision, triad
+from edgehar.splits import Split
 from edgehar.stream import Stream
 
 PLUGINS = Path(__file__).with_name("plugins")
@@ -20,6 +21,7 @@ DATASET = PLUGINS / "datasets" / "walks.py"
 CHANNELS = triad("acc", "m/s^2", "wrist", "imu")
 SIGNAL = Signal(channels=CHANNELS, rate_hz=50.0, window=16, hop=5, max_gap_s=0.1)
 TASKS = {"activity": ("still", "walk", "run"), "placement": ("left", "right")}
+SPLIT = Split("walks", "fixed", ("01",), ("02",), ("03",))
 
 
 class LinearSession(Session):
@@ -107,10 +109,11 @@ def write_artifact(folder, dataset: str = "walks") -> Artifact:
     write_manifest(folder, {
         "name": "linear", "created": "2024-01-01T00:00:00Z", "edgehar": "0", "signal": SIGNAL, "tasks": TASKS,
         "data": {"dataset": dataset, "synthetic": True, "licence": "free", "citation": "none",
-                 "split": {"name": "fixed", "sha256": "0" * 64}},
+                 "split": dict(SPLIT.to_json(), sha256=SPLIT.sha256)},
         "model": {"spec": "linear", "parameters": 240, "macs": 240}, "training": {"method": "none", "seed": 3},
         "onnx": {"opset": 16, "ir_version": 8, "operators": []},
-        "golden": {"kind": "synthetic", "count": 8}, "calibration": {"kind": "windows", "count": 8}})
+        "golden": {"kind": "synthetic", "count": 8, "people": []},
+        "calibration": {"kind": "windows", "count": 8, "people": ["01"]}})
     return Artifact.load(folder)
 
 

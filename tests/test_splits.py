@@ -102,6 +102,39 @@ def test_overlapping_windows_under_another_name_are_caught() -> None:
         audit(leaky(train=replace(train, part="train"), test=renamed(half_way, "4", "test")))
 
 
+def test_one_person_under_two_names_is_caught_in_the_windows() -> None:
+    """What a naive loader would do: take each user name for a person."""
+    with pytest.raises(InputError, match=r"person 1 \(also named 4\) is in both train and test"):
+        audit(leaky(), aliases={"4": "1"})
+
+
+# ------------------------------------------------------------------ shifts
+
+
+def worn(subject: str, placement: str, session: str = "a") -> Recording:
+    return replace(recording(subject, session=session), placement=placement)
+
+
+def test_a_placement_shift_tests_other_people_at_another_place() -> None:
+    places = {"train": ("wrist",), "valid": ("wrist",), "test": ("hip",)}
+    found = [worn(subject, place) for subject in "1234" for place in ("wrist", "hip", "ankle")]
+    split = replace(SPLIT, placements=places)
+    assert [split.place(each) for each in found if each.placement == "wrist"] == ["train", "train", "valid", ""]
+    assert [split.place(each) for each in found if each.placement == "hip"] == ["", "", "", "test"]
+    assert [len(windows) for windows in partition(found, split, 20, 10)] == [18, 9, 9]
+    assert split.sha256 != SPLIT.sha256
+
+
+def test_a_session_shift_tests_other_people_in_other_sessions() -> None:
+    found = [worn(subject, "wrist", session) for subject in "1234" for session in ("day1-a", "day1-b", "day2-a")]
+    split = replace(SPLIT, sessions={"train": ("day1*",), "valid": ("day1*",), "test": ("day2*",)})
+    parts = partition(found, split, 20, 10)
+    assert set(parts.train.sessions) == {"day1-a", "day1-b"} and set(parts.test.sessions) == {"day2-a"}
+    blurred = replace(SPLIT, sessions={"train": ("day1*",), "valid": ("day1*",), "test": ("day*",)})
+    with pytest.raises(InputError, match="session day1-a of person 1 fits both training and test"):
+        partition(found, blurred, 20, 10)
+
+
 starts = st.sets(st.integers(0, 60), min_size=1, max_size=6)
 
 

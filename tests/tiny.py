@@ -12,9 +12,11 @@ from onnx import TensorProto, helper, numpy_helper
 from edgehar.artifact import Artifact, Signal, write_manifest
 from edgehar.quantise import activation_ranges
 from edgehar.signals import triad
+from edgehar.splits import Split
 
 SIGNAL = Signal(triad("acc", "m/s^2", "wrist"), rate_hz=50.0, window=32, hop=16, max_gap_s=0.1)
 TASKS = {"activity": ("still", "walking", "running")}
+SPLIT = Split("synthetic", "fixed", ("1",), ("2",), ("3",))
 
 
 def tiny_onnx(classes: int = 3, seed: int = 0) -> onnx.ModelProto:
@@ -73,8 +75,9 @@ def tiny_facts(name: str = "tiny", calibration: str = "windows") -> Dict[str, ob
     return {
         "name": name, "created": "2026-01-01T00:00:00Z", "edgehar": "0.1.0",
         "data": {"dataset": "synthetic", "synthetic": True, "licence": "none", "citation": "none",
-                 "split": {"name": "fixed", "sha256": "0" * 64}},
+                 "split": dict(SPLIT.to_json(), sha256=SPLIT.sha256)},
         "model": {"spec": "tiny", "parameters": 155, "macs": 3864}, "training": {"method": "none", "seed": 0},
         "signal": SIGNAL, "tasks": TASKS,
         "onnx": {"opset": 16, "ir_version": 8, "operators": sorted({node.op_type for node in tiny_onnx().graph.node})},
-        "golden": {"kind": "windows", "count": 64}, "calibration": {"kind": calibration, "count": 64}}
+        "golden": {"kind": "windows", "count": 64, "people": ["2"]},
+        "calibration": {"kind": calibration, "count": 64, "people": ["1"]}}

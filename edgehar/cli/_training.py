@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Callable, Iterator, Optional
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Optional, Sequence
 
 import click
 
@@ -14,11 +14,10 @@ if TYPE_CHECKING:
 
 
 def training_options(command: Callable) -> Callable:
-    """The options of every command that trains."""
+    """The options of every command that trains, but for those on its corpus."""
     for option in reversed([
-        click.option("--data", required=True, metavar="SPEC", help="Corpus, e.g. uci-har or wisdm:device=watch; "
-                     "`edgehar datasets` lists them."),
-        click.option("--root", type=click.Path(), help="Folder with the downloaded corpora; default EDGEHAR_DATA."),
+        click.option("--task", "tasks", multiple=True, metavar="NAME",
+                     help="What the network decides, e.g. activity. Repeatable.  [default: all tasks of the corpus]"),
         click.option("--recipe", "recipe_file", type=click.Path(), metavar="FILE.toml",
                      help="Settings of the training; see `edgehar train --help`."),
         click.option("--epochs", type=int, help="Overrides the recipe."),
@@ -45,17 +44,43 @@ def read_recipe(path: Optional[str], **overrides: Optional[int]) -> Recipe:
 def show_training(fitted: Fitted, folder: str, as_json: bool) -> None:
     """The closing table: what was trained, and how well it does on validation people."""
     from edgehar.cli._show import show_json, show_table
+    from edgehar.splits import leak_mark
 
-    best = max(fitted.history, key=lambda past: past.score)
+    best = fitted.best
     if as_json:
         show_json(dict(fitted.facts, folder=str(folder), best_epoch=best.epoch, valid_macro_f1=best.valid_macro_f1))
         return
-    title = "%s%s" % (fitted.facts["model"], ", SYNTHETIC data" if fitted.facts["data"]["synthetic"] else "")
+    data = fitted.facts["data"]
+    title = ", ".join(filter(None, (fitted.facts["model"], "SYNTHETIC data" if data["synthetic"] else "",
+                                    leak_mark(data["split"]))))
     click.echo(_people_told(fitted))
+    click.echo(rate_told(fitted.facts["signal"]["rate_hz"], data["measured_hz"]))
+    _tell_skipped(data["skipped"])
     click.echo(_method_told(fitted.facts["method"]))
+    _tell_heads(fitted.facts.get("search", {}))
     show_table(title, ("task", "macro-F1 on validation people", "best epoch", "parameters", "MACs"),
                [(task, "%.3f" % score, best.epoch, fitted.facts["parameters"], fitted.facts["macs"])
                 for task, score in best.valid_macro_f1.items()])
+
+
+def _tell_heads(searches: Mapping[str, Mapping[str, Any]]) -> None:
+    for task, search in searches.items():
+        click.echo("head for %s: %s, importance %.2f; best on validation people: %s" % (
+            task, search["kept"], search["importances"][search["kept"]], search["best_on_validation"]))
+
+
+def _tell_skipped(sentences: Sequence[str]) -> None:
+    if sentences:
+        click.echo("skipped as damaged: %d" % len(sentences))
+    for sentence in sentences:
+        click.echo("  " + sentence)
+
+
+def rate_told(rate_hz: float, measured_hz: Sequence[float]) -> str:
+    """"rate: 20 Hz, from samples taken at 19.2 to 100 Hz (median 20)"."""
+    taken = ", from samples taken at %.4g to %.4g Hz (median %.4g)" % (
+        measured_hz[0], measured_hz[2], measured_hz[1]) if measured_hz else " by the corpus' own account"
+    return "rate: %g Hz%s" % (rate_hz, taken)
 
 
 def _method_told(method: str) -> str:
@@ -110,4 +135,5 @@ def _moving_bar(epochs: int, console: Console) -> Iterator[Callable[[Progress], 
 
 
 def _told(progress: Progress) -> str:
-    return "validation macro-F1 %.3f, best in epoch %d" % (progress.score, progress.best_epoch)
+    phase = "" if progress.phase == "all" else "%s, " % progress.phase
+    return "%svalidation macro-F1 %.3f, best in epoch %d" % (phase, progress.score, progress.best_epoch)

@@ -3,45 +3,49 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional, Sequence
 
 import click
 
+from edgehar.cli._cutting import Asked, corpus_of, corpus_options
 from edgehar.cli._show import names_in_room
 from edgehar.cli._training import training_options
 
 
 @click.command()
-@click.option("--teacher", "teacher_folder", type=click.Path(), metavar="FOLDER",
-              help="A finished training; not needed by methods without a teacher.")
+@click.option("--teacher", "teacher_folders", multiple=True, type=click.Path(), metavar="FOLDER",
+              help="A finished training; not needed by methods without a teacher. Repeatable: several teach as one, by "
+              "the mean of their probabilities.")
 @click.option("--method", default="kd", show_default=True, metavar="SPEC",
               help="Method and its options, e.g. kd:temperature=4,share=0.9. There are: %s." % (
                   names_in_room("distillers")))
 @click.option("--model", "model_spec", default="mobilenet:size=S", show_default=True, metavar="SPEC",
               help="The student, e.g. mobilenet:size=S,conv=valid. There are: %s." % names_in_room("models"))
 @click.option("--channels", default="live", show_default=True, metavar="PATTERN",
-              help='What the student sees: "live" (what a live sensor delivers), "all", or parts of channel names.')
+              help='What the student sees: "live" (what a live sensor delivers), "all", parts of names as in wrist/acc,'
+              " or fields as in kind=acc/placement=wrist.")
+@corpus_options
 @training_options
-def command(teacher_folder: Optional[str], method: str, model_spec: str, channels: str, data: str,
-            root: Optional[str], recipe_file: Optional[str], epochs: Optional[int], seed: Optional[int], folder: str,
-            quiet: bool, as_json: bool) -> None:
+def command(teacher_folders: Sequence[str], method: str, model_spec: str, channels: str, tasks: Sequence[str],
+            recipe_file: Optional[str], epochs: Optional[int], seed: Optional[int], folder: str, quiet: bool,
+            as_json: bool, **asked: Any) -> None:
     """Train a student on a teacher's outputs and on the labels.
 
     Teacher and student see the same augmented windows; the student may see fewer
     channels. The teacher must have been trained on the same split, or it would have seen
-    the student's test people.
+    the student's test people; unless told otherwise, the student takes the teacher's
+    split, rate and window.
     """
     from edgehar.cli._show import show_next
     from edgehar.cli._training import epoch_bar, read_recipe, show_training, tell_resumed
-    from edgehar.datasets import cut_corpus
     from edgehar.training import Fitted, train
 
     recipe = read_recipe(recipe_file, epochs=epochs, seed=seed)
-    teacher = Fitted.load(teacher_folder) if teacher_folder else None
-    corpus = cut_corpus(data, root)
+    teachers = [Fitted.load(teacher_folder) for teacher_folder in teacher_folders]
+    corpus = corpus_of(Asked(**asked), teachers[0].facts if teachers else None)
     tell_resumed(folder)
     with epoch_bar(recipe.epochs, quiet or as_json) as watch:
-        fitted = train(corpus, model_spec, channels, recipe, folder, method, teacher, watch)
+        fitted = train(corpus, model_spec, channels, recipe, folder, method, teachers, watch, tasks)
     show_training(fitted, folder, as_json)
     if not as_json:
         show_next("edgehar export %s -o engines/%s" % (folder, Path(folder).resolve().name))

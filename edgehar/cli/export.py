@@ -29,10 +29,12 @@ def command(training: str, folder: str, name: Optional[str], root: Optional[str]
     from edgehar.cli._show import show_json, show_next, show_table
     from edgehar.datasets import cut_corpus
     from edgehar.export import Samples, export
+    from edgehar.splits import Split
     from edgehar.training import Fitted
 
     fitted = Fitted.load(training)
-    parts = cut_corpus(fitted.facts["data"]["dataset"], root).parts
+    data = fitted.facts["data"]
+    parts = cut_corpus(data["dataset"], root, Split.from_json(data["split"]), fitted.model.signal.framing).parts
     artifact = export(fitted, parts.train, parts.valid, folder, name or Path(folder).resolve().name,
                       Samples(golden, calibration), opset)
     manifest = artifact.manifest

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional, Sequence
 
 import click
 
+from edgehar.cli._cutting import Asked, corpus_of, corpus_options
 from edgehar.cli._show import names_in_room
 from edgehar.cli._training import training_options
 
@@ -15,10 +17,12 @@ from edgehar.cli._training import training_options
 @click.option("--model", "model_spec", default="resnet", show_default=True, metavar="SPEC",
               help="Network and its options, e.g. resnet:width=32. There are: %s." % names_in_room("models"))
 @click.option("--channels", default="all", show_default=True, metavar="PATTERN",
-              help='"all", "live" (what a live sensor delivers), or parts of channel names: wrist/acc,gyro.')
+              help='"all", "live" (what a live sensor delivers), parts of names as in wrist/acc,gyro, or fields as in '
+              "kind=acc/placement=wrist+ankle.")
+@corpus_options
 @training_options
-def command(model_spec: str, channels: str, data: str, root: Optional[str], recipe_file: Optional[str],
-            epochs: Optional[int], seed: Optional[int], folder: str, quiet: bool, as_json: bool) -> None:
+def command(model_spec: str, channels: str, tasks: Sequence[str], recipe_file: Optional[str], epochs: Optional[int],
+            seed: Optional[int], folder: str, quiet: bool, as_json: bool, **asked: Any) -> None:
     """Train a network on the labels of a corpus: a teacher, or a student without one.
 
     People are split before windows are cut; the epoch that is best on the validation
@@ -35,15 +39,15 @@ def command(model_spec: str, channels: str, data: str, root: Optional[str], reci
     """
     from edgehar.cli._show import show_next
     from edgehar.cli._training import epoch_bar, read_recipe, show_training, tell_resumed
-    from edgehar.datasets import cut_corpus
     from edgehar.training import train
 
     recipe = read_recipe(recipe_file, epochs=epochs, seed=seed)
-    corpus = cut_corpus(data, root)
+    corpus = corpus_of(Asked(**asked))
     tell_resumed(folder)
     with epoch_bar(recipe.epochs, quiet or as_json) as watch:
-        fitted = train(corpus, model_spec, channels, recipe, folder, watch=watch)
+        fitted = train(corpus, model_spec, channels, recipe, folder, watch=watch, tasks=tasks)
     show_training(fitted, folder, as_json)
     if not as_json:
-        show_next("edgehar distill --teacher %s --data %s -o %s-student" % (folder, data, folder.rstrip("/")))
+        show_next("edgehar distill --teacher %s --data %s -o %s-student" % (
+            folder, shlex.quote(corpus.spec), folder.rstrip("/")))
         show_next("edgehar export %s -o engines/%s" % (folder, Path(folder).resolve().name))

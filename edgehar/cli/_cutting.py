@@ -1,0 +1,87 @@
+"""Which corpus a command trains on, how its people are divided and its signal is cut."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple, Optional
+
+import click
+
+if TYPE_CHECKING:
+    from edgehar.datasets import Corpus
+    from edgehar.signals import Framing
+    from edgehar.splits import Split
+
+
+class Asked(NamedTuple):
+    """The options of `corpus_options`; None where nothing was said. window and hop: samples at rate_hz."""
+
+    data: str
+    root: Optional[str]
+    skip_bad: bool
+    protocol: Optional[str]
+    rate_hz: Optional[float]
+    window: Optional[int]
+    hop: Optional[int]
+
+    @property
+    def spec(self) -> str:
+        """The corpus with the option of ``--skip-bad``, so that whatever reads it again skips the same."""
+        return "%s%sskip_bad=true" % (self.data, "," if ":" in self.data else ":") if self.skip_bad else self.data
+
+
+def corpus_options(command: Callable) -> Callable:
+    """What every command that trains asks about its corpus; gather it as ``Asked(**asked)``."""
+    for option in reversed([
+        click.option("--data", required=True, metavar="SPEC", help="Corpus, e.g. uci-har or wisdm:device=watch; "
+                     "`edgehar datasets` lists them."),
+        click.option("--root", type=click.Path(), help="Folder with the downloaded corpora; default EDGEHAR_DATA."),
+        click.option("--skip-bad", is_flag=True, help="Leave out what is damaged (a person, a session) and list it at "
+                     "the end, instead of refusing the corpus."),
+        click.option("--protocol", metavar="SPEC|FILE.json", help="Who is trained on; see `edgehar split --help`.  "
+                     "[default: the corpus' own split]"),
+        click.option("--rate", "rate_hz", type=float, metavar="HZ", help="Samples a second, at most the corpus' own."),
+        click.option("--window", type=click.IntRange(1), metavar="SAMPLES", help="Length of a window.  "
+                     "[default: as many seconds as the corpus' own]"),
+        click.option("--hop", type=click.IntRange(1), metavar="SAMPLES", help="From one window to the next."),
+    ]):
+        command = option(command)
+    return command
+
+
+def corpus_of(asked: Asked, teacher: Optional[Mapping[str, Any]] = None) -> Corpus:
+    """The corpus, divided and cut as asked for, else like the training with the facts `teacher`, else as its own."""
+    from edgehar.artifact import Signal
+    from edgehar.datasets import cut_corpus
+    from edgehar.splits import Split
+
+    if teacher is None or asked.protocol:
+        split = split_by(asked.data, asked.root, asked.protocol or "own")
+    else:
+        split = Split.from_json(teacher["data"]["split"])
+    return cut_corpus(asked.spec, asked.root, split,
+                      _framing(asked, Signal.from_json(teacher["signal"]).framing if teacher else None))
+
+
+def split_by(data: str, root: Optional[str], protocol: str) -> Split:
+    """The split in a file, or that a protocol makes of the people of the corpus `data`."""
+    from edgehar.datasets import DATASETS
+    from edgehar.files import read_json
+    from edgehar.protocols import People, make_split
+    from edgehar.splits import Split
+
+    if Path(protocol).suffix == ".json":
+        return Split.from_json(read_json(protocol), protocol)
+    dataset = DATASETS.create(data, root=root)
+    return make_split(protocol, People(dataset.split(), dataset.aliases, dataset.together))
+
+
+def _framing(asked: Asked, base: Optional[Framing]) -> Framing:
+    """`base`, else the corpus' own, with what was asked for; windows and hops keep their seconds at another rate."""
+    from edgehar.datasets import DATASETS
+    from edgehar.signals import Framing
+
+    base = base or DATASETS.create(asked.data, root=asked.root).framing
+    rate_hz = asked.rate_hz or base.rate_hz
+    window, hop = (max(1, round(samples * rate_hz / base.rate_hz)) for samples in (base.window, base.hop))
+    return Framing(rate_hz, asked.window or window, asked.hop or hop)

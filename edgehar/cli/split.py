@@ -1,0 +1,71 @@
+"""`edgehar split`: who is trained on and who is tested on, audited, as a file."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any, Dict, Optional
+
+import click
+
+if TYPE_CHECKING:
+    from edgehar.datasets import Corpus
+
+
+@click.command()
+@click.argument("data", metavar="CORPUS")
+@click.option("--protocol", default="own", show_default=True, metavar="SPEC|FILE.json",
+              help="own, folds:n=5,fold=1, leave-one-out:person=3, placement-shift:train=A+B,test=C, "
+              "session-shift:train=S01*,test=S05*, paper-random (leaks, and is marked), or a file this command wrote.")
+@click.option("--root", type=click.Path(), help="Folder with the downloaded corpora; default EDGEHAR_DATA.")
+@click.option("-o", "path", type=click.Path(), metavar="FILE.json", help="Write the split, to train by or to publish.")
+@click.option("--json", "as_json", is_flag=True, help="Print the split as JSON.")
+def command(data: str, protocol: str, root: Optional[str], path: Optional[str], as_json: bool) -> None:
+    """Divide the people of a corpus by a protocol, and prove that nothing leaks.
+
+    The audit looks at every window: no person, under whatever name, and no raw sample may
+    be in two parts. Exit 2 where it finds one. The hash of the split goes with every
+    training, artifact, engine and result made from it.
+    """
+    from edgehar.cli._cutting import split_by
+    from edgehar.cli._show import show_json, show_next
+    from edgehar.datasets import cut_corpus
+    from edgehar.files import write_json
+
+    corpus = cut_corpus(data, root, split_by(data, root, protocol))
+    found = dict(corpus.split.to_json(), sha256=corpus.split.sha256, sessions_at_hand=_sessions(corpus))
+    if path:
+        write_json(path, found)
+    if as_json:
+        show_json(found)
+        return
+    _show(corpus)
+    show_next("edgehar train --data %s --protocol %s -o runs/teacher" % tuple(map(shlex.quote, (
+        data, path or protocol))))
+
+
+def _sessions(corpus: Corpus) -> Dict[str, Dict[str, Any]]:
+    """{part: {person: sessions}} of all windows."""
+    found: Dict[str, Dict[str, Any]] = {}
+    for part in corpus.parts:
+        pairs = sorted(set(zip(part.subjects.tolist(), part.sessions.tolist())))
+        found[part.part] = {person: [session for other, session in pairs if other == person] for person, _ in pairs}
+    return found
+
+
+def _show(corpus: Corpus) -> None:
+    from edgehar.cli._show import show_table
+    from edgehar.cli._training import rate_told
+    from edgehar.splits import LEAKY, overlapping
+
+    split, parts = corpus.split, corpus.parts
+    click.echo(rate_told(corpus.framing.rate_hz, corpus.measured_hz))
+    show_table("split '%s' of %s (%s)" % (split.name, split.dataset, split.sha256[:12]),
+               ("part", "people", "at hand", "sessions", "windows", "names"),
+               [(part.part, len(getattr(split, part.part)), len(set(part.subjects)),
+                 len(set(zip(part.subjects, part.sessions))), len(part), " ".join(getattr(split, part.part)))
+                for part in parts])
+    if split.leaky:
+        share = overlapping(parts.test, parts.train).mean()
+        click.echo("%s: %.0f %% of the test windows hold samples that are trained on" % (LEAKY, 100 * share))
+    else:
+        click.echo("audited: no person, and no sample of the %d windows, is in two parts" % sum(map(len, parts)))
