@@ -93,8 +93,7 @@ def _swap_folder(new: Path, folder: Path) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> InputError:
-    return InputError("cannot write %s: %s; free space or choose another folder with -o." % (
-        path, error.strerror or error))
+    return InputError("cannot write %s: %s; free space or choose another folder." % (path, error.strerror or error))
 
 
 def write_json(path: PathLike, value: Any, indent: Optional[int] = 2) -> None:

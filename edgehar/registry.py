@@ -116,7 +116,7 @@ def add_plugin(path: Path) -> str:
     room = "edgehar." + path.parent.name
     if not path.is_file() or not _is_room(room):
         raise InputError("%s is no plug-in: it must be an existing file in a folder named like a room "
-                         "(datasets, models, distillers, backends, sources, sinks)." % path)
+                         "(datasets, models, distillers, backends, meters, sources, sinks)." % path)
     _extra_files.setdefault(room, {})[path.stem.replace("-", "_")] = path
     return "%s/%s" % (path.parent.name, path.stem)
 

@@ -86,9 +86,10 @@ def test_an_impact_at_a_border_is_no_jump(tmp_path):
 
 
 def test_a_sensor_at_rest_goes_on(tmp_path):
-    """Equal values throughout, and one last digit that changes at the border."""
+    """Equal values throughout, and one last digit that changes at the borders."""
     rows = np.tile(_signal(1, 1), (375, 1))
     rows[125:, 6] += 1e-5
+    rows[250:, 6] += 1e-5
     _write(tmp_path, _session(1, 1, rows))
     assert _shape(tmp_path) == [("1", "sitting", 0.0, 375)]
 

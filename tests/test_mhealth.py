@@ -16,12 +16,13 @@ LOG = "mHealth_subject2.log"
 
 
 def _line(label, first=0.5):
-    """Column n holds n, apart from the chest's accelerometer, which weighs 1 g, and the label."""
-    return "\t".join([repr(float(first)), "-9.8", "0.7"] + ["%.4f" % n for n in range(4, 24)] + [str(label)])
+    """Column n holds n, apart from the accelerometers, which weigh 1 g, and the label."""
+    weights = {1: float(first), 2: -9.8, 3: 0.7, 15: 5, 16: 6, 17: 7}
+    return "\t".join(["%g" % weights.get(n, n) for n in range(1, 24)] + [str(label)])
 
 
-def _log(labels=(0, 1, 1, 12, 0), repeats=60):
-    return [_line(label) for label in labels for _ in range(repeats)]
+def _log(labels=(0, 1, 1, 12, 0), repeats=60, first=0.5):
+    return [_line(label, first) for label in labels for _ in range(repeats)]
 
 
 def _write(root, logs, top=TOP, name="mhealth+dataset.zip"):
@@ -34,7 +35,7 @@ def _write(root, logs, top=TOP, name="mhealth+dataset.zip"):
 
 
 def _both(lines):
-    return {"mHealth_subject1.log": _log(), LOG: lines}
+    return {"mHealth_subject1.log": _log(first=0.6), LOG: lines}
 
 
 def _read(root):
@@ -52,7 +53,7 @@ def test_a_log_is_a_recording_in_si_units(tmp_path):
     for name, value in (("chest/shimmer/acc/x", 0.5), ("chest/shimmer/acc/y", -9.8), ("chest/shimmer/ecg/lead1", 4e-3),
                         ("chest/shimmer/ecg/lead2", 5e-3), ("left_ankle/shimmer/acc/x", 6),
                         ("left_ankle/shimmer/gyro/x", 9 * degree), ("left_ankle/shimmer/mag/z", 14),
-                        ("right_lower_arm/shimmer/acc/x", 15), ("right_lower_arm/shimmer/gyro/z", 20 * degree),
+                        ("right_lower_arm/shimmer/acc/x", 5), ("right_lower_arm/shimmer/gyro/z", 20 * degree),
                         ("right_lower_arm/shimmer/mag/z", 23)):
         assert values[name] == pytest.approx(value), name
 
@@ -66,7 +67,7 @@ def test_channels_by_sensor_and_placement():
 
 
 def test_whole_corpus_becomes_windows_by_person(tmp_path):
-    _write(tmp_path, {"mHealth_subject%s.log" % person: _log() for person in PEOPLE})
+    _write(tmp_path, {"mHealth_subject%s.log" % person: _log(first=int(person) / 10) for person in PEOPLE})
     assert Mhealth(root=str(tmp_path)).missing() == ""
     parts = cut_corpus("mhealth", root=str(tmp_path)).parts
     assert [sorted(set(part.subjects), key=int) for part in parts] == [
@@ -90,7 +91,7 @@ def test_missing_people_are_named(tmp_path):
     folder = tmp_path / TOP
     folder.mkdir()
     for person in ("3", "7"):
-        (folder / ("mHealth_subject%s.log" % person)).write_text("\n".join(_log()) + "\n")
+        (folder / ("mHealth_subject%s.log" % person)).write_text("\n".join(_log(first=int(person) / 10)) + "\n")
     assert Mhealth(root=str(tmp_path)).missing().endswith("1, 2, 4, 5, 6, 8, 9, 10.")
     assert [recording.subject for recording in _read(tmp_path)] == ["3", "7"]
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edgehar.datasets import cut_corpus
+from edgehar.datasets._archive import open_archive
 from edgehar.datasets.openpack import ALIASES, PEOPLE, SENSORS, SESSIONS, USERS, Openpack
 from edgehar.errors import InputError
 from edgehar.signals import STANDARD_GRAVITY, choose, cut
@@ -36,8 +37,11 @@ def _operations(*rows, user="U0209", session="S0500"):
 
 
 def _session(user="U0209", session="S0500", count=300):
+    """Each sensor turns at a rate of its own, since none is a copy of another."""
     times_ms = ZERO_MS + 30 * np.arange(count)
-    files = {"%s/atr/%s/%s.csv" % (user, sensor, session): _sensor(times_ms) for sensor in SENSORS}
+    names = ["%s/atr/%s/%s.csv" % (user, sensor, session) for sensor in SENSORS]
+    files = {name: _sensor(times_ms, gyro_x=sum(ord(letter) << place for place, letter in enumerate(name)) % 997 / 100)
+             for name in names}
     files["%s/annotation/openpack-operations/%s.csv" % (user, session)] = _operations(
         (600, 3000, 100), (3000, 6000, 1000), user=user, session=session)
     return files
@@ -98,6 +102,7 @@ def test_four_clocks_come_out_in_phase(tmp_path, frequency_hz):
     _write(tmp_path, files)
     (recording,) = _read(tmp_path)
     assert recording.start_s == pytest.approx(ZERO_MS / 1e3 + 0.211, abs=0.005)
+    assert recording.measured_hz == pytest.approx(np.mean([1000 / 30, 1000 / 29, 1000 / 31, 1000 / 30.3]), rel=0.001)
     cycles = int(recording.duration_s * frequency_hz)
     at_s = recording.start_s - ZERO_MS / 1e3 + np.arange(len(recording.samples)) / recording.rate_hz
     whole = slice(0, int(cycles / frequency_hz * recording.rate_hz))
@@ -118,13 +123,14 @@ def test_a_gap_in_any_sensor_ends_a_recording(tmp_path, sensor):
     assert second.start_s - first.start_s == pytest.approx(120 * 0.03)
 
 
-def test_gaps_of_two_sensors_divide_at_both(tmp_path):
+@pytest.mark.parametrize("gaps, counts", (((50, 200), [50, 140, 90]), ((50, 20), [20, 20, 240])))
+def test_gaps_of_two_sensors_divide_at_both(tmp_path, gaps, counts):
     files = _session()
-    for sensor, lost in (("atr01", 50), ("atr04", 200)):
+    for sensor, lost in zip(("atr01", "atr04"), gaps):
         lines = files["U0209/atr/%s/S0500.csv" % sensor]
         files["U0209/atr/%s/S0500.csv" % sensor] = lines[:lost + 1] + lines[lost + 11:]
     _write(tmp_path, files)
-    assert [len(r.samples) for r in _read(tmp_path)] == [50, 140, 90]
+    assert [len(r.samples) for r in _read(tmp_path)] == counts
 
 
 def test_a_lost_sample_is_bridged(tmp_path):
@@ -177,6 +183,36 @@ def test_every_form_of_the_corpus_reads_alike(tmp_path):
     assert forms[0] and all(form == forms[0] for form in forms)
 
 
+def _write_parts(root, top):
+    """A zip a user, as the authors offer them; top: what stands before the paths inside, with a %s for the user."""
+    for user, session in (("U0105", "S0100"), ("U0202", "S0200"), ("U0209", "S0500")):
+        with zipfile.ZipFile(str(root / (user + ".zip")), "w") as part:
+            for name, lines in _session(user, session).items():
+                part.writestr((top % user if "%s" in top else top) + name[len(user) + 1:], "\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("top", ["", "%s/", "openpack/v1.0.0/%s/"])
+def test_a_zip_for_each_user_is_one_corpus(tmp_path, top):
+    _write_parts(tmp_path, top)
+    assert [(each.subject, each.session) for each in _read(tmp_path)] == [
+        ("U0105", "U0105-S0100"), ("U0105", "U0202-S0200"), ("U0209", "U0209-S0500")]
+    assert "holds 3 of the 104 sessions, of 2 of the 16 people" in Openpack(root=str(tmp_path)).missing()
+    with open_archive(tmp_path, Openpack.distribution) as archive:
+        assert list(archive.files()) == ["U0105.zip", "U0202.zip", "U0209.zip"]
+
+
+def test_the_zips_of_the_users_come_before_the_sample(tmp_path):
+    _write(tmp_path, _session())
+    _write_parts(tmp_path, "")
+    assert len(_read(tmp_path)) == 3
+
+
+def test_a_damaged_zip_of_one_user_is_named(tmp_path):
+    _write_parts(tmp_path, "")
+    cut_off(tmp_path / "U0202.zip", 0.5)
+    assert "U0202.zip is truncated or damaged" in _refusal(tmp_path)
+
+
 def test_what_is_missing_is_counted(tmp_path):
     _write(tmp_path, _session())
     message = Openpack(root=str(tmp_path)).missing()
@@ -222,7 +258,7 @@ def test_no_finite_number(tmp_path, value):
     assert "line 5 of %s" % SENSOR in message and "finite" in message
 
 
-@pytest.mark.parametrize("stamp, reason", ((ZERO_MS + 60, "as is the line before"), (ZERO_MS, "60 ms before")))
+@pytest.mark.parametrize("stamp, reason", ((ZERO_MS + 60, "like the line before"), (ZERO_MS, "0.06 s earlier")))
 def test_clock_that_does_not_advance(tmp_path, stamp, reason):
     files = _session()
     files[SENSOR][4] = "%d,0,0,1,0,0,0,0.5,0.5,0.5,0.5" % stamp
@@ -245,7 +281,7 @@ def test_another_unit_or_a_dead_sensor(tmp_path, factor):
     files[SENSOR] = [line.replace(",1.0,", ",%s," % factor) for line in files[SENSOR]]
     _write(tmp_path, files)
     message = _refusal(tmp_path)
-    assert SENSOR in message and "gravity is 1 g" in message
+    assert SENSOR in message and "gravity is 9.8" in message
 
 
 @pytest.mark.parametrize("lines", ([], [HEADER]))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Iterator, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Optional, Union
 
 if TYPE_CHECKING:
+    from edgehar.datasets import Registered
     from edgehar.datasets.base import Dataset
 
 AT_HAND, PARTLY, ABSENT = "yes", "partly", "no"
@@ -25,6 +26,7 @@ class Listing(NamedTuple):
             "channels": [dict(channel.to_json(), name=channel.name) for channel in dataset.channels],
             "classes": {task: list(names) for task, names in dataset.classes.items()},
             "split": split.to_json(), "licence": dataset.licence, "citation": dataset.citation, "url": dataset.url,
+            "downloads": [each._asdict() for each in dataset.downloads], "loader": True,
             "at_hand": self.at_hand, "lacking": self.lacking,
         }
 
@@ -45,6 +47,56 @@ def listing(name: str, root: Optional[str] = None) -> Listing:
     lacking = dataset.missing()
     at_hand = (PARTLY if _yields(dataset) else ABSENT) if lacking else AT_HAND
     return Listing(dataset, at_hand, lacking)
+
+
+def facts_of(name: Optional[str], root: Optional[str] = None) -> List[Dict[str, Any]]:
+    """All about the corpus `name`, or about every one, those without a loader last. InputError for an unknown one."""
+    from edgehar.datasets import REGISTERED, registered
+
+    if name is None:
+        unread = [each for each in REGISTERED if registered(each.name)]
+        return [each.to_json() for each in listings(root)] + list(map(_without_loader, unread))
+    known = registered(name)
+    return [_without_loader(known) if known else listing(name, root).to_json()]
+
+
+def checked(spec: str, root: Optional[str] = None) -> Dict[str, Any]:
+    """What a reading of the whole corpus finds, its damaged parts left out and listed as faults.
+
+    measured_hz: lowest, highest and median rate of its recordings by their clocks; empty
+    where there is none. Raises InputError for a fault of the whole corpus.
+    """
+    from statistics import median
+
+    from edgehar.datasets import DATASETS
+
+    dataset = DATASETS.create(spec, root=root, skip_bad=True)
+    found = [(each.subject, each.duration_s, each.measured_hz) for each in dataset.recordings()]
+    rates = [rate_hz for _, _, rate_hz in found if rate_hz]
+    return {"name": dataset.name, "recordings": len(found), "people": len({person for person, _, _ in found}),
+            "of_people": len(dataset.split().people), "hours": sum(seconds for _, seconds, _ in found) / 3600,
+            "rate_hz": dataset.rate_hz, "measured_hz": (min(rates), max(rates), median(rates)) if rates else (),
+            "lacking": dataset.missing(), "faults": dataset.skipped}
+
+
+def _without_loader(known: Registered) -> Dict[str, Any]:
+    return dict(known._asdict(), downloads=[each._asdict() for each in known.downloads], loader=False)
+
+
+def on_offer(name: str) -> Union[Dataset, Registered]:
+    """The corpus `name`, with or without a loader. Raises InputError where it is unknown or has no file to fetch."""
+    from edgehar.datasets import DATASETS, registered
+    from edgehar.errors import InputError
+
+    known = registered(name)
+    if known:
+        return known
+    dataset = DATASETS.create(name)
+    if dataset.synthetic:
+        raise InputError("%s is generated where it is used; there is nothing to fetch." % dataset.name)
+    if not dataset.downloads:
+        raise InputError("%s names no file to fetch; get it from %s." % (dataset.name, dataset.url or "its authors"))
+    return dataset
 
 
 def _yields(dataset: Dataset) -> bool:

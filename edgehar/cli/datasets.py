@@ -2,39 +2,96 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 import click
 
 from edgehar.cli._show import show_json, show_next, show_table
 
+BY_DEVICE = "by device"
+
 
 @click.command()
 @click.argument("name", required=False)
 @click.option("--root", type=click.Path(), help="Folder with the downloaded corpora; default EDGEHAR_DATA.")
+@click.option("--check", is_flag=True, help="Read all of NAME and list every fault; exit 2 where there is one.")
+@click.option("--clear-cache", is_flag=True, help="Remove the recordings kept from earlier readings.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(name: Optional[str], root: Optional[str], as_json: bool) -> None:
-    """List the corpora, or all about one: people, channels, licence."""
-    from edgehar.cli._corpora import listing, listings
+def command(name: Optional[str], root: Optional[str], check: bool, clear_cache: bool, as_json: bool) -> None:
+    """List the corpora, or all about one: people, channels, licence.
 
-    facts = [listing(name, root).to_json()] if name else [each.to_json() for each in listings(root)]
+    What `train` reads of a corpus is kept below XDG_CACHE_HOME, by default in ~/.cache/edgehar,
+    so that the next reading is quick; it is read anew when a file of the corpus changes.
+    """
+    from edgehar.cli._corpora import facts_of
+
+    if clear_cache:
+        _clear(as_json)
+        return
+    if check:
+        _check(name, root, as_json)
+        return
+    facts = facts_of(name, root)
     if as_json:
         show_json(facts[0] if name else facts)
-    elif name:
+    elif not name:
+        _show_all(facts)
+    elif facts[0]["loader"]:
         _show_one(facts[0])
     else:
-        _show_all(facts)
+        _show_unread(facts[0])
 
 
-def _show_all(facts: Any) -> None:
+def _clear(as_json: bool) -> None:
+    from edgehar.datasets import cache_folder, clear_cache
+
+    freed = clear_cache()
+    if as_json:
+        show_json({"folder": str(cache_folder()), "freed_bytes": freed})
+    else:
+        click.echo("%s: %.1f MB removed" % (cache_folder(), freed / 1e6))
+
+
+def _check(name: Optional[str], root: Optional[str], as_json: bool) -> None:
+    from edgehar.cli._corpora import checked
+    from edgehar.errors import InputError
+
+    if not name:
+        raise click.UsageError("--check needs the name of a corpus")
+    facts = checked(name, root)
+    if as_json:
+        show_json(facts)
+    else:
+        _show_checked(facts)
+    if facts["faults"]:
+        raise InputError("%s is damaged in %d places; download it again, or leave them out: edgehar train --data %s "
+                         "--skip-bad." % (facts["name"], len(facts["faults"]), name))
+
+
+def _show_checked(facts: Dict[str, Any]) -> None:
+    rows = [("recordings", facts["recordings"]), ("people", "%(people)d of %(of_people)d" % facts),
+            ("hours", "%.2f" % facts["hours"]), ("rate", "%g Hz" % facts["rate_hz"]),
+            ("rates measured", "%.4g to %.4g Hz, median %.4g" % facts["measured_hz"] if facts["measured_hz"] else ""),
+            ("lacking", facts["lacking"]), ("damaged", str(len(facts["faults"])))]
+    show_table(facts["name"], ("what", "value"), [row for row in rows if row[1] != ""])
+    for fault in facts["faults"]:
+        click.echo(fault)
+
+
+def _show_all(facts: List[Dict[str, Any]]) -> None:
+    unread = [each for each in facts if not each["loader"]]
+    facts = [each for each in facts if each["loader"]]
     show_table("Corpora", ("name", "title", "rate Hz", "channels", "classes", "people", "at hand"),
-               [(each["name"], _title(each), each["rate_hz"], len(each["channels"]), _class_counts(each),
+               [(each["name"], _title(each), round(each["rate_hz"], 2), len(each["channels"]), _class_counts(each),
                  sum(len(each["split"][part]) for part in ("train", "valid", "test")), each["at_hand"])
                 for each in facts])
     for each in facts:
         if each["lacking"]:
             click.echo("%s: %s" % (each["name"], each["lacking"]))
-    show_next("edgehar datasets NAME, or edgehar train --data NAME --model resnet -o runs/teacher")
+    show_table("Known, without a loader", ("name", "title", "rate Hz", "placements", "activities", "people"),
+               [(each["name"], each["title"], each["rate_hz"] or BY_DEVICE, len(each["placements"]),
+                 len(each["activities"]), each["people"]) for each in unread])
+    show_next("edgehar datasets NAME, edgehar fetch NAME, or edgehar train --data NAME --model resnet -o runs/teacher")
 
 
 def _show_one(facts: Dict[str, Any]) -> None:
@@ -45,12 +102,29 @@ def _show_one(facts: Dict[str, Any]) -> None:
     rows += [("classes of %s" % task, ", ".join(names)) for task, names in facts["classes"].items()]
     rows += [("%s people (%s split)" % (part, facts["split"]["name"]), _people(facts["split"][part]))
              for part in ("train", "valid", "test")]
-    rows += [(key, facts[key]) for key in ("licence", "citation", "url")]
+    rows += _origin(facts)
     show_table(facts["name"], ("what", "value"), [row for row in rows if row[1]])
     show_table("Channels", ("channel", "unit", "made by an offline filter"),
                [(channel["name"], channel["unit"], "yes" if channel["derived"] else "")
                 for channel in facts["channels"]])
-    show_next("edgehar train --data %s --model resnet -o runs/teacher" % facts["name"])
+    absent = facts["at_hand"] == "no" and facts["downloads"]
+    step = "edgehar fetch %s" if absent else "edgehar train --data %s --model resnet -o runs/teacher"
+    show_next(step % facts["name"])
+
+
+def _show_unread(facts: Dict[str, Any]) -> None:
+    rows = [("title", facts["title"]), ("loader", "none: edgehar does not read it yet"), ("people", facts["people"]),
+            ("rate", "%g Hz" % facts["rate_hz"] if facts["rate_hz"] else BY_DEVICE)]
+    rows += [(key, ", ".join(facts[key])) for key in ("activities", "placements", "sensors")]
+    rows += [("note", facts["note"])]
+    show_table(facts["name"], ("what", "value"), rows + _origin(facts))
+    show_next("edgehar fetch %s" % facts["name"])
+
+
+def _origin(facts: Dict[str, Any]) -> List[Tuple[str, str]]:
+    """Whose a corpus is and where it is, as rows."""
+    files = ", ".join(each["file"] for each in facts["downloads"])
+    return [(key, facts[key]) for key in ("licence", "citation", "url")] + [("files to fetch", files)]
 
 
 def _title(facts: Dict[str, Any]) -> str:

@@ -16,15 +16,22 @@ _SHOWN = 60  # characters of a bad line
 def read_rows(data: bytes, columns: int, separator: bytes, where: str, header: bytes = b"") -> np.ndarray:
     """Lines of `columns` numbers -> (n, columns) float64, after a first line that is `header` if one is given.
 
-    All lines at once; only where they do not fit is each looked at. Raises InputError
-    naming the first line that has another shape or holds no finite number.
+    Raises InputError as `read_lines` does, and for another header.
     """
     lines = data.rstrip().split(b"\n")
     if header and lines[0].rstrip() != header:
         raise InputError("line 1 of %s is '%s', not the header '%s'; download the file again." % (
             where, _shown(lines[0]), header.decode()))
-    first = 2 if header else 1
-    rows = lines[first - 1:]
+    skipped = 1 if header else 0
+    return read_lines(lines[skipped:], columns, separator, where, 1 + skipped)
+
+
+def read_lines(rows: List[bytes], columns: int, separator: bytes, where: str, first: int = 1) -> np.ndarray:
+    """Lines of `columns` numbers -> (n, columns) float64. first: the number of the first of them in its file.
+
+    All lines at once; only where they do not fit is each looked at. Raises InputError
+    naming the first line that has another shape or holds no finite number.
+    """
     if not any(rows):
         raise InputError("%s holds no sample; download the file again." % where)
     values = _numbers(rows, separator) if _in_shape(rows, columns, separator) else np.empty(0)

@@ -8,15 +8,17 @@ UCI repository, data set 256.
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
-from edgehar.datasets._archive import Archive, Distribution, open_archive
+from edgehar.datasets._archive import Archive, Distribution
+from edgehar.datasets._checks import require_gravity, require_range
 from edgehar.datasets._rows import read_rows
-from edgehar.datasets.base import Dataset
+from edgehar.datasets.base import Dataset, require_flag
+from edgehar.downloads import uci_file
 from edgehar.errors import InputError
-from edgehar.signals import Recording, triad
+from edgehar.signals import Channel, Recording, require_alive, stack_placements, triad
 from edgehar.splits import Split
 
 PLACEMENTS = ("torso", "right-arm", "left-arm", "right-leg", "left-leg")  # in the order of the columns, nine each
@@ -30,6 +32,8 @@ _NEAR = 6  # rows on either side that a jump is compared with
 _JUMP = 2.0  # times the largest step nearby: 1 step in 10,000 inside segments is larger; no border is at 1.8 to 2.3
 _FEWEST = 5  # segments from which a seam is told
 _FILE = re.compile(r"a(\d\d)/p(\d)/s(\d\d)\.txt")
+_BESIDE = re.compile(r"a\d\d/p\d/.*")
+_FIELD = (0.3, 3.0)  # what the median length of a magnetometer keeps to; 0.66 to 1.39 in the corpus
 
 
 class Session(NamedTuple):
@@ -46,7 +50,9 @@ class Dsads(Dataset):
     """Daily and Sports Activities, its 5-second segments chained back into the recordings they were cut from.
 
     placements: "all", or names joined by "+": torso, right-arm, left-arm, right-leg,
-    left-leg, nine channels each. Windows do not depend on the choice.
+    left-leg, nine channels each. Windows do not depend on the choice. stacked: each
+    placement is a recording of its own, with nine channels named alike and the task
+    "placement", so that one network reads a sensor wherever it is worn.
 
     The corpus is published as 60 segments of 125 rows for each activity and person. A
     segment goes on in the next where the step of the 15 magnetometer signals at the
@@ -86,17 +92,23 @@ class Dsads(Dataset):
     window = 64
     hop = 32
     max_gap_s = 0.1
+    together = (("4", "8"),)
 
+    downloads = (uci_file(256, "daily+and+sports+activities.zip"),)
     distribution = Distribution(
         title=title, url=url,
         folders=("data", "daily+and+sports+activities", "daily+and+sports+activities/data", "DSADS", "DSADS/data"),
         zips=("daily+and+sports+activities.zip", "data.zip", "DSADS.zip"), landmark="a01/p1/s01.txt")
 
-    def __init__(self, root: Optional[str] = None, placements: str = "all") -> None:
-        super().__init__(root)
+    def __init__(self, root: Optional[str] = None, placements: str = "all", stacked: bool = False,
+                 skip_bad: bool = False) -> None:
+        super().__init__(root, skip_bad)
         self.placements = _placements_in(placements)
-        self.channels = sum((triad("acc", "m/s^2", place, "imu") + triad("gyro", "rad/s", place, "imu")
-                             + triad("mag", "1", place, "imu") for place in self.placements), ())
+        self.stacked = require_flag(self.name, "stacked", stacked)
+        self._worn = sum((_unit(place, "imu") for place in self.placements), ())
+        self.channels = _unit("", "") if stacked else self._worn
+        if stacked:
+            self.classes = dict(self.classes, placement=self.placements)
 
     def split(self) -> Split:
         """Of the 8 people in rising order, each three in turn: one train, one valid, one test; 4 and 8 train too.
@@ -108,28 +120,42 @@ class Dsads(Dataset):
         return Split(self.name, "fixed", *(tuple(map(str, people)) for people in (train, valid, test)))
 
     def lacking(self) -> str:
-        with open_archive(self.folder, self.distribution) as archive:
+        with self.archive() as archive:
             return _sentence_on_missing(archive, self.classes["activity"])
 
     def recordings(self) -> Iterator[Recording]:
-        columns = [9 * PLACEMENTS.index(place) + column for place in self.placements for column in range(9)]
-        with open_archive(self.folder, self.distribution) as archive:
+        with self.archive() as archive:
             at_hand = _at_hand(archive)
+            archive.require_distinct(each.file_of(number) for each, segments in at_hand.items() for number in segments)
             copies = _copies(archive, at_hand)
             for session, segments in at_hand.items():
                 if session not in copies:
-                    rows = np.stack([_read_segment(archive, session, number) for number in segments])
-                    _require_units(archive, session, rows)
-                    for track, first, samples in _stretches(np.array(segments), rows):
-                        yield self._recording(session, track, first, samples[:, columns])
+                    yield from self.sound(self._session, archive, session, segments)
 
-    def _recording(self, session: Session, track: int, first: int, samples: np.ndarray) -> Recording:
+    def _session(self, archive: Archive, session: Session, segments: Sequence[int]) -> Iterator[Recording]:
+        columns = [9 * PLACEMENTS.index(place) + column for place in self.placements for column in range(9)]
+        rows = np.stack([_read_segment(archive, session, number) for number in segments])
+        _require_units(rows, "the files like %s" % archive.where(session.file_of(segments[0])))
+        for track, first, samples in _stretches(np.array(segments), rows):
+            yield from self._recordings(session, track, first, samples[:, columns])
+
+    def _recordings(self, session: Session, track: int, first: int, samples: np.ndarray) -> Sequence[Recording]:
         label = session.activity - 1
         name = self.classes["activity"][label]
-        return Recording(samples=samples, labels={"activity": np.full(len(samples), label, dtype=np.int16)},
-                         classes=self.classes, rate_hz=self.rate_hz, channels=self.channels,
-                         subject=str(session.person), session=name if track == 1 else "%s-%d" % (name, track),
-                         start_s=first / self.rate_hz)
+        whole = Recording(samples=samples, labels={"activity": np.full(len(samples), label, dtype=np.int16)},
+                          classes=self.classes, rate_hz=self.rate_hz, channels=self._worn,
+                          subject=str(session.person), session=name if track == 1 else "%s-%d" % (name, track),
+                          start_s=first / self.rate_hz)
+        return stack_placements(whole, self.placements) if self.stacked else [whole]
+
+
+def _unit(place: str, sensor: str) -> Tuple[Channel, ...]:
+    """The nine channels of one sensor."""
+    return (triad("acc", "m/s^2", place, sensor) + triad("gyro", "rad/s", place, sensor)
+            + triad("mag", "1", place, sensor))
+
+
+_EVERYWHERE = sum((_unit(place, "imu") for place in PLACEMENTS), ())  # the channels of all columns
 
 
 def _placements_in(text: str) -> Tuple[str, ...]:
@@ -146,14 +172,13 @@ def _placements_in(text: str) -> Tuple[str, ...]:
 def _at_hand(archive: Archive) -> Dict[Session, List[int]]:
     """The numbers of the segments at hand, by activity, then person. Refuses files of others."""
     found: Dict[Session, List[int]] = {}
-    for name in archive.names(".txt"):
+    for name in filter(_BESIDE.fullmatch, archive.names(".txt")):
         match = _FILE.fullmatch(name)
-        if match:
-            activity, person, segment = map(int, match.groups())
-            if not 1 <= activity <= 19 or person not in PEOPLE or segment not in SEGMENTS:
-                raise InputError("%s is none of the corpus' 19 activities, 8 people and 60 segments; remove it." % (
-                    archive.where(name)))
-            found.setdefault(Session(activity, person), []).append(segment)
+        activity, person, segment = map(int, match.groups()) if match else (0, 0, 0)
+        if not 1 <= activity <= 19 or person not in PEOPLE or segment not in SEGMENTS:
+            raise InputError("%s is none of the corpus' 19 activities, 8 people and 60 segments; remove it." % (
+                archive.where(name)))
+        found.setdefault(Session(activity, person), []).append(segment)
     return found
 
 
@@ -163,19 +188,26 @@ def _read_segment(archive: Archive, session: Session, number: int) -> np.ndarray
     table = read_rows(archive.read(name), COLUMNS, b",", archive.where(name))
     if len(table) != ROWS:
         raise InputError("%s holds %d rows, not %d; download it again." % (archive.where(name), len(table), ROWS))
+    require_range(table, _EVERYWHERE, archive.where(name))
     return table.astype(np.float32)
 
 
-def _require_units(archive: Archive, session: Session, rows: np.ndarray) -> None:
-    """Refuse rows (N, 125, 45) in which a unit's acceleration is not in m/s^2, or its columns are exchanged."""
+def _require_units(rows: np.ndarray, where: str) -> None:
+    """Refuse rows (N, 125, 45) of one session in which a sensor is in another unit or place, or dead."""
     flat = rows.reshape(-1, COLUMNS)
     flat = flat[flat.any(axis=1)]
+    if not len(flat):
+        raise InputError("%s hold nothing but zeros; download them again." % where)
+    if len(rows) >= _FEWEST:
+        require_alive(flat, _EVERYWHERE, where)
     for unit, place in enumerate(PLACEMENTS):
-        norm = float(np.median(np.linalg.norm(flat[:, 9 * unit:9 * unit + 3], axis=1))) if len(flat) else 9.8
-        if not 3 < norm < 40:  # 5.5 to 19.7 in the corpus, both running
-            raise InputError("the files like %s do not hold acceleration in m/s^2 in columns %d to %d (%s): its median "
-                             "length is %.3g, not about 10; download them as published." % (
-                                 archive.where(session.file_of(1)), 9 * unit + 1, 9 * unit + 3, place, norm))
+        acc, mag = 9 * unit, 9 * unit + 6
+        there = "columns %d to %d (%s) of " + where
+        require_gravity(flat[:, acc:acc + 3], there % (acc + 1, acc + 3, place), 3.0, 40.0)  # running 5.5 to 19.7
+        field = float(np.median(np.linalg.norm(flat[:, mag:mag + 3], axis=1)))
+        if not _FIELD[0] < field < _FIELD[1]:
+            raise InputError("%s have a median length of %.3g where the magnetic field's is about 1; download them as "
+                             "published." % (there % (mag + 1, mag + 3, place), field))
 
 
 def _sentence_on_missing(archive: Archive, names: Tuple[str, ...]) -> str:
@@ -195,13 +227,19 @@ def _sentence_on_missing(archive: Archive, names: Tuple[str, ...]) -> str:
 
 
 def _copies(archive: Archive, at_hand: Dict[Session, List[int]]) -> Dict[Session, int]:
-    """{session: the person who has the same one}, where half of the first segment is in that person's first."""
+    """{session: the person who has the same one}, where half of the first segment is in that person's first.
+
+    A segment that cannot be read is no copy; reading its session tells what is wrong with it.
+    """
     copies: Dict[Session, int] = {}
     firsts: Dict[Session, Set[bytes]] = {}
     for session, segments in at_hand.items():
         if segments[0] != 1:
             continue
-        rows = _read_segment(archive, session, 1)
+        try:
+            rows = _read_segment(archive, session, 1)
+        except InputError:
+            continue
         here = {row.tobytes() for row in rows if row.any()}
         for other in (each for each in firsts if each.activity == session.activity):
             if len(here & firsts[other]) > len(here) // 2:

@@ -6,14 +6,16 @@ Recognition Using Smartphones", Neurocomputing 171:754-767, 2016; UCI repository
 
 from __future__ import annotations
 
-from typing import Dict, Iterator, List, NamedTuple, Optional
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from edgehar.datasets._archive import Archive, Distribution, open_archive
+from edgehar.datasets._archive import Archive, Distribution
+from edgehar.datasets._checks import require_gravity, require_plausible
 from edgehar.datasets._rows import read_rows
 from edgehar.datasets._smartphone import published_split
-from edgehar.datasets.base import Dataset
+from edgehar.datasets.base import Dataset, require_flag
+from edgehar.downloads import uci_file
 from edgehar.errors import InputError
 from edgehar.signals import STANDARD_GRAVITY, UNLABELLED, Recording, triad
 from edgehar.splits import Split
@@ -22,7 +24,8 @@ LABELS = "RawData/labels.txt"
 
 _POSTURES = ("walking", "walking_upstairs", "walking_downstairs", "sitting", "standing", "lying")
 _TRANSITIONS = ("stand_to_sit", "sit_to_stand", "sit_to_lie", "lie_to_sit", "stand_to_lie", "lie_to_stand")
-_NORM_G = (0.8, 1.3)  # what the median length of acceleration keeps to in g; 1.00 to 1.03 in the corpus
+
+_Line = Tuple[int, np.ndarray]  # its number in labels.txt, and its numbers
 
 
 class Experiment(NamedTuple):
@@ -71,16 +74,16 @@ class Hapt(Dataset):
     hop = 64
     max_gap_s = 0.1
 
+    downloads = (uci_file(341, "smartphone+based+recognition+of+human+activities+and+postural+transitions.zip"),)
     distribution = Distribution(
         title=title, url=url, folders=("HAPT Data Set", "HAPT_Data_Set", "HAPT"),
         zips=("HAPT Data Set.zip", "HAPT_Data_Set.zip",
               "smartphone+based+recognition+of+human+activities+and+postural+transitions.zip"),
         landmark=LABELS)
 
-    def __init__(self, root: Optional[str] = None, transitions: bool = True) -> None:
-        super().__init__(root)
-        if not isinstance(transitions, bool):
-            raise InputError("option transitions=%s of dataset 'hapt' must be true or false." % transitions)
+    def __init__(self, root: Optional[str] = None, transitions: bool = True, skip_bad: bool = False) -> None:
+        super().__init__(root, skip_bad)
+        transitions = require_flag(self.name, "transitions", transitions)
         self.classes = {"activity": _POSTURES + _TRANSITIONS if transitions else _POSTURES}
 
     def split(self) -> Split:
@@ -88,27 +91,38 @@ class Hapt(Dataset):
         return published_split(self.name)
 
     def lacking(self) -> str:
-        with open_archive(self.folder, self.distribution) as archive:
+        with self.archive() as archive:
             absent = [name for each in _experiments() for name in _files_of(each) if not archive.has(name)]
         return "%s lacks %d of the 122 recorded files: %s." % (
             archive.source, len(absent), ", ".join(absent)) if absent else ""
 
     def recordings(self) -> Iterator[Recording]:
-        with open_archive(self.folder, self.distribution) as archive:
+        with self.archive() as archive:
             at_hand = _at_hand(archive)
-            segments = _read_segments(archive)
+            archive.require_distinct(name for each in at_hand for name in _files_of(each))
+            lines = _read_labels(archive)
             for experiment in at_hand:
-                yield self._recording(archive, experiment, segments[experiment.number])
+                yield from self.sound(self._experiment, archive, experiment, lines[experiment.number])
 
-    def _recording(self, archive: Archive, experiment: Experiment, segments: List[Segment]) -> Recording:
-        acc, gyro = (read_rows(archive.read(name), 3, b" ", archive.where(name)) for name in _files_of(experiment))
-        _require_sound(archive, experiment, acc, gyro)
-        labels = _labels_along(segments, len(acc), archive.where(LABELS))
+    def _experiment(self, archive: Archive, experiment: Experiment, lines: Sequence[_Line]) -> Iterator[Recording]:
+        """The one Recording of an experiment."""
+        acc = self._read(archive, experiment.file_of("acc"), 0, STANDARD_GRAVITY)
+        gyro = self._read(archive, experiment.file_of("gyro"), 3, 1.0)
+        if len(acc) != len(gyro):
+            raise InputError("%s has %d rows and %s has %d, so that rows are missing; download them again." % (
+                archive.where(experiment.file_of("acc")), len(acc), experiment.file_of("gyro"), len(gyro)))
+        require_gravity(acc, archive.where(experiment.file_of("acc")))
+        labels = _labels_along(_segments(lines, experiment, archive.where(LABELS)), len(acc), archive.where(LABELS))
         labels[labels >= len(self.classes["activity"])] = UNLABELLED
-        return Recording(samples=np.hstack([acc * STANDARD_GRAVITY, gyro]).astype(np.float32),
-                         labels={"activity": labels}, classes=self.classes, rate_hz=self.rate_hz,
-                         channels=self.channels, subject=str(experiment.person),
-                         session="exp%02d" % experiment.number)
+        yield Recording(samples=np.hstack([acc, gyro]).astype(np.float32), labels={"activity": labels},
+                        classes=self.classes, rate_hz=self.rate_hz, channels=self.channels,
+                        subject=str(experiment.person), session="exp%02d" % experiment.number)
+
+    def _read(self, archive: Archive, name: str, first_channel: int, factor: float) -> np.ndarray:
+        """The samples of one sensor, (n, 3), SI."""
+        values = read_rows(archive.read(name), 3, b" ", archive.where(name)) * factor
+        require_plausible(values, self.channels[first_channel:first_channel + 3], self.rate_hz, archive.where(name))
+        return values
 
 
 # ------------------------------------------------------------------ files
@@ -139,42 +153,39 @@ def _at_hand(archive: Archive) -> List[Experiment]:
     return found
 
 
-def _require_sound(archive: Archive, experiment: Experiment, acc: np.ndarray, gyro: np.ndarray) -> None:
-    """Refuse sensors of unequal length, and acceleration that is not in g."""
-    acc_name, gyro_name = _files_of(experiment)
-    if len(acc) != len(gyro):
-        raise InputError("%s has %d rows and %s has %d, so that rows are missing; download them again." % (
-            archive.where(acc_name), len(acc), gyro_name, len(gyro)))
-    norm = float(np.median(np.linalg.norm(acc, axis=1)))
-    if not _NORM_G[0] < norm < _NORM_G[1]:
-        raise InputError("%s is not in g: the median length of its acceleration is %.3g, not about 1; download the "
-                         "file as published." % (archive.where(acc_name), norm))
-
-
 # ------------------------------------------------------------------ labels
 
 
-def _read_segments(archive: Archive) -> Dict[int, List[Segment]]:
-    """labels.txt by experiment; its lines are experiment, person, activity, first and last sample, from 1."""
+def _read_labels(archive: Archive) -> Dict[int, List[_Line]]:
+    """The lines of labels.txt by experiment: experiment, person, activity, first and last sample, from 1."""
     where = archive.where(LABELS)
     people = dict(_experiments())
-    segments: Dict[int, List[Segment]] = {number: [] for number in people}
+    lines: Dict[int, List[_Line]] = {number: [] for number in people}
     for line, row in enumerate(read_rows(archive.read(LABELS), 5, b" ", where), 1):
+        if people.get(row[0]) != row[1]:
+            raise _bad_line(line, where, "gives experiment %g to person %g; %s" % (
+                row[0], row[1], "it is person %d's" % people[row[0]] if row[0] in people else "there are 61"))
+        lines[int(row[0])].append((line, row))
+    return lines
+
+
+def _segments(lines: Sequence[_Line], experiment: Experiment, where: str) -> Iterator[Segment]:
+    """The segments of one experiment, checked line by line."""
+    if not lines:
+        raise InputError("%s has no line for experiment %d, which is at hand; download the file again." % (
+            where, experiment.number))
+    for line, row in lines:
         if (row != np.floor(row)).any():
             raise _bad_line(line, where, "holds a number that is not whole")
-        number, person, activity, first, last = map(int, row)
-        if people.get(number) != person:
-            raise _bad_line(line, where, "gives experiment %d to person %d; %s" % (
-                number, person, "it is person %d's" % people[number] if number in people else "there are 61"))
+        activity, first, last = map(int, row[2:])
         if not 1 <= activity <= len(_POSTURES + _TRANSITIONS):
             raise _bad_line(line, where, "names activity %d; there are 1 to 12" % activity)
         if not 1 <= first <= last:
             raise _bad_line(line, where, "labels samples %d to %d, which is no stretch" % (first, last))
-        segments[number].append(Segment(line, activity - 1, first - 1, last))
-    return segments
+        yield Segment(line, activity - 1, first - 1, last)
 
 
-def _labels_along(segments: List[Segment], count: int, where: str) -> np.ndarray:
+def _labels_along(segments: Iterable[Segment], count: int, where: str) -> np.ndarray:
     """The class of each of `count` samples, (count,) int16, -1 between segments."""
     labels = np.full(count, UNLABELLED, dtype=np.int16)
     for segment in segments:

@@ -12,9 +12,11 @@ from typing import Iterator, List
 
 import numpy as np
 
-from edgehar.datasets._archive import Archive, Distribution, open_archive
+from edgehar.datasets._archive import DAMAGE, Archive, Distribution, open_archive
+from edgehar.datasets._checks import require_gravity, require_plausible
 from edgehar.datasets._rows import read_rows
 from edgehar.datasets.base import Dataset
+from edgehar.downloads import uci_file
 from edgehar.errors import InputError
 from edgehar.signals import Channel, Recording, triad
 from edgehar.splits import Split, split_by_fives
@@ -28,6 +30,7 @@ _CHANNELS = (
            + triad("mag", "local", place, "shimmer") for place in ("left_ankle", "right_lower_arm")), ()))
 _SI = {"m/s^2": 1.0, "V": 1e-3, "rad/s": np.pi / 180, "local": 1.0}  # the files hold m/s^2, mV, deg/s, no unit
 _TO_SI = np.array([_SI[channel.unit] for channel in _CHANNELS])
+_FIRST_OF_ACC = [index for index, channel in enumerate(_CHANNELS) if (channel.kind, channel.axis) == ("acc", "x")]
 
 
 class Mhealth(Dataset):
@@ -60,6 +63,7 @@ class Mhealth(Dataset):
     hop = 64
     max_gap_s = 0.1
 
+    downloads = (uci_file(319, "mhealth+dataset.zip"),)
     distribution = Distribution(
         title=title, url=url, folders=("MHEALTHDATASET", "mhealth+dataset", "mhealth+dataset/MHEALTHDATASET"),
         zips=("mhealth+dataset.zip", "MHEALTHDATASET.zip"), landmark="mHealth_subject1.log")
@@ -69,26 +73,31 @@ class Mhealth(Dataset):
         return split_by_fives(self.name, PEOPLE)
 
     def lacking(self) -> str:
-        with self._archive() as archive:
+        with self.archive() as archive:
             absent = [person for person in PEOPLE if not archive.has(_file_of(person))]
         return "%s lacks the logs of person %s." % (archive.source, ", ".join(absent)) if absent else ""
 
     def recordings(self) -> Iterator[Recording]:
-        with self._archive() as archive:
+        with self.archive() as archive:
+            _require_known(archive)
+            archive.require_distinct(map(_file_of, PEOPLE))
             for person in PEOPLE:
                 if archive.has(_file_of(person)):
-                    yield self._log(archive, person)
+                    yield from self.sound(self._log, archive, person)
 
-    def _log(self, archive: Archive, person: str) -> Recording:
+    def _log(self, archive: Archive, person: str) -> Iterator[Recording]:
+        """The one Recording of a person."""
         where = archive.where(_file_of(person))
         rows = read_rows(archive.read(_file_of(person)), len(_CHANNELS) + 1, b"\t", where)
         labels = _labels(rows[:, -1], len(self.classes["activity"]), where)
-        _require_gravity(rows[:, :3], where)
-        return Recording(samples=(rows[:, :-1] * _TO_SI).astype(np.float32), labels={"activity": labels},
-                         classes=self.classes, rate_hz=self.rate_hz, channels=self.channels, subject=person,
-                         session="log")
+        values = rows[:, :-1] * _TO_SI
+        require_plausible(values, self.channels, self.rate_hz, where)
+        for first in _FIRST_OF_ACC:
+            require_gravity(values[:, first:first + 3], "columns %d to %d of %s" % (first + 1, first + 3, where))
+        yield Recording(samples=values.astype(np.float32), labels={"activity": labels}, classes=self.classes,
+                        rate_hz=self.rate_hz, channels=self.channels, subject=person, session="log")
 
-    def _archive(self) -> Archive:
+    def archive(self) -> Archive:
         """The corpus; where it is absent and a table derived from it lies there, that is what is said."""
         folders = [self.folder] + [self.folder / name for name in self.distribution.folders]
         logs = (path.name for folder in folders for path in sorted(folder.glob("mHealth_subject*.log")))
@@ -102,6 +111,14 @@ class Mhealth(Dataset):
         raise InputError("%s is a table derived from MHEALTH, not its logs of 24 columns (mHealth_subject1.log); "
                          "download %s from %s and put it into %s." % (
                              derived[0], known.zips[0], self.url, self.folder))
+
+
+def _require_known(archive: Archive) -> None:
+    known = set(map(_file_of, PEOPLE))
+    foreign = [name for name in archive.names(".log") if name.startswith("mHealth_subject") and name not in known]
+    if foreign:
+        raise InputError("%s is none of the corpus' ten logs; remove it or give it its published name." % (
+            archive.where(foreign[0])))
 
 
 def _file_of(person: str) -> str:
@@ -119,7 +136,7 @@ def _has_log(path: Path) -> bool:
     try:
         with zipfile.ZipFile(str(path)) as archive:
             return any(name.endswith(".log") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError):
+    except DAMAGE:
         return False
 
 
@@ -129,12 +146,6 @@ def _labels(column: np.ndarray, count: int, where: str) -> np.ndarray:
     if len(wrong):
         raise InputError("line %d of %s has the label %g, not a whole number from 0 to %d; download the file again." % (
             wrong[0] + 1, where, column[wrong[0]], count))
+    if not column.any():
+        raise InputError("%s labels no activity in any line; download the file again." % where)
     return (column - 1).astype(np.int16)
-
-
-def _require_gravity(acc: np.ndarray, where: str) -> None:
-    """Refuse a log whose first three columns, `acc` (n, 3), do not weigh like a chest in m/s^2."""
-    weight = float(np.median(np.linalg.norm(acc, axis=1)))
-    if not 6.0 < weight < 14.0:
-        raise InputError("%s reads a median acceleration of %.3g m/s^2 at the chest where gravity is 9.8; its columns "
-                         "are in another order or unit, so download the file again." % (where, weight))

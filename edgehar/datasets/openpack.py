@@ -9,19 +9,23 @@ from __future__ import annotations
 import csv
 import re
 from datetime import datetime, timedelta, timezone
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
 
 import numpy as np
 
 from edgehar.datasets._archive import Archive, Distribution, open_archive
+from edgehar.datasets._checks import require_clock, require_gravity, require_plausible
 from edgehar.datasets._rows import read_rows
 from edgehar.datasets.base import Dataset
+from edgehar.downloads import Download
 from edgehar.errors import InputError
-from edgehar.signals import STANDARD_GRAVITY, UNLABELLED, Recording, to_grid, triad, unbroken
+from edgehar.resampling import Stretch, mean_rate, resample
+from edgehar.signals import STANDARD_GRAVITY, UNLABELLED, Recording, triad
 from edgehar.splits import Split, split_by_fives
 
+RECORD = "https://zenodo.org/records/8145223"
 SENSORS = {"atr01": "right_wrist", "atr02": "left_wrist", "atr03": "right_upper_arm", "atr04": "left_upper_arm"}
 USERS = tuple(["U01%02d" % n for n in range(1, 12)] + ["U02%02d" % n for n in range(1, 11)])
 ALIASES = {"U0202": "U0105", "U0203": "U0108", "U0204": "U0110", "U0205": "U0107", "U0210": "U0103"}
@@ -30,6 +34,7 @@ SESSIONS = tuple((user, "S0%d00" % n) for user in USERS for n in range(1, 6) if 
 
 _HEADER = b"unixtime,acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z,quat_w,quat_x,quat_y,quat_z"
 _TO_SI = np.array([STANDARD_GRAVITY] * 3 + [np.pi / 180] * 3)  # the files hold g and deg/s
+_WEIGHT = 0.5 * STANDARD_GRAVITY, 2 * STANDARD_GRAVITY  # an arm that works hard may weigh more than gravity
 _NULL = 10
 _LABELS = {100: 0, 200: 1, 300: 2, 400: 3, 500: 4, 600: 5, 700: 6, 800: 7, 900: 8, 1000: 9, 8100: _NULL, 8200: _NULL}
 _COLUMNS = ("user", "session", "id", "start", "end")
@@ -76,7 +81,7 @@ class Openpack(Dataset):
     """
 
     title = "OpenPack"
-    url = "https://zenodo.org/records/8145223"
+    url = RECORD
     licence = "CC BY-NC-SA 4.0"
     citation = ("N. Yoshimura, J. Morales, T. Maekawa, T. Hara, OpenPack: A Large-Scale Dataset for Recognizing "
                 "Packaging Works in IoT-Enabled Logistic Environments, IEEE PerCom 2024")
@@ -90,10 +95,13 @@ class Openpack(Dataset):
     window = 128
     hop = 64
     max_gap_s = 0.1
+    aliases = ALIASES
 
+    downloads = tuple(Download("%s/files/%s.zip?download=1" % (RECORD, user), user + ".zip") for user in USERS)
     distribution = Distribution(
         title=title, url=url, folders=("openpack/v1.0.0", "v1.0.0", "openpack"),
-        zips=("openpack-sample-v1.0.0.zip",), landmark="U0209/atr/atr01/S0500.csv")
+        zips=("openpack-sample-v1.0.0.zip",), parts=tuple(each.file for each in downloads),
+        landmark="U0209/atr/atr01/S0500.csv")
 
     def split(self) -> Split:
         """Of the 16 people in rising order, each five in turn: three train, one valid, one test.
@@ -103,7 +111,7 @@ class Openpack(Dataset):
         return split_by_fives(self.name, PEOPLE)
 
     def lacking(self) -> str:
-        with self._archive() as archive:
+        with self.archive() as archive:
             found = _sessions_in(archive)
         people = {_person(user) for user, _ in found}
         if not set(SESSIONS) - set(found):
@@ -113,38 +121,61 @@ class Openpack(Dataset):
             "" if len(people) > 2 else ", and no split by person can be made without it")
 
     def recordings(self) -> Iterator[Recording]:
-        with self._archive() as archive:
-            for user, session in _sessions_in(archive):
-                sensors = [_read_sensor(archive, "%s/atr/%s/%s.csv" % (user, sensor, session)) for sensor in SENSORS]
-                operations = _read_operations(archive, user, session)
-                yield from self._session(user, session, sensors, operations)
+        with self.archive() as archive:
+            found = _sessions_in(archive)
+            archive.require_distinct(_file_of(user, session, sensor) for user, session in found for sensor in SENSORS)
+            for user, session in found:
+                yield from self.sound(self._session, archive, user, session)
 
-    def _archive(self) -> Archive:
+    def archive(self) -> Archive:
         """The folder or zip at hand, known by whichever session it has of the first sensor."""
         folders = [self.folder] + [self.folder / name for name in self.distribution.folders]
         found = next((mark for folder in folders for mark in _landmarks(folder)), self.distribution.landmark)
         return open_archive(self.folder, self.distribution._replace(landmark=found))
 
-    def _session(self, user: str, session: str, sensors: Sequence[_Sensor],
-                 operations: _Operations) -> Iterator[Recording]:
+    def _session(self, archive: Archive, user: str, session: str) -> Iterator[Recording]:
+        sensors = [_read_sensor(archive, _file_of(user, session, sensor), sensor) for sensor in SENSORS]
+        operations = _read_operations(archive, user, session)
+        if all(_apart(sensor, operations) for sensor in sensors):
+            raise InputError("%s is of a time in which no sensor recorded; a clock or a time zone is wrong, so "
+                             "download the session again." % archive.where(_operations_of(user, session)))
+        yield from self._recordings(user, session, sensors, operations)
+
+    def _recordings(self, user: str, session: str, sensors: Sequence[_Sensor],
+                    operations: _Operations) -> Iterator[Recording]:
         """The Recordings of one session, one for each span of time in which no sensor has a gap."""
         name = "%s-%s" % (user, session)
-        zero_ms = sensors[0].times_ms[0]
+        zero_ms = max(sensor.times_ms[0] for sensor in sensors)
         times_s = [(sensor.times_ms - zero_ms) / 1e3 for sensor in sensors]
-        spans = reduce(_shared, (_spans(times, self.max_gap_s) for times in times_s))
-        if not spans:
+        grids = (resample(times, sensor.values, self.rate_hz, self.rate_hz, self.max_gap_s, start_s=0.0)
+                 for times, sensor in zip(times_s, sensors))
+        shared = reduce(partial(_joined, rate_hz=self.rate_hz), grids)
+        if not shared:
             raise InputError("the four sensors of %s share no time; their clocks are wrong, so leave it out." % name)
-        for begin_s, end_s in spans:
-            samples = np.concatenate([_on_grid(times, sensor.values, begin_s, end_s, self.rate_hz)
-                                      for times, sensor in zip(times_s, sensors)], axis=1)
-            at_ms = zero_ms + np.round((begin_s + np.arange(len(samples)) / self.rate_hz) * 1e3, 3)
+        for start_s, samples, _ in shared:
+            at_s = start_s + np.arange(len(samples)) / self.rate_hz
+            at_ms = zero_ms + np.round(at_s * 1e3, 3)
             yield Recording(samples=samples, labels={"operation": _labels_at(at_ms, operations)},
                             classes=self.classes, rate_hz=self.rate_hz, channels=self.channels,
-                            subject=_person(user), session=name, start_s=float(at_ms[0] / 1e3))
+                            subject=_person(user), session=name, start_s=float(at_ms[0] / 1e3),
+                            measured_hz=_mean_rate_within(times_s, at_s[0], at_s[-1]))
 
 
 def _person(user: str) -> str:
     return ALIASES.get(user, user)
+
+
+def _file_of(user: str, session: str, sensor: str) -> str:
+    return "%s/atr/%s/%s.csv" % (user, sensor, session)
+
+
+def _operations_of(user: str, session: str) -> str:
+    return "%s/annotation/openpack-operations/%s.csv" % (user, session)
+
+
+def _apart(sensor: _Sensor, operations: _Operations) -> bool:
+    """Whether nothing was annotated while the sensor recorded."""
+    return bool(operations.end_ms[-1] <= sensor.times_ms[0] or operations.begin_ms[0] > sensor.times_ms[-1])
 
 
 def _landmarks(folder: Path) -> List[str]:
@@ -165,23 +196,23 @@ def _sessions_in(archive: Archive) -> List[Tuple[str, str]]:
 # ------------------------------------------------------------------ one clock for four sensors
 
 
-def _spans(times_s: np.ndarray, max_gap_s: float) -> List[Tuple[float, float]]:
-    """First and last instant of each stretch of `times_s` (n,) without a gap."""
-    return [(float(times_s[rows][0]), float(times_s[rows][-1])) for rows in unbroken(times_s, max_gap_s)]
+def _joined(some: Sequence[Stretch], others: Sequence[Stretch], rate_hz: float) -> List[Stretch]:
+    """What two sensors have on one grid at the same instants, with the channels of both."""
+    pairs = (_overlap(a, b, round((b.start_s - a.start_s) * rate_hz)) for a in some for b in others)
+    return [each for each in pairs if len(each.samples)]
 
 
-def _shared(spans: Sequence[Tuple[float, float]], others: Sequence[Tuple[float, float]]) -> List[Tuple[float, float]]:
-    """What lies in one of `spans` and in one of `others`, both in rising order."""
-    pairs = ((max(a, c), min(b, d)) for a, b in spans for c, d in others)
-    return [(begin, end) for begin, end in pairs if begin <= end]
+def _overlap(a: Stretch, b: Stretch, later: int) -> Stretch:
+    """The instants of both, of which `b` begins `later` samples after `a`."""
+    first = max(0, later)
+    stop = max(first, min(len(a.samples), later + len(b.samples)))
+    samples = [a.samples[first:stop], b.samples[first - later:stop - later]]
+    return Stretch(max(a.start_s, b.start_s), np.concatenate(samples, axis=1), True)
 
 
-def _on_grid(times_s: np.ndarray, values: np.ndarray, begin_s: float, end_s: float, rate_hz: float) -> np.ndarray:
-    """`values` (n, C) from `begin_s` to `end_s`, which lie in one stretch of `times_s` (n,), as (T, C) float32."""
-    inside = times_s[(times_s > begin_s) & (times_s < end_s)]
-    clipped_s = np.concatenate([[begin_s], inside, [end_s]])
-    clipped = np.stack([np.interp(clipped_s, times_s, column) for column in values.T], axis=1)
-    return to_grid(clipped_s, clipped, rate_hz)
+def _mean_rate_within(times_s: Sequence[np.ndarray], begin_s: float, end_s: float) -> float:
+    """What the sensors of `times_s` deliver on average between two instants."""
+    return float(np.mean([mean_rate(times[(times >= begin_s) & (times <= end_s)]) for times in times_s]))
 
 
 def _labels_at(at_ms: np.ndarray, operations: _Operations) -> np.ndarray:
@@ -196,24 +227,20 @@ def _labels_at(at_ms: np.ndarray, operations: _Operations) -> np.ndarray:
 # ------------------------------------------------------------------ files
 
 
-def _read_sensor(archive: Archive, name: str) -> _Sensor:
+def _read_sensor(archive: Archive, name: str, sensor: str) -> _Sensor:
     where = archive.where(name)
     rows = read_rows(archive.read(name), 11, b",", where, _HEADER)
-    late = np.flatnonzero(np.diff(rows[:, 0]) <= 0)
-    if len(late):
-        before, after = rows[late[0]:late[0] + 2, 0]
-        raise InputError("line %d of %s is stamped %d ms, %s the line before it; download the file again." % (
-            late[0] + 3, where, after, "as is" if after == before else "%d ms before" % (before - after)))
-    weight = float(np.median(np.linalg.norm(rows[:, 1:4], axis=1)))
-    if not 0.5 < weight < 2.0:
-        raise InputError("%s reads a median acceleration of %.3g where gravity is 1 g; it is in another unit or from a "
-                         "dead sensor, so download the file again." % (where, weight))
-    return _Sensor(rows[:, 0], rows[:, 1:7] * _TO_SI)
+    values = rows[:, 1:7] * _TO_SI
+    require_clock(rows[:, 0] / 1e3, Openpack.rate_hz, where, first=2)
+    require_gravity(values[:, :3], where, *_WEIGHT)
+    require_plausible(values, [channel for channel in Openpack.channels if channel.sensor == sensor],
+                      Openpack.rate_hz, where, first=2)
+    return _Sensor(rows[:, 0], values)
 
 
 def _read_operations(archive: Archive, user: str, session: str) -> _Operations:
     """The annotated operations of one session, checked line by line."""
-    name = "%s/annotation/openpack-operations/%s.csv" % (user, session)
+    name = _operations_of(user, session)
     found: List[Tuple[float, float, int]] = []
     for where, row in _lines_of(archive, name):
         _require_owner(row, user, session, where)

@@ -7,19 +7,26 @@ Activities of Daily Living", IEEE Access 7:133190-133202, 2019; UCI repository, 
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, List, Optional, Tuple
+from itertools import zip_longest
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from edgehar.datasets._archive import Distribution, open_archive
+from edgehar.datasets._archive import Archive, Distribution
+from edgehar.datasets._checks import require_clock, require_gravity, require_plausible
 from edgehar.datasets._rows import parse_numbers
 from edgehar.datasets.base import Dataset
+from edgehar.downloads import uci_file
 from edgehar.errors import InputError
-from edgehar.signals import Recording, to_grid, triad, unbroken
+from edgehar.resampling import mean_rate, resample, unbroken
+from edgehar.signals import Recording, triad, worn_at
 from edgehar.splits import Split, split_by_fives
 
 PEOPLE = tuple(str(person) for person in range(1600, 1651))
+KEY = "activity_key.txt"
 PLACEMENTS = {"watch": "wrist", "phone": "pocket"}
+BOTH = "both"
+FASTEST_HZ = 100.0  # of what the files hold
 LETTERS = b"ABCDEFGHIJKLMOPQRS"  # as in activity_key.txt, in the order of the classes; there is no N
 
 _NUMBER = rb"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -27,15 +34,17 @@ _LINE = re.compile(rb"\d{4},[A-MO-S],\d+," + rb",".join([_NUMBER] * 3) + rb";\r?
 
 
 class Wisdm(Dataset):
-    """WISDM 2019, the accelerometer of one device.
+    """WISDM 2019, the accelerometer of one device, or of both as recordings of their own.
 
-    device: "watch" (wrist) or "phone" (trouser pocket).
+    device: "watch" (wrist), "phone" (trouser pocket), or "both": then the channels are
+    named alike and "placement" is a task, so that one network reads a sensor wherever it
+    is worn. The devices have clocks of their own and are not aligned.
 
     A session is one activity of one person. The files list activities out of time
-    order; a change of activity, a step over `max_gap_s` and a clock that does not
-    advance each end a Recording. The rate is not 20 Hz throughout: some runs are 25 or
-    50 Hz, others switch between 20 and 100 Hz. Samples that stand closer than at 20 Hz
-    are averaged over one 20 Hz period against aliasing, then all is read at 20 Hz.
+    order; a change of activity and a step over `max_gap_s` each end a Recording. Within
+    an activity a clock that does not advance is refused. The rate is not 20 Hz throughout: some runs are 25 or
+    50 Hz, others switch between 20 and 100 Hz. All are resampled to 20 Hz, those parts
+    through a low-pass against aliasing.
 
     Samples in m/s^2; start_s is the device's own clock, whose zero is arbitrary.
     """
@@ -54,17 +63,22 @@ class Wisdm(Dataset):
     hop = 64
     max_gap_s = 0.2
 
+    downloads = (uci_file(507, "wisdm+smartphone+and+smartwatch+activity+and+biometrics+dataset.zip"),)
     distribution = Distribution(
         title=title, url=url, folders=("wisdm-dataset", "wisdm-dataset/wisdm-dataset"),
         zips=("wisdm-dataset.zip", "wisdm+smartphone+and+smartwatch+activity+and+biometrics+dataset.zip"),
-        landmark="activity_key.txt")
+        landmark=KEY)
 
-    def __init__(self, root: Optional[str] = None, device: str = "watch") -> None:
-        super().__init__(root)
-        if device not in PLACEMENTS:
-            raise InputError("wisdm has no device '%s'; choose from: %s." % (device, ", ".join(PLACEMENTS)))
-        self.device = device
-        self.channels = triad("acc", "m/s^2", PLACEMENTS[device], device)
+    def __init__(self, root: Optional[str] = None, device: str = "watch", skip_bad: bool = False) -> None:
+        super().__init__(root, skip_bad)
+        if device not in (*PLACEMENTS, BOTH):
+            raise InputError("wisdm has no device '%s'; choose from: %s, %s." % (device, ", ".join(PLACEMENTS), BOTH))
+        self.devices = tuple(PLACEMENTS) if device == BOTH else (device,)
+        if device == BOTH:
+            self.channels = triad("acc", "m/s^2", "")
+            self.classes = dict(self.classes, placement=tuple(PLACEMENTS.values()))
+        else:
+            self.channels = triad("acc", "m/s^2", PLACEMENTS[device], device)
 
     def split(self) -> Split:
         """Of the 51 people in rising order, each five in turn: three train, one valid, one test.
@@ -74,36 +88,56 @@ class Wisdm(Dataset):
         return split_by_fives(self.name, PEOPLE)
 
     def lacking(self) -> str:
-        with open_archive(self.folder, self.distribution) as archive:
-            absent = [person for person in PEOPLE if not archive.has(self._file_of(person))]
-        if not absent:
-            return ""
-        return "The %s accelerometer of %d of the 51 people is not at hand in %s: %s." % (
-            self.device, len(absent), archive.source, ", ".join(absent))
+        with self.archive() as archive:
+            absent = {device: [person for person in PEOPLE if not archive.has(_file_of(device, person))]
+                      for device in self.devices}
+        return " ".join("The %s accelerometer of %d of the 51 people is not at hand in %s: %s." % (
+            device, len(people), archive.source, ", ".join(people)) for device, people in absent.items() if people)
 
     def recordings(self) -> Iterator[Recording]:
-        with open_archive(self.folder, self.distribution) as archive:
-            at_hand = [person for person in PEOPLE if archive.has(self._file_of(person))]
-            if not at_hand:
-                raise InputError("%s holds no file like %s; download it again from %s." % (
-                    archive.source, self._file_of(PEOPLE[0]), self.url))
-            for person in at_hand:
-                name = self._file_of(person)
-                letters, values = _parse(archive.read(name), person, archive.where(name))
-                for session, label, rows in _runs(letters, self.classes["activity"]):
-                    yield from self._run(person, session, label, values[rows])
+        with self.archive() as archive:
+            _require_key(archive, self.classes["activity"])
+            for device in self.devices:
+                for person in self._at_hand(archive, device):
+                    yield from self.sound(self._person, archive, device, person)
+
+    def _at_hand(self, archive: Archive, device: str) -> List[str]:
+        """The people whose file is there. Refuses an archive without any, or with files of others."""
+        known = {_file_of(device, person): person for person in PEOPLE}
+        foreign = [name for name in archive.names(".txt")
+                   if name.startswith("raw/%s/accel/" % device) and name not in known]
+        if foreign:
+            raise InputError("%s is none of the corpus' 51 people; remove it or give it its published name." % (
+                archive.where(foreign[0])))
+        at_hand = [person for name, person in known.items() if archive.has(name)]
+        if not at_hand:
+            raise InputError("%s holds no file like %s; download it again from %s." % (
+                archive.source, _file_of(device, PEOPLE[0]), self.url))
+        return at_hand
+
+    def _person(self, archive: Archive, device: str, person: str) -> Iterator[Recording]:
+        where = archive.where(_file_of(device, person))
+        letters, values = _parse(archive.read(_file_of(device, person)), person, where)
+        require_plausible(values[:, 1:], self.channels, self.rate_hz, where)
+        require_gravity(values[:, 1:], where)
+        for session, label, rows in _runs(letters, self.classes["activity"]):
+            require_clock(values[rows, 0], self.rate_hz, where, rows.start + 1)
+            for recording in self._run(person, session, label, values[rows]):
+                yield recording if len(self.devices) == 1 else worn_at(recording, PLACEMENTS[device])
 
     def _run(self, person: str, session: str, label: int, values: np.ndarray) -> Iterator[Recording]:
         """The Recordings of one run, values (n, 4): clock in s, acc in m/s^2."""
-        for stretch in unbroken(values[:, 0], self.max_gap_s):
-            times_s, acc = values[stretch, 0], values[stretch, 1:]
-            samples = to_grid(times_s, _without_aliases(times_s, acc, self.rate_hz), self.rate_hz)
-            yield Recording(samples=samples, labels={"activity": np.full(len(samples), label, dtype=np.int16)},
-                            classes=self.classes, rate_hz=self.rate_hz, channels=self.channels, subject=person,
-                            session=session, start_s=float(times_s[0]))
+        for rows in unbroken(values[:, 0], self.max_gap_s):
+            times_s, acc = values[rows, 0], values[rows, 1:]
+            (stretch,) = resample(times_s, acc, self.rate_hz, FASTEST_HZ, self.max_gap_s)
+            labels = np.full(len(stretch.samples), label, dtype=np.int16)
+            yield Recording(samples=stretch.samples, labels={"activity": labels}, classes=self.classes,
+                            rate_hz=self.rate_hz, channels=self.channels, subject=person, session=session,
+                            start_s=stretch.start_s, measured_hz=mean_rate(times_s))
 
-    def _file_of(self, person: str) -> str:
-        return "raw/%s/accel/data_%s_accel_%s.txt" % (self.device, person, self.device)
+
+def _file_of(device: str, person: str) -> str:
+    return "raw/%s/accel/data_%s_accel_%s.txt" % (device, person, device)
 
 
 def _runs(letters: np.ndarray, names: Tuple[str, ...]) -> Iterator[Tuple[str, int, slice]]:
@@ -115,31 +149,6 @@ def _runs(letters: np.ndarray, names: Tuple[str, ...]) -> Iterator[Tuple[str, in
         seen[label] = seen.get(label, 0) + 1
         session = names[label] if seen[label] == 1 else "%s-%d" % (names[label], seen[label])
         yield session, label, slice(start, stop)
-
-
-def _without_aliases(times_s: np.ndarray, values: np.ndarray, rate_hz: float) -> np.ndarray:
-    """`values` (n, C) with every sample that stands closer to a neighbour than 0.9 of a period of
-    `rate_hz` replaced by the mean of the signal over one period around it (null of the filter: `rate_hz`).
-    """
-    close = np.diff(times_s) < 0.9 / rate_hz
-    if not close.any():
-        return values
-    fast = np.append(close, False) | np.append(False, close)
-    begin = np.maximum(times_s - 0.5 / rate_hz, times_s[0])
-    end = np.minimum(times_s + 0.5 / rate_hz, times_s[-1])
-    means = np.stack([(_integral(end, times_s, column) - _integral(begin, times_s, column)) / (end - begin)
-                      for column in values.T], axis=1)
-    return np.where(fast[:, None], means, values)
-
-
-def _integral(at_s: np.ndarray, times_s: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """Integral of the linearly joined samples from ``times_s[0]`` to each of `at_s`, which lie within `times_s`."""
-    steps = np.diff(times_s)
-    areas = np.append(0.0, np.cumsum(steps * (column[:-1] + column[1:]) / 2))
-    left = np.clip(np.searchsorted(times_s, at_s, side="right") - 1, 0, len(times_s) - 2)
-    slopes = np.diff(column) / steps
-    part = at_s - times_s[left]
-    return areas[left] + part * column[left] + part ** 2 * slopes[left] / 2
 
 
 # ------------------------------------------------------------------ text
@@ -173,6 +182,16 @@ def _in_shape(text: np.ndarray, starts: np.ndarray) -> bool:
     around = (text[starts + 4] == ord(",")) & (text[starts + 6] == ord(","))
     commas, ends = (np.add.reduceat(text == ord(mark), starts, dtype=np.int64) for mark in ",;")
     return bool((known & around & (commas == 5) & (ends == 1)).all())
+
+
+def _require_key(archive: Archive, names: Sequence[str]) -> None:
+    """Refuse a list of activities other than the one that this code knows."""
+    lines = archive.text(KEY).rstrip().splitlines()
+    known = ["%s = %s" % pair for pair in zip(names, LETTERS.decode())]
+    for number, (line, right) in enumerate(zip_longest(lines, known, fillvalue=""), 1):
+        if line.split() != right.split():
+            raise InputError("line %d of %s is '%s', not '%s'; download the file again." % (
+                number, archive.where(KEY), line.strip()[:60], right))
 
 
 def _require_sound(numbers: np.ndarray, person: str, where: str) -> None:
