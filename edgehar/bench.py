@@ -7,34 +7,40 @@
     paced           |call|    |call|    |ca...ll||call|
                     ^due      ^due      ^due  ^due   open loop: a late start counts as latency
     accuracy        windows of test people -> one confusion a person
+    streaming       recordings of test people -> Stream -> what became of each event
+    with a meter    [ idle ][ load: as above, timed scenarios only ][ idle ], three times -> joules a window
 
 Timings are wall time around `Session.infer`, copies in and out included, on the
-engine's golden inputs; so timing an engine needs no data. Warm-up is never counted.
+engine's golden inputs; so timing an engine needs no data. Beside it stands what a GPU
+took by its own clock, copies left out. Warm-up is never counted.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, replace
 from functools import lru_cache
 from itertools import cycle
-from math import inf
-from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from edgehar import machine
 from edgehar.artifact import Manifest, Signal
 from edgehar.backends import BACKENDS
-from edgehar.backends.base import Engine, Session, infer_all
-from edgehar.datasets import DATASETS, cut_corpus
+from edgehar.backends.base import Backend, Engine, Session, infer_all
+from edgehar.datasets import DATASETS, cut_corpus, framed, read_recordings, require_split_of
+from edgehar.energy import CHANGED, DRIFTED, THROTTLED, Trace, estimate
 from edgehar.errors import AccuracyError, ConstraintError, InconclusiveError, InputError, MismatchError, UnstableError
-from edgehar.files import PathLike, read_toml
-from edgehar.results import Measurement, Run
-from edgehar.scoring import confusion_by_person
-from edgehar.signals import Windows
+from edgehar.metering import Plan, record
+from edgehar.meters.base import Meter
+from edgehar.results import RELIABILITY_ROWS, SIMULATED, Measurement, Run
+from edgehar.scenarios import UNTIMED, Scenario
+from edgehar.scoring import EventScores, add_events, confusion_by_person, held, reliability_by_person, score_events
+from edgehar.signals import UNLABELLED, Framing, Recording, Windows, positions
+from edgehar.splits import Split
+from edgehar.stream import Stream, softmax
 
 Clock = Callable[[], float]
 
@@ -43,82 +49,8 @@ MIN_SECONDS = 3
 LATENCY_SCENARIOS = ("single_stream", "paced")
 UNSTABLE = "unstable: "
 UNJUDGED = "too short: "
-
-
-# ------------------------------------------------------------------ scenarios
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """What is asked of an engine.
-
-    batch: windows a call. warmup_s: seconds not counted; one call is made even for 0.
-    duration_s: seconds measured. rate_hz: windows a second that fall due (paced).
-    min_queries: calls below which a warning is given. seed: order of the inputs.
-    Raises InputError for a setting that cannot be measured.
-    """
-
-    name: str
-    batch: int = 1
-    warmup_s: float = 1.0
-    duration_s: float = 5.0
-    rate_hz: float = 50.0
-    min_queries: int = 1000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.name not in NAMES:
-            raise InputError("there is no scenario '%s'; choose from: %s, or give a .toml file." % (
-                self.name, ", ".join(NAMES)))
-        for setting, least in (("batch", 1), ("min_queries", 1), ("seed", 0), ("warmup_s", 0)):
-            _require(self, setting, least <= getattr(self, setting) < inf, "at least %d" % least)
-        _require(self, "duration_s", self.name == "accuracy" or 0 < self.duration_s < inf, "above 0 and finite")
-        _require(self, "rate_hz", 0 < self.rate_hz < inf, "above 0 and finite")
-        _require(self, "batch", self.name in ("offline", "accuracy") or self.batch == 1,
-                 "1, since its windows come one at a time")
-
-
-NAMES = ("single_stream", "offline", "paced", "accuracy")
-
-
-def default_scenario(name: str) -> Scenario:
-    """The scenario `name` (``-`` equals ``_``) as it is measured unless the user says otherwise."""
-    name = name.replace("-", "_")
-    settings: Mapping[str, Any] = {
-        "offline": {"batch": 64, "min_queries": 100},
-        "paced": {"duration_s": 20.0},
-        "accuracy": {"batch": 64, "warmup_s": 0.0, "duration_s": 0.0, "min_queries": 1},
-    }.get(name, {})
-    return Scenario(name, **settings)
-
-
-def load_scenario(spec: PathLike) -> Scenario:
-    """A scenario by name, or from a TOML file that names one and overrides its defaults."""
-    if Path(spec).suffix != ".toml":
-        return default_scenario(str(spec))
-    settings = read_toml(spec)
-    known = [field.name for field in fields(Scenario)]
-    unknown = sorted(set(settings) - set(known))
-    if unknown or "name" not in settings:
-        raise InputError("%s %s; a scenario has: %s." % (
-            spec, "has an unknown setting '%s'" % unknown[0] if unknown else "names no scenario", ", ".join(known)))
-    defaults = asdict(default_scenario(str(settings.pop("name"))))
-    return Scenario(**dict(defaults, **{key: _alike(defaults[key], value, key, spec)
-                                        for key, value in settings.items()}))
-
-
-def _alike(default: Any, value: Any, key: str, where: PathLike) -> Any:
-    """`value` as the type of `default`; TOML tells 5 from 5.0, people do not."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or type(default)(value) != value:
-        raise InputError("%s has %s = %r; it must be a%s number." % (
-            where, key, value, " whole" if isinstance(default, int) else ""))
-    return type(default)(value)
-
-
-def _require(scenario: Scenario, setting: str, holds: bool, bound: str) -> None:
-    if not holds:
-        raise InputError("scenario %s has %s = %s; it must be %s." % (
-            scenario.name, setting, getattr(scenario, setting), bound))
+UNVERIFIED = "unverified: "
+UNSTEADY_POWER = (THROTTLED, CHANGED, DRIFTED)
 
 
 # ------------------------------------------------------------------ run
@@ -126,39 +58,63 @@ def _require(scenario: Scenario, setting: str, holds: bool, bound: str) -> None:
 
 def run(engine: Engine, scenario: Scenario, windows: Optional[Windows] = None, clock: Clock = time.perf_counter,
         command: str = "", sleep: Callable[[float], None] = time.sleep,
-        on_phase: Callable[[str], None] = lambda phase: None) -> Run:
+        on_phase: Callable[[str], None] = lambda phase: None, recordings: Optional[Iterable[Recording]] = None,
+        meter: Optional[Meter] = None, plan: Plan = Plan()) -> Run:
     """Put `engine` through `scenario` on this machine.
 
-    windows: of the test people, needed for "accuracy" alone; the engine's channels are
-    selected from them. on_phase: told "warm-up", "measuring" or "scoring" as each
-    begins. Raises InputError where accuracy is asked for without windows, MismatchError
-    where they are not those the engine's split keeps for testing.
+    windows: of the test people, needed for "accuracy" alone; recordings: of the same, for
+    "streaming" alone; the engine's channels are selected from them. on_phase: told
+    "warm-up", "measuring", "scoring" or "replaying" as each begins, and each phase of
+    `plan`. meter: records power after a timed scenario was timed, under the same load;
+    closed afterwards. Raises InputError where they are asked for and not given,
+    MismatchError where they are not those the engine's split keeps for testing,
+    MissingError where the meter cannot be read.
     """
+    if meter is not None and scenario.name in UNTIMED:
+        raise InputError("energy is measured under a steady load and %s is none; choose single_stream, offline or "
+                         "paced." % scenario.name)
     backend = BACKENDS.create(engine.backend)
+    if meter is not None:
+        require_measured(engine)
     if scenario.name == "accuracy":
         windows = _test_windows_of(engine, windows)
         with backend.open(engine, max_batch=scenario.batch) as session:
             on_phase("scoring")
-            return _run_of(engine, scenario, command, people=_people(session, scenario, windows))
-    warnings = _machine_warnings(engine)
+            return _run_of(engine, scenario, command, **_scores(session, scenario, windows))
+    if scenario.name == "streaming":
+        scenario = replace(scenario, hop=scenario.hop or engine.manifest.signal.hop)
+        with backend.open(engine, max_batch=1) as session:
+            on_phase("replaying")
+            return _run_of(engine, scenario, command, **_replay(session, engine.manifest, scenario, recordings))
+    warnings = _machine_warnings(engine) + backend.warnings(engine)
+    verified = _verified(backend, engine) if meter else {}
     with backend.open(engine, max_batch=scenario.batch) as session:
+        if backend.source == SIMULATED:
+            return _run_of(engine, scenario, command, {"running": dict(session.running)},
+                           measurements=_predicted(session, scenario))
         timed = _measure(session, engine, scenario, clock, sleep, on_phase)
-    return _run_of(engine, scenario, command, measurements=_measurements(scenario, timed),
-                   warnings=tuple(warnings + _timing_warnings(scenario, timed)))
+        warnings += session.warnings
+        found = _powered(_recorded(session, engine, scenario, meter, plan, on_phase)) if meter else {}
+        chosen = {"running": dict(session.running), "verified": verified}
+    return _run_of(engine, scenario, command, chosen, measurements=_measurements(scenario, timed),
+                   warnings=tuple(warnings + _timing_warnings(scenario, timed) + _unverified(verified)), **found)
 
 
-def _run_of(engine: Engine, scenario: Scenario, command: str, **found: Any) -> Run:
+def _run_of(engine: Engine, scenario: Scenario, command: str, chosen: Mapping[str, Any] = {}, **found: Any) -> Run:
+    """chosen: facts of the engine as it ran here, those that are empty left out."""
     manifest = engine.manifest
-    return Run(scenario=asdict(scenario), engine=_engine_facts(engine), machine=machine.describe(),
+    facts = dict(_engine_facts(engine), **{key: value for key, value in chosen.items() if value})
+    return Run(scenario=asdict(scenario), engine=facts, machine=machine.describe(),
                classes=dict(manifest.tasks), split=dict(manifest.data["split"]),
-               synthetic=bool(manifest.data["synthetic"]), command=command, **found)
+               synthetic=bool(manifest.data["synthetic"]), source=BACKENDS.kind(engine.backend).source,
+               command=command, **found)
 
 
 def _engine_facts(engine: Engine) -> Dict[str, Any]:
     """What decides the engine's numbers, from its build down to its training."""
     manifest = engine.manifest
     return {
-        "backend": engine.backend, "precision": engine.spec.precision, "threads": engine.spec.threads,
+        **engine.spec.to_json(), "backend": engine.backend,
         "sha256": engine.sha256, "size_bytes": _size_bytes(engine),
         "artifact": manifest.name, "artifact_sha256": manifest.sha256,
         "model": manifest.model["spec"], "parameters": manifest.model["parameters"], "macs": manifest.model["macs"],
@@ -181,13 +137,15 @@ def _size_bytes(engine: Engine) -> int:
 class Timed(NamedTuple):
     """Calls in order, all (n,) seconds on the clock; due is start unless arrivals are scheduled.
 
-    planned: calls that should have been made.
+    planned: calls that should have been made. gpu: (n,) seconds that the GPU computed, by
+    its own clock; empty on a CPU.
     """
 
     due: np.ndarray
     start: np.ndarray
     end: np.ndarray
     planned: int
+    gpu: np.ndarray = np.zeros(0)
 
     @property
     def latency(self) -> np.ndarray:
@@ -202,14 +160,17 @@ def _measure(session: Session, engine: Engine, scenario: Scenario, clock: Clock,
     on_phase("warm-up")
     _timed(call, scenario, scenario.warmup_s, clock, sleep)
     on_phase("measuring")
-    return _timed(call, scenario, scenario.duration_s, clock, sleep)
+    gpu: List[Optional[float]] = []
+    timed = _timed(call, scenario, scenario.duration_s, clock, sleep, lambda: gpu.append(session.gpu_time_s()))
+    return timed._replace(gpu=np.array([each for each in gpu if each is not None]))
 
 
 def _timed(call: Callable[[], Any], scenario: Scenario, seconds: float, clock: Clock,
-           sleep: Callable[[float], None]) -> Timed:
+           sleep: Callable[[float], None], after: Callable[[], None] = lambda: None) -> Timed:
+    """after: called behind each call, outside its time."""
     if scenario.name == "paced":
-        return _paced(call, seconds, scenario.rate_hz, clock, sleep)
-    return _back_to_back(call, seconds, clock)
+        return _paced(call, seconds, scenario.rate_hz, clock, sleep, after)
+    return _back_to_back(call, seconds, clock, after)
 
 
 def _inputs(golden: np.ndarray, batch: int, seed: int) -> Iterator[np.ndarray]:
@@ -219,7 +180,7 @@ def _inputs(golden: np.ndarray, batch: int, seed: int) -> Iterator[np.ndarray]:
     return cycle([np.ascontiguousarray(golden[order[row]]) for row in (first + np.arange(batch)) % len(golden)])
 
 
-def _back_to_back(call: Callable[[], Any], seconds: float, clock: Clock) -> Timed:
+def _back_to_back(call: Callable[[], Any], seconds: float, clock: Clock, after: Callable[[], None]) -> Timed:
     """Call until `seconds` have passed, at least once."""
     starts, ends = [], []
     begin = clock()
@@ -227,11 +188,12 @@ def _back_to_back(call: Callable[[], Any], seconds: float, clock: Clock) -> Time
         starts.append(clock())
         call()
         ends.append(clock())
+        after()
     return Timed(np.array(starts), np.array(starts), np.array(ends), len(ends))
 
 
 def _paced(call: Callable[[], Any], seconds: float, rate_hz: float, clock: Clock,
-           sleep: Callable[[float], None]) -> Timed:
+           sleep: Callable[[float], None], after: Callable[[], None]) -> Timed:
     """Call when each window falls due, whether or not the last call is done.
 
     An engine too slow for the rate is given twice `seconds`; the rest stays unreached.
@@ -245,6 +207,7 @@ def _paced(call: Callable[[], Any], seconds: float, rate_hz: float, clock: Clock
         starts.append(clock())
         call()
         ends.append(clock())
+        after()
         if ends[-1] - begin > 2 * seconds:
             break
     return Timed(np.array(dues), np.array(starts), np.array(ends), planned)
@@ -258,6 +221,11 @@ def _sleep_until(due: float, clock: Clock, sleep: Callable[[float], None]) -> No
 
 def _measurements(scenario: Scenario, timed: Timed) -> Tuple[Measurement, ...]:
     """Raw values. A deadline is missed where a window is not answered before the next falls due."""
+    by_gpu = (_raw("gpu_latency", "s", timed.gpu),) if len(timed.gpu) else ()
+    return (*_wall_measurements(scenario, timed), *by_gpu)
+
+
+def _wall_measurements(scenario: Scenario, timed: Timed) -> Tuple[Measurement, ...]:
     latency = _raw("latency", "s", timed.latency)
     if scenario.name == "offline":
         return latency, _raw("throughput", "windows/s", scenario.batch / timed.latency)
@@ -269,9 +237,59 @@ def _measurements(scenario: Scenario, timed: Timed) -> Tuple[Measurement, ...]:
     return (latency,)
 
 
+def _predicted(session: Session, scenario: Scenario) -> Tuple[Measurement, ...]:
+    """What a call would take: expected, at least, at most. Never called "latency", which was measured."""
+    return (Measurement("predicted_latency", "s", tuple(session.predicted_latency_s(scenario.batch))),)
+
+
 def _raw(name: str, unit: str, values: np.ndarray) -> Measurement:
     """All values, times to ten nanoseconds: a call through Python is no steadier."""
     return Measurement(name, unit, tuple(np.round(values, 8).tolist()))
+
+
+# ------------------------------------------------------------------ energy
+
+
+def _recorded(session: Session, engine: Engine, scenario: Scenario, meter: Meter, plan: Plan,
+              on_phase: Callable[[str], None]) -> Trace:
+    """A power trace with the scenario as its load."""
+    inputs = _inputs(engine.golden().x, scenario.batch, scenario.seed)
+
+    def load(seconds: float) -> int:
+        begun_s = time.monotonic()
+        timed = _timed(lambda: session.infer(next(inputs)), scenario, seconds, time.perf_counter, time.sleep)
+        _sleep_until(begun_s + seconds, time.monotonic, time.sleep)  # the pause behind a paced window is its own
+        return scenario.batch * len(timed.end)
+
+    return record(meter, load, plan, 1 / scenario.rate_hz if scenario.name == "paced" else None, on_phase)
+
+
+def _powered(trace: Trace) -> Dict[str, Any]:
+    """What `Run` keeps of a trace: all of it, and what it says."""
+    return {"power": trace.to_json(), "energy": estimate(trace).to_json()}
+
+
+def _verified(backend: Backend, engine: Engine) -> Dict[str, Any]:
+    """{task: how far its logits are from the golden ones, and whether that passes}."""
+    return {found.task: {"max_error": found.max_error, "agreement": found.agreement, "passed": found.passed}
+            for found in backend.verify(engine)}
+
+
+def _unverified(verified: Mapping[str, Any]) -> List[str]:
+    failed = sorted(task for task, found in verified.items() if not found["passed"])
+    if not failed:
+        return []
+    return [UNVERIFIED + "this engine's outputs for %s are not those of the trained model; build it again with "
+                         "`edgehar build`." % ", ".join(failed)]
+
+
+def require_energy(run: Run) -> None:
+    """Raise UnstableError or InconclusiveError, by the reason, where energy was measured and is refused."""
+    refusal = run.energy.get("refusal")
+    if refusal:
+        kind = UnstableError if refusal["reason"] in UNSTEADY_POWER else InconclusiveError
+        raise kind("the energy of %s in %s is refused, %s: %s" % (
+            _named(run), run.scenario["name"], refusal["reason"], refusal["sentence"]))
 
 
 # ------------------------------------------------------------------ accuracy
@@ -281,17 +299,16 @@ def windows_for(engine: Engine, dataset: Optional[str] = None, root: Optional[st
     """The labelled windows of the people that `engine`'s split keeps for testing, with all channels.
 
     dataset: a spec, by default the corpus of the manifest; root: its data folder. Raises
-    MismatchError for a corpus with another split, before it is read.
+    MismatchError for a corpus that the engine's split does not divide, before it is read.
     """
-    spec = dataset or engine.manifest.data["dataset"]
-    _require_same_split(engine.manifest, DATASETS.create(spec, root=root).split().sha256)
-    return _held_out_windows(spec, root)
+    data, framing = engine.manifest.data, engine.manifest.signal.framing
+    return _held_out_windows(dataset or data["dataset"], root, Split.from_json(data["split"]), framing)
 
 
 @lru_cache(maxsize=1)
-def _held_out_windows(dataset: str, root: Optional[str]) -> Windows:
+def _held_out_windows(dataset: str, root: Optional[str], split: Split, framing: Framing) -> Windows:
     """The one place where test people's labels are used. Kept for the next engine of the same corpus."""
-    return cut_corpus(dataset, root).parts.test
+    return cut_corpus(dataset, root, split, framing).parts.test
 
 
 def _test_windows_of(engine: Engine, windows: Optional[Windows]) -> Windows:
@@ -304,7 +321,7 @@ def _test_windows_of(engine: Engine, windows: Optional[Windows]) -> Windows:
         raise MismatchError("these windows are of the %s people and accuracy is measured on test people alone; "
                             "hand in the test part of the split." % (windows.part or "unknown"))
     _require_same_signal(manifest.signal, windows, manifest.name)
-    _require_same_classes(manifest.tasks, windows, manifest.name)
+    _require_same_classes(manifest.tasks, windows.classes, manifest.name)
     return windows.select(manifest.signal.channels)
 
 
@@ -324,26 +341,114 @@ def _require_same_signal(signal: Signal, windows: Windows, name: str) -> None:
                                                 windows.rate_hz))
 
 
-def _require_same_classes(tasks: Mapping[str, Tuple[str, ...]], windows: Windows, name: str) -> None:
+def _require_same_classes(tasks: Mapping[str, Tuple[str, ...]], classes: Mapping[str, Tuple[str, ...]],
+                          name: str) -> None:
     for task, names in sorted(tasks.items()):
-        if tuple(windows.classes.get(task, ())) != tuple(names):
+        if tuple(classes.get(task, ())) != tuple(names):
             raise MismatchError("%s decides task '%s' between %s and the corpus between %s; use the corpus it was "
                                 "trained on." % (name, task, ", ".join(names),
-                                                 ", ".join(windows.classes.get(task, ())) or "nothing"))
+                                                 ", ".join(classes.get(task, ())) or "nothing"))
 
 
-def _people(session: Session, scenario: Scenario, windows: Windows) -> Dict[str, Dict[str, Any]]:
-    """{task: {person: (K, K) as lists}} of the session's decisions on `windows`."""
-    logits = infer_all(session, windows.x, scenario.batch)
-    return {task: _confusions(windows, task, values) for task, values in sorted(logits.items())}
+def _scores(session: Session, scenario: Scenario, windows: Windows) -> Dict[str, Any]:
+    """What `Run` keeps of the session's decisions on `windows`: people and calibration."""
+    found: Dict[str, Any] = {"people": {}, "calibration": {}}
+    for task, logits in sorted(infer_all(session, windows.x, scenario.batch).items()):
+        _require_numbers(logits, task)
+        true, predicted, confidence = windows.y[task], logits.argmax(axis=1), softmax(logits).max(axis=1)
+        people = confusion_by_person(true, predicted, windows.subjects, logits.shape[1])
+        found["people"][task] = {person: counts.tolist() for person, counts in people.items()}
+        bins = reliability_by_person(true, predicted, confidence, windows.subjects)
+        found["calibration"][task] = {person: _rows(each) for person, each in bins.items()}
+    return found
 
 
-def _confusions(windows: Windows, task: str, logits: np.ndarray) -> Dict[str, Any]:
+def _rows(bins: np.ndarray) -> Dict[str, List[float]]:
+    """A reliability (3, B) row by row; sums of confidence to six digits."""
+    return dict(zip(RELIABILITY_ROWS, np.round(bins, 6).tolist()))
+
+
+def _require_numbers(logits: np.ndarray, task: str) -> None:
     if not np.isfinite(logits).all():
         raise AccuracyError("the engine gave logits that are no numbers for task '%s'; build it in a higher "
                             "precision." % task)
-    people = confusion_by_person(windows.y[task], logits.argmax(axis=1), windows.subjects, logits.shape[1])
-    return {person: counts.tolist() for person, counts in people.items()}
+
+
+# ------------------------------------------------------------------ streaming
+
+
+def recordings_for(engine: Engine, dataset: Optional[str] = None, root: Optional[str] = None) -> Iterator[Recording]:
+    """The recordings that `engine`'s split keeps for testing, one by one, with all channels; arguments as above."""
+    data, rate_hz = engine.manifest.data, engine.manifest.signal.rate_hz
+    corpus, split = DATASETS.create(dataset or data["dataset"], root=root), Split.from_json(data["split"])
+    require_split_of(corpus, split)
+    return (framed(recording, rate_hz) for recording in read_recordings(corpus) if split.place(recording) == "test")
+
+
+def _replay(session: Session, manifest: Manifest, scenario: Scenario,
+            recordings: Optional[Iterable[Recording]]) -> Dict[str, Any]:
+    """What `Run` keeps of a stream over `recordings`: events, and a warning for those that gave no decision."""
+    if recordings is None:
+        raise InputError("streaming is measured on recordings of test people and none were given; name the corpus.")
+    split = Split.from_json(manifest.data["split"])
+    people: Dict[str, List[Dict[str, EventScores]]] = {}
+    short_s: List[float] = []
+    for recording in recordings:
+        _require_tested(split, recording)
+        _require_fits(manifest, recording)
+        if len(recording.samples) < manifest.signal.window:
+            short_s.append(recording.duration_s)
+        else:
+            people.setdefault(recording.subject, []).append(_events_of(session, manifest, scenario, recording))
+    if not people:
+        raise InconclusiveError("no recording of the test people of %s at hand is as long as a window of %s (%.2f s); "
+                                "get more of the corpus." % (split.dataset, manifest.name, _window_s(manifest)))
+    return {"events": {task: {person: add_events([each[task] for each in people[person]]).to_json()
+                              for person in sorted(people)} for task in sorted(manifest.tasks)},
+            "warnings": _short_warnings(short_s, _window_s(manifest))}
+
+
+def _events_of(session: Session, manifest: Manifest, scenario: Scenario,
+               recording: Recording) -> Dict[str, EventScores]:
+    """Put one recording through a Stream of its own; {task: what became of its events}."""
+    signal = manifest.signal
+    stream = Stream(session, signal, manifest.tasks, scenario.hop, scenario.hold, allow_constant=True)
+    decisions = stream.push(recording.samples[:, positions(recording.channels, signal.channels)])
+    at = signal.window - 1 + stream.hop * np.arange(len(decisions))  # each window's last sample
+    unknown = np.full(len(recording.samples), UNLABELLED)
+    found = {}
+    for task, names in manifest.tasks.items():
+        _require_numbers(np.array([decision.probabilities[task] for decision in decisions]), task)
+        said = held(at, [names.index(decision.label[task]) for decision in decisions], len(recording.samples))
+        found[task] = score_events(recording.labels.get(task, unknown), said, len(names), signal.rate_hz)
+    return found
+
+
+def _require_tested(split: Split, recording: Recording) -> None:
+    if split.leaky:
+        raise MismatchError("split '%s' deals out single windows, so no recording is there to test on alone; stream "
+                            "through a model of a split by people." % split.name)
+    if split.place(recording) != "test":
+        raise MismatchError("%s is not kept for testing by split '%s' and streaming is measured on test people alone; "
+                            "hand in their recordings." % (recording.name, split.name))
+
+
+def _require_fits(manifest: Manifest, recording: Recording) -> None:
+    if recording.rate_hz != manifest.signal.rate_hz:
+        raise MismatchError("%s reads %g Hz and %s has %g Hz; use the corpus it was trained on." % (
+            manifest.name, manifest.signal.rate_hz, recording.name, recording.rate_hz))
+    _require_same_classes(manifest.tasks, recording.classes, manifest.name)
+
+
+def _window_s(manifest: Manifest) -> float:
+    return manifest.signal.window / manifest.signal.rate_hz
+
+
+def _short_warnings(short_s: Sequence[float], window_s: float) -> Tuple[str, ...]:
+    if not short_s:
+        return ()
+    return ("not scored: %d recordings (%.1f s in all) are shorter than a window of %.2f s and end before its first "
+            "decision." % (len(short_s), sum(short_s), window_s),)
 
 
 # ------------------------------------------------------------------ may it be quoted?
@@ -401,6 +506,14 @@ def require_stable(run: Run) -> None:
         for warning in run.warnings:
             if warning.startswith(prefix):
                 raise kind("%s in %s is %s" % (_named(run), run.scenario["name"], warning))
+
+
+def require_measured(engine: Engine) -> None:
+    """Raise InputError where what `engine` would give is predicted."""
+    if BACKENDS.kind(engine.backend).source == SIMULATED:
+        raise InputError("%s on backend %s is simulated, and what was not measured can be neither metered nor bounded "
+                         "nor quoted; leave out --strict, --power and --max-p99-ms, or measure on the board." % (
+                             engine.manifest.name, engine.backend))
 
 
 def require_p99(run: Run, max_p99_s: float) -> None:

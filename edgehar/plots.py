@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Callable, List, Sequence
+from typing import Callable, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
+from edgehar.scoring import Interval
+from edgehar.artifact import Signal
+from edgehar.attribution import Attribution, spectrum
 from edgehar.tables import PRECISION_ORDER, AccuracyRow, LatencyRow, Trade, milliseconds
 
 WIDTH = 860
@@ -29,6 +32,33 @@ def interval_plot(rows: Sequence[AccuracyRow]) -> str:
         body.append('<circle class="dot %s" cx="%.1f" cy="%d" r="5"/>' % (hue, scale(found.value), y))
         body.append(_text(WIDTH - NOTE + 16, y + 4, "%.3f" % found.value, "value"))
     return _svg(bottom + 22, body, "macro-F1 with its 95 % interval over people")
+
+
+class Difference(NamedTuple):
+    """One line of a forest plot: what is compared, the paired difference, what it allows to say."""
+
+    label: str
+    precision: str
+    difference: Interval
+    verdict: str
+
+
+def forest_plot(lines: Sequence[Difference]) -> str:
+    """Paired differences of macro-F1 as dots with their 95 % intervals around zero, one line each."""
+    reach = max(max(abs(line.difference.low), abs(line.difference.high), abs(line.difference.value)) for line in lines)
+    reach = np.ceil(100 * max(reach, 0.01)) / 100
+    scale = lambda value: LABEL + (WIDTH - LABEL - NOTE - 60) * (value + reach) / (2 * reach)  # noqa: E731
+    bottom = 26 * len(lines) + 8
+    ticks = reach * np.array([-1, -0.5, 0, 0.5, 1])
+    body = [_grid(scale(tick), bottom, "%+.2g" % tick if tick else "0") for tick in ticks]
+    body.append(_line(scale(0), 0, scale(0), bottom, "leader"))
+    for number, line in enumerate(lines):
+        y, found, hue = 26 * number + 20, line.difference, _hue(line.precision)
+        body.append(_row_label(y, line.label, line.precision))
+        body.append(_line(scale(found.low), y, scale(found.high), y, "whisker %s" % hue))
+        body.append('<circle class="dot %s" cx="%.1f" cy="%d" r="5"/>' % (hue, scale(found.value), y))
+        body.append(_text(WIDTH - NOTE - 44, y + 4, "%+.3f %s" % (found.value, line.verdict), "small"))
+    return _svg(bottom + 22, body, "paired differences of macro-F1 with their 95 % intervals over people")
 
 
 def confusion_plot(row: AccuracyRow) -> str:
@@ -55,6 +85,22 @@ def _cell(row: AccuracyRow, shares: np.ndarray, i: int, k: int, x: float, y: flo
            '<rect class="%s" fill-opacity="%.3f" x="%.1f" y="%.1f" width="%d" height="%d" rx="3"/>%s</g>' % (
                escape(told), x + 1, y + 1, side - 2, side - 2, kind, share ** 0.7, x + 1, y + 1, side - 2, side - 2,
                _text(x + side / 2, y + side / 2 + 4, shown, "share strong" if share > 0.5 else "share", "middle"))
+
+
+def reliability_plot(row: AccuracyRow) -> str:
+    """How often the engine was right over how sure it was, one dot a bin; its area: how many windows it holds."""
+    count, confidence, right = row.reliability[:, row.reliability[0] > 0]
+    across = lambda value: 44 + 240 * value  # noqa: E731
+    up = lambda value: 254 - 240 * value  # noqa: E731
+    body = [_grid(across(tick), 254, "%g" % tick) + _line(44, up(tick), 284, up(tick), "grid")
+            + _text(36, up(tick) + 4, "%g" % tick, "tick", "end") for tick in (0, 0.25, 0.5, 0.75, 1)]
+    body.append(_line(across(0), up(0), across(1), up(1), "leader"))
+    for number, sure, share in zip(count, confidence / count, right / count):
+        told = "%.0f %% sure and %.0f %% right in %d windows" % (100 * sure, 100 * share, round(number))
+        body.append('<g><title>%s</title>%s<circle class="dot bin %s" cx="%.1f" cy="%.1f" r="%.1f"/></g>' % (
+            told, _line(across(sure), up(sure), across(sure), up(share), "gap"), _hue(row.engine["precision"]),
+            across(sure), up(share), 2.5 + 13 * np.sqrt(number / count.sum())))
+    return _svg(276, body, "share right over confidence of %s" % row.label, 300, "reliability")
 
 
 def latency_plot(rows: Sequence[LatencyRow]) -> str:
@@ -102,6 +148,86 @@ def trade_plot(points: Sequence[Trade]) -> str:
         body.append('<circle class="dot %s" cx="%.1f" cy="%.1f" r="6"/>' % (hue, x, up(point.macro_f1)))
         body.append(_text(x + 18, y, "%s, %s" % (_short(point.label), point.precision), "name"))
     return _svg(284, body, "macro-F1 over median latency")
+
+
+def attribution_plot(found: Attribution, number: int, name: str, signal: Signal) -> str:
+    """Window `number` of `found`, of class `name`: its signal where the network looked, and its spectrum.
+
+    Left, over time: the channels of the first unit, on a ground as dark as the sample
+    spoke for the class. Right, over frequency: their mean amplitude, faint in the whole
+    window, strong in the part the network looked at.
+    """
+    shown = [index for index, channel in enumerate(signal.channels) if channel.unit == signal.channels[0].unit]
+    x, focus = found.x[number][shown], found.focus[number]
+    told = "what %s was recognised by, %.0f %% sure" % (name, 100 * found.probability[number])
+    axes = [_text(200 + 24 * line, 14, signal.channels[index].axis, "axis hue%d" % (line % 4))
+            for line, index in enumerate(shown)]
+    body = [_text(44, 14, "%.0f %% sure" % (100 * found.probability[number]), "small"), *axes,
+            *_focused_signal(x, focus, signal), *_focused_spectrum(x, focus, signal.rate_hz)]
+    return _svg(176, body, told, WIDTH, "wide attribution")
+
+
+def _focused_signal(x: np.ndarray, focus: np.ndarray, signal: Signal) -> List[str]:
+    """Channels x (C, T) over seconds, on a ground of focus (T,)."""
+    across = lambda sample: 44 + 516 * sample / x.shape[1]  # noqa: E731
+    low, high = x.min(), max(x.max(), x.min() + 1e-3)
+    up = lambda value: 148 - 124 * (value - low) / (high - low)  # noqa: E731
+    body = ['<rect class="focus" fill-opacity="%.3f" x="%.1f" y="24" width="%.1f" height="124"/>' % (
+        0.5 * share, across(sample), 516 / len(focus) + 0.3) for sample, share in enumerate(focus) if share > 0.01]
+    body += [_line(44, up(tick), 560, up(tick), "grid") + _text(38, up(tick) + 4, "%g" % tick, "tick", "end")
+             for tick in _even_ticks(low, high)]
+    body += [_curve([across(sample + 0.5) for sample in range(x.shape[1])], [up(value) for value in line],
+                    "wave hue%d" % (number % 4)) for number, line in enumerate(x)]
+    ends = ((44, "0 s", "start"), (560, "%.2g s" % (x.shape[1] / signal.rate_hz), "end"))
+    return body + [_text(at, 166, text, "tick", anchor) for at, text, anchor in ends] + [
+        _text(302, 166, "%s of %s" % (signal.channels[0].unit, signal.channels[0].placement or "the sensor"), "tick",
+              "middle")]
+
+
+def _focused_spectrum(x: np.ndarray, focus: np.ndarray, rate_hz: float) -> List[str]:
+    """Mean amplitude of the channels x (C, T) over hertz: of all, and of what focus (T,) keeps of their swing."""
+    swing = x - x.mean(axis=1, keepdims=True)
+    frequencies_hz, whole = spectrum(swing, rate_hz)
+    kept = spectrum(swing * focus, rate_hz)[1]
+    across = lambda value: 610 + 230 * value / frequencies_hz[-1]  # noqa: E731
+    top = max(whole.mean(axis=0).max(), kept.mean(axis=0).max(), 1e-9)
+    body = [_line(across(tick), 24, across(tick), 148, "grid")
+            + _text(across(tick), 166, "%g Hz" % tick, "tick", "middle")
+            for tick in _even_ticks(0.0, frequencies_hz[-1])[:-1]]
+    return body + [_curve([across(value) for value in frequencies_hz],
+                          [148 - 124 * value / top for value in amplitudes.mean(axis=0)], kind)
+                   for amplitudes, kind in ((whole, "wave whole"), (kept, "wave looked"))]
+
+
+def _curve(x: Sequence[float], y: Sequence[float], kind: str) -> str:
+    return '<polyline class="%s" points="%s"/>' % (kind, " ".join("%.1f,%.1f" % pair for pair in zip(x, y)))
+
+
+class ModeLine(NamedTuple):
+    """Predicted joules a window of one power mode, and what of them is above idle; None where it cannot keep up."""
+
+    mode: str
+    precision: str
+    joules: Optional[float]
+    above_idle_j: Optional[float]
+
+
+def mode_plot(lines: Sequence[ModeLine]) -> str:
+    """Predicted energy a window above idle as bars, one power mode each, the cheapest in all marked."""
+    known = [line for line in lines if line.joules is not None]
+    most = max((line.above_idle_j for line in known), default=1.0)
+    least = min((line.joules for line in known), default=0.0)
+    body = []
+    for number, line in enumerate(lines):
+        y, told, length = 26 * number + 20, "cannot keep up", 0.0
+        if line.joules is not None:
+            told = "%.4g J, %.3g mJ above idle" % (line.joules, 1e3 * line.above_idle_j)
+            length = (WIDTH - LABEL - 2 * NOTE) * line.above_idle_j / most
+            body.append('<rect class="bar%s" x="%d" y="%d" width="%.1f" height="16"/>' % (
+                " best" if line.joules == least else "", LABEL, y - 8, length))
+        body.append(_text(LABEL - 16, y + 4, "%s, %s" % (line.mode, line.precision), "name", "end"))
+        body.append(_text(LABEL + length + 8, y + 4, told, "value"))
+    return _svg(26 * len(lines) + 16, body, "predicted energy a window of each power mode")
 
 
 def _spread(heights: Sequence[float], least: float) -> List[float]:

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, Sequence
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
+from edgehar import attribution
+from edgehar.artifact import Artifact
+from edgehar.contrasts import contrasts
 from edgehar.errors import InputError
 from edgehar.files import PathLike, written_whole
-from edgehar.plots import confusion_plot, interval_plot, latency_plot, trade_plot
+from edgehar.plots import (Difference, attribution_plot, confusion_plot, forest_plot, interval_plot, latency_plot,
+                           reliability_plot, trade_plot)
 from edgehar.results import MEASURED, SIMULATED, Run
-from edgehar.tables import (accuracy_rows, artifact_labels, cost_rows, grouped, latency_rows, milliseconds, people_of,
-                            people_text, per_second, place, place_name, scaled, scenario_text, thousands, trades)
+from edgehar.splits import leak_mark
+from edgehar.tables import (AccuracyRow, accuracy_rows, artifact_labels, class_events, cost_rows, energy_rows,
+                            event_rows, grouped, latency_rows, marks, millijoules, milliseconds, net_energy_text,
+                            people_of, people_text, per_second, place, place_name, scaled, scenario_text, seconds,
+                            split_text, stream_text, thousands, trades, watts)
 
 
-def write(runs: Sequence[Run], path: PathLike) -> Path:
-    """Write the page on `runs` to `path`, whole or not at all. Raises InputError without any run."""
-    page = render(runs)
+def write(runs: Sequence[Run], path: PathLike, artifacts: Sequence[Artifact] = ()) -> Path:
+    """Write the page on `runs` to `path`, whole or not at all. Raises InputError without any run.
+
+    artifacts: those of which it shows what they look at.
+    """
+    page = render(runs, artifacts)
     with written_whole(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return Path(path)
 
 
-def render(runs: Sequence[Run]) -> str:
+def render(runs: Sequence[Run], artifacts: Sequence[Artifact] = ()) -> str:
     """The page on `runs` as HTML. Raises InputError without any run."""
     import jinja2
 
@@ -31,7 +41,7 @@ def render(runs: Sequence[Run]) -> str:
                                      undefined=jinja2.StrictUndefined)
     environment.filters.update(FILTERS)
     template = environment.from_string(Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8"))
-    return template.render(page_of(runs))
+    return template.render(page_of(runs), looks=[look for artifact in artifacts for look in _looks(artifact)])
 
 
 # ------------------------------------------------------------------ page
@@ -49,26 +59,33 @@ def page_of(runs: Sequence[Run]) -> Dict[str, Any]:
         "corpora": list(dict.fromkeys(run.engine["dataset"] for run in runs)),
         "engines": len({run.engine["sha256"] for run in runs}),
         "synthetic": sorted({run.engine["dataset"] for run in runs if run.synthetic}),
+        "leaky": sorted({run.engine["dataset"] for run in runs if leak_mark(run.split)}),
         "machines": [(place_name(group[0].machine), group[0].machine) for group in grouped(runs, place)],
         "sections": [_section(source, found) for source, found in by_source.items() if found],
-        "plots": {"intervals": interval_plot, "confusion": confusion_plot, "latency": latency_plot,
-                  "trade": trade_plot},
+        "plots": {"intervals": interval_plot, "forest": forest_plot, "confusion": confusion_plot,
+                  "reliability": reliability_plot, "latency": latency_plot, "trade": trade_plot},
     }
 
 
 def _section(source: str, runs: Sequence[Run]) -> Dict[str, Any]:
     """Either the measured or the simulated runs: people corpus by corpus, timings also machine by machine."""
-    scored = [run for run in runs if run.people]
+    scored = [run for run in runs if run.people or run.events]
     return {"source": source,
             "corpora": [_corpus(group) for group in grouped(scored, people_of)],
             "timings": [_timings(group) for group in grouped(runs, lambda run: (place(run), people_of(run)))]}
 
 
 def _corpus(runs: Sequence[Run]) -> Dict[str, Any]:
-    rows = accuracy_rows(runs)
-    return {"dataset": runs[0].engine["dataset"], "split": runs[0].split.get("name", ""),
-            "synthetic": runs[0].synthetic,
-            "tasks": [(group[0].task, group) for group in grouped(rows, lambda row: row.task)]}
+    by_task = lambda rows: [(group[0].task, group) for group in grouped(rows, lambda row: row.task)]  # noqa: E731
+    return {"dataset": runs[0].engine["dataset"], "split": split_text(runs), "marks": marks(runs[0]),
+            "tasks": [(task, rows, _differences(rows)) for task, rows in by_task(accuracy_rows(runs))],
+            "streams": by_task(event_rows(runs))}
+
+
+def _differences(rows: Sequence[AccuracyRow]) -> List[Difference]:
+    """Every method against the same network trained on labels alone, where two people or more can be paired."""
+    return [Difference(found.row.label, found.row.engine["precision"], found.difference, found.verdict)
+            for found in contrasts(rows) if found.row.people > 1]
 
 
 def _timings(runs: Sequence[Run]) -> Dict[str, Any]:
@@ -76,8 +93,20 @@ def _timings(runs: Sequence[Run]) -> Dict[str, Any]:
     drawn = [row for row in rows if row.scenario["name"] != "offline"]
     plots = grouped(drawn, lambda row: scenario_text(row.scenario))
     return {"place": place_name(runs[0].machine), "dataset": runs[0].engine["dataset"],
-            "synthetic": runs[0].synthetic, "latency": rows, "cost": cost_rows(runs), "trades": trades(runs),
+            "marks": marks(runs[0]), "latency": rows, "cost": cost_rows(runs), "trades": trades(runs),
+            "energy": [(run, energy_rows([run])) for run in runs if run.energy],
             "plots": [(scenario_text(group[0].scenario), group) for group in plots]}
+
+
+def _looks(artifact: Artifact) -> Iterator[Tuple[str, List[str], str, List[Tuple[str, str]]]]:
+    """Label, marks, task, and a picture for each class, of an artifact that keeps them."""
+    manifest = artifact.manifest
+    marked = list(filter(None, ("SYNTHETIC DATA" if manifest.data["synthetic"] else "",
+                                leak_mark(manifest.data["split"]))))
+    for task, found in attribution.load(artifact.folder).items():
+        names = [manifest.tasks[task][label] for label in found.labels]
+        yield manifest.name, marked, task, [(name, attribution_plot(found, number, name, manifest.signal))
+                                            for number, name in enumerate(names)]
 
 
 def _kibibytes(size_bytes: int) -> str:
@@ -89,4 +118,6 @@ def _fact(value: Any) -> str:
 
 
 FILTERS = {"milliseconds": milliseconds, "scenario": scenario_text, "people": people_text, "per_second": per_second,
-           "fact": _fact, "thousands": thousands, "scaled": scaled, "kibibytes": _kibibytes}
+           "fact": _fact, "thousands": thousands, "scaled": scaled, "kibibytes": _kibibytes, "seconds": seconds,
+           "stream": stream_text, "classes": class_events, "marks": marks, "net_energy": net_energy_text,
+           "millijoules": millijoules, "watts": watts}

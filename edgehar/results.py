@@ -19,6 +19,8 @@ from edgehar.files import PathLike, read_json, sha256_of_json, write_json
 SCHEMA = 1
 MEASURED = "measured"
 SIMULATED = "simulated"
+RELIABILITY_ROWS = ("count", "confidence", "right")
+LATER_FIELDS = ("calibration", "events", "power", "energy")
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,10 @@ class Run:
     source: "measured" or "simulated"; synthetic: whether the data were generated.
     engine: facts of the engine, its artifact and model. scenario: its settings.
     people: {task: {person: (K, K) confusion as lists}} where accuracy was measured.
+    calibration: {task: {person: {"count", "confidence", "right": (B,) list}}} beside it.
+    events: {task: {person: what `scoring.EventScores` holds}} of a stream.
+    power: raw samples and phases of a meter, as `energy.Trace` writes them; energy: what
+    `energy.estimate` made of them. Both may be judged anew.
     """
 
     scenario: Dict[str, Any]
@@ -59,6 +65,10 @@ class Run:
     machine: Dict[str, Any]
     measurements: Tuple[Measurement, ...] = ()
     people: Dict[str, Dict[str, Any]] = field(default_factory=dict)
+    calibration: Dict[str, Dict[str, Any]] = field(default_factory=dict)
+    events: Dict[str, Dict[str, Any]] = field(default_factory=dict)
+    power: Dict[str, Any] = field(default_factory=dict)
+    energy: Dict[str, Any] = field(default_factory=dict)
     classes: Dict[str, Tuple[str, ...]] = field(default_factory=dict)
     split: Dict[str, Any] = field(default_factory=dict)
     synthetic: bool = False
@@ -75,8 +85,16 @@ class Run:
         """{person: (K, K) int64} of `task`; empty where accuracy was not measured."""
         return {person: np.asarray(counts, dtype=np.int64) for person, counts in self.people.get(task, {}).items()}
 
+    def reliabilities(self, task: str) -> Dict[str, np.ndarray]:
+        """{person: (3, B) float64: count, confidence, right} of `task`; empty where it was not recorded."""
+        return {person: np.array([bins[row] for row in RELIABILITY_ROWS], dtype=np.float64)
+                for person, bins in self.calibration.get(task, {}).items()}
+
     def to_json(self) -> Dict[str, Any]:
         value = dict(asdict(self), schema=SCHEMA)
+        for name in LATER_FIELDS:
+            if not value[name]:
+                del value[name]  # so that a Run from before they were kept has the digest it was written with
         value["sha256"] = sha256_of_json(value)
         return value
 

@@ -1,15 +1,20 @@
-"""Metrics over classes and people, from confusion counts alone (numpy, works on the board).
+"""Metrics over classes, people and events, from counts alone (numpy, works on the board).
 
-A confusion is (K, K) int64: row = true class, column = predicted class.
+A confusion is (K, K) int64: row = true class, column = predicted class. A reliability
+is (3, B) float64: how many windows, the sum of their confidences, how many were right.
+A timeline is (T,) class numbers, one a sample; -1 where nothing is known or said.
 """
 
 from __future__ import annotations
 
-from typing import Dict, NamedTuple, Sequence
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
 from edgehar.signals import UNLABELLED
+
+RELIABILITY_BINS = 15
+EVENT_COUNTS = ("true", "deleted", "fragmented", "detected", "inserted", "merging")
 
 
 class Interval(NamedTuple):
@@ -64,15 +69,16 @@ def pooled(people: Dict[str, np.ndarray]) -> np.ndarray:
     return np.sum(list(people.values()), axis=0)
 
 
+# ------------------------------------------------------------------ over people
+
+
 def macro_f1_over_people(runs: Sequence[Dict[str, np.ndarray]], draws: int = 2000, seed: int = 0) -> Interval:
     """Pooled macro-F1, averaged over `runs` (seeds of one method), with a bootstrap interval over people.
 
     runs: each {person: (K, K)}, all with the same people. Inference is over people:
     a draw takes as many people as there are, with replacement, the same for every seed.
     """
-    counts = _stacked(runs, sorted(runs[0]))
-    scores = [_mean_f1(counts[:, index]) for index in _draws(counts.shape[1], draws, seed)]
-    return _interval(_mean_f1(counts), scores)
+    return _pooled_over_people(macro_f1, runs, draws, seed)
 
 
 def paired_difference(a: Sequence[Dict[str, np.ndarray]], b: Sequence[Dict[str, np.ndarray]],
@@ -80,28 +86,8 @@ def paired_difference(a: Sequence[Dict[str, np.ndarray]], b: Sequence[Dict[str, 
     """Pooled macro-F1 of `a` minus `b`, drawn over the same people in both; arguments as above."""
     people = sorted(a[0])
     first, second = _stacked(a, people), _stacked(b, people)
-    scores = [_mean_f1(first[:, index]) - _mean_f1(second[:, index]) for index in _draws(len(people), draws, seed)]
-    return _interval(_mean_f1(first) - _mean_f1(second), scores)
-
-
-def _stacked(runs: Sequence[Dict[str, np.ndarray]], people: Sequence[str]) -> np.ndarray:
-    """(runs, people, K, K) counts. Raises KeyError where a run lacks one of `people`."""
-    return np.stack([[run[person] for person in people] for run in runs])
-
-
-def _draws(people: int, draws: int, seed: int) -> np.ndarray:
-    """(draws, people) numbers of people, drawn with replacement."""
-    return np.random.default_rng(seed).integers(0, people, size=(draws, people))
-
-
-def _interval(value: float, scores: Sequence[float]) -> Interval:
-    low, high = np.nanpercentile(scores, [2.5, 97.5])
-    return Interval(value, float(low), float(high))
-
-
-def _mean_f1(counts: np.ndarray) -> float:
-    """counts (runs, people, K, K) -> macro-F1 of the pooled people, averaged over runs."""
-    return float(np.mean([macro_f1(run.sum(axis=0)) for run in counts]))
+    return _bootstrap(len(people), lambda chosen: (_mean(macro_f1, first[:, chosen])
+                                                   - _mean(macro_f1, second[:, chosen])), draws, seed)
 
 
 def verdict(difference: Interval, margin: float = 0.01) -> str:
@@ -117,3 +103,245 @@ def verdict(difference: Interval, margin: float = 0.01) -> str:
     if -margin < difference.low and difference.high < margin:
         return "tied"
     return "not resolvable (+-%.3f)" % ((difference.high - difference.low) / 2)
+
+
+def _pooled_over_people(score: Callable[[np.ndarray], float], runs: Sequence[Dict[str, np.ndarray]],
+                        draws: int, seed: int) -> Interval:
+    stacked = _stacked(runs, sorted(runs[0]))
+    return _bootstrap(stacked.shape[1], lambda chosen: _mean(score, stacked[:, chosen]), draws, seed)
+
+
+def _stacked(runs: Sequence[Dict[str, np.ndarray]], people: Sequence[str]) -> np.ndarray:
+    """(runs, people, ...) counts. Raises KeyError where a run lacks one of `people`."""
+    return np.stack([[run[person] for person in people] for run in runs])
+
+
+def _mean(score: Callable[[np.ndarray], float], counts: np.ndarray) -> float:
+    """counts (runs, people, ...) -> `score` of the pooled people, averaged over runs."""
+    return float(np.mean([score(run.sum(axis=0)) for run in counts]))
+
+
+def _bootstrap(people: int, score: Callable[[np.ndarray], float], draws: int, seed: int) -> Interval:
+    """`score` of everybody, with its interval over `draws` of as many people with replacement.
+
+    score: given the numbers (people,) of who was drawn; NaN where they leave nothing to score.
+    """
+    drawn = np.random.default_rng(seed).integers(0, people, size=(draws, people))
+    scores = np.array([score(chosen) for chosen in drawn])
+    value = float(score(np.arange(people)))
+    if np.isnan(scores).all():
+        return Interval(value, float("nan"), float("nan"))
+    low, high = np.nanpercentile(scores, [2.5, 97.5])
+    return Interval(value, float(low), float(high))
+
+
+# ------------------------------------------------------------------ calibration
+
+
+def reliability(true: np.ndarray, predicted: np.ndarray, confidence: np.ndarray,
+                bins: int = RELIABILITY_BINS) -> np.ndarray:
+    """Reliability (3, B) over windows with a label; true, predicted: (N,) class numbers.
+
+    confidence: (N,) probability of the predicted class; bin b of B holds those in
+    (b / B, (b + 1) / B]. Reliabilities of several people add up.
+    """
+    known = true != UNLABELLED
+    sure = confidence[known].astype(np.float64)
+    right = (predicted[known] == true[known]).astype(np.float64)
+    place = np.clip(np.ceil(sure * bins).astype(np.int64) - 1, 0, bins - 1)
+    return np.stack([np.bincount(place, weights, bins) for weights in (np.ones_like(sure), sure, right)])
+
+
+def reliability_by_person(true: np.ndarray, predicted: np.ndarray, confidence: np.ndarray,
+                          subjects: np.ndarray) -> Dict[str, np.ndarray]:
+    """{person: (3, B)}, people in sorted order; arguments as above. subjects: (N,) text."""
+    people = {}
+    for person in np.unique(subjects):
+        own = subjects == person
+        people[str(person)] = reliability(true[own], predicted[own], confidence[own])
+    return people
+
+
+def calibration_error(bins: np.ndarray) -> float:
+    """Expected calibration error of a reliability (3, B); NaN without any window.
+
+    The gap between mean confidence and accuracy of each bin, averaged over windows;
+    0 where the engine is right as often as it says. Chance alone opens gaps, so that
+    few windows look worse calibrated than they are.
+
+    Source: equation 3 of Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern
+    Neural Networks", ICML 2017, arXiv:1706.04599, with its fifteen equal bins.
+    """
+    count, confidence, right = bins
+    return float(np.abs(right - confidence).sum() / count.sum()) if count.sum() else float("nan")
+
+
+def calibration_error_over_people(runs: Sequence[Dict[str, np.ndarray]], draws: int = 2000,
+                                  seed: int = 0) -> Interval:
+    """Pooled calibration error, averaged over `runs`, each {person: (3, B)}, as for macro-F1."""
+    return _pooled_over_people(calibration_error, runs, draws, seed)
+
+
+# ------------------------------------------------------------------ events
+
+
+class Event(NamedTuple):
+    """Samples [start, stop) of a timeline that carry class `label`; those before and after do not."""
+
+    label: int
+    start: int
+    stop: int
+
+
+class EventScores(NamedTuple):
+    """What became of the events of one person, class by class; see `score_events`.
+
+    true, deleted, fragmented, detected, inserted, merging: (K,) int64 counts.
+    delays_s: for each class, the delay of every true event that was detected.
+    signal_s: all the signal, labelled_s: what of it is labelled.
+    """
+
+    true: np.ndarray
+    deleted: np.ndarray
+    fragmented: np.ndarray
+    detected: np.ndarray
+    inserted: np.ndarray
+    merging: np.ndarray
+    delays_s: Tuple[Tuple[float, ...], ...]
+    signal_s: float
+    labelled_s: float
+
+    def to_json(self) -> Dict[str, Any]:
+        counts = {name: getattr(self, name).tolist() for name in EVENT_COUNTS}
+        return dict(counts, delays_s=list(map(list, self.delays_s)), signal_s=self.signal_s,
+                    labelled_s=self.labelled_s)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "EventScores":
+        counts = {name: np.asarray(value[name], dtype=np.int64) for name in EVENT_COUNTS}
+        return cls(delays_s=tuple(map(tuple, value["delays_s"])), signal_s=value["signal_s"],
+                   labelled_s=value["labelled_s"], **counts)
+
+
+def held(at: Sequence[int], labels: Sequence[int], count: int) -> np.ndarray:
+    """Timeline (count,) on which each of `labels` stands from its sample in `at` until the next one's."""
+    return np.repeat([UNLABELLED, *labels], np.diff([0, *at, count]))
+
+
+def events(timeline: np.ndarray) -> List[Event]:
+    """The maximal stretches of one class; -1 ends an event and is none."""
+    edges = [0, *(np.flatnonzero(np.diff(timeline)) + 1).tolist(), len(timeline)]
+    return [Event(int(timeline[start]), start, stop) for start, stop in zip(edges[:-1], edges[1:])
+            if start < stop and timeline[start] != UNLABELLED]
+
+
+def score_events(true: np.ndarray, detected: np.ndarray, classes: int, rate_hz: float) -> EventScores:
+    """Compare the events of two timelines (T,) of one recording: what was done, and what a stream said.
+
+    ::
+
+        true      AAAAAAAAAA----BBBBBBBBBBBAAAAAAAA      - unlabelled
+        detected  ..AAAACAAAAAAAAABBBBBBBBBBBBBBBBB      . nothing said yet
+                    ^ A delayed by 2, and fragmented     C inserted, the second A deleted
+
+    true: events in the truth; deleted: those during which their class was never said;
+    fragmented: those during which it was said, dropped and said again. detected:
+    events that were said while something was labelled; inserted: those during which
+    their class was never true; merging: those during which it was true, something else
+    was, and it was true again. The delay of an event runs from its start to the first
+    sample at which its class is said, and is 0 where it is being said already.
+
+    Unlabelled samples are neither right nor wrong: an event said during them alone is
+    not counted, and they separate true events without making one that spans them
+    merging. A recording's borders end all events; one that was cut off there counts
+    like any other, and is delayed from the border on.
+
+    Source: Ward, Lukowicz, Gellersen, "Performance metrics for activity recognition",
+    ACM TIST 2(1):6, 2011, whose event categories these are, each class against all
+    others. Adapted: fragmented and merging are counted apart and not crossed (their
+    FM); there is no null class, unlabelled time takes its place as said; delay is in
+    seconds where they count frames of underfill. What is said is taken at the sample
+    at which it is said, so a class that is said only after its event has ended is a
+    deletion and an insertion: it came too late for whoever acts on it.
+    """
+    happened = events(true)
+    said = [event for event in events(detected) if len(_labelled(true, event))]
+    times_said = np.array([_visits(detected[start:stop], label) for label, start, stop in happened], dtype=int)
+    times_true = np.array([_visits(_labelled(true, event), event.label) for event in said], dtype=int)
+    return EventScores(
+        true=_per_class(happened, times_said >= 0, classes), deleted=_per_class(happened, times_said == 0, classes),
+        fragmented=_per_class(happened, times_said > 1, classes),
+        detected=_per_class(said, times_true >= 0, classes), inserted=_per_class(said, times_true == 0, classes),
+        merging=_per_class(said, times_true > 1, classes),
+        delays_s=tuple(tuple(_delay_s(event, detected, rate_hz) for event, times in zip(happened, times_said)
+                             if times and event.label == label) for label in range(classes)),
+        signal_s=len(true) / rate_hz, labelled_s=float((true != UNLABELLED).sum()) / rate_hz)
+
+
+def _labelled(true: np.ndarray, event: Event) -> np.ndarray:
+    """The labels (n,) during `event`, without the unlabelled samples."""
+    labels = true[event.start:event.stop]
+    return labels[labels != UNLABELLED]
+
+
+def _visits(timeline: np.ndarray, label: int) -> int:
+    """How often `timeline` (n,) comes to `label`."""
+    return int((np.diff((timeline == label).astype(np.int8), prepend=0) > 0).sum())
+
+
+def _per_class(found: Sequence[Event], chosen: np.ndarray, classes: int) -> np.ndarray:
+    labels = np.array([event.label for event in found], dtype=np.int64)
+    return np.bincount(labels[chosen], minlength=classes)
+
+
+def _delay_s(event: Event, detected: np.ndarray, rate_hz: float) -> float:
+    return round(float(np.argmax(detected[event.start:event.stop] == event.label)) / rate_hz, 6)
+
+
+def add_events(scores: Sequence[EventScores]) -> EventScores:
+    """The scores of several recordings or people as one."""
+    counts = {name: np.sum([getattr(each, name) for each in scores], axis=0) for name in EVENT_COUNTS}
+    delays_s = tuple(sum(of_class, ()) for of_class in zip(*(each.delays_s for each in scores)))
+    return EventScores(delays_s=delays_s, signal_s=sum(each.signal_s for each in scores),
+                       labelled_s=sum(each.labelled_s for each in scores), **counts)
+
+
+def share_detected(runs: Sequence[Dict[str, EventScores]], draws: int = 2000, seed: int = 0) -> Interval:
+    """Share of all people's true events that were detected, averaged over `runs`, with its interval as for macro-F1.
+
+    runs: each {person: scores}, all with the same people. NaN without any event.
+    """
+    return _ratio_over_people(lambda scores: (scores.true - scores.deleted).sum(), lambda scores: scores.true.sum(),
+                              runs, draws, seed)
+
+
+def false_alarms_per_h(runs: Sequence[Dict[str, EventScores]], draws: int = 2000, seed: int = 0) -> Interval:
+    """Insertions an hour of labelled signal, for only there can one be told; otherwise as above."""
+    return _ratio_over_people(lambda scores: 3600.0 * scores.inserted.sum(), lambda scores: scores.labelled_s,
+                              runs, draws, seed)
+
+
+def median_delay_s(runs: Sequence[Dict[str, EventScores]], draws: int = 2000, seed: int = 0) -> Interval:
+    """Median delay of all people's events that were detected; otherwise as above."""
+    people = sorted(runs[0])
+    delays_s = [[np.concatenate(run[person].delays_s) for person in people] for run in runs]
+
+    def median(chosen: np.ndarray) -> float:
+        drawn = [np.concatenate([run[number] for number in chosen]) for run in delays_s]
+        return float(np.mean([np.median(each) if len(each) else np.nan for each in drawn]))
+
+    return _bootstrap(len(people), median, draws, seed)
+
+
+def _ratio_over_people(above: Callable[[EventScores], float], below: Callable[[EventScores], float],
+                       runs: Sequence[Dict[str, EventScores]], draws: int, seed: int) -> Interval:
+    """The sum of `above` over people through that of `below`."""
+    people = sorted(runs[0])
+    tops, bottoms = (np.array([[part(run[person]) for person in people] for run in runs], dtype=np.float64)
+                     for part in (above, below))
+
+    def ratio(chosen: np.ndarray) -> float:
+        top, bottom = tops[:, chosen].sum(axis=1), bottoms[:, chosen].sum(axis=1)
+        return float(np.mean(np.divide(top, bottom, out=np.full(len(runs), np.nan), where=bottom > 0)))
+
+    return _bootstrap(len(people), ratio, draws, seed)

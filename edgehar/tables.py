@@ -1,8 +1,9 @@
-"""Runs -> rows: what stands in a table, wherever it is shown, and how its numbers are written.
+"""Runs -> rows: what stands in a table or picture, wherever it is shown, and how its numbers are written.
 
 What must not be compared is kept apart: simulated from measured, one machine's
 timings from another's, one corpus's people from another's. Runs of one method that
-differ in their seed alone are averaged within a person first.
+differ in their seed alone are averaged within a person first; those that differ in their
+fold alone test different people and are one.
 """
 
 from __future__ import annotations
@@ -10,31 +11,36 @@ from __future__ import annotations
 import json
 import re
 from os.path import commonprefix
-from typing import Any, Callable, Dict, Hashable, Iterable, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
+from typing import (Any, Callable, Dict, Hashable, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple,
+                    TypeVar)
 
 import numpy as np
 
 from edgehar.errors import InconclusiveError
-from edgehar.results import MEASURED, Measurement, Run
-from edgehar.scoring import (Interval, balanced_accuracy, macro_f1, macro_f1_over_people, paired_difference, pooled,
-                             verdict)
+from edgehar.results import SIMULATED, Measurement, Run
+from edgehar.scoring import (EventScores, Interval, add_events, balanced_accuracy, calibration_error_over_people,
+                             false_alarms_per_h, macro_f1, macro_f1_over_people, median_delay_s, pooled,
+                             share_detected)
+from edgehar.splits import family, leak_mark
 
 T = TypeVar("T")
 PRECISION_ORDER = {"fp32": 0, "fp16": 1, "int8": 2}
 SCENARIO_ORDER = {"single_stream": 0, "paced": 1, "offline": 2}
 METHOD_FACTS = ("dataset", "channels", "window", "model", "method", "recipe", "teacher", "backend", "precision")
-SEED_FACTS = ("seed", "valid_macro_f1")
+STREAM_SETTINGS = ("hop", "hold")
+SEED_FACTS = ("seed", "valid_macro_f1", "weights_sha256")
 TOO_FEW = "n/a (too few)"
 
 # ------------------------------------------------------------------ rows
 
 
 class AccuracyRow(NamedTuple):
-    """One method in one precision on one corpus's test people; several runs are seeds of it.
+    """One method in one precision on one corpus's test people; several runs are seeds of it, or folds.
 
     macro_f1: with its 95 % interval over people. planned: people that the split keeps for
     testing, of whom `people` were at hand. counts: (K, K) of all people and runs.
-    runs: {person: (K, K)} of each seed.
+    runs: {person: (K, K)} of each seed. calibration_error: as macro_f1, and reliability:
+    (3, B) of all people and runs; None for Runs from before they were recorded.
     """
 
     label: str
@@ -53,6 +59,43 @@ class AccuracyRow(NamedTuple):
     counts: np.ndarray
     engines: Tuple[str, ...]
     runs: Tuple[Dict[str, np.ndarray], ...]
+    calibration_error: Optional[Interval]
+    reliability: Optional[np.ndarray]
+
+
+class EventRow(NamedTuple):
+    """What streams of one method made of the events of one corpus's test people; several runs are seeds of it.
+
+    hop: samples. share_detected, false_alarms_per_h, delay_s (the median): with their 95 %
+    intervals over people. delay_p90_s: None where too few were detected. events: of all
+    people and runs, class by class.
+    """
+
+    label: str
+    origin: str
+    engine: Dict[str, Any]
+    hop: int
+    hold: int
+    task: str
+    classes: Tuple[str, ...]
+    share_detected: Interval
+    false_alarms_per_h: Interval
+    delay_s: Interval
+    delay_p90_s: Optional[float]
+    people: int
+    planned: int
+    seeds: int
+    events: EventScores
+
+    @property
+    def true_events(self) -> int:
+        """True events of all people, each counted once however many runs there are."""
+        return int(self.events.true.sum()) // self.seeds
+
+    @property
+    def labelled_h(self) -> float:
+        """Hours of labelled signal of all people, each counted once."""
+        return self.events.labelled_s / self.seeds / 3600
 
 
 class LatencyRow(NamedTuple):
@@ -73,6 +116,30 @@ class LatencyRow(NamedTuple):
     warnings: Tuple[str, ...]
 
 
+class EnergyRow(NamedTuple):
+    """Energy a window of one rail or total of one run, in joules, as `energy.Figure` has it.
+
+    net_j: None where it is refused; at_most_j is then an upper bound, None where nothing
+    was recorded. reason: why, in a word or two. live: whether the power is of this run
+    and not replayed. verified: whether the engine reproduced its golden outputs.
+    """
+
+    label: str
+    engine: Dict[str, Any]
+    scenario: Dict[str, Any]
+    name: str
+    gross_j: Optional[Interval]
+    net_j: Optional[Interval]
+    at_most_j: Optional[float]
+    floor_j: Optional[float]
+    idle_w: Optional[float]
+    load_w: Optional[float]
+    reason: str
+    meter: str
+    live: bool
+    verified: bool
+
+
 class CostRow(NamedTuple):
     """What one engine costs; None where it was not measured here."""
 
@@ -90,39 +157,109 @@ def accuracy_rows(runs: Sequence[Run]) -> List[AccuracyRow]:
     return sorted(rows, key=lambda row: (row.task, _rank(row.engine, row.label)))
 
 
-def _accuracy_row(runs: Sequence[Run], task: str, labels: Dict[str, str]) -> AccuracyRow:
-    people = [run.confusions(task) for run in runs]
+def _accuracy_row(seeds: Sequence[Sequence[Run]], task: str, labels: Dict[str, str]) -> AccuracyRow:
+    people = [_merged(run.confusions(task) for run in folds) for folds in seeds]
     worst, worst_f1 = _worst_person(people)
-    first = runs[0]
+    first, runs = seeds[0][0], [run for folds in seeds for run in folds]
+    calibrated = all(run.calibration for run in runs)
+    calibrations = [_merged(run.reliabilities(task) for run in folds) for folds in seeds] if calibrated else []
     return AccuracyRow(
         label=_common_label([labels[run.engine["artifact_sha256"]] for run in runs]), origin=_origin(first.engine),
         engine=first.engine, task=task, classes=tuple(map(_readable, first.classes[task])),
         macro_f1=macro_f1_over_people(people),
         balanced_accuracy=float(np.mean([balanced_accuracy(pooled(run)) for run in people])),
-        worst_person=worst, worst_f1=worst_f1, people=len(people[0]),
-        planned=len(first.split.get("test", people[0])), windows=int(pooled(people[0]).sum()),
-        seeds=len(runs), counts=np.sum([pooled(run) for run in people], axis=0),
-        engines=tuple(run.engine["sha256"] for run in runs), runs=tuple(people))
+        worst_person=worst, worst_f1=worst_f1, people=len(people[0]), planned=_planned(seeds[0], people[0]),
+        windows=int(pooled(people[0]).sum()), seeds=len(seeds), counts=np.sum([pooled(run) for run in people], axis=0),
+        engines=tuple(run.engine["sha256"] for run in runs), runs=tuple(people),
+        calibration_error=calibration_error_over_people(calibrations) if calibrated else None,
+        reliability=np.sum([pooled(run) for run in calibrations], axis=0) if calibrated else None)
 
 
-def _replicates(runs: Sequence[Run], task: str) -> List[List[Run]]:
-    """Runs of `task` grouped so that within a group only the seed differs; a repeated run counts once."""
+def event_rows(runs: Sequence[Run]) -> List[EventRow]:
+    """One row a task, method, hop and hold, seeds averaged; large models first."""
+    labels = artifact_labels(runs)
+    tasks = sorted({task for run in runs for task in run.events})
+    rows = [_event_row(group, task, labels) for task in tasks for group in _replicates(runs, task, "events")]
+    return sorted(rows, key=lambda row: (row.task, _rank(row.engine, row.label), row.hop, row.hold))
+
+
+def _event_row(seeds: Sequence[Sequence[Run]], task: str, labels: Dict[str, str]) -> EventRow:
+    people = [{person: EventScores.from_json(value)
+               for person, value in _merged(run.events[task] for run in folds).items()} for folds in seeds]
+    events = add_events([scores for run in people for scores in run.values()])
+    first, runs = seeds[0][0], [run for folds in seeds for run in folds]
+    return EventRow(
+        label=_common_label([labels[run.engine["artifact_sha256"]] for run in runs]), origin=_origin(first.engine),
+        engine=first.engine, hop=first.scenario["hop"], hold=first.scenario["hold"], task=task,
+        classes=tuple(map(_readable, first.classes[task])),
+        share_detected=share_detected(people), false_alarms_per_h=false_alarms_per_h(people),
+        delay_s=median_delay_s(people),
+        delay_p90_s=_percentile(Measurement("delay", "s", sum(events.delays_s, ())), 90), people=len(people[0]),
+        planned=_planned(seeds[0], people[0]), seeds=len(seeds), events=events)
+
+
+class ClassEvents(NamedTuple):
+    """One class's share of an `EventRow`: counts of all people, as far as its runs are seeds, of all of them."""
+
+    name: str
+    true: int
+    deleted: int
+    fragmented: int
+    inserted: int
+    merging: int
+    delay_s: Optional[float]
+
+
+def class_events(row: EventRow) -> List[ClassEvents]:
+    """What became of the events of each class that was done or said, in the order of the classes."""
+    found = [ClassEvents(name, *(int(getattr(row.events, what)[k]) for what in ClassEvents._fields[1:6]),
+                         float(np.median(row.events.delays_s[k])) if row.events.delays_s[k] else None)
+             for k, name in enumerate(row.classes)]
+    return [each for each in found if each.true or each.inserted or each.merging]
+
+
+def _replicates(runs: Sequence[Run], task: str, kept: str = "people") -> List[List[List[Run]]]:
+    """Runs that keep `task` under `kept`: method by method, in it seed by seed, in that fold by fold.
+
+    Of an engine that was measured again only the latest Run counts.
+    """
+    settings = STREAM_SETTINGS if kept == "events" else ()
     found = []
-    for group in grouped((run for run in runs if task in run.people), lambda run: _method_of(run, task)):
+    for group in grouped((run for run in runs if task in getattr(run, kept)),
+                         lambda run: _method_of(run, task, getattr(run, kept)[task], settings)):
         latest = list({run.engine["sha256"]: run for run in sorted(group, key=lambda run: run.created)}.values())
-        seeds = {run.engine["seed"] for run in latest}
-        found += [latest] if len(seeds) == len(latest) else [[run] for run in latest]
+        cells = {(run.engine["seed"], run.split.get("sha256")) for run in latest}
+        seeds = grouped(latest, lambda run: run.engine["seed"])
+        whole = len(cells) == len(latest) and len({tuple(sorted(run.split.get("sha256", "") for run in folds))
+                                                   for folds in seeds}) == 1
+        found += [seeds] if whole else [[[run]] for run in latest]
     return found
 
 
-def _method_of(run: Run, task: str) -> Hashable:
-    facts = [_seedless(run.engine.get(key)) for key in METHOD_FACTS]
-    return json.dumps([facts, run.split.get("sha256"), sorted(run.people[task]), run.classes[task]], sort_keys=True)
+def _merged(folds: Iterable[Mapping[str, T]]) -> Dict[str, T]:
+    """{person: what one of the folds tells of them}."""
+    return {person: value for fold in folds for person, value in fold.items()}
 
 
-def _seedless(fact: Any) -> Any:
-    """A teacher or recipe without what differs when only the seed does."""
-    return {key: value for key, value in fact.items() if key not in SEED_FACTS} if isinstance(fact, dict) else fact
+def _planned(folds: Sequence[Run], people: Mapping[str, Any]) -> int:
+    """How many people the folds keep for testing."""
+    return len({person for run in folds for person in run.split.get("test", people)})
+
+
+def _method_of(run: Run, task: str, people: Iterable[str], settings: Sequence[str]) -> Hashable:
+    facts = [seedless(run.engine.get(key)) for key in METHOD_FACTS] + [run.scenario[key] for key in settings]
+    division = family(run.split)
+    tested = sorted(people) if division == run.split.get("sha256", "") else "each once"
+    return json.dumps([facts, division, tested, run.classes[task]], sort_keys=True)
+
+
+def seedless(fact: Any) -> Any:
+    """A teacher or recipe without what differs when only the seed or the fold does."""
+    if isinstance(fact, list):
+        return [seedless(each) for each in fact]
+    if not isinstance(fact, dict):
+        return fact
+    return {key: seedless(value) for key, value in fact.items() if key not in SEED_FACTS}
 
 
 def _worst_person(runs: Sequence[Dict[str, np.ndarray]]) -> Tuple[str, float]:
@@ -156,6 +293,23 @@ def _percentile(measurement: Measurement, percent: float) -> Optional[float]:
         return None
 
 
+def energy_rows(runs: Sequence[Run]) -> List[EnergyRow]:
+    """One row a total or rail of each run with a meter: large models first, totals before rails."""
+    labels = artifact_labels(runs)
+    rows = [_energy_row(run, figure, labels[run.engine["artifact_sha256"]]) for run in runs if run.energy
+            for figure in run.energy["figures"]]
+    return sorted(rows, key=lambda row: (_rank(row.engine, row.label), SCENARIO_ORDER.get(row.scenario["name"], 9)))
+
+
+def _energy_row(run: Run, figure: Dict[str, Any], label: str) -> EnergyRow:
+    gross_j, net_j = (Interval(**figure[key]) if figure[key] else None for key in ("gross_j", "net_j"))
+    refusal = run.energy["refusal"] or {"reason": "under the detection floor"}  # a rail may be refused alone
+    meter, verified = run.power["meter"], run.engine.get("verified", {})
+    return EnergyRow(label, run.engine, run.scenario, figure["name"], gross_j, net_j, figure["at_most_j"],
+                     figure["floor_j"], figure["idle_w"], figure["load_w"], "" if net_j else refusal["reason"],
+                     meter["name"], meter["live"], bool(verified) and all(each["passed"] for each in verified.values()))
+
+
 def cost_rows(runs: Sequence[Run]) -> List[CostRow]:
     """One row an engine, from its latest timings; large models first."""
     labels = artifact_labels(runs)
@@ -183,7 +337,7 @@ def _common_label(labels: Sequence[str]) -> str:
     """"kd" for "kd-s0", "kd-s1"; the label itself where there is one."""
     if len(set(labels)) == 1:
         return labels[0]
-    return re.sub(r"([-_. ]\(?|[-_.](seed|s)[-_.]?)$", "", commonprefix(list(labels))) or " / ".join(labels)
+    return re.sub(r"([-_. ]\(?|[-_.](seed|s|fold)[-_.]?)$", "", commonprefix(list(labels))) or " / ".join(labels)
 
 
 def _origin(engine: Dict[str, Any]) -> str:
@@ -204,32 +358,6 @@ def grouped(items: Iterable[T], key: Callable[[T], Hashable]) -> List[List[T]]:
     for item in items:
         groups.setdefault(key(item), []).append(item)
     return list(groups.values())
-
-
-class Contrast(NamedTuple):
-    """A method against the same network trained on labels alone: paired over people, in one precision."""
-
-    row: AccuracyRow
-    difference: Interval
-    verdict: str
-
-
-def contrasts(rows: Sequence[AccuracyRow]) -> List[Contrast]:
-    """Every row that has a partner of method "none" with the same network, channels, precision and task."""
-    alone = {_network(row): row for row in rows if row.engine["method"] == "none"}
-    found = []
-    for row in rows:
-        partner = alone.get(_network(row))
-        if partner is not None and partner is not row:
-            difference = paired_difference(row.runs, partner.runs)
-            found.append(Contrast(row, difference, verdict(difference)))
-    return found
-
-
-def _network(row: AccuracyRow) -> Hashable:
-    facts = ("dataset", "channels", "window", "model", "recipe", "backend", "precision")
-    return row.task, tuple(sorted(row.runs[0])), json.dumps([_seedless(row.engine.get(key)) for key in facts],
-                                                            sort_keys=True)
 
 
 class Trade(NamedTuple):
@@ -258,7 +386,20 @@ def _trade(row: AccuracyRow, medians: Dict[str, float]) -> Trade:
 
 
 def people_of(run: Run) -> Hashable:
-    return run.engine["dataset"], run.split.get("sha256")
+    return run.engine["dataset"], family(run.split)
+
+
+def split_text(runs: Sequence[Run]) -> str:
+    """"published", or "folds:n=5 (4 folds)"."""
+    name, division = runs[0].split.get("name", ""), family(runs[0].split)
+    folds = len({run.split.get("sha256") for run in runs})
+    return name if division == runs[0].split.get("sha256", "") else "%s (%d folds)" % (division, folds)
+
+
+def marks(run: Run) -> List[str]:
+    """What must stand beside every figure of `run`: that it is no measurement, its data generated, its split leaky."""
+    return list(filter(None, ("SIMULATED" if run.source == SIMULATED else "",
+                              "SYNTHETIC DATA" if run.synthetic else "", leak_mark(run.split))))
 
 
 def place(run: Run) -> Hashable:
@@ -289,6 +430,8 @@ def scenario_text(scenario: Dict[str, Any]) -> str:
     name = scenario["name"].replace("_", " ")
     if scenario["name"] == "paced":
         return "%s, %g/s" % (name, scenario["rate_hz"])
+    if scenario["name"] == "streaming":
+        return "%s, hop %d, hold %d" % (name, scenario["hop"], scenario["hold"])
     return name if scenario["name"] == "single_stream" else "%s, batch %d" % (name, scenario["batch"])
 
 
@@ -297,9 +440,50 @@ def people_text(row: AccuracyRow) -> str:
     return str(row.people) if row.people == row.planned else "%d of %d" % (row.people, row.planned)
 
 
-def interval_text(found: Interval, people: int) -> str:
-    """"0.913 [0.880, 0.941]"; one person gives no interval."""
-    return "%.3f [%.3f, %.3f]" % found if people > 1 else "%.3f (one person)" % found.value
+def interval_text(found: Interval, people: int, digits: int = 3) -> str:
+    """"0.913 [0.880, 0.941]"; one person gives no interval, and "–" stands for nothing to tell."""
+    if not np.isfinite(found.value):
+        return "–"
+    if people == 1:
+        return "%.*f (one person)" % (digits, found.value)
+    return "%.*f [%.*f, %.*f]" % (digits, found.value, digits, found.low, digits, found.high)
+
+
+def calibration_text(row: AccuracyRow) -> str:
+    """As a macro-F1; "–" for Runs from before it was recorded."""
+    return interval_text(row.calibration_error, row.people) if row.calibration_error else "–"
+
+
+def stream_text(row: EventRow) -> str:
+    """"6.4 s every 3.2 s, hold 3": what decides a stream's numbers beside the model."""
+    rate_hz = row.engine["rate_hz"]
+    return "%.3g s every %.3g s, hold %d" % (row.engine["window"] / rate_hz, row.hop / rate_hz, row.hold)
+
+
+def seconds(value_s: Optional[float]) -> str:
+    return TOO_FEW if value_s is None else "%.1f s" % value_s
+
+
+def millijoules(found: Optional[Interval]) -> str:
+    """"12.3 mJ [11.8, 12.9]": as many decimals as three digits of the value take."""
+    if found is None:
+        return "–"
+    values = [1e3 * value for value in found]
+    decimals = max(0, 2 - int(np.floor(np.log10(abs(values[0]))))) if values[0] else 2
+    return "%.*f mJ [%.*f, %.*f]" % (decimals, values[0], decimals, values[1], decimals, values[2])
+
+
+def net_energy_text(row: EnergyRow) -> str:
+    """As `millijoules`, or why it is refused and its upper bound."""
+    if row.net_j is not None:
+        return millijoules(row.net_j)
+    if row.at_most_j is None:
+        return "refused: %s" % row.reason
+    return "refused: %s; at most %.3g mJ" % (row.reason, 1e3 * row.at_most_j)
+
+
+def watts(value_w: Optional[float]) -> str:
+    return "–" if value_w is None else "%.2f W" % value_w
 
 
 def per_second(rate_hz: Optional[float]) -> str:
@@ -318,54 +502,3 @@ def scaled(value: float) -> str:
         if value >= factor:
             return "%.3g %s" % (value / factor, prefix)
     return "%g" % value
-
-
-# ------------------------------------------------------------------ Markdown
-
-
-def markdown(runs: Sequence[Run]) -> str:
-    """Runs as Markdown tables for a README: accuracy corpus by corpus, then cost; measured and simulated apart."""
-    found = []
-    for source in dict.fromkeys(run.source for run in runs):
-        of_source = [run for run in runs if run.source == source]
-        mark = "" if source == MEASURED else "**SIMULATED.** "
-        for group in grouped([run for run in of_source if run.people], people_of):
-            found += [mark + _caption(group), _accuracy_table(accuracy_rows(group))]
-        timed = [run for run in of_source if run.measurement("latency")]
-        for group in grouped(timed, lambda run: (place(run), run.synthetic)):
-            found += [mark + "Cost on %s%s." % (
-                place_name(group[0].machine), ", SYNTHETIC data" if group[0].synthetic else ""), _cost_table(group)]
-    return "\n\n".join(found) + "\n"
-
-
-def _caption(runs: Sequence[Run]) -> str:
-    first = runs[0]
-    return "**%s**%s, split \"%s\" (`%s`), %s test people." % (
-        first.engine["dataset"], ", SYNTHETIC data" if first.synthetic else "", first.split.get("name", ""),
-        first.split.get("sha256", "")[:8], people_text(accuracy_rows(runs)[0]))
-
-
-def _accuracy_table(rows: Sequence[AccuracyRow]) -> str:
-    against = {id(contrast.row): contrast for contrast in contrasts(rows)}
-    cells = []
-    for row in rows:
-        contrast = against.get(id(row))
-        cells.append((row.label, row.origin, row.engine["channels"], row.engine["precision"], row.seeds,
-                      interval_text(row.macro_f1, row.people), "%.3f" % row.balanced_accuracy, "%.3f" % row.worst_f1,
-                      "%+.3f [%+.3f, %+.3f] %s" % (*contrast.difference, contrast.verdict) if contrast else ""))
-    return _markdown_table(("network", "trained as", "channels", "precision", "seeds", "macro-F1 [95 % over people]",
-                            "balanced accuracy", "worst person", "paired difference to labels alone"), cells)
-
-
-def _cost_table(runs: Sequence[Run]) -> str:
-    cells = [(row.label, row.engine["precision"], scaled(row.engine["parameters"]),
-              scaled(row.engine["macs"]), "%.0f KiB" % (row.engine["size_bytes"] / 1024),
-              scenario_text(row.scenario), milliseconds(row.median_s), milliseconds(row.p99_s))
-             for row in latency_rows(runs)]
-    return _markdown_table(("network", "precision", "parameters", "MACs", "engine size", "scenario", "median", "p99"),
-                           cells)
-
-
-def _markdown_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| %s |" % " | ".join(str(cell).replace("|", "\\|") for cell in line) for line in lines)

@@ -10,6 +10,7 @@ from zlib import crc32
 import numpy as np
 
 from edgehar.results import Measurement, Run
+from edgehar.scoring import score_events
 
 CLASSES = ("WALKING_UPSTAIRS", "sitting", "lying & resting")
 
@@ -25,15 +26,33 @@ def make(artifact: str = "student", scenario: str = "accuracy", precision: str =
               "parameters": 19812, "macs": 1240000, "dataset": dataset, "channels": 9, "window": 128,
               "rate_hz": 50.0, "method": method, "teacher": teacher, "seed": seed}
     settings = {"name": scenario, "batch": 64 if scenario in ("offline", "accuracy") else 1, "warmup_s": 1.0,
-                "duration_s": 5.0, "rate_hz": 50.0, "min_queries": 1000, "seed": 0}
+                "duration_s": 5.0, "rate_hz": 50.0, "min_queries": 1000, "seed": 0, "hop": 64, "hold": 3}
     people = {person: (random.integers(0, 9, (3, 3)) + 40 * np.eye(3, dtype=int)).tolist() for person in "abcd"}
     values = tuple((latency_s * random.lognormal(0, 0.1, count)).tolist())
-    found = {"people": {"activity": people}} if scenario == "accuracy" else {
-        "measurements": (Measurement("latency", "s", values),)}
+    found = {"accuracy": {"people": {"activity": people}, "calibration": {"activity": calibration(people)}},
+             "streaming": {"events": {"activity": events(random)}}}.get(
+                 scenario, {"measurements": (Measurement("latency", "s", values),)})
     return replace(Run(settings, engine, {"processor": "Test CPU", "usable_cores": 2, "python": python},
                        classes={"activity": CLASSES}, split={"name": "published", "sha256": digest(dataset)},
                        command="edgehar bench %s" % artifact, **found), **changed)
 
 
+def calibration(people):
+    """{person: reliability} of windows that were all 90 % sure."""
+    return {person: {"count": [0] * 13 + [int(np.sum(counts)), 0], "right": [0] * 13 + [int(np.trace(counts)), 0],
+                     "confidence": [0] * 13 + [0.9 * int(np.sum(counts)), 0]} for person, counts in people.items()}
+
+
+def events(random: np.random.Generator):
+    """{person: scores} of a stream that says the class of half a second ago and now and then another; 50 Hz."""
+    found = {}
+    for person in "abcd":
+        true = np.repeat(random.integers(-1, 3, 40), random.integers(100, 500, 40))
+        said = np.where(np.roll(true, 25) < 0, 0, np.roll(true, 25))
+        said[random.integers(0, len(said), 5)] = 2
+        found[person] = score_events(true, said, 3, 50.0).to_json()
+    return found
+
+
 def everything(**changed) -> List[Run]:
-    return [make(scenario=name, **changed) for name in ("accuracy", "single_stream", "paced", "offline")]
+    return [make(scenario=name, **changed) for name in ("accuracy", "streaming", "single_stream", "paced", "offline")]

@@ -15,15 +15,18 @@ from edgehar import bench, cli
 from edgehar.artifact import Artifact, write_manifest
 from edgehar.backends import BACKENDS
 from edgehar.backends.base import BuildSpec
-from edgehar.bench import Scenario, default_scenario, load_scenario
 from edgehar.errors import ConstraintError, InconclusiveError, InputError, MismatchError, UnstableError
 from edgehar.results import Measurement, Run
-from edgehar.signals import Windows, triad
+from edgehar.scenarios import Scenario, default_scenario
+from edgehar.scoring import EventScores, score_events
+from edgehar.signals import Recording, Windows, triad
+from edgehar.splits import Split
+from edgehar.stream import Stream
 from tests.linear import CHANNELS, SIGNAL, LinearSession, add_plugins, noise
 
-SCENARIOS = Path(__file__).resolve().parents[1] / "benchmarks" / "scenarios"
 CLASSES = ("still", "walk", "run")
-SHA = "5" * 64
+SPLIT = Split("walks", "fixed", ("01",), ("02",), ("03",))
+SHA = SPLIT.sha256
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +42,7 @@ def sign_weights() -> np.ndarray:
     return weights.reshape(3, -1)
 
 
-def write_artifact(folder: Path, split: str = SHA, dataset: str = "walks") -> Artifact:
+def write_artifact(folder: Path, split: Split = SPLIT, dataset: str = "walks") -> Artifact:
     folder.mkdir(parents=True)
     buffer = io.BytesIO()
     np.savez(buffer, activity=sign_weights())
@@ -51,11 +54,12 @@ def write_artifact(folder: Path, split: str = SHA, dataset: str = "walks") -> Ar
     write_manifest(folder, dict(
         name="sign", created="2024-01-01T00:00:00Z", edgehar="0", signal=SIGNAL, tasks={"activity": CLASSES},
         data={"dataset": dataset, "synthetic": True, "licence": "free", "citation": "none",
-              "split": {"name": "fixed", "sha256": split}},
+              "split": dict(split.to_json(), sha256=split.sha256)},
         model={"spec": "sign", "parameters": 2, "macs": 144},
         training={"method": "kd", "teacher": "big", "seed": 7},
         onnx={"opset": 16, "ir_version": 8, "operators": []},
-        golden={"kind": "synthetic", "count": 4}, calibration={"kind": "windows", "count": 4}))
+        golden={"kind": "synthetic", "count": 4, "people": []},
+        calibration={"kind": "windows", "count": 4, "people": ["01"]}))
     return Artifact.load(folder)
 
 
@@ -94,39 +98,6 @@ def run(engine, scenario, fake):
 
 def values(found: Run, name: str):
     return found.measurement(name).values
-
-
-# ------------------------------------------------------------------ scenarios
-
-
-def test_committed_scenarios_are_the_defaults():
-    names = [path.stem for path in sorted(SCENARIOS.glob("*.toml"))]
-    assert set(bench.NAMES) <= set(names)
-    for name in bench.NAMES:
-        assert load_scenario(SCENARIOS / ("%s.toml" % name)) == default_scenario(name)
-    assert load_scenario(SCENARIOS / "paced_wearable.toml").rate_hz == 2
-
-
-def test_dash_equals_underscore():
-    assert load_scenario("single-stream") == Scenario("single_stream")
-
-
-@pytest.mark.parametrize("text, told", [
-    ('name = "offline"\nbatches = 3', "batches"), ("batch = 3", "names no scenario"), ('name = "sprint"', "sprint"),
-    ('name = "offline"\nbatch = 2.5', "whole number"), ('name = "offline"\nbatch = "8"', "whole number"),
-    ('name = "paced"\nrate_hz = 0', "above 0"), ('name = "paced"\nrate_hz = nan', "number"),
-    ('name = "single_stream"\nbatch = 4', "one at a time"), ('name = "offline"\nduration_s = inf', "finite"),
-    ("name = ", "not readable TOML"), ('name = "offline"\nwarmup_s = -1', "at least 0")])
-def test_a_bad_scenario_file_is_refused_in_one_sentence(tmp_path, text, told):
-    (tmp_path / "bad.toml").write_text(text)
-    with pytest.raises(InputError, match=told):
-        load_scenario(tmp_path / "bad.toml")
-
-
-def test_a_missing_scenario_file_and_an_unknown_name_are_refused(tmp_path):
-    for spec in (tmp_path / "none.toml", "sprint"):
-        with pytest.raises(InputError):
-            load_scenario(spec)
 
 
 # ------------------------------------------------------------------ timing, on a clock made by hand
@@ -281,6 +252,18 @@ def test_confusions_are_right_and_by_person(engine):
     assert found.people == {"activity": {"a": [[0, 0, 0], [0, 0, 1], [0, 1, 0]],
                                          "b": [[0, 0, 0], [0, 2, 0], [0, 0, 1]]}}
     assert found.classes == {"activity": CLASSES} and found.measurements == ()
+    assert found.events == {}
+
+
+def test_calibration_is_recorded_by_person_and_without_the_unlabelled(engine):
+    """Logits 0, x, -x at x = 1: each window's winner is as sure as softmax makes it, about 0.67, bin 9 of 15."""
+    found = bench.run(engine, default_scenario("accuracy"), handmade_windows(*HAND))
+    sure = np.exp(1) / (1 + np.exp(1) + np.exp(-1))
+    assert list(found.calibration["activity"]) == ["a", "b"]
+    bins = found.reliabilities("activity")
+    assert bins["b"][:, 9].tolist() == pytest.approx([3, 3 * sure, 3], abs=1e-5)
+    assert bins["a"][:, 9].tolist() == pytest.approx([2, 2 * sure, 0], abs=1e-5)
+    assert bins["a"][0].sum() == 2 and int(sure * 15) == 9
 
 
 def test_the_engines_channels_are_selected(engine):
@@ -307,13 +290,114 @@ def test_accuracy_without_windows_is_refused(engine):
 
 
 def test_windows_for_an_engine_are_those_of_the_test_people(tmp_path):
-    from edgehar.datasets import DATASETS
-
-    artifact = write_artifact(tmp_path / "sign", DATASETS.create("walks").split().sha256)
+    artifact = write_artifact(tmp_path / "sign")
     engine = BACKENDS.create("linear").build(artifact, BuildSpec(), tmp_path / "engine")
     windows = bench.windows_for(engine)
     assert set(windows.subjects) == {"03"} and windows.part == "test"
     assert len(windows) == (90 - 16) // 5 + 1 + (60 - 16) // 5 + 1
+
+
+# ------------------------------------------------------------------ streaming
+
+
+def acted(said: str, labels: str, session: str = "a", subject: str = "03", **changed) -> Recording:
+    """A recording on which the engine says `said` (w, r) at each sample while `labels` (s, w, r, -) is true."""
+    samples = np.zeros((len(said), 3), np.float32)
+    samples[:, 0] = [{"w": 5, "r": -5}[letter] for letter in said]
+    true = np.array(["swr".find(letter) for letter in labels], np.int16)
+    whole = Recording(samples, {"activity": true}, {"activity": CLASSES}, SIGNAL.rate_hz, CHANNELS, subject, session)
+    return replace(whole, **changed)
+
+
+def streamed(engine, *recordings, **settings) -> Run:
+    scenario = replace(default_scenario("streaming"), **dict({"hop": 1, "hold": 1}, **settings))
+    return bench.run(engine, scenario, recordings=recordings)
+
+
+def test_events_of_a_stream_are_scored_by_person(engine):
+    """A window takes 16 samples, so the first decision stands from sample 15 on."""
+    first = acted("w" * 30 + "r" * 10, "w" * 25 + "r" * 15)
+    second = acted("w" * 20, "r" * 18 + "--", session="b")
+    found = streamed(engine, first, second)
+    scores = EventScores.from_json(found.events["activity"]["03"])
+    assert scores.true.tolist() == [0, 1, 2] and scores.deleted.tolist() == [0, 0, 1]
+    assert scores.detected.tolist() == [0, 2, 1] and scores.inserted.tolist() == [0, 1, 0]
+    assert scores.delays_s == ((), (15 / 50,), (5 / 50,))
+    assert (scores.signal_s, scores.labelled_s) == pytest.approx((60 / 50, 58 / 50))
+    assert found.people == {} and found.measurements == () and found.warnings == ()
+
+
+def test_hop_and_hold_are_those_of_the_scenario_and_recorded(engine):
+    """Every fifth sample from 15 on decides; the third r of them, at sample 45, is the first to be shown."""
+    recording = acted("w" * 31 + "r" * 29, "w" * 25 + "r" * 35)
+    found = streamed(engine, recording, hop=0, hold=3)
+    assert (found.scenario["hop"], found.scenario["hold"]) == (SIGNAL.hop, 3) == (5, 3)
+    assert found.events["activity"]["03"]["delays_s"] == [[], [15 / 50], [(45 - 25) / 50]]
+
+
+def test_the_stream_is_that_of_edgehar_run(engine):
+    """The labels that are scored are those a Stream gives on the same samples in chunks."""
+    samples = noise(400, 9)
+    true = np.tile(np.repeat([0, 1, 2], 40), 4)[:400].astype(np.int16)
+    recording = replace(acted("w" * 400, "w" * 400), samples=samples, labels={"activity": true})
+    found = streamed(engine, recording, hop=5, hold=2)
+    said = np.full(400, -1)
+    with BACKENDS.create("linear").open(engine, max_batch=1) as session:
+        stream = Stream(session, SIGNAL, {"activity": CLASSES}, 5, 2)
+        for start in range(0, 400, 7):
+            for decision in stream.push(samples[start:start + 7]):
+                said[int(round(decision.time_s * SIGNAL.rate_hz)):] = CLASSES.index(decision.label["activity"])
+    assert found.events["activity"]["03"] == score_events(true, said, 3, SIGNAL.rate_hz).to_json()
+
+
+def test_the_engines_channels_are_selected_from_recordings(engine):
+    narrow = acted("w" * 30 + "r" * 10, "w" * 25 + "r" * 15)
+    wide = replace(narrow, samples=np.concatenate([np.full((40, 3), -7, np.float32), narrow.samples], axis=1),
+                   channels=triad("gyro", "rad/s", "wrist", "imu") + CHANNELS)
+    assert streamed(engine, wide).events == streamed(engine, narrow).events
+
+
+def test_a_recording_that_lacks_a_task_is_neither_right_nor_wrong_there(engine):
+    found = streamed(engine, replace(acted("w" * 40, "w" * 40), labels={}))
+    assert EventScores.from_json(found.events["activity"]["03"]).labelled_s == 0
+    assert sum(found.events["activity"]["03"]["detected"]) == 0
+
+
+def test_recordings_shorter_than_a_window_are_told_and_not_scored(engine):
+    found = streamed(engine, acted("w" * 15, "r" * 15), acted("w" * 40, "w" * 40, session="b"))
+    assert found.events["activity"]["03"]["true"] == [0, 1, 0]
+    assert found.warnings == ("not scored: 1 recordings (0.3 s in all) are shorter than a window of 0.32 s and end "
+                              "before its first decision.",)
+    with pytest.raises(InconclusiveError, match="no recording of the test people of walks"):
+        streamed(engine, acted("w" * 15, "r" * 15))
+
+
+@pytest.mark.parametrize("changed, told", [
+    ({"subject": "01"}, "of person 01 is not kept for testing by split 'fixed'"), ({"rate_hz": 20.0}, "has 20 Hz"),
+    ({"classes": {"activity": ("still", "run", "walk")}}, "decides task 'activity'")])
+def test_recordings_that_are_not_the_engines_test_people_are_refused(engine, changed, told):
+    with pytest.raises(MismatchError, match=told):
+        streamed(engine, acted("w" * 40, "w" * 40, **changed))
+
+
+def test_streaming_without_recordings_is_refused(engine):
+    with pytest.raises(InputError, match="recordings of test people"):
+        bench.run(engine, default_scenario("streaming"))
+
+
+def test_a_split_that_deals_out_windows_has_no_recording_to_stream(tmp_path):
+    leaky = Split("walks", "paper-random", ("01", "02", "03"), ("01", "02", "03"), ("01", "02", "03"), shuffle_seed=0)
+    artifact = write_artifact(tmp_path / "leaky", leaky)
+    engine = BACKENDS.create("linear").build(artifact, BuildSpec(), tmp_path / "engine")
+    with pytest.raises(MismatchError, match="deals out single windows"):
+        streamed(engine, acted("w" * 40, "w" * 40))
+
+
+def test_recordings_for_an_engine_are_those_of_the_test_people(engine):
+    found = list(bench.recordings_for(engine))
+    assert [(each.subject, each.session) for each in found] == [("03", "a"), ("03", "b")]
+    with pytest.raises(MismatchError, match="the corpus is synthetic"):
+        bench.recordings_for(engine, "synthetic")
 
 
 # ------------------------------------------------------------------ the command
@@ -328,10 +412,8 @@ def edgehar(capsys, *words):
 
 @pytest.fixture
 def artifact(tmp_path, monkeypatch):
-    from edgehar.datasets import DATASETS
-
     monkeypatch.chdir(tmp_path)
-    return write_artifact(tmp_path / "sign", DATASETS.create("walks").split().sha256).folder
+    return write_artifact(tmp_path / "sign").folder
 
 
 SHORT = ("--backend", "linear", "--warmup", 0, "--duration", 0.2)
@@ -358,13 +440,29 @@ def test_the_recorded_command_repeats_the_run_and_holds_no_absolute_path(artifac
 def test_json_is_the_only_thing_on_stdout(artifact, capsys):
     code, out, _ = edgehar(capsys, artifact, *SHORT, "--json", "--scenario", "paced", "--scenario", "accuracy")
     paced, accuracy = json.loads(out)["runs"]
+    assert paced["streams"] == {} == accuracy["streams"]
+    assert 0 <= accuracy["tasks"]["activity"]["calibration_error"]["value"] <= 1
     assert code == 0 and paced["calls"] == 10 and paced["p99_s"] is None
     assert paced["windows_per_s"] is None and paced["deadline_misses"] is not None
     assert accuracy["tasks"]["activity"]["people"] == 1 and accuracy["synthetic"]
     assert Path(accuracy["path"]).is_file()
 
 
+def test_streaming_from_the_command_line(artifact, capsys):
+    words = (artifact, "--backend", "linear", "--scenario", "streaming", "--hop", 4, "--hold", 2)
+    code, out, _ = edgehar(capsys, *words)
+    assert code == 0 and "Streams of test people of walks, SYNTHETIC DATA" in out and "hold 2" in out
+    code, out, _ = edgehar(capsys, *words, "--json", "-o", "again")
+    (told,) = json.loads(out)["runs"]
+    stream = told["streams"]["activity"]
+    assert told["synthetic"] and told["tasks"] == {} and (stream["hop"], stream["hold"]) == (4, 2)
+    assert stream["events"]["true"] == 2 and stream["people"] == 1 and stream["signal_s"] == 3.0
+    assert stream["median_delay_s"] is None and set(stream["share_detected"]) == {"value"}
+    assert Run.load(told["path"]).command.endswith("--hop 4 --hold 2 --output again --json")
+
+
 @pytest.mark.parametrize("words, code, told", [
+    (("--scenario", "accuracy", "--hold", "2"), 2, "--hold means nothing to accuracy"),
     (("--max-p99-ms", "0.000001"), 4, "99th percentile"), (("--max-p99-ms", "10000"), 0, ""),
     (("--scenario", "paced", "--max-p99-ms", "10000"), 8, "too few"), (("--strict",), 8, "too short"),
     (("--scenario", "accuracy", "--max-p99-ms", "1"), 2, "bounds the latency"), (("--rate", "3"), 2, "means nothing"),
@@ -385,11 +483,11 @@ def test_an_unstable_measurement_fails_strict_and_its_run_is_kept(artifact, caps
     assert len(list(Path("strict").glob("*.json"))) == 1
 
 
-def test_a_model_of_another_split_exits_with_6_and_writes_nothing(tmp_path, capsys, monkeypatch):
+def test_a_model_of_another_corpus_exits_with_6_and_writes_nothing(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    foreign = write_artifact(tmp_path / "foreign", "6" * 64).folder
+    foreign = write_artifact(tmp_path / "foreign", Split("rides", "fixed", ("01",), ("02",), ("03",))).folder
     code, _, err = edgehar(capsys, foreign, "--backend", "linear", "--scenario", "accuracy")
-    assert code == 6 and "another split" in err
+    assert code == 6 and "divides the people of rides and the corpus is walks" in err
     assert not Path("runs").exists()
 
 

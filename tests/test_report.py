@@ -16,6 +16,7 @@ import pytest
 from edgehar import cli, plots, report, tables
 from edgehar.errors import InputError
 from edgehar.results import SIMULATED, Measurement
+from edgehar.scoring import score_events
 from tests.runs import everything, make
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
@@ -75,7 +76,9 @@ def test_the_page_is_whole_and_stands_alone():
 
 def test_it_shows_accuracy_latency_cost_machine_and_commands():
     words = Page(report.render(everything())).words
-    for shown in ("student", "published", "Macro-F1", "Single stream", "Paced, 50/s", "offline, batch 64", "19,812",
+    for shown in ("student", "published", "Macro-F1", "Calibration error", "How sure it is, and how right",
+                  "Streaming: corpus, activity", "2.56 s every 1.28 s, hold 3", "By activity", "Single stream",
+                  "Paced, 50/s", "offline, batch 64", "19,812",
                   "1.24 M", "96 KiB", "Test CPU", "edgehar bench student", "walking upstairs"):
         assert shown in words, shown
 
@@ -110,6 +113,28 @@ def test_odd_latencies_make_a_page(values):
     Page(report.render([make(scenario="paced", measurements=(Measurement("latency", "s", values),))]))
 
 
+def test_a_run_without_calibration_has_no_picture_of_it():
+    html = report.render([replace(make(), calibration={})])
+    assert "How sure it is" not in Page(html).words and "reliability" not in html
+
+
+def test_a_reliability_is_drawn_as_one_dot_a_filled_bin():
+    (row,) = tables.accuracy_rows([make()])
+    row = row._replace(reliability=np.array([[0] * 7 + [30, 0, 10] + [0] * 5, [0] * 7 + [15, 0, 6.5] + [0] * 5,
+                                             [0] * 7 + [15, 0, 10] + [0] * 5], float))
+    drawn = plots.reliability_plot(row)
+    assert re.findall("<title>(.*?)</title>", drawn) == ["50 % sure and 50 % right in 30 windows",
+                                                         "65 % sure and 100 % right in 10 windows"]
+    dots = [tuple(map(float, dot)) for dot in re.findall(r'cx="(\S+)" cy="(\S+)" r="(\S+)"', drawn)]
+    assert dots[0][0] - 44 == pytest.approx(254 - dots[0][1]) and dots[0][2] > dots[1][2] and dots[1][1] == 14.0
+
+
+def test_a_stream_that_detects_nothing_makes_a_page():
+    silent = score_events(np.zeros(500, int), np.full(500, -1), 3, 50.0).to_json()
+    words = Page(report.render([make(scenario="streaming", events={"activity": {"a": silent, "b": silent}})])).words
+    assert "0.00 0.00 to 0.00" in words and "nan" not in words
+
+
 @pytest.mark.parametrize("right", [0.0, 1.0])
 def test_perfect_and_hopeless_engines_make_a_page(right):
     counts = (np.eye(3, dtype=int) if right else np.roll(np.eye(3, dtype=int), 1, axis=1)) * 20
@@ -130,6 +155,7 @@ def test_synthetic_data_are_marked_and_real_data_are_not():
     assert Page(report.render(everything(dataset="a-made-up", synthetic=True) + everything())).words.startswith(
         "edgehar report: corpus, a-made-up edgehar report corpus, a-made-up ")
     assert "Accuracy: made-up, activity SYNTHETIC DATA" in mixed
+    assert "Streaming: made-up, activity SYNTHETIC DATA" in mixed and "Streaming: corpus, activity Whole" in mixed
     assert "Latency: made-up SYNTHETIC DATA" in mixed and "Latency: corpus On Test CPU" in mixed
 
 
@@ -183,10 +209,10 @@ def test_the_command_writes_the_page_and_says_where(tmp_path, capsys):
     page = tmp_path / "out" / "report.html"
     assert cli.execute(["report", str(tmp_path / "runs"), "-o", str(page)]) == 0
     told = capsys.readouterr().out
-    assert str(page) in told and "4 runs" in told and "SYNTHETIC DATA" in told and "next: " in told
+    assert str(page) in told and "5 runs" in told and "SYNTHETIC DATA" in told and "next: " in told
     Page(page.read_text(encoding="utf-8"))
     assert cli.execute(["report", str(tmp_path / "runs"), "-o", str(page), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"page": str(page), "runs": 4, "synthetic": True, "warnings": 0}
+    assert json.loads(capsys.readouterr().out) == {"page": str(page), "runs": 5, "synthetic": True, "warnings": 0}
 
 
 def test_the_command_refuses_what_is_no_run(tmp_path, capsys):

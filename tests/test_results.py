@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgehar.errors import InconclusiveError, InputError
 from edgehar.results import Measurement, Run, load_all
+
+RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results"
 
 
 def example() -> Run:
@@ -82,6 +85,22 @@ def test_an_empty_folder_and_a_missing_file_are_refused(tmp_path):
     for path in (tmp_path, tmp_path / "none.json"):
         with pytest.raises(InputError):
             load_all([path])
+
+
+def test_reliability_and_events_survive_the_disk(tmp_path):
+    bins = {"count": [0, 3], "confidence": [0, 2.75], "right": [0, 2]}
+    run = replace(example(), calibration={"activity": {"b": bins}}, events={"activity": {"b": {"delays_s": [[0.5]]}}})
+    read = Run.load(run.write(tmp_path / "run.json"))
+    assert asdict(read) == asdict(run)
+    assert read.reliabilities("activity")["b"].tolist() == [[0, 3], [0, 2.75], [0, 2]]
+    assert read.reliabilities("placement") == {}
+
+
+def test_committed_runs_from_before_these_fields_keep_their_digest():
+    paths = sorted(RESULTS.glob("**/*.json"))
+    assert len(paths) > 50
+    for path in paths:
+        assert Run.load(path).to_json()["sha256"] == json.loads(path.read_text(encoding="utf-8"))["sha256"]
 
 
 # ------------------------------------------------------------------ Measurement

@@ -1,12 +1,15 @@
-"""Scoring: by hand, against scikit-learn where it is installed, and over people."""
+"""Scoring: by hand, against scikit-learn where it is installed, over people, of calibration and of events."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from edgehar.scoring import (accuracy, balanced_accuracy, confusion, confusion_by_person, f1_per_class, macro_f1,
-                             macro_f1_over_people, paired_difference, pooled)
+from edgehar.scoring import (EVENT_COUNTS, EventScores, accuracy, add_events, balanced_accuracy, calibration_error,
+                             calibration_error_over_people, confusion, confusion_by_person, events, f1_per_class,
+                             false_alarms_per_h, held, macro_f1, macro_f1_over_people, median_delay_s,
+                             paired_difference, pooled, reliability, reliability_by_person, score_events,
+                             share_detected)
 
 # true 0: 3 right, 1 as class 1; true 1: 2 right, 2 as class 0; class 2 never occurs
 COUNTS = np.array([[3, 1, 0], [2, 2, 0], [0, 0, 0]])
@@ -126,3 +129,182 @@ def test_a_run_that_lacks_a_person_is_not_averaged_in_silence():
     people = crowd(0.8, 4, 0)
     with pytest.raises(KeyError):
         macro_f1_over_people([people, {key: people[key] for key in sorted(people)[1:]}])
+
+
+# ------------------------------------------------------------------ calibration
+
+
+def sure(confidence, right):
+    """Reliability (3, 15) of windows of class 0, decided with `confidence` and `right` or not."""
+    return reliability(np.zeros(len(right), int), np.where(right, 0, 1), np.array(confidence))
+
+
+def test_bins_are_open_below_and_closed_above():
+    bins = sure([1 / 15, 1 / 15 + 1e-9, 2 / 15, 1.0, 0.999], [True, False, True, True, False])
+    assert bins[0].tolist() == [1, 2] + [0] * 12 + [2]
+    assert bins[1, 1] == pytest.approx(3 / 15) and bins[1, 14] == pytest.approx(1.999)
+    assert bins[2].tolist() == [1, 1] + [0] * 12 + [1]
+
+
+def test_a_confidence_rounded_out_of_its_range_still_has_a_bin():
+    assert sure([1.0000001, 0.0], [True, True])[0, [0, 14]].tolist() == [1, 1]
+
+
+def test_windows_without_a_label_tell_nothing_of_calibration():
+    bins = reliability(np.array([0, -1, 1]), np.array([0, 0, 0]), np.array([0.9, 0.9, 0.9]))
+    assert bins[:, 13].tolist() == pytest.approx([2, 1.8, 1])
+
+
+def test_calibration_error_by_hand():
+    """Of 4 windows 90 % sure 3 are right, of 6 windows 50 % sure 3: (4 |0.75 - 0.9| + 6 |0.5 - 0.5|) / 10."""
+    bins = sure([0.9] * 4 + [0.5] * 6, [True] * 3 + [False] + [True] * 3 + [False] * 3)
+    assert calibration_error(bins) == pytest.approx(0.06)
+    assert calibration_error(sure([1.0] * 5, [True] * 5)) == 0
+    assert calibration_error(sure([1.0] * 5, [False] * 5)) == 1
+    assert np.isnan(calibration_error(sure([], [])))
+
+
+def test_calibration_error_is_that_of_the_formula():
+    random = np.random.default_rng(1)
+    confidence, right = random.uniform(0.2, 1, 500), random.random(500) < 0.7
+    gaps = [abs(right[inside].mean() - confidence[inside].mean()) * inside.sum()
+            for b in range(15) for inside in [(confidence > b / 15) & (confidence <= (b + 1) / 15)] if inside.any()]
+    assert calibration_error(sure(confidence, right)) == pytest.approx(sum(gaps) / 500)
+
+
+def test_reliability_by_person_adds_up_and_the_pooled_error_is_no_mean():
+    """One person is right more often than said, the other less: pooled they cancel."""
+    true, predicted = np.zeros(8, int), np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    people = reliability_by_person(true, predicted, np.full(8, 0.5), np.array(["a"] * 4 + ["b"] * 4))
+    assert list(people) == ["a", "b"] and pooled(people)[0].sum() == 8
+    assert [calibration_error(bins) for bins in people.values()] == [0.5, 0.5]
+    found = calibration_error_over_people([people])
+    assert found.value == 0 and found.high == 0.5
+
+
+# ------------------------------------------------------------------ events, a letter a sample at 1 Hz
+
+
+def timeline(letters: str) -> np.ndarray:
+    """A, B, C are classes 0, 1, 2; - is unlabelled, . is nothing said yet."""
+    return np.array(["ABC".find(letter) for letter in letters], dtype=int)
+
+
+def scored(true: str, said: str) -> EventScores:
+    assert len(true) == len(said)
+    return score_events(timeline(true), timeline(said), 3, 1.0)
+
+
+def told(scores: EventScores):
+    """{what: letters of the classes it happened to}, of what happened; true and detected apart."""
+    counts = {name: "".join(letter * count for letter, count in zip("ABC", getattr(scores, name)))
+              for name in EVENT_COUNTS}
+    return (counts.pop("true"), counts.pop("detected")), {name: found for name, found in counts.items() if found}
+
+
+def test_events_are_maximal_stretches():
+    assert [tuple(event) for event in events(timeline("--AAB-BBA"))] == [
+        (0, 2, 4), (1, 4, 5), (1, 6, 8), (0, 8, 9)]
+    assert events(timeline("---")) == [] and events(timeline("")) == []
+
+
+def test_a_decision_stands_until_the_next():
+    assert held([2, 3, 6], [0, 2, 1], 8).tolist() == timeline("..ACCCBB").tolist()
+    assert held([], [], 3).tolist() == [-1, -1, -1] and held([0], [1], 2).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("true, said, counted, wrong, delays_s", [
+    ("AAABBB", "AAABBB", ("AB", "AB"), {}, [[0], [0], []]),
+    ("AAABBB", "..AAAB", ("AB", "AB"), {}, [[2], [2], []]),
+    ("AAABBB", "......", ("AB", ""), {"deleted": "AB"}, [[], [], []]),
+    ("AAABBB", "CCCCCC", ("AB", "C"), {"deleted": "AB", "inserted": "C"}, [[], [], []]),
+    ("AAABAAA", "AAAAAAA", ("AAB", "A"), {"deleted": "B", "merging": "A"}, [[0, 0], [], []]),
+    ("AAAAAAA", "AACCAAA", ("A", "AAC"), {"fragmented": "A", "inserted": "C"}, [[0], [], []]),
+    ("AABBAA", "ABABAB", ("AAB", "AAABBB"), {"inserted": "ABB"}, [[0, 0], [1], []]),
+    ("A", "A", ("A", "A"), {}, [[0], [], []]), ("", "", ("", ""), {}, [[], [], []])],
+    ids=["exact", "late", "silent", "another", "merging", "fragmented", "flicker", "one", "none"])
+def test_events_by_hand(true, said, counted, wrong, delays_s):
+    scores = scored(true, said)
+    assert told(scores) == (counted, wrong)
+    assert list(map(list, scores.delays_s)) == delays_s
+
+
+def test_the_picture_in_the_docstring_is_right():
+    scores = scored("AAAAAAAAAA----BBBBBBBBBBBAAAAAAAA", "..AAAACAAAAAAAAABBBBBBBBBBBBBBBBB")
+    assert told(scores) == (("AAB", "AABC"), {"deleted": "A", "fragmented": "A", "inserted": "C"})
+    assert scores.delays_s == ((2.0,), (2.0,), ()) and (scores.signal_s, scores.labelled_s) == (33, 29)
+    for line in ("true      AAAAAAAAAA----BBBBBBBBBBBAAAAAAAA", "detected  ..AAAACAAAAAAAAABBBBBBBBBBBBBBBBB"):
+        assert line in score_events.__doc__
+
+
+def test_what_is_said_only_after_its_event_is_late_for_good():
+    assert told(scored("AAABBAAAA", "AAAAABBAA")) == (("AAB", "AAB"), {"deleted": "B", "inserted": "B"})
+
+
+@pytest.mark.parametrize("true, said, counted, wrong", [
+    ("AA---AA", "AACCCAA", ("AA", "AA"), {}),
+    ("AA---AA", "AACCCCA", ("AA", "AAC"), {"inserted": "C"}),
+    ("AA---AA", "AAAAAAA", ("AA", "A"), {}),
+    ("AA-B-AA", "AAAAAAA", ("AAB", "A"), {"deleted": "B", "merging": "A"}),
+    ("AA---AA", "AA.....", ("AA", "A"), {"deleted": "A"}),
+    ("--BB-AA", "BBBBBBA", ("AB", "AB"), {}),
+    ("-------", "ABCABCA", ("", ""), {})],
+    ids=["inside", "reaching out", "across", "across another", "one of two", "held over", "nothing labelled"])
+def test_unlabelled_time_is_neither_right_nor_wrong(true, said, counted, wrong):
+    assert told(scored(true, said)) == (counted, wrong)
+
+
+def test_a_recordings_border_ends_events_and_delays_count_from_it():
+    whole = scored("AAAAAAAA", "..AAAAAA")
+    halves = add_events([scored("AAAA", "..AA"), scored("AAAA", "...A")])
+    assert (whole.true.tolist(), whole.delays_s[0]) == ([1, 0, 0], (2.0,))
+    assert (halves.true.tolist(), halves.delays_s[0]) == ([2, 0, 0], (2.0, 3.0))
+    assert halves.signal_s == whole.signal_s == 8
+    assert told(add_events([scored("AAB", "AAA"), scored("BAA", "BAA")])) == (("AABB", "AAB"), {"deleted": "B"})
+
+
+def test_events_are_those_of_overlapping_intervals():
+    """Told the long way, from lists of intervals that overlap or not, as Ward et al. draw them."""
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        true, said = (np.repeat(random.integers(-1, 3, 12), random.integers(1, 6, 12))[:30] for _ in range(2))
+        true, said = true[:min(len(true), len(said))], said[:min(len(true), len(said))]
+        done, spoken = events(true), [event for event in events(said) if (true[event.start:event.stop] >= 0).any()]
+        met = lambda event, others: [other for other in others if other.label == event.label  # noqa: E731
+                                     and other.start < event.stop and event.start < other.stop]
+        scores = score_events(true, said, 3, 1.0)
+        assert scores.deleted.sum() == sum(not met(event, spoken) for event in done)
+        assert scores.fragmented.sum() == sum(len(met(event, spoken)) > 1 for event in done)
+        assert scores.inserted.sum() == sum(not met(event, done) for event in spoken)
+        merging = sum(any((true[a.stop:b.start] >= 0).any() for a, b in zip(met(event, done), met(event, done)[1:]))
+                      for event in spoken)
+        assert scores.merging.sum() == merging
+        assert sum(map(len, scores.delays_s)) == (scores.true - scores.deleted).sum()
+
+
+def test_scores_of_events_survive_json():
+    scores = scored("AAB---BBA", ".ACCBBBBA")
+    again = EventScores.from_json(scores.to_json())
+    assert again.to_json() == scores.to_json() and told(again) == told(scores)
+
+
+def test_rates_of_events_by_hand():
+    """3 of 4 events detected; 2 insertions in 12 labelled seconds; delays 0, 1 and 2 s."""
+    run = {"a": scored("AAAABB--", "AAAAC..."), "b": scored("AAABBB", ".CAAAB")}
+    assert told(add_events(list(run.values())))[1] == {"deleted": "B", "inserted": "CC"}
+    assert share_detected([run]).value == pytest.approx(3 / 4)
+    assert false_alarms_per_h([run]).value == pytest.approx(2 / 12 * 3600)
+    assert median_delay_s([run]).value == 2.0
+    assert share_detected([run])[1:] == (0.5, 1.0)
+
+
+def test_seeds_of_a_stream_are_averaged():
+    runs = [{"a": scored("AABB", "AABB")}, {"a": scored("AABB", "AAAA")}]
+    assert share_detected(runs) == (0.75, 0.75, 0.75)
+
+
+def test_without_events_labels_or_detections_there_is_no_rate():
+    silent = {"a": scored("AABB", "....")}
+    assert np.isnan(median_delay_s([silent])).all() and share_detected([silent]).value == 0
+    unlabelled = {"a": scored("----", "ABAB")}
+    assert np.isnan(share_detected([unlabelled])).all() and np.isnan(false_alarms_per_h([unlabelled])).all()

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from edgehar import tables
-from edgehar.results import SIMULATED, Measurement
-from edgehar.scoring import Interval, macro_f1, pooled, verdict
-from tests.runs import everything, make
+from edgehar.results import Measurement
+from edgehar.scoring import EventScores, Interval, add_events, calibration_error, macro_f1, pooled
+from tests.runs import make
 
 
 def test_seeds_of_one_method_are_averaged_within_a_person_first():
@@ -76,42 +76,121 @@ def test_numbers_as_text():
     assert tables.per_second(23110.4) == "23,110/s" and tables.per_second(None) == "–"
 
 
-@pytest.mark.parametrize("interval, told", [
-    ((0.02, 0.01, 0.03), "better"), ((-0.02, -0.03, -0.01), "worse"), ((0.0, -0.009, 0.009), "tied"),
-    ((0.0, -0.02, 0.02), "not resolvable (+-0.020)")])
-def test_verdicts(interval, told):
-    assert verdict(Interval(*interval)) == told
-
-
-def test_a_contrast_is_paired_and_finds_its_partner():
-    runs = [make("alone", method="none", teacher=None), make("kd", method="kd"), make("big", model="resnet")]
-    found = tables.contrasts(tables.accuracy_rows(runs))
-    assert [contrast.row.label for contrast in found] == ["kd"]
-    rows = {row.label: row for row in tables.accuracy_rows(runs)}
-    assert found[0].difference.value == pytest.approx(rows["kd"].macro_f1.value - rows["alone"].macro_f1.value)
-
-
-def test_the_same_outputs_differ_by_nothing():
-    runs = [make("alone", method="none", teacher=None)]
-    runs.append(make("twin", method="kd", people=runs[0].people))
-    difference = tables.contrasts(tables.accuracy_rows(runs))[0].difference
-    assert tuple(difference) == (0.0, 0.0, 0.0)
-
-
-def test_markdown_keeps_simulated_and_machines_apart():
-    text = tables.markdown(everything() + everything(source=SIMULATED) + everything(python="3.11.0"))
-    assert text.count("**SIMULATED.** ") == 2
-    assert text.count("Cost on") == 3
-    assert all(line.count("|") == text.splitlines()[2].count("|") for line in text.splitlines()[2:5])
-
-
 def test_people_who_were_not_at_hand_are_counted():
     run = make("a")
     part = replace(run, split=dict(run.split, test=["a", "b", "c", "d", "e"]))
     assert [tables.people_text(tables.accuracy_rows([each])[0]) for each in (run, part)] == ["4", "4 of 5"]
-    assert "4 of 5 test people" in tables.markdown([part])
 
 
-def test_generated_data_are_marked_in_every_markdown_table():
-    text = tables.markdown(everything(synthetic=True) + everything(dataset="real"))
-    assert text.count("SYNTHETIC") == 2 and text.count("Cost on") == 2
+# ------------------------------------------------------------------ calibration
+
+
+def test_calibration_is_averaged_over_seeds_and_pooled_over_people():
+    runs = [make("a-s%d" % seed, seed=seed) for seed in range(2)]
+    (row,) = tables.accuracy_rows(runs)
+    alone = [calibration_error(pooled(run.reliabilities("activity"))) for run in runs]
+    assert row.calibration_error.value == pytest.approx(np.mean(alone))
+    assert row.calibration_error.low < row.calibration_error.value < row.calibration_error.high
+    assert row.reliability[0].sum() == row.counts.sum()
+
+
+def test_a_run_from_before_calibration_was_recorded_has_none_and_nor_has_its_row():
+    old = replace(make("a-s0"), calibration={})
+    assert tables.accuracy_rows([old])[0].calibration_error is None
+    (row,) = tables.accuracy_rows([old, make("a-s1", seed=1)])
+    assert row.seeds == 2 and row.calibration_error is None and row.reliability is None
+    assert tables.calibration_text(row) == "–"
+
+
+# ------------------------------------------------------------------ streams
+
+
+def stream(name: str, seed: int = 0, **settings):
+    run = make(name, scenario="streaming", seed=seed)
+    return replace(run, scenario=dict(run.scenario, **settings))
+
+
+def test_streams_of_several_seeds_are_one_row_and_its_counts_those_of_one():
+    runs = [stream("a-s%d" % seed, seed) for seed in range(3)]
+    runs = [replace(run, events=runs[0].events) for run in runs]
+    (row,), (alone,) = tables.event_rows(runs), tables.event_rows(runs[:1])
+    assert row.seeds == 3 and (row.true_events, row.labelled_h) == (alone.true_events, pytest.approx(alone.labelled_h))
+    assert row.share_detected == alone.share_detected and row.delay_s == alone.delay_s
+    scores = add_events([EventScores.from_json(value) for value in runs[0].events["activity"].values()])
+    assert alone.true_events == scores.true.sum() and alone.share_detected.value == pytest.approx(
+        1 - scores.deleted.sum() / scores.true.sum())
+
+
+def test_another_hop_or_hold_is_another_row_and_accuracy_does_not_mind_them():
+    assert len(tables.event_rows([stream("a"), stream("b", 1, hop=16), stream("c", 2, hold=1)])) == 3
+    old, new = make("a-s0"), make("a-s1", seed=1)
+    del old.scenario["hop"], old.scenario["hold"]
+    assert [row.seeds for row in tables.accuracy_rows([old, new])] == [2]
+
+
+def test_a_streams_settings_are_told_in_seconds():
+    (row,) = tables.event_rows([stream("a", hop=16, hold=2)])
+    assert tables.stream_text(row) == "2.56 s every 0.32 s, hold 2"
+
+
+def test_a_90th_percentile_of_few_delays_is_not_told():
+    run = stream("a")
+    (row,) = tables.event_rows([replace(run, events={"activity": {"a": run.events["activity"]["a"]}})])
+    assert tables.event_rows([run])[0].delay_p90_s is not None
+    assert row.delay_p90_s is None and tables.seconds(None) == "n/a (too few)"
+
+
+def test_events_class_by_class_add_up_and_leave_out_what_never_was():
+    (row,) = tables.event_rows([stream("a")])
+    found = tables.class_events(row)
+    assert [each.name for each in found] == list(row.classes)
+    assert sum(each.inserted for each in found) == row.events.inserted.sum()
+    assert found[1].delay_s == pytest.approx(np.median(row.events.delays_s[1]))
+    silent = row._replace(events=EventScores.from_json(dict(
+        row.events.to_json(), true=[3, 0, 0], deleted=[3, 0, 0], inserted=[0, 1, 0], merging=[0, 0, 0],
+        delays_s=[[], [], []])))
+    assert [(each.name, each.delay_s) for each in tables.class_events(silent)] == [
+        ("walking upstairs", None), ("sitting", None)]
+
+
+def test_intervals_as_text():
+    found = Interval(0.5, 0.25, 0.75)
+    assert tables.interval_text(found, 2, 2) == "0.50 [0.25, 0.75]"
+    assert tables.interval_text(found, 1) == "0.500 (one person)"
+    assert tables.interval_text(Interval(float("nan"), float("nan"), float("nan")), 9) == "–"
+
+
+# ------------------------------------------------------------------ folds and leaks
+
+
+def fold(number, **changed):
+    """One of four folds that test a person each."""
+    people = "abcd"
+    split = {"dataset": "corpus", "name": "folds:n=4,fold=%d" % (number + 1), "test": [people[number]],
+             "sha256": "%064d" % number}
+    run = make("kd-s%d-fold%d" % (changed.get("seed", 0), number + 1), **changed)
+    mine = {"activity": {people[number]: run.people["activity"][people[number]]}}
+    return replace(run, split=split, people=mine, calibration={})
+
+
+def test_folds_of_one_protocol_are_one_row_over_all_people():
+    row, = tables.accuracy_rows([fold(number) for number in range(4)])
+    assert (row.people, row.planned, row.seeds, row.label) == (4, 4, 1, "kd-s0")
+    whole = {person: fold("abcd".index(person)).confusions("activity")[person] for person in "abcd"}
+    assert row.macro_f1.value == pytest.approx(macro_f1(sum(whole.values())))
+
+
+def test_folds_are_averaged_over_seeds_only_where_all_are_there():
+    seeds = [fold(number, seed=seed) for seed in (0, 1) for number in range(4)]
+    row, = tables.accuracy_rows(seeds)
+    assert (row.people, row.seeds) == (4, 2) and len(row.runs) == 2
+    assert len(tables.accuracy_rows(seeds[:-1])) == 7
+
+
+def test_a_leak_is_marked_and_never_joined_with_what_is_honest():
+    honest = make()
+    leaky = replace(honest, split=dict(honest.split, sha256="1" * 64, shuffle_seed=0))
+    assert tables.marks(leaky) == ["LEAKY SPLIT"]
+    assert tables.marks(replace(leaky, synthetic=True)) == ["SYNTHETIC DATA", "LEAKY SPLIT"]
+    assert tables.marks(honest) == [] and len(tables.accuracy_rows([honest, leaky])) == 2
+    assert len(tables.grouped([honest, leaky], tables.people_of)) == 2

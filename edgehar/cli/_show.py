@@ -6,14 +6,17 @@ import json
 import pkgutil
 import shutil
 import sys
+import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterable, List, Sequence
+from typing import Any, Callable, Iterable, Iterator, List, Sequence
 
 import click
 
 PIPED_WIDTH = 200  # characters; a pipe has no width, and cut-off cells serve nobody
 WHOLE = 12  # characters; cells up to here are never wrapped
 UNBROKEN = 16  # characters; words up to here are never broken
+HEARTBEAT_S = 10.0  # between lines of progress where they cannot be overwritten
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -69,6 +72,35 @@ def show_json(value: Any) -> None:
 def show_next(command: str) -> None:
     """Print the next useful command."""
     click.echo("next: %s" % command)
+
+
+def show_warnings(sentences: Iterable[str]) -> None:
+    """Print each on stderr, for stdout may be read by a script."""
+    for sentence in sentences:
+        click.echo("warning: %s" % sentence, err=True)
+
+
+@contextmanager
+def progress_line() -> Iterator[Callable[[str], None]]:
+    """Yield what shows how far long work is: on one line of a terminal's stderr, else a line now and then."""
+    if not sys.stderr.isatty():
+        yield _now_and_then()
+        return
+    try:
+        yield lambda text: click.echo("\r\x1b[K%s" % text, err=True, nl=False)
+    finally:
+        click.echo("\r\x1b[K", err=True, nl=False)
+
+
+def _now_and_then() -> Callable[[str], None]:
+    told_s = [-HEARTBEAT_S]
+
+    def tell(text: str) -> None:
+        if time.monotonic() - told_s[0] >= HEARTBEAT_S:
+            told_s[0] = time.monotonic()
+            click.echo(text, err=True)
+
+    return tell
 
 
 def show_comparisons(title: str, comparisons: Iterable[Any]) -> None:

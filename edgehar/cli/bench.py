@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,22 +12,24 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional,
 import click
 from click.core import ParameterSource
 
-from edgehar.cli._show import show_json, show_next, show_table
+from edgehar.cli._show import names_in_room, progress_line, show_json, show_next, show_table
 
 if TYPE_CHECKING:
     from edgehar.backends.base import Engine
-    from edgehar.bench import Scenario
+    from edgehar.metering import Plan
     from edgehar.results import Run
+    from edgehar.scenarios import Scenario
 
 DEFAULT_SCENARIOS = ("single_stream",)
+ABSOLUTE_OPTION = re.compile(r"=/([^,/]*/)*")  # all but the last part of a path such as in replay:path=/data/wall.csv
 SETTINGS = {"single_stream": ("duration_s", "warmup_s"), "paced": ("duration_s", "warmup_s", "rate_hz"),
-            "offline": ("duration_s", "warmup_s", "batch"), "accuracy": ("batch",)}
+            "offline": ("duration_s", "warmup_s", "batch"), "accuracy": ("batch",), "streaming": ("hop", "hold")}
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="ENGINE_OR_ARTIFACT...", type=click.Path())
 @click.option("--scenario", "scenarios", multiple=True, metavar="NAME|FILE.toml", default=DEFAULT_SCENARIOS,
-              show_default=True, help="single_stream, offline, paced, accuracy, or a file. Repeatable.")
+              show_default=True, help="single_stream, offline, paced, accuracy, streaming, or a file. Repeatable.")
 @click.option("--backend", help="For an artifact: what runs it; default ort.")
 @click.option("--precision", "precisions", multiple=True, type=click.Choice(["fp32", "fp16", "int8"]),
               help="For an artifact; default fp32. Repeatable.")
@@ -34,36 +37,59 @@ SETTINGS = {"single_stream": ("duration_s", "warmup_s"), "paced": ("duration_s",
 @click.option("--duration", "duration_s", type=float, metavar="SECONDS", help="How long to measure.")
 @click.option("--warmup", "warmup_s", type=float, metavar="SECONDS", help="How long to warm up, uncounted.")
 @click.option("--rate", "rate_hz", type=float, metavar="HZ", help="Windows a second that fall due (paced).")
-@click.option("--data", metavar="CORPUS", help="Corpus for accuracy; default: the one the model was trained on.")
+@click.option("--hop", type=click.IntRange(1), help="Samples from one window to the next (streaming).  [default: the "
+              "model's]")
+@click.option("--hold", type=click.IntRange(1), help="Windows that must agree before a label changes (streaming).")
+@click.option("--data", metavar="CORPUS",
+              help="Corpus for accuracy and streaming; default: the one the model was trained on.")
 @click.option("--root", metavar="FOLDER", help="Folder with the downloaded corpora; default EDGEHAR_DATA.")
+@click.option("--power", metavar="METER", help="Measure energy too, by a meter: %s. Takes six minutes a Run." % (
+    names_in_room("meters")))
+@click.option("--idle", "idle_s", type=float, metavar="SECONDS", default=30.0, show_default=True,
+              help="Idle before and after each load (--power).")
+@click.option("--load", "load_s", type=float, metavar="SECONDS", default=60.0, show_default=True,
+              help="How long each load lasts (--power).")
+@click.option("--repeats", type=int, default=3, show_default=True, help="How often idle, load, idle (--power).")
 @click.option("--max-p99-ms", type=float, metavar="MS",
               help="Exit with 4 where the 99th percentile of latency is above (single_stream, paced).")
-@click.option("--strict", is_flag=True, help="Exit with 5 where a measurement is unstable.")
+@click.option("--strict", is_flag=True,
+              help="Exit with 5 where a measurement is unstable, with 8 where energy cannot be told; refuse what is "
+              "simulated.")
 @click.option("-o", "--output", default="runs/bench", show_default=True, metavar="FOLDER", type=click.Path(),
               help="Folder for the Run files.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.pass_context
 def command(context: click.Context, paths: Sequence[str], scenarios: Sequence[str], backend: str,
-            precisions: Sequence[str], data: Optional[str], root: Optional[str], max_p99_ms: Optional[float],
-            strict: bool, output: str, as_json: bool, quiet: bool, **settings: Any) -> None:
-    """Measure latency, throughput or accuracy of engines.
+            precisions: Sequence[str], data: Optional[str], root: Optional[str], power: Optional[str], idle_s: float,
+            load_s: float, repeats: int, max_p99_ms: Optional[float], strict: bool, output: str, as_json: bool,
+            quiet: bool, **settings: Any) -> None:
+    """Measure latency, throughput, energy, accuracy or streams of engines.
 
-    An artifact is built first, unless an engine of it is ready. Timing needs no data; accuracy reads the test people
-    of the corpus. Every Run keeps its raw values in a file of its own.
+    An artifact is built first, unless an engine of it is ready. Timing needs no data; accuracy and streaming read the
+    test people of the corpus. Every Run keeps its raw values in a file of its own.
     """
     from edgehar import bench
+    from edgehar.metering import Plan
+    from edgehar.scenarios import load_scenario
 
-    asked = _adjusted([bench.load_scenario(spec) for spec in scenarios], settings)
+    asked = _adjusted([load_scenario(spec) for spec in scenarios], settings)
     _require_latency(max_p99_ms, asked)
+    plan = Plan(idle_s, load_s, repeats)
+    _require_meter(power, asked)
     engines = _engines(paths, backend, precisions)
-    done = _measure_all(engines, asked, data, root, Path(output), _command_line(context), quiet or as_json)
+    if strict or power or max_p99_ms is not None:
+        for engine in engines:
+            bench.require_measured(engine)
+    done = _measure_all(engines, asked, data, root, power, plan, Path(output), _command_line(context),
+                        quiet or as_json)
     _show(done, as_json)
     for _, run in done:
         if max_p99_ms is not None:
             bench.require_p99(run, max_p99_ms / 1e3)
         if strict:
             bench.require_stable(run)
+            bench.require_energy(run)
     if not as_json:
         show_next("edgehar report %s -o report.html" % shlex.quote(output))
 
@@ -88,18 +114,37 @@ def _require_latency(max_p99_ms: Optional[float], scenarios: Sequence[Scenario])
             " or ".join(LATENCY_SCENARIOS)))
 
 
+def _require_meter(power: Optional[str], scenarios: Sequence[Scenario]) -> None:
+    """Refuse a meter that cannot be read before anything is built, and one that has nothing to measure."""
+    from edgehar.errors import MissingError
+    from edgehar.meters import METERS
+    from edgehar.scenarios import UNTIMED
+
+    if power is None:
+        return
+    if all(scenario.name in UNTIMED for scenario in scenarios):
+        raise click.UsageError("--power measures timed scenarios; add one with --scenario")
+    with METERS.create(power) as meter:
+        reason = meter.missing()
+    if reason:
+        raise MissingError(reason)
+
+
 def _engines(paths: Sequence[str], backend: Optional[str], precisions: Sequence[str]) -> List[Engine]:
     """Every engine once; an artifact stands for one engine a precision."""
     from edgehar.backends import ready_engine
 
-    found = [ready_engine(path, backend, each) for path in paths for each in precisions or (None,)]
+    with progress_line() as on_progress:
+        found = [ready_engine(path, backend, each, on_progress) for path in paths for each in precisions or (None,)]
     return list({engine.sha256: engine for engine in found}.values())
 
 
 def _measure_all(engines: Sequence[Engine], scenarios: Sequence[Scenario], data: Optional[str], root: Optional[str],
-                 folder: Path, line: str, quiet: bool) -> List[Tuple[Path, Run]]:
+                 power: Optional[str], plan: Plan, folder: Path, line: str, quiet: bool) -> List[Tuple[Path, Run]]:
     """Measure and write one Run an engine and scenario; what is finished stays if a later one fails."""
     from edgehar import bench
+    from edgehar.meters import METERS
+    from edgehar.scenarios import UNTIMED
 
     done = []
     with _progress(len(engines) * len(scenarios), quiet) as tell:
@@ -108,7 +153,9 @@ def _measure_all(engines: Sequence[Engine], scenarios: Sequence[Scenario], data:
                 what = "%s %s, %s" % (engine.manifest.name, engine.spec.precision, scenario.name)
                 tell("%s: preparing" % what, 0)
                 windows = bench.windows_for(engine, data, root) if scenario.name == "accuracy" else None
-                run = bench.run(engine, scenario, windows, command=line,
+                recordings = bench.recordings_for(engine, data, root) if scenario.name == "streaming" else None
+                meter = METERS.create(power) if power and scenario.name not in UNTIMED else None
+                run = bench.run(engine, scenario, windows, command=line, recordings=recordings, meter=meter, plan=plan,
                                 on_phase=lambda phase, what=what: tell("%s: %s" % (what, phase), 0))
                 done.append((run.write(folder / bench.file_name(run)), run))
                 tell(what, 1)
@@ -139,36 +186,95 @@ def _show(done: Sequence[Tuple[Path, Run]], as_json: bool) -> None:
     from edgehar import tables
 
     runs = [run for _, run in done]
-    for group in tables.grouped(runs, lambda run: (run.engine["dataset"], run.synthetic)):
+    for group in tables.grouped(runs, lambda run: (run.engine["dataset"], *tables.marks(run))):
         _show_corpus(group)
     for path, run in done:
-        for warning in run.warnings:
+        for warning in (*run.warnings, *_energy_warnings(run)):
             click.echo("warning: %s: %s" % (path.name, warning))
 
 
+def _energy_warnings(run: Run) -> Iterator[str]:
+    """Why energy is refused, and what should be known where it is not."""
+    if not run.energy:
+        return
+    if run.energy["refusal"]:
+        yield "energy is refused, %(reason)s: %(sentence)s" % run.energy["refusal"]
+    yield from run.energy["remarks"]
+    yield from run.power["meter"]["warnings"]
+
+
 def _show_corpus(runs: Sequence[Run]) -> None:
-    """The tables of one corpus, so that generated data never share one with recorded data."""
+    """The tables of one corpus, so that generated data or a leak never share one with what is honest."""
     from edgehar import tables
 
-    title = "%s%s" % (runs[0].engine["dataset"], ", SYNTHETIC DATA" if runs[0].synthetic else "")
+    title = ", ".join([runs[0].engine["dataset"], *tables.marks(runs[0])])
     scored = [row for run in runs for row in tables.accuracy_rows([run])]
+    streamed = [row for run in runs for row in tables.event_rows([run])]
     timed = [row for run in runs for row in tables.latency_rows([run])]
+    metered = [row for run in runs for row in tables.energy_rows([run])]
     if scored:
         show_table("Accuracy on test people of %s" % title, (
             "engine", "backend", "precision", "task", "macro-F1 [95 % over people]", "balanced accuracy",
-            "worst person", "people", "windows"), [_accuracy_cells(row) for row in scored])
+            "calibration error", "worst person", "people", "windows"), [_accuracy_cells(row) for row in scored])
+    if streamed:
+        show_table("Streams of test people of %s" % title, (
+            "engine", "backend", "precision", "task", "window", "events", "detected [95 % over people]",
+            "false alarms/h", "median delay s", "p90 delay", "people", "hours"),
+            [_event_cells(row) for row in streamed])
     if timed:
         show_table("Timing, trained on %s" % title, (
             "engine", "backend", "precision", "scenario", "median", "p90", "p99", "windows", "missed", "calls"),
             [_timing_cells(row) for row in timed])
+    predicted = [run for run in runs if run.measurement("predicted_latency")]
+    if predicted:
+        show_table("PREDICTED timing, trained on %s" % title, (
+            "engine", "precision", "scenario", "board", "mode", "a call [90 %]"),
+            [_predicted_cells(run) for run in predicted])
+    for run in runs:
+        if run.measurement("gpu_latency"):
+            click.echo(_gpu_sentence(run))
+    for group in tables.grouped(metered, lambda row: (row.engine["sha256"], row.scenario["name"])):
+        _show_energy(group)
+
+
+def _show_energy(rows: Sequence[Any]) -> None:
+    """One table a Run: its totals, then its rails."""
+    from edgehar.tables import millijoules, net_energy_text, scenario_text, watts
+
+    first = rows[0]
+    title = "Energy a window of %s (%s, %s), %s, by %s%s%s" % (
+        first.label, first.engine["backend"], first.engine["precision"], scenario_text(first.scenario), first.meter,
+        "" if first.live else ", REPLAYED POWER", "" if first.verified else ", UNVERIFIED ENGINE")
+    show_table(title, ("of", "net [95 %]", "gross [95 %]", "idle", "under load", "least detectable"), [
+        (row.name, net_energy_text(row), millijoules(row.gross_j), watts(row.idle_w), watts(row.load_w),
+         "–" if row.floor_j is None else "%.3g mJ" % (1e3 * row.floor_j)) for row in rows])
+
+
+def _gpu_sentence(run: Run) -> str:
+    """What a GPU took by its own clock, copies left out; the table has the time around the whole call."""
+    from edgehar.tables import milliseconds, scenario_text
+
+    ways = ",".join("%s=%s" % pair for pair in sorted(run.engine.get("running", {}).items())).lower()
+    return "%s %s, %s: the GPU alone took %s (median); it was run with %s." % (
+        run.engine["artifact"], run.engine["precision"], scenario_text(run.scenario),
+        milliseconds(run.measurement("gpu_latency").median), ways)
 
 
 def _accuracy_cells(row: Any) -> Sequence[Any]:
-    from edgehar.tables import interval_text, people_text
+    from edgehar.tables import calibration_text, interval_text, people_text
 
     return (row.label, row.engine["backend"], row.engine["precision"], row.task,
-            interval_text(row.macro_f1, row.people), "%.3f" % row.balanced_accuracy,
+            interval_text(row.macro_f1, row.people), "%.3f" % row.balanced_accuracy, calibration_text(row),
             "%.3f (%s)" % (row.worst_f1, row.worst_person), people_text(row), row.windows)
+
+
+def _event_cells(row: Any) -> Sequence[Any]:
+    from edgehar.tables import interval_text, people_text, seconds, stream_text
+
+    return (row.label, row.engine["backend"], row.engine["precision"], row.task, stream_text(row), row.true_events,
+            interval_text(row.share_detected, row.people, 2), interval_text(row.false_alarms_per_h, row.people, 1),
+            interval_text(row.delay_s, row.people, 1), seconds(row.delay_p90_s), people_text(row),
+            "%.1f" % row.labelled_h)
 
 
 def _timing_cells(row: Any) -> Sequence[Any]:
@@ -180,25 +286,59 @@ def _timing_cells(row: Any) -> Sequence[Any]:
             "–" if row.deadline_misses is None else row.deadline_misses, len(row.latency_s))
 
 
+def _predicted_cells(run: Run) -> Sequence[Any]:
+    from edgehar.tables import milliseconds, scenario_text
+
+    running = run.engine["running"]
+    expected, least, most = map(milliseconds, run.measurement("predicted_latency").values)
+    return (run.engine["artifact"], run.engine["precision"], scenario_text(run.scenario), running["board"],
+            running["mode"], "%s [%s, %s]" % (expected, least, most))
+
+
 def _summary(path: Path, run: Run) -> Dict[str, Any]:
     """What a script wants of a Run; the raw values are in its file."""
     from edgehar import tables
 
     facts: Dict[str, Any] = {key: run.engine[key] for key in ("artifact", "backend", "precision")}
     facts.update(path=str(path), scenario=run.scenario["name"], synthetic=run.synthetic, source=run.source,
-                 warnings=list(run.warnings))
+                 leaky="shuffle_seed" in run.split, warnings=list(run.warnings))
     for row in tables.latency_rows([run]):
         facts.update(median_s=row.median_s, p90_s=row.p90_s, p99_s=row.p99_s, windows_per_s=row.throughput_hz,
                      calls=len(row.latency_s), deadline_misses=row.deadline_misses)
+    if run.measurement("predicted_latency"):
+        facts["predicted_latency_s"] = dict(zip(("value", "low", "high"), run.measurement("predicted_latency").values))
+    if run.measurement("gpu_latency"):
+        facts["gpu_median_s"] = run.measurement("gpu_latency").median
     facts["tasks"] = {row.task: _task_summary(row) for row in tables.accuracy_rows([run])}
+    if run.energy:
+        facts["energy"] = dict(run.energy, meter=run.power["meter"], verified=run.engine["verified"])
+    facts["streams"] = {row.task: _stream_summary(row) for row in tables.event_rows([run])}
     return facts
 
 
 def _task_summary(row: Any) -> Dict[str, Any]:
-    """One person gives a value and no interval."""
-    found = row.macro_f1._asdict() if row.people > 1 else {"value": row.macro_f1.value}
-    return {"macro_f1": found, "balanced_accuracy": row.balanced_accuracy, "worst_person": row.worst_person,
+    return {"macro_f1": _interval(row.macro_f1, row.people), "balanced_accuracy": row.balanced_accuracy,
+            "calibration_error": _interval(row.calibration_error, row.people), "worst_person": row.worst_person,
             "worst_f1": row.worst_f1, "people": row.people, "windows": row.windows}
+
+
+def _stream_summary(row: Any) -> Dict[str, Any]:
+    """Counts are of all people and classes; the Run's file has them one by one."""
+    from edgehar.scoring import EVENT_COUNTS
+
+    counts = {name: int(getattr(row.events, name).sum()) for name in EVENT_COUNTS}
+    return {"events": counts, "share_detected": _interval(row.share_detected, row.people),
+            "false_alarms_per_h": _interval(row.false_alarms_per_h, row.people),
+            "median_delay_s": _interval(row.delay_s, row.people), "p90_delay_s": row.delay_p90_s, "hop": row.hop,
+            "hold": row.hold, "people": row.people, "signal_s": row.events.signal_s,
+            "labelled_s": row.events.labelled_s}
+
+
+def _interval(found: Any, people: int) -> Optional[Dict[str, float]]:
+    """One person gives a value and no interval; what could not be told is null."""
+    if found is None or found.value != found.value:
+        return None
+    return found._asdict() if people > 1 else {"value": found.value}
 
 
 # ------------------------------------------------------------------ the line that was typed
@@ -220,5 +360,6 @@ def _command_line(context: click.Context) -> str:
 
 
 def _travelling(value: Any) -> str:
+    """`value` with its absolute path, or those within a spec, cut to their last part."""
     path = Path(str(value))
-    return path.name if path.is_absolute() else str(value)
+    return path.name if path.is_absolute() else ABSOLUTE_OPTION.sub("=", str(value))

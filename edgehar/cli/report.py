@@ -13,20 +13,24 @@ from edgehar.cli._show import show_json, show_next
 @click.argument("runs", nargs=-1, required=True, type=click.Path())
 @click.option("-o", "--output", default="report.html", show_default=True, metavar="FILE.html", type=click.Path(),
               help="The page to write; an older one is replaced.")
+@click.option("--artifact", "folders", multiple=True, type=click.Path(), metavar="FOLDER",
+              help="Also show what this exported model looks at, class by class. Repeatable.")
 @click.option("--markdown", is_flag=True, help="Print tables in Markdown, for a README, and write no page.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(runs: Sequence[str], output: str, markdown: bool, as_json: bool) -> None:
+def command(runs: Sequence[str], output: str, folders: Sequence[str], markdown: bool, as_json: bool) -> None:
     """Put RUNS (files, or folders of them) on one HTML page.
 
     The page needs no network and no script: accuracy over people, confusions, latency, cost, machine and commands.
     """
-    from edgehar import report, results, tables
+    from edgehar import report, results
+    from edgehar.artifact import Artifact
+    from edgehar.markdown import markdown as tables_of
 
     found = results.load_all(runs)
     if markdown:
-        click.echo(tables.markdown(found), nl=False)
+        click.echo(tables_of(found), nl=False)
         return
-    page = report.write(found, output)
+    page = report.write(found, output, [Artifact.load(folder) for folder in folders])
     facts = {"page": str(page), "runs": len(found), "warnings": sum(bool(run.warnings) for run in found),
              "synthetic": any(run.synthetic for run in found)}
     if as_json:

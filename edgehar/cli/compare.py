@@ -1,0 +1,60 @@
+"""``edgehar compare``: one method against another, over the same people."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List
+
+import click
+
+from edgehar.cli._show import show_json, show_next, show_table
+
+ROUGH = 10  # people; below, a bootstrap over them is said to be rough
+
+
+@click.command()
+@click.argument("run_a", metavar="RUN_A", type=click.Path())
+@click.argument("run_b", metavar="RUN_B", type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(run_a: str, run_b: str, as_json: bool) -> None:
+    """Tell whether RUN_A is better than RUN_B, paired over the people both were tested on.
+
+    Each is a Run of `edgehar bench --scenario accuracy`, or a folder with those of several seeds of one method, which
+    are averaged. "Tied" means that the 95 % interval of the difference lies inside +-1 point of macro-F1; where it does
+    not and holds zero, too few people were tested to tell, and its half-width is told.
+    """
+    from edgehar.contrasts import compare
+    from edgehar.results import SIMULATED, load_all
+
+    a, b = load_all([run_a]), load_all([run_b])
+    found = compare(a, b)
+    simulated = a[0].source == SIMULATED
+    synthetic = any(run.synthetic for run in [*a, *b])
+    if as_json:
+        show_json({"tasks": {each.row.task: _facts(each) for each in found}, "synthetic": synthetic,
+                   "source": a[0].source})
+        return
+    show_table("Macro-F1 of A minus B on test people of %s%s%s" % (
+        a[0].engine["dataset"], ", SIMULATED" if simulated else "", ", SYNTHETIC DATA" if synthetic else ""),
+        ("task", "A", "B", "macro-F1 A", "macro-F1 B", "difference [95 % over people]", "A is", "people"),
+        [_cells(each) for each in found])
+    if found[0].row.people < ROUGH:
+        click.echo("note: over %d people an interval is rough, and too narrow rather than too wide." %
+                   found[0].row.people)
+    show_next("edgehar report %s %s -o report.html" % (run_a, run_b))
+
+
+def _cells(found: Any) -> List[Any]:
+    from edgehar.contrasts import difference_text
+    from edgehar.tables import people_text
+
+    sides = (found.row, found.partner)
+    return [found.row.task, *("%s %s" % (side.label, side.engine["precision"]) for side in sides),
+            *("%.3f" % side.macro_f1.value for side in sides), difference_text(found), found.verdict,
+            people_text(found.row)]
+
+
+def _facts(found: Any) -> Dict[str, Any]:
+    sides = {key: {"label": side.label, "precision": side.engine["precision"], "method": side.engine["method"],
+                   "seeds": side.seeds, "macro_f1": side.macro_f1.value}
+             for key, side in (("a", found.row), ("b", found.partner))}
+    return dict(sides, difference=found.difference._asdict(), verdict=found.verdict, people=found.row.people)

@@ -1,0 +1,141 @@
+"""One method against another: paired, over the same people, and refused where there is nothing to compare."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edgehar import cli
+from edgehar.contrasts import compare, contrasts, difference_text
+from edgehar.errors import InputError
+from edgehar.results import SIMULATED
+from edgehar.scoring import Interval, paired_difference, verdict
+from edgehar.tables import accuracy_rows
+from tests.runs import make
+
+
+@pytest.mark.parametrize("interval, told", [
+    ((0.02, 0.01, 0.03), "better"), ((-0.02, -0.03, -0.01), "worse"), ((0.0, -0.009, 0.009), "tied"),
+    ((0.0, -0.02, 0.02), "not resolvable (+-0.020)")])
+def test_verdicts(interval, told):
+    assert verdict(Interval(*interval)) == told
+
+
+def test_a_contrast_is_paired_and_finds_its_partner():
+    runs = [make("alone", method="none", teacher=None), make("kd", method="kd"), make("big", model="resnet")]
+    found = contrasts(accuracy_rows(runs))
+    assert [contrast.row.label for contrast in found] == ["kd"]
+    rows = {row.label: row for row in accuracy_rows(runs)}
+    assert found[0].difference.value == pytest.approx(rows["kd"].macro_f1.value - rows["alone"].macro_f1.value)
+
+
+def test_the_same_outputs_differ_by_nothing():
+    runs = [make("alone", method="none", teacher=None)]
+    runs.append(make("twin", method="kd", people=runs[0].people))
+    difference = contrasts(accuracy_rows(runs))[0].difference
+    assert tuple(difference) == (0.0, 0.0, 0.0)
+
+
+# ------------------------------------------------------------------ two runs
+
+
+def moved(run, count: int, people: str = "abcd"):
+    """`run`, another engine, in which `count` more windows of each class and person are right or, below 0, wrong."""
+    changed = {}
+    for person, counts in run.confusions("activity").items():
+        if person in people:
+            for k in range(3):
+                counts[k, k] += count
+                counts[k, (k + 1) % 3] -= count
+        changed[person] = counts.tolist()
+    engine = dict(run.engine, sha256="e" * 64, artifact_sha256="f" * 64, artifact="moved", method="none")
+    return replace(run, engine=engine, people={"activity": changed})
+
+
+def test_the_difference_is_a_minus_b_over_the_same_people():
+    b = make("b")
+    a = moved(b, -8)
+    (found,) = compare([a], [b])
+    assert found.difference == paired_difference([a.confusions("activity")], [b.confusions("activity")])
+    assert found.difference.value < 0 and found.verdict == "worse"
+    assert compare([b], [a])[0].verdict == "better"
+    assert compare([b], [b])[0].verdict == "tied"
+    assert difference_text(found).startswith("-0.")
+
+
+def test_a_difference_that_one_person_makes_is_not_resolvable():
+    b = make("b")
+    assert compare([moved(b, -8, "a")], [b])[0].verdict.startswith("not resolvable (+-0.0")
+
+
+def test_seeds_of_one_method_are_averaged():
+    a, b = ([make("%s-s%d" % (name, seed), seed=seed, method=name) for seed in range(3)] for name in ("kd", "none"))
+    (found,) = compare(a, b)
+    assert (found.row.seeds, found.partner.seeds) == (3, 3)
+    assert found.difference.value == pytest.approx(found.row.macro_f1.value - found.partner.macro_f1.value)
+
+
+def test_one_person_is_no_evidence():
+    b = make("b", people={"activity": {"a": (40 * np.eye(3, dtype=int) + 10).tolist()}})
+    (found,) = compare([moved(b, -8)], [b])
+    assert found.verdict == "not resolvable" and difference_text(found).endswith("(one person)")
+
+
+def other_classes(run):
+    return replace(run, classes={"activity": ("a", "b", "c")})
+
+
+@pytest.mark.parametrize("change, told", [
+    (lambda run: replace(run, people={"activity": {k: v for k, v in run.people["activity"].items() if k != "a"}}),
+     "differ in their people \\(a, b, c, d against b, c, d\\)"),
+    (other_classes, "differ in their classes of task 'activity'"),
+    (lambda run: replace(run, people={"posture": run.people["activity"]}, calibration={},
+                         classes={"posture": run.classes["activity"]}), "differ in their tasks \\(activity against p"),
+    (lambda run: replace(run, split=dict(run.split, sha256="0" * 64)), "differ in their splits \\('published' of cor"),
+    (lambda run: replace(run, source=SIMULATED), "differ in their sources"),
+    (lambda run: replace(run, people={}), "was not scored")])
+def test_what_cannot_be_compared_is_refused_in_one_sentence(change, told):
+    with pytest.raises(InputError, match=told) as refusal:
+        compare([make("a")], [change(make("b"))])
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_side_that_is_several_methods_is_refused():
+    with pytest.raises(InputError, match="here are 2, from a fp32 to a int8"):
+        compare([make("a"), make("a", precision="int8")], [make("b")])
+
+
+# ------------------------------------------------------------------ the command
+
+
+def compared(tmp_path, capsys, a, b, *words):
+    for name, runs in (("a", a), ("b", b)):
+        for number, run in enumerate(runs):
+            run.write(tmp_path / name / ("%d.json" % number))
+    code = cli.execute(["compare", str(tmp_path / "a"), str(tmp_path / "b"), *words])
+    return (code, *capsys.readouterr())
+
+
+def test_the_command_tells_difference_interval_and_verdict(tmp_path, capsys):
+    b = make("b", synthetic=True)
+    code, out, _ = compared(tmp_path, capsys, [moved(b, -8), make("b", scenario="single_stream")], [b])
+    assert code == 0 and "worse" in out and "SYNTHETIC DATA" in out and "difference [95 % over people]" in out
+    assert "over 4 people an interval is rough" in out and "next: edgehar report" in out
+
+
+def test_the_command_in_json(tmp_path, capsys):
+    b = make("b")
+    code, out, _ = compared(tmp_path, capsys, [moved(b, -8)], [b], "--json")
+    told = json.loads(out)
+    task = told["tasks"]["activity"]
+    assert code == 0 and told["synthetic"] is False and task["verdict"] == "worse" and task["people"] == 4
+    assert task["difference"]["low"] < task["difference"]["value"] < task["difference"]["high"] < 0
+    assert task["a"]["label"] == "moved" and task["b"]["precision"] == "fp32"
+
+
+def test_the_command_refuses_in_one_line(tmp_path, capsys):
+    code, out, err = compared(tmp_path, capsys, [make("a")], [other_classes(make("b"))])
+    assert code == 2 and out == "" and len(err.strip().splitlines()) == 1
