@@ -10,9 +10,9 @@ import platform
 import re
 import subprocess
 from importlib import metadata
-from pathlib import Path
 from typing import Any, Dict, Optional
 
+from edgehar import sysfs
 
 PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "torch", "tensorrt", "pycuda", "jetson-stats", "click")
 
@@ -21,6 +21,7 @@ def describe() -> Dict[str, Any]:
     """All facts that decide a measurement; an absent fact is left out."""
     facts = {
         "board": board(), "jetpack": _first_line("/etc/nv_tegra_release"), "power_mode": power_mode(),
+        "gpu_clock_mhz": gpu_clock_mhz(),
         "processor": processor(), "cores": os.cpu_count(), "usable_cores": usable_cores(),
         "memory_gib": memory_gib(), "governor": _first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "architecture": platform.machine(), "system": "%s %s" % (platform.system(), platform.release()),
@@ -42,7 +43,7 @@ def board() -> Optional[str]:
 
 def processor() -> str:
     """The processor's marketing name, or its architecture."""
-    for line in _text("/proc/cpuinfo").splitlines():
+    for line in sysfs.text("/proc/cpuinfo").splitlines():
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
@@ -54,7 +55,7 @@ def usable_cores() -> int:
 
 
 def memory_gib() -> Optional[float]:
-    for line in _text("/proc/meminfo").splitlines():
+    for line in sysfs.text("/proc/meminfo").splitlines():
         if line.startswith("MemTotal"):
             return round(int(line.split()[1]) / 1048576, 1)
     return None
@@ -69,6 +70,15 @@ def power_mode() -> Optional[str]:
     for line in done.stdout.decode("utf-8", "replace").splitlines():
         if "Power Mode" in line:
             return line.split(":", 1)[1].strip()
+    return None
+
+
+def gpu_clock_mhz() -> Optional[str]:
+    """What a Jetson's GPU clock may be, e.g. "114-1377", or "1377" where it is pinned; None elsewhere."""
+    for folder in sysfs.found("/sys/devices/17000000.g*/devfreq/17000000.g*"):
+        bounds = [_first_line(os.path.join(folder, name)) for name in ("min_freq", "max_freq")]
+        if all(bounds):
+            return "-".join(sorted({str(int(bound or 0) // 1000000) for bound in bounds}, key=int))
     return None
 
 
@@ -87,12 +97,5 @@ def package_version(name: str) -> Optional[str]:
 
 
 def _first_line(path: str) -> Optional[str]:
-    lines = _text(path).strip("\0\n ").splitlines()
+    lines = sysfs.text(path).splitlines()
     return lines[0] if lines else None
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

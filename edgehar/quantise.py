@@ -1,7 +1,8 @@
 """INT8 by static quantise/dequantise nodes, from windows or from stored ranges.
 
 Activations are unsigned and weights signed per output channel, which is what x86 and
-Arm kernels of ONNX Runtime run fastest. Normalisation and classifier stay in FP32.
+Arm kernels of ONNX Runtime run fastest; TensorRT wants both symmetric about zero.
+Normalisation and classifier stay in FP32.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ import numpy as np
 from edgehar.errors import MismatchError
 
 QUANTISED_OPERATORS = ["Conv", "Add", "GlobalAveragePool"]
+SYMMETRIC = {  # as TensorRT reads it: zero points 0, float biases, and pairs before an operator but not behind it,
+    "ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False, "AddQDQPairToWeight": True,
+    "OpTypesToExcludeOutputQuantization": QUANTISED_OPERATORS}  # where they would part it from its activation
 KEPT = 0.98  # share of windows whose extremes count; plain extremes cost an 18-class student 2 dB on validation
 
 Ranges = Dict[str, Tuple[float, float]]
@@ -53,10 +57,11 @@ def calibrated_ranges(onnx_path: Path, calibration: Mapping[str, np.ndarray]) ->
     return {name: (float(pair[0]), float(pair[1])) for name, pair in calibration.items()}
 
 
-def quantise(onnx_path: Path, ranges: Ranges, target: Path) -> None:
+def quantise(onnx_path: Path, ranges: Ranges, target: Path, symmetric: bool = False) -> None:
     """Write the graph at `onnx_path` with INT8 convolutions to `target`.
 
-    Raises MismatchError where `ranges` lacks a tensor of the graph.
+    symmetric: as TensorRT reads it, instead of as ONNX Runtime runs it fastest. Raises
+    MismatchError where `ranges` lacks a tensor of the graph.
     """
     import onnx
     from onnxruntime.quantization import QuantType
@@ -68,16 +73,17 @@ def quantise(onnx_path: Path, ranges: Ranges, target: Path) -> None:
     data = TensorsData(CalibrationMethod.MinMax, {
         name: (np.array(low, np.float32), np.array(high, np.float32)) for name, (low, high) in ranges.items()})
     quantiser = QDQQuantizer(
-        model, per_channel=True, reduce_range=False, weight_qType=QuantType.QInt8, activation_qType=QuantType.QUInt8,
+        model, per_channel=True, reduce_range=False, weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QInt8 if symmetric else QuantType.QUInt8,
         tensors_range=data, nodes_to_quantize=[], nodes_to_exclude=[],
-        op_types_to_quantize=QUANTISED_OPERATORS, extra_options={})
+        op_types_to_quantize=QUANTISED_OPERATORS, extra_options=SYMMETRIC if symmetric else {})
     quantiser.quantize_model()
     onnx.save_model(quantiser.model.model, str(target))
 
 
 def _activations(model: Any) -> List[str]:
-    """Names of the tensors that nodes compute."""
-    return [name for node in model.graph.node for name in node.output]
+    """Names of the tensors that nodes compute from the signal."""
+    return [name for node in model.graph.node if node.op_type != "Constant" for name in node.output]
 
 
 def _require_ranges(model: Any, ranges: Ranges, onnx_path: Path) -> None:

@@ -18,6 +18,12 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 ARCHIVES = ("UCI-HAR", "WISDM-2019", "OpenPack", "MHEALTH-partial", "HAPT", "DSADS")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_cache_of_the_user(tmp_path_factory) -> None:
+    """Recordings are cached for the tests alone; commands that they start inherit the place."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def corpora() -> Path:
     """A data root with the real archives; skips where there is none."""
@@ -42,3 +48,12 @@ def _unpack(folder: Path) -> None:
             raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@pytest.fixture
+def board(monkeypatch, tmp_path_factory):
+    """A stand-in for a Xavier with TensorRT 8.5.2, as strict as the real one; see tests/strict."""
+    from tests.strict import standing_in
+
+    with standing_in(monkeypatch, tmp_path_factory.mktemp("board")) as board:
+        yield board

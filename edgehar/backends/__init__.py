@@ -2,58 +2,63 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
-from typing import Optional
+from typing import Any, Callable, Mapping, Optional
 
 from edgehar.artifact import Artifact
-from edgehar.backends.base import Backend, BuildSpec, Engine
+from edgehar.backends.base import Backend, BuildSpec, Engine, writable
 from edgehar.errors import InputError, MismatchError
-from edgehar.files import PathLike
+from edgehar.files import PathLike, sha256_of_json
 from edgehar.registry import Registry
 
 BACKENDS: "Registry[Backend]" = Registry("edgehar.backends", "Backend")
 
 
-def built_folder(artifact: PathLike, backend: str, precision: str) -> Path:
-    """Where an artifact's engine is put unless the user says otherwise."""
-    return Path(artifact) / "built" / ("%s-%s" % (backend, precision))
+def built_folder(artifact: PathLike, backend: str, precision: str, options: Optional[Mapping[str, Any]] = None) -> Path:
+    """Where an artifact's engine is put unless the user says otherwise: a place for each choice of options."""
+    name = "%s-%s" % (backend, precision)
+    return Path(artifact) / "built" / ("%s-%s" % (name, sha256_of_json(dict(options))[:8]) if options else name)
 
 
-def ready_engine(path: PathLike, backend: Optional[str] = None, precision: Optional[str] = None) -> Engine:
+def ready_engine(path: PathLike, backend: Optional[str] = None, precision: Optional[str] = None,
+                 on_progress: Optional[Callable[[str], None]] = None) -> Engine:
     """The engine at `path`, or one built from the artifact at `path` where none is up to date.
 
-    backend, precision: of an artifact, "ort" and "fp32" unless given; an engine must
-    have them where they are given. Raises InputError where it has not, or `path` is
-    neither; MismatchError where it is damaged.
+    backend: a spec such as "trt:batch=8,sync=spin", for an artifact "ort" unless given; precision:
+    the backend's default unless given. What they say of the build an engine must have; how it
+    is run they choose. on_progress: told how far a build is. Raises InputError where an engine
+    is another, or `path` is neither; MismatchError where it is damaged.
     """
     if (Path(path) / "engine.json").is_file():
         return _as_asked(Engine.load(path), backend, precision)
     artifact = Artifact.load(path)
-    spec = BuildSpec(precision or "fp32")
     builder = BACKENDS.create(backend or "ort")
-    folder = _writable(built_folder(path, builder.name, spec.precision), artifact)
-    return _up_to_date(artifact, spec, folder, builder) or builder.build(artifact, spec, folder)
+    if on_progress is not None:
+        builder.on_progress = on_progress
+    spec = BuildSpec(precision or builder.default_precision, options=builder.options)
+    folder = writable(built_folder(path, builder.name, spec.precision, spec.options), artifact)
+    engine = up_to_date(artifact, spec, folder, builder) or builder.build(artifact, spec, folder)
+    return engine.run_as(builder.running)
 
 
 def _as_asked(engine: Engine, backend: Optional[str], precision: Optional[str]) -> Engine:
-    for asked, has in ((backend, engine.backend), (precision, engine.spec.precision)):
-        if asked not in (None, has):
+    asked = BACKENDS.create(backend or engine.backend)
+    for wanted, has in ((asked.name, engine.backend), (precision or engine.spec.precision, engine.spec.precision)):
+        if wanted != has:
             raise InputError("%s is an engine for %s in %s and %s was asked for; give its artifact instead." % (
-                engine.folder, engine.backend, engine.spec.precision, asked))
-    return engine
+                engine.folder, engine.backend, engine.spec.precision, wanted))
+    for option, wanted in asked.options.items():
+        if engine.spec.options.get(option) != wanted:
+            raise InputError("%s was built with another %s than %s; give its artifact instead." % (
+                engine.folder, option, wanted))
+    return engine.run_as(asked.running)
 
 
-def _writable(folder: Path, artifact: Artifact) -> Path:
-    """`folder`, or one for temporary files where the artifact lies on a read-only medium."""
-    if os.access(str(artifact.folder), os.W_OK):
-        return folder
-    return Path(tempfile.gettempdir()) / "edgehar-engines" / artifact.sha256[:16] / folder.name
+def up_to_date(artifact: Artifact, spec: BuildSpec, folder: Path, builder: Backend) -> Optional[Engine]:
+    """The engine in `folder` where it is of this artifact and machine, with however many threads it was built for.
 
-
-def _up_to_date(artifact: Artifact, spec: BuildSpec, folder: Path, builder: Backend) -> Optional[Engine]:
-    """The engine in `folder` where it is of this artifact and machine, with however many threads it was built for."""
+    Raises MismatchError where it is damaged.
+    """
     if not (folder / "engine.json").is_file():
         return None
     engine = Engine.load(folder)
@@ -61,4 +66,6 @@ def _up_to_date(artifact: Artifact, spec: BuildSpec, folder: Path, builder: Back
         builder.require_same_machine(engine)
     except MismatchError:
         return None
-    return engine if (engine.manifest.sha256, engine.spec.precision) == (artifact.sha256, spec.precision) else None
+    asked, has = (artifact.sha256, builder.name, spec.precision, spec.options), (
+        engine.manifest.sha256, engine.backend, engine.spec.precision, engine.spec.options)
+    return engine if asked == has else None

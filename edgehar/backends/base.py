@@ -10,31 +10,42 @@ agreed with the trained model. `open` refuses an Engine that is not what it was.
 
 from __future__ import annotations
 
+import os
+import tempfile
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shutil import copyfile
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 import numpy as np
 
 from edgehar.artifact import Artifact, Comparison, Golden, Manifest, compare, read_golden, require_passed
 from edgehar.errors import InputError, MismatchError, MissingError
 from edgehar.files import PathLike, folder_written_whole, read_json, sha256_of, sha256_of_json, write_json
+from edgehar.results import MEASURED
 
 PRECISIONS = ("fp32", "fp16", "int8")
 
 
 @dataclass(frozen=True)
 class BuildSpec:
-    """How to build: precision "fp32", "fp16" or "int8"; threads of a CPU engine."""
+    """How to build: precision "fp32", "fp16" or "int8"; threads of a CPU engine.
+
+    options: what else the backend was told to build, see `Backend.options`.
+    """
 
     precision: str = "fp32"
     threads: int = 1
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def sha256(self) -> str:
-        return sha256_of_json(asdict(self))
+        return sha256_of_json(self.to_json())
+
+    def to_json(self) -> Dict[str, Any]:
+        """Without options where there are none, as before there were any."""
+        return _without_empty({"precision": self.precision, "threads": self.threads, "options": dict(self.options)})
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,8 @@ class Engine:
     """A built engine in a folder of its own, with the manifest and golden set it came with.
 
     fingerprint: what must be the same where it is opened; files: {name: sha256}.
+    circumstances: what may differ there, with a warning. running: how it is to be run,
+    see `Backend.running`.
     """
 
     folder: Path
@@ -50,6 +63,8 @@ class Engine:
     manifest: Manifest
     fingerprint: Dict[str, str]
     files: Dict[str, str]
+    circumstances: Mapping[str, str] = field(default_factory=dict, hash=False)
+    running: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @classmethod
     def load(cls, folder: PathLike) -> "Engine":
@@ -66,12 +81,17 @@ class Engine:
                                     "`edgehar build`." % (folder / name))
         manifest = Manifest.from_json(read_json(folder / "manifest.json"), folder / "manifest.json")
         return cls(folder, value["backend"], _read_spec(value["spec"], folder), manifest, value["fingerprint"],
-                   value["files"])
+                   value["files"], value.get("circumstances", {}), value.get("running", {}))
 
     @property
     def sha256(self) -> str:
-        """Digest of what decides the engine's results: its files, spec and fingerprint."""
+        """Digest of what decides the engine's results and timings: its files, its spec, for what it was built, and
+        how it is run."""
         return sha256_of_json(self._body())
+
+    def run_as(self, running: Mapping[str, Any]) -> "Engine":
+        """The same engine, to be run with these choices before its own."""
+        return replace(self, running={**self.running, **running})
 
     def golden(self) -> Golden:
         return read_golden(self.folder / "golden.npz")
@@ -83,8 +103,9 @@ class Engine:
         write_json(self.folder / "engine.json", self.to_json())
 
     def _body(self) -> Dict[str, Any]:
-        return {"backend": self.backend, "spec": asdict(self.spec), "artifact_sha256": self.manifest.sha256,
+        body = {"backend": self.backend, "spec": self.spec.to_json(), "artifact_sha256": self.manifest.sha256,
                 "fingerprint": self.fingerprint, "files": self.files}
+        return {**body, **_without_empty({"circumstances": self.circumstances, "running": self.running})}
 
 
 class Session(ABC):
@@ -92,9 +113,25 @@ class Session(ABC):
 
     A *slot* is one place for a batch in flight: fill `input(slot)`, `launch` it, `wait`
     for its logits. `infer` is the three in one.
+
+    slots: how many batches may be in flight. warnings: what its user should know of how
+    it runs. running: how it really runs, for the record.
     """
 
     tasks: Sequence[str]
+    slots: int = 1
+    warnings: Sequence[str] = ()
+    running: Mapping[str, Any] = {}
+
+    @property
+    def max_batch(self) -> int:
+        """Windows a slot holds: what was asked for, or less where the engine was built for less."""
+        return len(self.input())
+
+    @property
+    def batches(self) -> Sequence[int]:
+        """The batches that run different kernels, each of which has to be verified."""
+        return (self.max_batch,)
 
     @abstractmethod
     def input(self, slot: int = 0) -> np.ndarray:
@@ -108,11 +145,29 @@ class Session(ABC):
     def wait(self, slot: int = 0) -> Dict[str, np.ndarray]:
         """{task: (count, K) float32} of the last launch; owned by the session until the slot's next launch."""
 
-    def infer(self, x: np.ndarray) -> Dict[str, np.ndarray]:
-        """x (B, C, T) float32 -> {task: (B, K) float32}, owned by the caller. B up to max_batch."""
-        self.input()[:len(x)] = x
-        self.launch(len(x))
-        return {task: logits.copy() for task, logits in self.wait().items()}
+    def infer(self, x: np.ndarray, slot: int = 0) -> Dict[str, np.ndarray]:
+        """x (B, C, T) float32 -> {task: (B, K) float32}, owned by the caller.
+
+        Raises InputError where B is more than max_batch.
+        """
+        place = self.input(slot)
+        if len(x) > len(place):
+            raise InputError("this engine takes batches of up to %d and got %d windows; give it fewer, or build it for "
+                             "more (`edgehar build ARTIFACT --backend trt:batch=%d`)." % (len(place), len(x), len(x)))
+        place[:len(x)] = x
+        self.launch(len(x), slot)
+        return {task: logits.copy() for task, logits in self.wait(slot).items()}
+
+    def predicted_latency_s(self, count: int) -> Sequence[float]:
+        """Seconds that `count` windows would take on a board that is not here: expected, at least, at most.
+
+        Empty where calls are to be timed.
+        """
+        return ()
+
+    def gpu_time_s(self, slot: int = 0) -> Optional[float]:
+        """Seconds the GPU computed for the slot's last launch, copies left out, by its own clock; None on a CPU."""
+        return None
 
     def close(self) -> None:
         """Release the engine; the session is of no use afterwards."""
@@ -124,10 +179,61 @@ class Session(ABC):
         self.close()
 
 
-class Backend(ABC):
-    """One way to run a graph. A file in this room implements `missing`, `compile`, `fingerprint`, `session`."""
+class StepSession(ABC):
+    """A running engine that takes the `hop` newest samples of a stream and keeps for each what it needs of the rest.
 
+    A stream has a *slot*; slots stand in groups of `lanes`, which are computed together.
+    A state may be anything at first: window / hop steps after a stream began, nothing is
+    left of it, and the logits are those of the whole window. Not for use from two threads.
+
+    tasks: names of the outputs. slots: how many streams it keeps states of.
+    """
+
+    tasks: Sequence[str]
+    hop: int
+    lanes: int
+    slots: int
+
+    @abstractmethod
+    def advance(self, chunk: np.ndarray, slots: np.ndarray, out: Mapping[str, np.ndarray]) -> None:
+        """One step for n streams: chunk (n, C, hop) float32, logits into out {task: (n, K) float32}.
+
+        slots: (n,) int64, each once, all of one group; the states of others stay as they are.
+        """
+
+    @abstractmethod
+    def snapshot(self, slots: np.ndarray) -> np.ndarray:
+        """The states (n, floats) float32 of slots (n,), owned by the caller."""
+
+    @abstractmethod
+    def restore(self, slots: np.ndarray, states: np.ndarray) -> None:
+        """Put back what `snapshot` gave, in any slots of a session of the same step."""
+
+    def close(self) -> None:
+        """Release the engine; the session is of no use afterwards."""
+
+    def __enter__(self) -> "StepSession":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+
+class Backend(ABC):
+    """One way to run a graph. A file in this room implements `missing`, `compile`, `fingerprint`, `session`.
+
+    default_precision: where the user names none. options, running: its settings, as
+    plain JSON values without those that stand at their default; the first decide what
+    is built, the second how it is run. on_progress: told in a few words how far a long
+    build is; set it to show them. source: of the Runs it gives, as `results.Run` has it.
+    """
+
+    source: str = MEASURED
     precisions: Sequence[str] = PRECISIONS
+    default_precision: str = "fp32"
+    options: Mapping[str, Any] = {}
+    running: Mapping[str, Any] = {}
+    on_progress: Callable[[str], None] = staticmethod(lambda text: None)
 
     @property
     def name(self) -> str:
@@ -147,7 +253,29 @@ class Backend(ABC):
 
     @abstractmethod
     def session(self, engine: Engine, max_batch: int) -> Session:
-        """Start a checked engine."""
+        """Start a checked engine, run as `engine.running` and then `self.running` say."""
+
+    def step_session(self, engine: Engine, hop: int, slots: int, lanes: int) -> StepSession:
+        """Start a checked engine for incremental inference.
+
+        Raises InputError where backend, network or hop allow none, AccuracyError where it is not exact.
+        """
+        raise InputError("backend %s has no incremental inference; use the full window." % self.name)
+
+    def circumstances(self) -> Dict[str, str]:
+        """What should be equal where an engine is opened, e.g. the power mode; plain text values."""
+        return {}
+
+    def report(self, engine: Engine) -> List[str]:
+        """Sentences on what was built, for whoever built it."""
+        return []
+
+    def warnings(self, engine: Engine) -> List[str]:
+        """Sentences on what speaks against quoting timings of `engine` here."""
+        here = self.circumstances()
+        return ["built under %s %s and here is %s: timings do not compare; `edgehar build --rebuild` builds for "
+                "here." % (key.replace("_", " "), built, here.get(key, "none"))
+                for key, built in sorted(engine.circumstances.items()) if here.get(key) != built]
 
     def build(self, artifact: Artifact, spec: BuildSpec, folder: PathLike) -> Engine:
         """Compile into `folder`, replay the golden inputs, and only then put it in place.
@@ -159,12 +287,14 @@ class Backend(ABC):
         if spec.precision not in self.precisions:
             raise InputError("backend %s has no precision '%s'; it has: %s." % (
                 self.name, spec.precision, ", ".join(self.precisions)))
+        spec = replace(spec, options={**self.options, **spec.options})
         with folder_written_whole(folder, marker="engine.json") as temporary:
             self.compile(artifact, spec, temporary)
             for name in ("manifest.json", "golden.npz"):
                 copyfile(str(artifact.folder / name), str(temporary / name))
             files = {path.name: sha256_of(path) for path in sorted(temporary.iterdir())}
-            engine = Engine(temporary, self.name, spec, artifact.manifest, self.fingerprint(), files)
+            engine = Engine(temporary, self.name, spec, artifact.manifest, self.fingerprint(), files,
+                            self.circumstances(), self.running)
             engine.write_sidecar()
             require_passed(self.verify(engine), spec.precision, "the %s engine" % self.name)
         return Engine.load(folder)
@@ -178,6 +308,15 @@ class Backend(ABC):
         self.require_same_machine(engine)
         return self.session(engine, max_batch)
 
+    def open_steps(self, engine: Engine, hop: int, slots: int, lanes: int = 64) -> StepSession:
+        """Check the fingerprint and start the engine for `slots` streams that advance by `hop` samples.
+
+        Raises as `open` and `step_session` do.
+        """
+        self._require_present()
+        self.require_same_machine(engine)
+        return self.step_session(engine, hop, slots, lanes)
+
     def require_same_machine(self, engine: Engine) -> None:
         """Raise MismatchError naming what of the engine's fingerprint differs here."""
         here = self.fingerprint()
@@ -187,11 +326,15 @@ class Backend(ABC):
                                     "`edgehar build`." % (key.replace("_", " "), built, here.get(key)))
 
     def verify(self, engine: Engine) -> List[Comparison]:
-        """Replay the golden inputs through the engine and compare, task by task."""
-        golden = engine.golden()
+        """Replay the golden inputs through the engine, at each of its batches in each slot, and compare.
+
+        Task by task, the one that is furthest from golden.
+        """
+        golden, tolerance = engine.golden(), engine.manifest.tolerances[engine.spec.precision]
         with self.open(engine) as session:
-            logits = infer_all(session, golden.x)
-        return compare(golden.logits, logits, engine.manifest.tolerances[engine.spec.precision])
+            found = [compare(golden.logits, infer_all(session, golden.x, batch, slot), tolerance)
+                     for batch in session.batches for slot in range(session.slots)]
+        return [min(of_task, key=lambda each: (each.passed, each.snr_db)) for of_task in zip(*found)]
 
     def _require_present(self) -> None:
         reason = self.missing()
@@ -199,10 +342,22 @@ class Backend(ABC):
             raise MissingError(reason)
 
 
-def infer_all(session: Session, x: np.ndarray, batch: int = 64) -> Dict[str, np.ndarray]:
-    """x (N, C, T) of any N -> {task: (N, K)}, in batches of at most `batch`."""
-    pieces = [session.infer(x[start:start + batch]) for start in range(0, len(x), batch)]
+def infer_all(session: Session, x: np.ndarray, batch: int = 64, slot: int = 0) -> Dict[str, np.ndarray]:
+    """x (N, C, T) of any N -> {task: (N, K)}, in batches of at most `batch` and what the session takes."""
+    batch = min(batch, session.max_batch)
+    pieces = [session.infer(x[start:start + batch], slot) for start in range(0, len(x), batch)]
     return {task: np.concatenate([piece[task] for piece in pieces]) for task in pieces[0]}
+
+
+def writable(folder: Path, artifact: Artifact) -> Path:
+    """`folder`, or one for temporary files where the artifact lies on a read-only medium."""
+    if os.access(str(artifact.folder), os.W_OK):
+        return folder
+    return Path(tempfile.gettempdir()) / "edgehar-engines" / artifact.sha256[:16] / folder.name
+
+
+def _without_empty(facts: Mapping[str, Any]) -> Dict[str, Any]:
+    return {key: value for key, value in facts.items() if value != {}}
 
 
 def _read_spec(value: Mapping[str, Any], folder: Path) -> BuildSpec:

@@ -2,36 +2,67 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 import click
+
+if TYPE_CHECKING:
+    from edgehar.artifact import Artifact
+    from edgehar.backends.base import Backend, Engine
 
 
 @click.command()
 @click.argument("artifact_folder", metavar="ARTIFACT", type=click.Path())
-@click.option("--backend", default="ort", show_default=True, help="What runs it.")
-@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), default="fp32", show_default=True)
+@click.option("--backend", default="ort", show_default=True, metavar="NAME[:OPTION=VALUE,...]",
+              help="What runs it, e.g. trt:batch=1+64,calibrator=minmax.")
+@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="Default: fp16 for trt, else fp32.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of a CPU engine.")
 @click.option("-o", "folder", type=click.Path(), metavar="ENGINE",
               help="Where the engine goes; default ARTIFACT/built/BACKEND-PRECISION.")
+@click.option("--rebuild", is_flag=True, help="Build anew even where an engine is up to date.")
 @click.option("--json", "as_json", is_flag=True, help="Print the engine's facts as JSON.")
-def command(artifact_folder: str, backend: str, precision: str, threads: int, folder: Optional[str],
-            as_json: bool) -> None:
+def command(artifact_folder: str, backend: str, precision: Optional[str], threads: int, folder: Optional[str],
+            rebuild: bool, as_json: bool) -> None:
     """Build an engine from ARTIFACT for this machine and replay its golden inputs.
 
     An engine that does not reproduce them within the artifact's tolerance is not kept
-    (exit 3).
+    (exit 3). One that is up to date is not built again.
     """
     from edgehar.artifact import Artifact
-    from edgehar.backends import BACKENDS, built_folder
-    from edgehar.backends.base import BuildSpec
-    from edgehar.cli._show import show_comparisons, show_json, show_next
+    from edgehar.backends import BACKENDS
+    from edgehar.cli._show import show_comparisons, show_json, show_next, show_warnings
 
-    builder = BACKENDS.create(backend)
-    engine = builder.build(Artifact.load(artifact_folder), BuildSpec(precision, threads),
-                           folder or built_folder(artifact_folder, backend, precision))
+    artifact, builder = Artifact.load(artifact_folder), BACKENDS.create(backend)
+    engine = _engine(artifact, builder, precision or builder.default_precision, threads, folder, rebuild)
+    show_warnings(builder.warnings(engine))
     if as_json:
         show_json(engine.to_json())
         return
     show_comparisons("engine %s" % engine.folder, builder.verify(engine))
+    for sentence in builder.report(engine):
+        click.echo(sentence)
     show_next("edgehar bench %s" % engine.folder)
+
+
+def _engine(artifact: Artifact, builder: Backend, precision: str, threads: int, folder: Optional[str],
+            rebuild: bool) -> Engine:
+    """The engine that is up to date, said so, or a new one, with signs of life while it is built."""
+    from pathlib import Path
+
+    from edgehar.backends import built_folder, up_to_date
+    from edgehar.backends.base import BuildSpec
+    from edgehar.cli._show import progress_line
+    from edgehar.errors import MismatchError
+
+    spec = BuildSpec(precision, threads, builder.options)
+    place = Path(folder or built_folder(artifact.folder, builder.name, precision, spec.options))
+    try:
+        ready = None if rebuild else up_to_date(artifact, spec, place, builder)
+    except MismatchError:  # damaged: a build is the remedy
+        ready = None
+    if ready is not None and ready.spec == spec:
+        click.echo("%s is up to date; --rebuild builds it anew." % place, err=True)
+        return ready.run_as(builder.running)
+    with progress_line() as on_progress:
+        builder.on_progress = on_progress
+        return builder.build(artifact, spec, place)

@@ -9,7 +9,8 @@ import click
 
 @click.command()
 @click.argument("path", metavar="ENGINE_OR_ARTIFACT", type=click.Path())
-@click.option("--backend", help="For an artifact: what runs it; default ort.")
+@click.option("--backend", metavar="NAME[:OPTION=VALUE,...]",
+              help="For an artifact: what runs it; default ort. For an engine: how it is run, e.g. trt:sync=spin.")
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="For an artifact; default fp32.")
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 def command(path: str, backend: Optional[str], precision: Optional[str], as_json: bool) -> None:
@@ -19,10 +20,13 @@ def command(path: str, backend: Optional[str], precision: Optional[str], as_json
     """
     from edgehar.backends import BACKENDS, ready_engine
     from edgehar.backends.base import require_passed
-    from edgehar.cli._show import show_comparisons, show_json, show_next
+    from edgehar.cli._show import progress_line, show_comparisons, show_json, show_next, show_warnings
 
-    engine = ready_engine(path, backend, precision)
-    comparisons = BACKENDS.create(engine.backend).verify(engine)
+    with progress_line() as on_progress:
+        engine = ready_engine(path, backend, precision, on_progress)
+    runner = BACKENDS.create(engine.backend)
+    comparisons = runner.verify(engine)
+    show_warnings(runner.warnings(engine))
     if as_json:
         show_json([found._asdict() for found in comparisons])
     else:

@@ -1,0 +1,161 @@
+"""TensorRT 8.5 to 10 on an NVIDIA GPU: FP32, FP16 and INT8, on AGX Xavier also on its DLA.
+
+Built on the device it runs on, in a process of its own; see ``_trt_build`` for how and
+``_trt_session`` for how an engine runs. Only what 8.5 and 10 have in common is used, so
+one code serves JetPack 5 and newer machines.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections import Counter
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple, Union
+
+import numpy as np
+
+from edgehar import machine
+from edgehar.artifact import Artifact
+from edgehar.backends import _cuda
+from edgehar.backends._trt_build import LAYERS, PLACEMENT, Job
+from edgehar.backends._trt_calibration import BY_WINDOWS, cache_name, chosen
+from edgehar.backends._trt_child import build_in_child
+from edgehar.backends._trt_options import BuildOptions, build_options, run_options, unusual
+from edgehar.backends._trt_session import TrtSession
+from edgehar.backends.base import Backend, BuildSpec, Engine, writable
+from edgehar.errors import InputError
+from edgehar.files import read_json, sha256_of_json
+from edgehar.quantise import calibrated_ranges, quantise
+
+OLDEST, TOO_NEW = (8, 5), (11, 0)
+SLOW_DLA_MODE = "MODE_15W_DESKTOP"
+SHOWN = 5  # layers that a report names
+
+
+class Trt(Backend):
+    """Options: see ``_trt_options``. caches: folder of timing and calibration caches, else ``built/caches`` of the
+    artifact."""
+
+    default_precision = "fp16"
+
+    def __init__(self, batch: Union[int, str, None] = None, contexts: Optional[int] = None,
+                 calibrator: Optional[str] = None, dla: Optional[int] = None, workspace_mib: Optional[int] = None,
+                 tactics: Optional[str] = None, fp32: Optional[str] = None, sync: Optional[str] = None,
+                 memory: Optional[str] = None, graph: Optional[bool] = None, caches: Optional[str] = None) -> None:
+        given = {"batch": batch, "contexts": contexts, "calibrator": calibrator, "dla": dla, "tactics": tactics,
+                 "workspace_mib": workspace_mib, "fp32": fp32, "sync": sync, "memory": memory, "graph": graph}
+        given = {key: value for key, value in given.items() if value is not None}
+        built = build_options(given)
+        self.options = unusual(replace(built, contexts=1) if built.is_static else built)
+        self.running = unusual(run_options(given))
+        self._caches = caches
+
+    def missing(self) -> Optional[str]:
+        return _missing_tensorrt() or _cuda.missing()
+
+    def fingerprint(self) -> Dict[str, str]:
+        facts = _cuda.facts()
+        return {"tensorrt": _version(), "gpu": facts.name, "gpu_architecture": facts.sm}
+
+    def circumstances(self) -> Dict[str, str]:
+        gpu, facts = _cuda.facts(), machine.describe()
+        named = {key: str(facts[key]) for key in ("board", "jetpack", "power_mode", "gpu_clock_mhz") if key in facts}
+        return dict(named, cuda_driver=gpu.driver, multiprocessors=str(gpu.multiprocessors))
+
+    def warnings(self, engine: Engine) -> List[str]:
+        found = super().warnings(engine)
+        if build_options(engine.spec.options).uses_dla and machine.power_mode() == SLOW_DLA_MODE:
+            found.append("power mode %s clocks the DLA at 115 MHz, a tenth of its speed: change it with "
+                         "`sudo nvpmodel -m 2` (15 W) or `-m 0` (all)." % SLOW_DLA_MODE)
+        return found
+
+    def report(self, engine: Engine) -> List[str]:
+        layers = read_json(engine.folder / LAYERS)
+        told = [_kernels(layers)] if layers else []
+        if (engine.folder / PLACEMENT).is_file():
+            told.append(_placement(read_json(engine.folder / PLACEMENT)))
+        return told
+
+    def compile(self, artifact: Artifact, spec: BuildSpec, folder: Path) -> None:
+        options = build_options(spec.options)
+        if options.uses_dla and spec.precision == "fp32":
+            raise InputError("the DLA computes in FP16 and INT8 alone; add --precision fp16 or int8.")
+        with tempfile.TemporaryDirectory(prefix="edgehar-trt-") as scratch:
+            job = self._job(artifact, spec.precision, options, folder, Path(scratch))
+            build_in_child(job, Path(scratch), self.on_progress)
+
+    def session(self, engine: Engine, max_batch: int) -> TrtSession:
+        return TrtSession(engine, run_options({**engine.running, **self.running}), max_batch)
+
+    def _job(self, artifact: Artifact, precision: str, options: BuildOptions, folder: Path, scratch: Path) -> Job:
+        caches = Path(self._caches) if self._caches else writable(artifact.folder / "built" / "caches", artifact)
+        job = Job(onnx=str(artifact.onnx_path.resolve()), folder=str(folder.resolve()), precision=precision,
+                  options=unusual(options), timing_cache=str(caches.resolve() / self._timings()))
+        return job if precision != "int8" else _with_ranges(job, artifact, options, caches.resolve(), scratch)
+
+    def _timings(self) -> str:
+        """A file name for kernel timings, that differs wherever they would."""
+        return "timing-%s.bin" % sha256_of_json({**self.fingerprint(), **self.circumstances()})[:16]
+
+
+def _with_ranges(job: Job, artifact: Artifact, options: BuildOptions, caches: Path, scratch: Path) -> Job:
+    """`job` with all it needs for INT8, by the way that `options` and the artifact's calibration leave."""
+    stored = artifact.calibration()
+    way = chosen(options.calibrator, stored, artifact)
+    if way in BY_WINDOWS:
+        np.save(str(scratch / "windows.npy"), stored["windows"][:, :, None, :].astype(np.float32))
+        cache = caches / cache_name(artifact, way, options.batch[-1], _version())
+        return replace(job, ranges_by=way, windows=str(scratch / "windows.npy"), calibration_cache=str(cache))
+    ranges = calibrated_ranges(artifact.onnx_path, stored)
+    if way == "ranges":
+        return replace(job, ranges_by=way, ranges=ranges)
+    if options.uses_dla:
+        raise InputError("a DLA takes its INT8 ranges from a calibrator, not from a graph; leave calibrator=qdq out.")
+    quantise(artifact.onnx_path, ranges, scratch / "qdq.onnx", symmetric=True)
+    return replace(job, ranges_by=way, onnx=str(scratch / "qdq.onnx"))
+
+
+def _missing_tensorrt() -> Optional[str]:
+    remedy = ("on JetPack 5 run `sudo apt install python3-libnvinfer` and make the environment with "
+              "--system-site-packages, then `pip install edgehar[jetson]`")
+    try:
+        version = _version()
+    except ModuleNotFoundError:
+        lacking = "TensorRT for Python is" if find_spec("pycuda") else "TensorRT for Python and pycuda are"
+        return "%s not installed; %s." % (lacking, remedy)
+    except (ImportError, OSError) as error:
+        return "TensorRT for Python cannot be loaded (%s); %s." % (error, remedy)
+    if OLDEST <= _numbers(version) < TOO_NEW:
+        return None
+    why = "11 has no calibrators and no precision flags" if _numbers(version) >= TOO_NEW else "it has no tensor names"
+    return "this is TensorRT %s, and edgehar builds with 8.5 to 10.x, for %s; install one of those." % (version, why)
+
+
+def _version() -> str:
+    import tensorrt
+
+    return str(tensorrt.__version__)
+
+
+def _numbers(version: str) -> Tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", version)[:2]))
+
+
+def _kernels(layers: List[Any]) -> str:
+    """How many kernels write which precision, e.g. "14 kernels: 12 FP16, 2 FP32"."""
+    formats = [str(layer.get("Outputs", [{}])[0].get("Format/Datatype", "")) for layer in layers
+               if isinstance(layer, dict) and layer.get("Outputs")]
+    found = Counter(match.group().upper().replace("HALF", "FP16") for match in (
+        re.search(r"FP32|FP16|INT8|HALF", text, re.IGNORECASE) for text in formats) if match)
+    named = ", ".join("%d in %s" % (count, name) for name, count in sorted(found.items()))
+    return "%d kernels%s" % (len(layers), ": " + named if named else "")
+
+
+def _placement(placed: Dict[str, List[str]]) -> str:
+    on_dla, on_gpu = placed["dla"], placed["gpu"]
+    more = ", ... (all are in %s)" % PLACEMENT if len(on_gpu) > SHOWN else ""
+    return "%d of %d layers can run on the DLA; on the GPU: %s%s" % (
+        len(on_dla), len(on_dla) + len(on_gpu), ", ".join(on_gpu[:SHOWN]) or "none", more)
