@@ -16,12 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgehar import attribution
 from edgehar.artifact import Artifact, Signal, write_manifest
+from edgehar.attribution import Attribution
 from edgehar.errors import AccuracyError, InputError, MismatchError
 from edgehar.files import PathLike, folder_written_whole
 from edgehar.graph import MAX_IR_VERSION, operators, require_parsable
+from edgehar.heads import Competition
 from edgehar.models.base import Model
 from edgehar.quantise import activation_ranges
+from edgehar.saliency import attribute
 from edgehar.signals import Channel, Windows, windows_sha256
 from edgehar.training import Fitted, predict
 
@@ -48,21 +52,25 @@ def export(fitted: Fitted, train: Windows, valid: Windows, folder: PathLike, nam
 
     train, valid: windows of the split the model was fitted on. Raises AccuracyError
     where ONNX Runtime differs from PyTorch by more than 1e-4, InputError for an operator
-    TensorRT 8.5 cannot parse, MismatchError for windows of another split or changed data.
+    TensorRT 8.5 cannot parse, MismatchError for windows of another split or part, or changed
+    data.
     """
     _require_same_windows(fitted, train, valid)
     signal = fitted.model.signal
     with folder_written_whole(folder, marker="calibration.npz") as temporary:
         model = _onnx_model(fitted.model, opset, name)
         (temporary / "model.onnx").write_bytes(model.SerializeToString())
-        golden = _golden_inputs(valid, signal, samples.golden)
+        golden, golden_people = _golden_inputs(valid, signal, samples.golden)
         logits = predict(fitted.model, golden)
         _require_parity(temporary / "model.onnx", golden, logits)
         np.savez(str(temporary / "golden.npz"), x=golden, **{"logits/" + task: z for task, z in logits.items()})
-        count = _write_calibration(temporary, train, signal, samples.calibration)
+        if samples.golden == "windows":
+            attribution.save(temporary / attribution.FILE, _attributions(fitted.model, valid))
+        chosen = train.take(_spread(len(train), CALIBRATION_WINDOWS))
+        _write_calibration(temporary, chosen.select(signal.channels).x, samples.calibration)
         facts = _facts(fitted, name, model)
-        facts["golden"] = {"kind": samples.golden, "count": len(golden)}
-        facts["calibration"] = {"kind": samples.calibration, "count": count}
+        facts["golden"] = {"kind": samples.golden, "count": len(golden), "people": golden_people}
+        facts["calibration"] = {"kind": samples.calibration, "count": len(chosen), "people": _people(chosen)}
         write_manifest(temporary, facts)
     return Artifact.load(folder)
 
@@ -82,6 +90,7 @@ def _onnx_model(model: Model, opset: int, name: str) -> Any:
     """Trace the model. Raises InputError naming what TensorRT 8.5 cannot parse."""
     import onnx
 
+    _require_one_head(model)
     example = torch.zeros(1, len(model.signal.channels), 1, model.signal.window)
     graph = onnx.load_model_from_string(trace(Deployed(model), example, list(model.tasks), opset))
     graph.ir_version = min(graph.ir_version, MAX_IR_VERSION)
@@ -92,6 +101,13 @@ def _onnx_model(model: Model, opset: int, name: str) -> Any:
         raise InputError("model '%s' has a batch normalisation that cannot be folded into a convolution; place it "
                          "right after one." % model.spec)
     return graph
+
+
+def _require_one_head(model: Model) -> None:
+    for task, head in model.heads.items():
+        if isinstance(head, Competition):
+            raise InputError("task '%s' of model '%s' still has %d competing heads, and one is to be exported; finish "
+                             "its training, which keeps the winner." % (task, model.spec, len(head.heads)))
 
 
 def trace(module: nn.Module, example: Tensor, outputs: List[str], opset: int) -> bytes:
@@ -118,23 +134,31 @@ def _require_parity(path: Path, x: np.ndarray, logits: Mapping[str, np.ndarray])
                                 "model, its export is not faithful." % (error, task, PARITY))
 
 
-def _golden_inputs(valid: Windows, signal: Signal, kind: str) -> np.ndarray:
-    """(N, C, T) float32: evenly spread validation windows, or generated signals."""
+def _golden_inputs(valid: Windows, signal: Signal, kind: str) -> Tuple[np.ndarray, List[str]]:
+    """(N, C, T) float32, evenly spread validation windows or generated signals; and of which people."""
     if kind == "synthetic":
-        return synthetic_signals(signal, GOLDEN_WINDOWS)
-    return np.ascontiguousarray(valid.select(signal.channels).x[_spread(len(valid), GOLDEN_WINDOWS)])
+        return synthetic_signals(signal, GOLDEN_WINDOWS), []
+    chosen = valid.take(_spread(len(valid), GOLDEN_WINDOWS))
+    return np.ascontiguousarray(chosen.select(signal.channels).x), _people(chosen)
 
 
-def _write_calibration(folder: Path, train: Windows, signal: Signal, kind: str) -> int:
-    """Write ``calibration.npz`` from training people; returns how many windows it is made from."""
-    windows = train.select(signal.channels).x[_spread(len(train), CALIBRATION_WINDOWS)]
+def _attributions(model: Model, valid: Windows) -> Dict[str, Attribution]:
+    x = np.ascontiguousarray(valid.select(model.signal.channels).x)
+    return attribute(model, x, valid.y, predict(model, x))
+
+
+def _write_calibration(folder: Path, windows: np.ndarray, kind: str) -> None:
+    """Write ``calibration.npz`` from windows (N, C, T): them, or only the ranges they give."""
     path = str(folder / "calibration.npz")
     if kind == "ranges":
         np.savez(path, **{name: np.array(pair) for name, pair in
                           activation_ranges(folder / "model.onnx", windows).items()})
     else:
         np.savez(path, windows=windows)
-    return len(windows)
+
+
+def _people(windows: Windows) -> List[str]:
+    return sorted(set(windows.subjects.tolist()))
 
 
 def _spread(count: int, wanted: int) -> np.ndarray:
@@ -167,7 +191,8 @@ def _facts(fitted: Fitted, name: str, model: Any) -> Dict[str, Any]:
     return {
         "name": name, "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "edgehar": facts["edgehar"],
         "data": facts["data"], "signal": fitted.model.signal, "tasks": fitted.model.tasks,
-        "model": {"spec": facts["model"], "parameters": facts["parameters"], "macs": facts["macs"]},
+        "model": {"spec": facts["model"], "heads": fitted.model.head_kinds, "parameters": facts["parameters"],
+                  "macs": facts["macs"]},
         "training": _training_facts(facts),
         "onnx": {"opset": model.opset_import[0].version, "ir_version": model.ir_version,
                  "operators": operators(model)},
@@ -175,12 +200,16 @@ def _facts(fitted: Fitted, name: str, model: Any) -> Dict[str, Any]:
 
 
 def _training_facts(facts: Mapping[str, Any]) -> Dict[str, Any]:
-    kept: List[str] = ["method", "teacher", "recipe", "parameters", "train_windows", "torch"]
+    kept: List[str] = ["method", "teacher", "recipe", "search", "parameters", "train_windows", "torch"]
     return dict({key: facts[key] for key in kept if key in facts}, seed=facts["recipe"]["seed"])
 
 
 def _require_same_windows(fitted: Fitted, train: Windows, valid: Windows) -> None:
-    for windows in (train, valid):
+    for windows, part in ((train, "train"), (valid, "valid")):
+        if windows.part != part:
+            raise MismatchError("calibration and golden inputs come from training and validation people and these "
+                                "windows are of the %s people; hand in the parts in their order." % (
+                                    windows.part or "unknown"))
         if windows.split_sha256 != fitted.facts["split_sha256"]:
             raise MismatchError("the windows come from another split than the model was trained on; cut them from "
                                 "split %s." % fitted.facts["split_sha256"][:12])

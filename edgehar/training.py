@@ -15,8 +15,9 @@ import math
 import random
 from dataclasses import asdict, dataclass, field, replace
 from io import BytesIO
+from itertools import accumulate, product
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -27,10 +28,10 @@ from edgehar.artifact import Signal
 from edgehar.augment import Augmentation, augment
 from edgehar.datasets import Corpus
 from edgehar.distillers import DISTILLERS
-from edgehar.distillers.base import Distiller
+from edgehar.distillers.base import Distiller, Phase, Teacher
 from edgehar.errors import InputError, MismatchError
 from edgehar.files import PathLike, read_json, write_json, written_whole
-from edgehar.models import make_model
+from edgehar.models import make_model, teach_as_one
 from edgehar.models.base import Model
 from edgehar.scoring import confusion, macro_f1
 from edgehar.signals import UNLABELLED, Windows, choose, positions, windows_sha256
@@ -83,12 +84,17 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Progress:
-    """One epoch's figures, as they stand in the history."""
+    """One epoch's figures, as they stand in the history.
+
+    loss: {term: mean} of what was minimised. best_epoch: of the same phase so far; figures: what the method tells.
+    """
 
     epoch: int
     loss: Dict[str, float]
     valid_macro_f1: Dict[str, float]
     best_epoch: int
+    phase: str = "all"
+    figures: Dict[str, float] = field(default_factory=dict)
 
     @property
     def score(self) -> float:
@@ -103,6 +109,11 @@ class Fitted:
     facts: Dict[str, Any]
     history: Tuple[Progress, ...]
 
+    @property
+    def best(self) -> Progress:
+        """The epoch whose weights were kept."""
+        return self.history[self.history[-1].best_epoch - 1]
+
     @classmethod
     def load(cls, folder: PathLike) -> "Fitted":
         """Read a finished training. Raises InputError where the folder holds none."""
@@ -111,47 +122,57 @@ class Fitted:
             raise InputError("%s holds no finished training; run `edgehar train` or `edgehar distill` with -o %s." % (
                 folder, folder))
         facts = read_json(folder / FACTS)
+        facts.update(facts.pop("outcome", {}))
         model = make_model(facts["model"], Signal.from_json(facts["signal"]),
                            {task: tuple(names) for task, names in facts["tasks"].items()})
+        model.put_heads(facts.get("heads", {}))
         model.load_state_dict(_load(folder / WEIGHTS))
         return cls(model.eval(), facts, _read_history(folder / HISTORY))
 
 
+Taught = Union[None, Fitted, Sequence[Fitted]]
+
+
 def train(corpus: Corpus, spec: str, channels: str, recipe: Recipe, folder: PathLike, method: str = "none",
-          teacher: Optional[Fitted] = None, watch: Optional[Callable[[Progress], None]] = None) -> Fitted:
+          teacher: Taught = None, watch: Optional[Callable[[Progress], None]] = None,
+          tasks: Sequence[str] = ()) -> Fitted:
     """Make the network `spec` for the corpus's signal and `fit` it; arguments as there.
 
-    channels: a pattern for ``signals.choose``: what the network sees.
+    channels: a pattern for ``signals.choose``: what the network sees. tasks: what it
+    decides; all of the corpus where none is named.
     """
     dataset = corpus.dataset
-    signal = Signal(choose(dataset.channels, channels), dataset.rate_hz, dataset.window, dataset.hop,
-                    dataset.max_gap_s)
-    model = make_model(spec, signal, dataset.classes, recipe.seed)
+    max_gap_s = max(dataset.max_gap_s, 2 / corpus.framing.rate_hz)  # a step of a slow signal is no gap
+    signal = Signal(choose(dataset.channels, channels), *corpus.framing, max_gap_s)
+    model = make_model(spec, signal, _chosen_tasks(dataset.classes, tasks), recipe.seed)
     return fit(model, corpus.parts.train, corpus.parts.valid, recipe, folder, method, teacher, _data_facts(corpus),
                watch)
 
 
 def fit(model: Model, train: Windows, valid: Windows, recipe: Recipe, folder: PathLike, method: str = "none",
-        teacher: Optional[Fitted] = None, facts: Optional[Mapping[str, Any]] = None,
+        teacher: Taught = None, facts: Optional[Mapping[str, Any]] = None,
         watch: Optional[Callable[[Progress], None]] = None) -> Fitted:
     """Train `model` on the people of `train`, keep the epoch that is best on those of `valid`.
 
     method: a distiller's spec. teacher: trained on the same split; its channels may be a
-    superset of the model's. facts: more facts to keep, e.g. of the data. watch: called
-    after each epoch. A half-done training in `folder` is resumed; a finished one is
-    returned as it is. Raises InputError where `folder` holds a training with other
-    settings, MismatchError where train, valid and teacher come from different splits.
+    superset of the model's; several teach as their ensemble. facts: more facts to keep,
+    e.g. of the data. watch: called after each epoch. A half-done training in `folder` is
+    resumed; a finished one is returned as it is. Raises InputError where `folder` holds a
+    training with other settings, MismatchError where train, valid and teacher come from
+    different splits.
     """
     folder = Path(folder)
     distiller = DISTILLERS.create(method)
-    teacher = _needed(teacher, distiller, method)
-    _require_one_split(train, valid, teacher)
-    plan = dict(_plan(model, train, valid, recipe, method, teacher), **facts or {})
+    teachers = _needed(teacher, distiller, method)
+    _require_one_split(train, valid, teachers)
+    _require_teachers_decide(model, teachers)
+    plan = dict(_plan(model, train, valid, recipe, method, teachers), **facts or {})
     _require_same_plan(folder, plan)
     if (folder / WEIGHTS).is_file():
         return Fitted.load(folder)
     _clear_leftovers(folder)
-    run = _Run(model, teacher.model if teacher else None, distiller, train, valid, recipe)
+    together = teach_as_one([each.model for each in teachers]) if teachers else None
+    run = _Run(model, together, distiller, train, valid, recipe)
     run.resume(folder / CHECKPOINT)
     write_json(folder / FACTS, plan)
     while not run.finished:
@@ -160,7 +181,7 @@ def fit(model: Model, train: Windows, valid: Windows, recipe: Recipe, folder: Pa
         _write_history(folder / HISTORY, run.history)
         if watch:
             watch(progress)
-    return _finish(run, folder)
+    return _finish(run, plan, folder)
 
 
 def begun(folder: PathLike) -> int:
@@ -189,8 +210,8 @@ def evaluate(model: Model, windows: Windows) -> Dict[str, float]:
 class _Run:
     """The state of one training: everything a checkpoint must hold, and how an epoch changes it."""
 
-    def __init__(self, model: Model, teacher: Optional[Model], distiller: Distiller, train: Windows, valid: Windows,
-                 recipe: Recipe) -> None:
+    def __init__(self, model: Model, teacher: Optional[Teacher], distiller: Distiller, train: Windows,
+                 valid: Windows, recipe: Recipe) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.train, self.valid = recipe, train, valid
         self.model, self.distiller = model, distiller
@@ -203,6 +224,8 @@ class _Run:
         distiller.class_weights = _class_weights(self.y, model.tasks, recipe.balance)
         model.eval()
         distiller.prepare(model, self.teacher, self.x[:2, self.mine])
+        self.phases = distiller.phases(recipe.epochs)
+        self.starts = [0, *accumulate(phase.epochs for phase in self.phases)][:-1]
         self.optimiser = torch.optim.AdamW([*model.parameters(), *distiller.parameters()], lr=recipe.learning_rate,
                                            weight_decay=recipe.weight_decay)
         self.average = copy.deepcopy(model) if recipe.ema_decay else model
@@ -213,20 +236,46 @@ class _Run:
     @property
     def finished(self) -> bool:
         done = len(self.history)
-        return done >= self.recipe.epochs or (done > 0 and done - self._best_epoch() > self.recipe.patience)
+        patient = done <= self.starts[-1] or done - self._best_epoch() <= self.recipe.patience
+        return done >= self.recipe.epochs or not patient
 
     def epoch(self) -> Progress:
         """Train one epoch and score it on the validation people."""
         number = len(self.history) + 1
         generator = _seed_epoch(self.recipe.seed, number)
         totals: Dict[str, float] = {}
+        phase, start = self._phase()
+        if number == start + 1:
+            self.optimiser.state.clear()
+            self.distiller.begin(phase, self.model)
+            self.average.load_state_dict(self.model.state_dict())
+        self._free(phase)
         batches = self._batches(generator)
-        self.model.train()
         for index in batches:
             for term, value in self._update(index, generator, len(batches)).items():
                 totals[term] = totals.get(term, 0.0) + value / len(batches)
         scores = evaluate(self.average, self.valid)
-        return self._record(Progress(number, totals, scores, 0))
+        return self._record(Progress(number, totals, scores, 0, phase.name, self.distiller.figures(self.average)))
+
+    def _phase(self) -> Tuple[Phase, int]:
+        """The phase of the coming epoch, and how many epochs came before it."""
+        done = len(self.history)
+        return [found for found in zip(self.phases, self.starts) if found[1] <= done][-1]
+
+    def _free(self, phase: Phase) -> None:
+        """Let only what the phase trains be changed: not even statistics of a batch normalisation that it does not."""
+        for name, parameter in self._parameters():
+            parameter.requires_grad_(phase.trains(name))
+        self.model.train()
+        for module in self.model.modules():
+            frozen = [not parameter.requires_grad for parameter in module.parameters()]
+            if frozen and all(frozen):
+                module.eval()
+
+    def _parameters(self) -> Iterator[Tuple[str, Tensor]]:
+        for part, module in (("student", self.model), ("distiller", self.distiller)):
+            for name, parameter in module.named_parameters():
+                yield "%s.%s" % (part, name), parameter
 
     def _batches(self, generator: torch.Generator) -> List[Tensor]:
         order = torch.randperm(len(self.x), generator=generator)
@@ -237,31 +286,35 @@ class _Run:
     def _update(self, index: Tensor, generator: torch.Generator, steps_per_epoch: int) -> Dict[str, float]:
         """One optimiser step on the windows at `index`; returns the terms of the loss."""
         progress = self.step / (steps_per_epoch * self.recipe.epochs)
-        self._set_learning_rate(progress, steps_per_epoch)
+        phase, start = self._phase()
+        step = self.step - start * steps_per_epoch
+        self._set_learning_rate(phase, step, steps_per_epoch)
         view = augment(self.x[index], self.train.channels, self.recipe.augmentation, generator)
         student = self.model(view[:, self.mine])
         with torch.no_grad():
             teacher = self.teacher(view[:, self.theirs]) if self.teacher is not None else None
         terms = self.distiller.step(student, teacher, {task: y[index] for task, y in self.y.items()}, progress)
+        terms = phase.minimised(terms)
         self.optimiser.zero_grad(set_to_none=True)
         sum(terms.values()).backward()
         self.optimiser.step()
         self.step += 1
-        self._update_average()
+        self._update_average(step + 1)
         self.distiller.after_step(self.model, progress)
         return {term: float(value.detach()) for term, value in terms.items()}
 
-    def _set_learning_rate(self, progress: float, steps_per_epoch: int) -> None:
-        """Linear warm-up, then half a cosine down to zero."""
-        warm = min(1.0, (self.step + 1) / max(1, self.recipe.warmup_epochs * steps_per_epoch))
+    def _set_learning_rate(self, phase: Phase, step: int, steps_per_epoch: int) -> None:
+        """At `step` of a phase: linear warm-up, then half a cosine down to zero."""
+        warm = min(1.0, (step + 1) / max(1, self.recipe.warmup_epochs * steps_per_epoch))
+        progress = step / (steps_per_epoch * phase.epochs)
         rate = self.recipe.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * progress))
         for group in self.optimiser.param_groups:
             group["lr"] = rate
 
-    def _update_average(self) -> None:
+    def _update_average(self, step: int) -> None:
         if self.average is self.model:
             return
-        decay = min(self.recipe.ema_decay, (1 + self.step) / (10 + self.step))
+        decay = min(self.recipe.ema_decay, (1 + step) / (10 + step))
         mine = self.model.state_dict()
         for name, value in self.average.state_dict().items():
             if value.dtype.is_floating_point:
@@ -270,7 +323,8 @@ class _Run:
                 value.copy_(mine[name])
 
     def _record(self, progress: Progress) -> Progress:
-        better = not self.history or progress.score > max(past.score for past in self.history)
+        rivals = self.history[self._phase()[1]:]
+        better = not rivals or progress.score > max(past.score for past in rivals)
         if better:
             self.best = {name: value.detach().clone() for name, value in self.average.state_dict().items()}
         self.history.append(replace(progress, best_epoch=progress.epoch if better else self._best_epoch()))
@@ -302,22 +356,41 @@ class _Run:
 # ------------------------------------------------------------------ helpers of fit
 
 
-def _needed(teacher: Optional[Fitted], distiller: Distiller, method: str) -> Optional[Fitted]:
-    """The teacher, where the method has use for one."""
-    if distiller.needs_teacher and teacher is None:
+def _chosen_tasks(classes: Mapping[str, Tuple[str, ...]], tasks: Sequence[str]) -> Dict[str, Tuple[str, ...]]:
+    for task in tasks:
+        if task not in classes:
+            raise InputError("the corpus has no task '%s'; choose from: %s." % (task, ", ".join(classes)))
+    return {task: names for task, names in classes.items() if task in tasks or not tasks}
+
+
+def _needed(teacher: Taught, distiller: Distiller, method: str) -> List[Fitted]:
+    """The teachers, where the method has use for one."""
+    teachers = [teacher] if isinstance(teacher, Fitted) else list(teacher or ())
+    if distiller.needs_teacher and not teachers:
         raise InputError("method '%s' needs a teacher; give one with --teacher." % method)
-    return teacher if distiller.needs_teacher else None
+    return teachers if distiller.needs_teacher else []
 
 
 def _plan(model: Model, train: Windows, valid: Windows, recipe: Recipe, method: str,
-          teacher: Optional[Fitted]) -> Dict[str, Any]:
+          teachers: Sequence[Fitted]) -> Dict[str, Any]:
     """The facts that make two trainings the same training."""
     plan = {"model": model.spec, "signal": model.signal.to_json(),
             "tasks": {task: list(names) for task, names in model.tasks.items()}, "method": method,
             "recipe": asdict(recipe), "split_sha256": train.split_sha256, "train_sha256": windows_sha256(train),
             "train_windows": len(train), "valid_windows": len(valid), "parameters": model.parameter_count(),
             "macs": model.mac_count()}
-    return dict(plan, teacher=_teacher_facts(teacher)) if teacher else plan
+    return dict(plan, teacher=_teachers_facts(teachers)) if teachers else plan
+
+
+def _teachers_facts(teachers: Sequence[Fitted]) -> Dict[str, Any]:
+    """What a student remembers of those who taught it as one."""
+    members = [_teacher_facts(teacher) for teacher in teachers]
+    if len(members) == 1:
+        return members[0]
+    channels = dict.fromkeys(name for member in members for name in member["channels"])
+    return {"model": "ensemble of %s" % " + ".join(member["model"] for member in members), "members": members,
+            "channels": list(channels), "parameters": sum(member["parameters"] for member in members),
+            "macs": sum(member["macs"] for member in members)}
 
 
 def _teacher_facts(teacher: Fitted) -> Dict[str, Any]:
@@ -325,7 +398,7 @@ def _teacher_facts(teacher: Fitted) -> Dict[str, Any]:
     return {"model": teacher.facts["model"], "parameters": teacher.facts["parameters"], "macs": teacher.facts["macs"],
             "channels": [channel.name for channel in teacher.model.signal.channels],
             "recipe": teacher.facts["recipe"], "seed": teacher.facts["recipe"]["seed"],
-            "valid_macro_f1": max(past.score for past in teacher.history),
+            "valid_macro_f1": teacher.best.score,
             "weights_sha256": _weights_sha256(teacher.model)}
 
 
@@ -338,19 +411,29 @@ def _weights_sha256(model: Model) -> str:
 
 def _data_facts(corpus: Corpus) -> Dict[str, Any]:
     """What a trained network remembers of its data and of the code."""
-    dataset, split = corpus.dataset, corpus.dataset.split()
+    dataset, split = corpus.dataset, corpus.split
     return {"edgehar": __version__, "torch": torch.__version__,
             "data": {"dataset": corpus.spec, "synthetic": dataset.synthetic, "licence": dataset.licence,
                      "citation": dataset.citation, "split": dict(split.to_json(), sha256=split.sha256),
-                     "people": {part.part: len(set(part.subjects)) for part in corpus.parts}}}
+                     "measured_hz": list(corpus.measured_hz),
+                     "people": {part.part: len(set(part.subjects)) for part in corpus.parts},
+                     "skipped": list(dataset.skipped)}}
 
 
-def _require_one_split(train: Windows, valid: Windows, teacher: Optional[Fitted]) -> None:
+def _require_one_split(train: Windows, valid: Windows, teachers: Sequence[Fitted]) -> None:
     if train.split_sha256 != valid.split_sha256:
         raise MismatchError("the training and validation windows come from different splits; cut both from one.")
-    if teacher and teacher.facts["split_sha256"] != train.split_sha256:
+    if any(teacher.facts["split_sha256"] != train.split_sha256 for teacher in teachers):
         raise MismatchError("the teacher was trained on another split, so it may have seen the student's test people; "
                             "train a teacher on this split.")
+
+
+def _require_teachers_decide(model: Model, teachers: Sequence[Fitted]) -> None:
+    for teacher, (task, names) in product(teachers, model.tasks.items()):
+        if teacher.model.tasks.get(task) != names:
+            raise InputError("the teacher decides %s and the student is to decide '%s' between %s; train a teacher for "
+                             "it, or choose the student's tasks with --task." % (
+                                 " and ".join(teacher.model.tasks), task, ", ".join(names)))
 
 
 def _require_same_plan(folder: Path, plan: Dict[str, Any]) -> None:
@@ -378,10 +461,15 @@ def _clear_leftovers(folder: Path) -> None:
         left.unlink()
 
 
-def _finish(run: _Run, folder: Path) -> Fitted:
-    """Keep the best weights and drop the checkpoint."""
+def _finish(run: _Run, plan: Dict[str, Any], folder: Path) -> Fitted:
+    """Keep what is deployed of the best weights, and drop the checkpoint."""
     _write_history(folder / HISTORY, run.history)  # a kill may have come between the last checkpoint and its history
-    _save(run.best, folder / WEIGHTS)
+    model = run.model
+    model.load_state_dict(run.best)
+    found = run.distiller.finish(model, lambda network: evaluate(network, run.valid))
+    write_json(folder / FACTS, dict(plan, outcome=dict(found, heads=model.head_kinds, macs=model.mac_count(),
+                                                       parameters=model.parameter_count())))
+    _save(model.state_dict(), folder / WEIGHTS)
     (folder / CHECKPOINT).unlink()
     return Fitted.load(folder)
 

@@ -108,10 +108,33 @@ def test_what_is_not_there_is_exit_2(home):
     assert not (home / "x").exists()
 
 
+def test_several_teachers_teach_as_one_and_the_winning_head_is_exported(home):
+    line = ["distill", "--data", DATA, "--teacher", "teacher", "--teacher", "teacher", "--method", "smldist"]
+    facts = json.loads(edgehar(*line, "--epochs", "4", "-o", "smldist", "--json", "--quiet", folder=home))
+    assert len(facts["teacher"]["members"]) == 2 and facts["teacher"]["model"].startswith("ensemble of ")
+    assert facts["heads"]["activity"] == facts["search"]["activity"]["kept"]
+    manifest = json.loads(edgehar("export", "smldist", "-o", "engines/smldist", "--json", folder=home))
+    assert manifest["model"]["heads"] == facts["heads"] and manifest["training"]["search"] == facts["search"]
+    assert "agrees" in edgehar("build", "engines/smldist", "--precision", "int8", folder=home)
+
+
 def test_a_teacher_of_another_split_is_exit_6(home):
-    sentence = edgehar("distill", "--data", "synthetic:people=10,minutes=0.2", "--teacher", "teacher", "--epochs", "1",
-                       "-o", "leak", folder=home, code=6)
+    sentence = edgehar("distill", "--data", "synthetic:people=10,minutes=0.2", "--protocol", "own", "--teacher",
+                       "teacher", "--epochs", "1", "-o", "leak", folder=home, code=6)
     assert "another split" in sentence and not (home / "leak").exists()
+
+
+def test_a_student_takes_its_teacher_s_split_and_leakage_stays_marked_to_the_end(home):
+    """Train, distill, export and bench of a split that leaks; only the first command names it."""
+    edgehar("train", "--data", DATA, "--protocol", "paper-random", "--model", "resnet:width=8", "--epochs", "1", "-o",
+            "leaky/teacher", folder=home)
+    told = edgehar("distill", "--data", DATA, "--teacher", "leaky/teacher", "--epochs", "1", "-o", "leaky/student",
+                   folder=home)
+    assert "LEAKY SPLIT" in told
+    edgehar("export", "leaky/student", "-o", "leaky/engine", folder=home)
+    assert "LEAKY SPLIT" in edgehar("bench", "leaky/engine", "--scenario", "accuracy", "-o", "leaky/runs", folder=home)
+    edgehar("report", "leaky/runs", "-o", "leaky/report.html", folder=home)
+    assert "LEAKY SPLIT" in (home / "leaky" / "report.html").read_text(encoding="utf-8")
 
 
 def training_lines(process: subprocess.Popen, folder: Path) -> None:

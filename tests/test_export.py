@@ -12,13 +12,16 @@ import onnxruntime
 
 from edgehar.artifact import Artifact, Signal
 from edgehar.errors import AccuracyError, InputError, MismatchError
-from edgehar.export import Samples, export, synthetic_signals, trace
+from edgehar.export import Samples, _onnx_model, export, synthetic_signals, trace
 from edgehar.graph import operators, opset, require_parsable
+from edgehar.heads import HEADS, Competition, Memory
 from edgehar.models import make_model
+from edgehar.quantise import activation_ranges, quantise
 from edgehar.training import fit, predict
 from tests import small
 from tests.contracts.test_models import CHANNELS, SPECS, network
 
+SIGNAL = Signal(CHANNELS, rate_hz=50.0, window=128, hop=64, max_gap_s=0.1)
 MULTITASK = {"activity": tuple("abcdef"), "placement": ("left", "right")}
 
 
@@ -35,8 +38,6 @@ def fitted(parts, tmp_path_factory):
 
 
 def graph_of(spec: str, number: int = 16) -> onnx.ModelProto:
-    from edgehar.export import _onnx_model
-
     model = network(spec).eval()
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -65,6 +66,54 @@ def test_graph_agrees_and_is_clean(spec):
     assert set(kernels) == {2}
     assert [entry.name for entry in graph.graph.output] == list(MULTITASK)
     assert graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
+
+
+PLAIN = {"Conv", "Relu", "HardSigmoid", "HardSwish", "GlobalAveragePool", "Mul", "Add", "Gemm", "MatMul", "Flatten",
+         "Reshape", "Constant", "Sub"}  # Sub: the mean of the normalisation, which INT8 leaves alone
+OF_A_HEAD = {"linear": set(), "cosine": {"ReduceL2", "Clip", "Div"}, "mlp": {"ReduceL2", "Clip", "Div"},
+             "hopfield": {"ReduceL2", "Clip", "Div", "Softmax"}}
+
+
+@pytest.mark.parametrize("conv", ["same", "valid"])
+@pytest.mark.parametrize("head", HEADS)
+def test_a_student_holds_plain_operators_and_what_its_head_needs(head, conv):
+    graph = graph_of("mobilenet:size=S,head=%s,conv=%s" % (head, conv))
+    found = set(operators(graph)) - ({"Slice"} if conv == "valid" else set())  # a skip around a valid convolution
+    assert OF_A_HEAD[head] <= found <= PLAIN | OF_A_HEAD[head]
+    constant = {entry.name for entry in graph.graph.initializer} | {
+        name for node in graph.graph.node if node.op_type == "Constant" for name in node.output}
+    assert all(node.input[1] in constant for node in graph.graph.node if node.op_type == "Reshape")
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_graph_holds_the_weights_of_its_head_and_of_no_other(head):
+    """As many numbers as the two heads have that were deployed; patterns come twice, to write and to read."""
+    graph = graph_of("mobilenet:size=S,head=" + head)
+    body = sum(np.prod(entry.dims) for entry in graph_of("mobilenet:size=S").graph.initializer)
+    plain, own = network("mobilenet:size=S"), network("mobilenet:size=S,head=" + head)
+    wanted = own.parameter_count() - plain.parameter_count()
+    wanted += sum(module.patterns.numel() for module in own.modules() if isinstance(module, Memory))
+    found = sum(np.prod(entry.dims) for entry in graph.graph.initializer) - body
+    assert abs(found - wanted) <= 2 * sum(map(len, MULTITASK.values())) + 2
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_student_with_any_head_can_be_quantised(head, tmp_path):
+    graph, x = graph_of("mobilenet:size=S,head=" + head), synthetic_signals(SIGNAL, 32)
+    onnx.save_model(graph, str(tmp_path / "model.onnx"))
+    quantise(tmp_path / "model.onnx", activation_ranges(tmp_path / "model.onnx", x), tmp_path / "int8.onnx")
+    fp32, int8 = (onnxruntime.InferenceSession(str(tmp_path / name), providers=["CPUExecutionProvider"]).run(
+        None, {"signal": x[:, :, None]})[0] for name in ("model.onnx", "int8.onnx"))
+    assert 0 < np.mean((int8 - fp32) ** 2) < 0.1 * np.var(fp32)
+
+
+def test_competing_heads_are_not_exported():
+    model = network("mobilenet:size=S").eval()
+    model.heads["placement"] = Competition(model.embedding_width, 2).eval()
+    with pytest.raises(InputError, match="'placement' .* 4 competing heads"):
+        _onnx_model(model, 16, "test")
+    model.heads["placement"] = model.heads["placement"].heads["hopfield"]
+    _onnx_model(model, 16, "test")
 
 
 @pytest.mark.parametrize("number", [13, 17])
@@ -98,7 +147,7 @@ def test_artifact_holds_what_was_trained(fitted, parts, tmp_path):
     artifact = export(fitted, parts.train, parts.valid, tmp_path / "a", "small")
     manifest = artifact.manifest
     assert sorted(path.name for path in artifact.folder.iterdir()) == [
-        "calibration.npz", "golden.npz", "manifest.json", "model.onnx"]
+        "attribution.npz", "calibration.npz", "golden.npz", "manifest.json", "model.onnx"]
     assert manifest.data["split"]["sha256"] == small.SPLIT.sha256
     assert manifest.training["seed"] == 0 and manifest.training["method"] == "none"
     golden = artifact.golden()
@@ -160,8 +209,7 @@ def test_export_replaces_an_artifact_whole(fitted, parts, tmp_path):
 
 
 def test_synthetic_signals_are_plausible_and_repeat():
-    signal = Signal(CHANNELS, rate_hz=50.0, window=128, hop=64, max_gap_s=0.1)
-    x = synthetic_signals(signal, 32)
+    x = synthetic_signals(SIGNAL, 32)
     assert x.shape == (32, 9, 128) and x.dtype == np.float32
     assert 2 < np.abs(x[:, :3]).mean() < 20
-    np.testing.assert_array_equal(x, synthetic_signals(signal, 32))
+    np.testing.assert_array_equal(x, synthetic_signals(SIGNAL, 32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal as signals
@@ -16,18 +17,20 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from edgehar.distillers import DISTILLERS
+from edgehar.distillers.base import Distiller, Phase
 from edgehar.errors import InputError, MismatchError
-from edgehar.models import make_model
-from edgehar.training import Fitted, Recipe, evaluate, fit, predict
+from edgehar.models import Ensemble, make_model, teach_as_one
+from edgehar.training import Fitted, Recipe, _class_weights, _Run, _weights_sha256, evaluate, fit, predict
 from tests import small
 
 SLOW_TRAINING = """
 import sys
 from tests.test_training import network, small
-from edgehar.training import fit
+from edgehar.training import Fitted, fit
 parts = small.parts()
 fit(network(), parts.train, parts.valid, small.recipe(epochs=6, patience=99), sys.argv[1], method=sys.argv[2],
-    watch=lambda progress: print(progress.epoch, flush=True))
+    teacher=[Fitted.load(folder) for folder in sys.argv[3:]], watch=lambda progress: print(progress.epoch, flush=True))
 """
 
 
@@ -61,33 +64,48 @@ def parts():
     return small.parts()
 
 
+@pytest.fixture(scope="module")
+def teachers(parts, tmp_path_factory):
+    """Two that differ in their width."""
+    return [fit(network("resnet:width=%d" % width), parts.train, parts.valid, small.recipe(epochs=3),
+                tmp_path_factory.mktemp("teachers") / str(width)) for width in (8, 16)]
+
+
 def test_learns_what_is_easy(parts, tmp_path):
     fitted = fit(network(), parts.train, parts.valid, small.recipe(epochs=20), tmp_path / "t", facts=small.DATA)
     assert evaluate(fitted.model, parts.test)["activity"] > 0.9
 
 
-def test_resumed_equals_uninterrupted(parts, tmp_path):
-    """Weights, moving average, optimiser and randomness all go on as if nothing had happened."""
-    recipe = small.recipe(epochs=4, patience=99)
-    whole = fit(network(), parts.train, parts.valid, recipe, tmp_path / "whole")
-    for epoch in (1, 3):
+@pytest.mark.parametrize("method", ["none", "smldist"])
+def test_resumed_equals_uninterrupted(parts, teachers, tmp_path, method):
+    """Weights, moving average, optimiser, heads, adapters and randomness go on as if nothing had happened.
+
+    smldist has phases of one, one and two epochs, so that it is stopped between phases and within one.
+    """
+    settings = (parts.train, parts.valid, small.recipe(epochs=4, patience=99))
+    whole = fit(network(), *settings, tmp_path / "whole", method, teachers)
+    for epoch in (1, 2, 3):
         with pytest.raises(Stop):
-            fit(network(), parts.train, parts.valid, recipe, tmp_path / "parts", watch=stop_after(epoch))
+            fit(network(), *settings, tmp_path / "parts", method, teachers, watch=stop_after(epoch))
         torch.manual_seed(12345)
         np.random.seed(12345)
-    resumed = fit(network(seed=9), parts.train, parts.valid, recipe, tmp_path / "parts")
+    resumed = fit(network(seed=9), *settings, tmp_path / "parts", method, teachers)
     assert_same(whole, resumed)
+    assert resumed.facts == whole.facts
 
 
-def start(folder: Path, method: str = "none") -> subprocess.Popen:
+def start(folder: Path, method: str = "none", *teachers: Path) -> subprocess.Popen:
     root = Path(__file__).resolve().parents[1]
-    return subprocess.Popen([sys.executable, "-c", SLOW_TRAINING, str(folder), method], cwd=str(root),
-                            stdout=subprocess.PIPE, env=dict(os.environ, PYTHONPATH=str(root)), text=True)
+    return subprocess.Popen([sys.executable, "-c", SLOW_TRAINING, str(folder), method, *map(str, teachers)],
+                            cwd=str(root), stdout=subprocess.PIPE, env=dict(os.environ, PYTHONPATH=str(root)),
+                            text=True)
 
 
-def test_killed_training_goes_on(parts, tmp_path):
+@pytest.mark.parametrize("method", ["none", "smldist"])
+def test_killed_training_goes_on(parts, tmp_path, method):
     """kill -9 in the middle of an epoch; what is left resumes to the weights of an undisturbed run."""
-    process = start(tmp_path / "killed")
+    teacher = fit(network("resnet:width=8"), parts.train, parts.valid, small.recipe(epochs=1), tmp_path / "teacher")
+    process = start(tmp_path / "killed", method, tmp_path / "teacher")
     assert process.stdout.readline().strip() == "1"
     time.sleep(0.03)
     process.send_signal(signals.SIGKILL)
@@ -95,8 +113,8 @@ def test_killed_training_goes_on(parts, tmp_path):
     left = sorted(path.name for path in (tmp_path / "killed").iterdir() if not path.name.endswith(".part"))
     assert left in (["checkpoint.pt", "training.json"], ["checkpoint.pt", "history.jsonl", "training.json"])
     recipe = small.recipe(epochs=6, patience=99)
-    resumed = fit(network(), parts.train, parts.valid, recipe, tmp_path / "killed")
-    whole = fit(network(), parts.train, parts.valid, recipe, tmp_path / "whole")
+    resumed = fit(network(), parts.train, parts.valid, recipe, tmp_path / "killed", method, teacher)
+    whole = fit(network(), parts.train, parts.valid, recipe, tmp_path / "whole", method, teacher)
     assert_same(resumed, whole)
 
 
@@ -256,8 +274,6 @@ def test_teacher_and_student_see_the_same_augmented_windows(parts, tmp_path):
 
 
 def test_rare_classes_weigh_more_unless_told_otherwise(parts):
-    from edgehar.training import _class_weights
-
     y = {"activity": torch.tensor([0, 0, 0, 1, -1])}
     tasks = {"activity": ("often", "rare", "never")}
     weights = _class_weights(y, tasks, balance=True)["activity"]
@@ -305,12 +321,132 @@ def test_a_teacher_nobody_asks_is_not_recorded(parts, tmp_path):
 
 
 def new_run(parts, method="none", teacher=None, **changes):
-    from edgehar.distillers import DISTILLERS
-    from edgehar.training import _Run
-
-    run = _Run(network(), teacher, DISTILLERS.create(method), parts.train, parts.valid, small.recipe(**changes))
+    distiller = DISTILLERS.create(method) if isinstance(method, str) else method
+    run = _Run(network(), teacher, distiller, parts.train, parts.valid, small.recipe(**changes))
     run.model.train()
     return run
+
+
+# ------------------------------------------------------------------ phases
+
+
+class InTwo(Distiller):
+    """First the second stage alone, then all; tells in which phase it was begun."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = []
+
+    def phases(self, epochs):
+        return [Phase("second stage", 2, ("student.stages.1",), ("level",)), Phase("all", epochs - 2)]
+
+    def begin(self, phase, student):
+        self.begun.append(phase.name)
+
+    def step(self, student, teacher, labels, progress):
+        return {"labels": self.label_loss(student, labels), "level": student.stages[-1].square().mean()}
+
+
+def state_of(model):
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def test_a_phase_changes_what_it_trains_and_not_even_statistics_of_the_rest(parts):
+    run = new_run(parts, InTwo(), epochs=4)
+    before = state_of(run.model)
+    assert set(run.epoch().loss) == {"level"}
+    changed = {name for name, value in state_of(run.model).items() if not torch.equal(value, before[name])}
+    assert changed and all(name.startswith("stages.1.") for name in changed)
+    assert {name for name in before if name.startswith("stages.1.")} == changed
+    run.epoch()
+    assert set(run.epoch().loss) == {"labels", "level"} and run.distiller.begun == ["second stage", "all"]
+    before = state_of(run.model)
+    run.epoch()
+    assert not [name for name, value in state_of(run.model).items()
+                if torch.equal(value, before[name]) and not name.startswith("normalise.")]
+
+
+def test_each_phase_has_its_own_warm_up_optimiser_and_average(parts):
+    run = new_run(parts, InTwo(), epochs=4, windows_per_epoch=32, warmup_epochs=1)
+    rates = []
+    set_rate = run._set_learning_rate
+    run._set_learning_rate = lambda *given: (set_rate(*given), rates.append(run.optimiser.param_groups[0]["lr"]))
+    for _ in range(2):
+        run.epoch()
+    reached = state_of(run.model)
+    run._update_average = lambda step: None
+    run.epoch()
+    assert rates[:2] == rates[4:6] and rates[0] < rates[1]
+    assert len(run.optimiser.state) == len(list(run.model.parameters()))
+    assert all(int(state["step"]) == 2 for state in run.optimiser.state.values())
+    assert all(torch.equal(value, reached[name]) for name, value in run.average.state_dict().items())
+
+
+def test_only_epochs_of_the_last_phase_are_candidates_and_try_its_patience(parts, tmp_path, monkeypatch):
+    import edgehar.training as training
+
+    scores = iter([0.9, 0.8, 0.2, 0.3, 0.1, 0.1, 0.1])
+    monkeypatch.setattr(training, "evaluate", lambda model, windows: {"activity": next(scores)})
+    run = new_run(parts, InTwo(), epochs=20, windows_per_epoch=16, patience=1)
+    while not run.finished:
+        run.epoch()
+    assert [past.best_epoch for past in run.history] == [1, 1, 3, 4, 4, 4]
+    assert [past.phase for past in run.history] == ["second stage"] * 2 + ["all"] * 4
+
+
+# ------------------------------------------------------------------ several teachers
+
+
+def test_an_ensemble_says_the_mean_of_its_members_probabilities(parts, teachers):
+    x = torch.from_numpy(parts.valid.x[:8])
+    with torch.no_grad():
+        members = [torch.softmax(teacher.model(x).logits["activity"], dim=1) for teacher in teachers]
+        found = teach_as_one([teacher.model for teacher in teachers])(x)
+    torch.testing.assert_close(found.logits["activity"].exp(), (members[0] + members[1]) / 2)
+    assert found.embedding.shape == (8, 4 * (8 + 16)) and [each.shape[1] for each in found.stages] == [24, 48, 96]
+
+
+def test_members_of_an_ensemble_read_their_own_channels(parts):
+    """One reads z, one all; the ensemble is fed every channel that any of them reads."""
+    one = make_model("resnet:width=8", replace(small.SIGNAL, channels=small.SIGNAL.channels[2:]), small.TASKS).eval()
+    every = network("resnet:width=8").eval()
+    together = Ensemble([one, every])
+    assert {channel.axis for channel in together.signal.channels} == set("xyz")
+    x = torch.from_numpy(parts.valid.x[:4])
+    fed = x[:, [small.SIGNAL.channels.index(channel) for channel in together.signal.channels]]
+    with torch.no_grad():
+        alone = [torch.softmax(z, dim=1) for z in (one(x[:, 2:]).logits["activity"], every(x).logits["activity"])]
+        torch.testing.assert_close(together(fed).logits["activity"].exp(), (alone[0] + alone[1]) / 2)
+
+
+def test_members_of_unlike_families_have_no_stages_in_common():
+    together = Ensemble([network("resnet:width=8").eval(), network("mobilenet:size=S").eval()])
+    assert together(torch.randn(2, 3, 64)).stages == []
+
+
+def test_one_teacher_alone_is_no_ensemble(teachers):
+    assert teach_as_one([teachers[0].model]) is teachers[0].model
+
+
+def test_a_student_remembers_all_its_teachers(parts, teachers, tmp_path):
+    fitted = fit(network(), parts.train, parts.valid, small.recipe(epochs=1), tmp_path / "s", "kd", teachers)
+    teacher = fitted.facts["teacher"]
+    assert teacher["model"] == "ensemble of resnet:width=8 + resnet:width=16"
+    assert [member["weights_sha256"] for member in teacher["members"]] == [
+        _weights_sha256(each.model) for each in teachers]
+    assert teacher["parameters"] == sum(each.facts["parameters"] for each in teachers)
+    with pytest.raises(InputError, match="another teacher"):
+        fit(network(), parts.train, parts.valid, small.recipe(epochs=1), tmp_path / "s", "kd", teachers[::-1])
+
+
+def test_a_teacher_says_the_same_thing_twice(parts, teachers):
+    """No dropout, no statistics of the batch: evaluation mode, in an ensemble too."""
+    together = teach_as_one([copy.deepcopy(teacher.model) for teacher in teachers]).requires_grad_().train()
+    run = new_run(parts, "kd", together)
+    run.epoch()
+    first, second, among_others = (run.teacher(run.x[:count]).logits["activity"][:4] for count in (4, 4, 8))
+    assert torch.equal(first, second) and torch.allclose(first, among_others, atol=1e-5)
+    assert not any(parameter.requires_grad for parameter in run.teacher.parameters())
 
 
 @pytest.mark.parametrize("wrong, word", [

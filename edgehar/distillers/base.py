@@ -3,13 +3,39 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Dict, Mapping, Optional
+from typing import Any, Callable, ClassVar, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgehar.models import Ensemble
 from edgehar.models.base import Model, Outputs
 from edgehar.signals import UNLABELLED
+
+Teacher = Union[Model, Ensemble]
+Score = Callable[[Model], Dict[str, float]]
+
+
+class Phase(NamedTuple):
+    """A stretch of the training in which part of the networks learns from part of the loss.
+
+    epochs: how many of the recipe's. trainable: names of parameters, or of modules that
+    hold them, as in "student.stages.0" or "distiller.adapters"; terms: of `step`, those
+    that are minimised. None of either means all.
+    """
+
+    name: str
+    epochs: int
+    trainable: Tuple[str, ...] = ()
+    terms: Tuple[str, ...] = ()
+
+    def trains(self, parameter: str) -> bool:
+        """Whether the parameter of that name learns."""
+        return not self.trainable or any((parameter + ".").startswith(name + ".") for name in self.trainable)
+
+    def minimised(self, terms: Mapping[str, Tensor]) -> Dict[str, Tensor]:
+        """Those of `terms` that count."""
+        return {term: value for term, value in terms.items() if not self.terms or term in self.terms}
 
 
 class Distiller(nn.Module, ABC):
@@ -26,8 +52,22 @@ class Distiller(nn.Module, ABC):
         super().__init__()
         self.class_weights: Dict[str, Tensor] = {}
 
-    def prepare(self, student: Model, teacher: Optional[Model], example: Tensor) -> None:
-        """Make adapters before the optimiser is made. example: (B, C, T) windows of the student's channels."""
+    def prepare(self, student: Model, teacher: Optional[Teacher], example: Tensor) -> None:
+        """Make adapters, or put other heads on the student, before the optimiser is made.
+
+        Both networks are in evaluation mode. example: (B, C, T) windows of the student's channels.
+        """
+
+    def phases(self, epochs: int) -> List[Phase]:
+        """How the recipe's `epochs` are spent, asked after `prepare`; each phase has a warm-up and a decay of its own.
+
+        The epochs of the last phase alone are candidates for the one that is kept.
+        Raises InputError where there are too few epochs.
+        """
+        return [Phase("all", epochs)]
+
+    def begin(self, phase: Phase, student: Model) -> None:
+        """Called before the first epoch of each phase."""
 
     @abstractmethod
     def step(self, student: Outputs, teacher: Optional[Outputs], labels: Mapping[str, Tensor],
@@ -39,6 +79,17 @@ class Distiller(nn.Module, ABC):
 
     def after_step(self, student: Model, progress: float) -> None:
         """Called after each optimiser step, for moving averages and the like."""
+
+    def figures(self, student: Model) -> Dict[str, float]:
+        """What the history is to keep of an epoch beside its loss; `student` as it is validated."""
+        return {}
+
+    def finish(self, student: Model, score: Score) -> Dict[str, Any]:
+        """Leave of the trained student what is deployed; returns facts of the training as JSON.
+
+        score: gives {task: macro-F1} of a network on validation people.
+        """
+        return {}
 
     def label_loss(self, outputs: Outputs, labels: Mapping[str, Tensor], smoothing: float = 0.0) -> Tensor:
         """Weighted cross entropy, averaged over tasks; windows without a label do not count."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Mapping, Tuple
+from typing import Mapping, Sequence, Tuple, Union
 
 import torch
 
 from edgehar.artifact import Signal
+from edgehar.models._ensemble import Ensemble
 from edgehar.models.base import Model
 from edgehar.registry import Registry
 
@@ -22,3 +23,8 @@ def make_model(spec: str, signal: Signal, tasks: Mapping[str, Tuple[str, ...]], 
     model = MODELS.create(spec, signal=signal, tasks=tasks)
     model.spec = spec
     return model
+
+
+def teach_as_one(networks: Sequence[Model]) -> Union[Model, Ensemble]:
+    """One network as it is, several as their ensemble."""
+    return networks[0] if len(networks) == 1 else Ensemble(networks)

@@ -1,4 +1,4 @@
-"""The interface of a network, and the two layers that every network has: normalisation and heads.
+"""The interface of a network, and what every network has: normalisation, and a head a task.
 
 Networks compute on (B, C, 1, T) with ``(1, k)`` kernels: the same arithmetic as
 ``Conv1d``, in the layout that ONNX Runtime and TensorRT have their fast kernels for.
@@ -7,13 +7,24 @@ Networks compute on (B, C, 1, T) with ``(1, k)`` kernels: the same arithmetic as
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Dict, Iterable, List, Mapping, NamedTuple, Tuple
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
 
 from edgehar.artifact import Signal
 from edgehar.errors import InputError
+from edgehar.heads import make_head
+
+
+class Grid(NamedTuple):
+    """Where the columns of a feature map look, in samples of the window.
+
+    first: the centre of the first column's receptive field; spacing: from one column to the next.
+    """
+
+    first: float
+    spacing: float
 
 
 class Outputs(NamedTuple):
@@ -48,20 +59,35 @@ class Normalise(nn.Module):
 
 
 class Model(nn.Module, ABC):
-    """A network for one signal and its tasks, with one linear head a task.
+    """A network for one signal and its tasks, with one head a task.
 
     A family implements `features` and calls ``super().__init__`` with the width of its
-    embedding after building its layers' sizes. spec is set by ``make_model``.
+    embedding and the kind of its heads (see ``edgehar.heads``). spec is set by
+    ``make_model``. grids: one a stage, where the family knows them.
     """
 
     spec: str = ""
+    grids: Sequence[Grid] = ()
 
-    def __init__(self, signal: Signal, tasks: Mapping[str, Tuple[str, ...]], embedding: int) -> None:
+    def __init__(self, signal: Signal, tasks: Mapping[str, Tuple[str, ...]], embedding: int,
+                 head: str = "linear") -> None:
         super().__init__()
         self.signal = signal
         self.tasks = dict(tasks)
         self.normalise = Normalise(len(signal.channels))
-        self.heads = nn.ModuleDict({task: nn.Linear(embedding, len(names)) for task, names in tasks.items()})
+        self.embedding_width = embedding
+        self.heads = nn.ModuleDict()
+        self.put_heads(dict.fromkeys(tasks, head))
+
+    @property
+    def head_kinds(self) -> Dict[str, str]:
+        """{task: kind of its head}."""
+        return {task: head.kind for task, head in self.heads.items()}
+
+    def put_heads(self, kinds: Mapping[str, str]) -> None:
+        """Put an untrained head of {task: kind} on each task. Raises InputError for an unknown kind."""
+        for task, kind in kinds.items():
+            self.heads[task] = make_head(kind, self.embedding_width, len(self.tasks[task]))
 
     @abstractmethod
     def features(self, x: Tensor) -> Tuple[List[Tensor], Tensor]:
@@ -91,6 +117,20 @@ class Model(nn.Module, ABC):
             self(example)
         self.train(training)
         return counter.get_total_flops() // 2
+
+
+def grids_of(network: nn.Module, stages: Sequence[Tensor]) -> List[Grid]:
+    """One a stage (..., L) of `network`; columns of a family that does not tell are spread over the window."""
+    return list(network.grids) or [Grid(0.0, network.signal.window / stage.shape[-1]) for stage in stages]
+
+
+def columns_at(features: Tensor, at: Tensor) -> Tensor:
+    """features (..., L) at the places `at` (M,), in columns, by linear interpolation: (..., M); the ends go on."""
+    at = at.clamp(0, features.shape[-1] - 1)
+    before = at.floor().long().clamp(max=max(0, features.shape[-1] - 2))
+    after = (before + 1).clamp(max=features.shape[-1] - 1)
+    share = at - before
+    return features[..., before] * (1 - share) + features[..., after] * share
 
 
 def stage_maps(x: Tensor, stem: nn.Module, stages: Iterable[nn.Module]) -> List[Tensor]:

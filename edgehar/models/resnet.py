@@ -10,16 +10,17 @@ from typing import List, Mapping, Tuple
 from torch import Tensor, nn
 
 from edgehar.artifact import Signal
-from edgehar.models.base import Model, require_sizes, stage_maps
+from edgehar.models.base import Grid, Model, require_sizes, stage_maps
 
 
 class Resnet(Model):
-    """Options: width of the first stage (doubled twice), blocks a stage, kernel, dropout before the head."""
+    """Options: width of the first stage (doubled twice), blocks a stage, kernel, dropout before the head, head."""
 
     def __init__(self, signal: Signal, tasks: Mapping[str, Tuple[str, ...]], width: int = 48, blocks: int = 2,
-                 kernel: int = 5, dropout: float = 0.3) -> None:
+                 kernel: int = 5, dropout: float = 0.3, head: str = "linear") -> None:
         require_sizes(width=width, blocks=blocks, kernel=kernel)
-        super().__init__(signal, tasks, embedding=4 * width)
+        super().__init__(signal, tasks, 4 * width, head)
+        self.grids = tuple(Grid(0.0, spacing) for spacing in (2.0, 4.0, 8.0))
         self.stem = nn.Sequential(*_convolution(len(signal.channels), width, kernel, stride=2), nn.ReLU())
         self.stages = nn.ModuleList()
         inputs = width

@@ -17,18 +17,18 @@ from tests.contracts.test_models import network
 LABELS = {"activity": torch.tensor([0, 1, 2, -1]), "placement": torch.tensor([0, -1, 1, 1])}
 
 
-def networks():
-    student = network("mobilenet:size=S")
-    teacher = network("resnet:width=16").eval().requires_grad_(False)
-    return student.train(), teacher
+def prepared(spec):
+    """Distiller, student in training and teacher, as `fit` brings them together."""
+    student, teacher = network("mobilenet:size=S").eval(), network("resnet:width=16").eval().requires_grad_(False)
+    distiller = DISTILLERS.create(spec)
+    distiller.prepare(student, teacher, torch.zeros(2, 9, 128))
+    return distiller, student.train(), teacher
 
 
 @pytest.mark.parametrize("name", DISTILLERS.names())
 def test_terms_are_finite_and_reach_only_the_student(name):
-    student, teacher = networks()
-    distiller = DISTILLERS.create(name)
+    distiller, student, teacher = prepared(name)
     x = torch.randn(4, 9, 128)
-    distiller.prepare(student, teacher, x)
     with torch.no_grad():
         taught = teacher(x)
     terms = distiller.step(student(x), taught, LABELS, 0.5)
@@ -40,11 +40,35 @@ def test_terms_are_finite_and_reach_only_the_student(name):
 
 @pytest.mark.parametrize("name", DISTILLERS.names())
 def test_a_batch_without_labels_does_no_harm(name):
-    student, teacher = networks()
+    distiller, student, teacher = prepared(name)
     unlabelled = {task: torch.full_like(y, -1) for task, y in LABELS.items()}
-    terms = DISTILLERS.create(name).step(student(torch.randn(4, 9, 128)), teacher(torch.randn(4, 9, 128)),
-                                         unlabelled, 0.0)
+    terms = distiller.step(student(torch.randn(4, 9, 128)), teacher(torch.randn(4, 9, 128)), unlabelled, 0.0)
     assert all(bool(torch.isfinite(term)) for term in terms.values())
+
+
+@pytest.mark.parametrize("name", DISTILLERS.names())
+def test_phases_spend_the_recipe_s_epochs_on_what_there_is(name):
+    """Every phase has terms to minimise, and parameters that they reach and it may change."""
+    distiller, student, teacher = prepared(name)
+    phases = distiller.phases(20)
+    assert sum(phase.epochs for phase in phases) == 20 and all(phase.epochs > 0 for phase in phases)
+    terms = distiller.step(student(torch.randn(4, 9, 128)), teacher(torch.randn(4, 9, 128)), LABELS, 0.0)
+    named = {"%s.%s" % (part, key): parameter for part, module in (("student", student), ("distiller", distiller))
+             for key, parameter in module.named_parameters()}
+    for phase in phases:
+        assert set(phase.terms) <= set(terms)
+        chosen = [parameter for key, parameter in named.items() if phase.trains(key)]
+        gradients = torch.autograd.grad(sum(phase.minimised(terms).values()), chosen, retain_graph=True)
+        assert gradients and all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
+
+
+@pytest.mark.parametrize("name", DISTILLERS.names())
+def test_what_is_left_of_the_student_can_be_exported(name):
+    from edgehar.export import _onnx_model
+
+    distiller, student, _ = prepared(name)
+    distiller.finish(student.eval(), lambda model: dict.fromkeys(model.tasks, 0.5))
+    _onnx_model(student, 16, "student")
 
 
 @pytest.mark.parametrize("name", DISTILLERS.names())

@@ -8,13 +8,19 @@ torch = pytest.importorskip("torch")
 
 from edgehar.artifact import Signal
 from edgehar.errors import InputError
+from edgehar.heads import HEADS
 from edgehar.models import MODELS, make_model
+from edgehar.models.mobilenet import SIZES
 from edgehar.signals import triad
 
 CHANNELS = triad("acc", "m/s^2", "waist") + triad("gyro", "rad/s", "waist") + triad("linear_acc", "m/s^2", "waist")
 TASKS = {"activity": tuple("abcdef"), "placement": ("left", "right")}
-VARIANTS = {"mobilenet": ["mobilenet:size=%s,conv=%s,act=%s" % (size, conv, act) for size in "SML"
-                          for conv in ("same", "valid") for act in ("relu", "hardswish")] + ["mobilenet:se=false"]}
+VARIANTS = {
+    "mobilenet": ["mobilenet:size=%s,conv=%s,act=%s" % (size, conv, act) for size in "SML"
+                  for conv in ("same", "valid") for act in ("relu", "hardswish")]
+    + ["mobilenet:size=XS", "mobilenet:se=false", "mobilenet:size=S,width=1.5,depth=2"]
+    + ["mobilenet:head=" + head for head in HEADS],
+    "resnet": ["resnet", "resnet:width=16,head=hopfield"]}
 SPECS = [spec for name in MODELS.names() for spec in VARIANTS.get(name, [name])]
 
 
@@ -66,10 +72,29 @@ def test_normalisation_is_inside(spec):
     torch.testing.assert_close(model(5 + 3 * x).logits["activity"], before, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("size, about", [("S", 20_000), ("M", 100_000), ("L", 300_000)])
+@pytest.mark.parametrize("size, about", [
+    ("XS", 10_000), ("S", 20_000), ("M", 100_000), ("L", 300_000), ("L,width=1.5", 600_000), ("L,width=0.75", 160_000),
+    ("L,width=2,depth=2", 2_100_000)])
 def test_sizes_are_what_they_are_called(size, about):
     model = make_model("mobilenet:size=" + size, signal(), {"activity": tuple("abcdef")})
     assert 0.8 * about < model.parameter_count() < 1.2 * about
+
+
+def test_width_and_depth_are_multiples():
+    assert SIZES["S"].scaled(1.0, 1) == SIZES["S"]
+    once, twice = network("mobilenet:size=S"), network("mobilenet:size=S,width=2,depth=2")
+    assert [len(stage) for stage in twice.stages] == [2 * len(stage) for stage in once.stages]
+    assert twice.stem[0].out_channels == 2 * once.stem[0].out_channels
+    assert network("mobilenet:size=S,width=0.3").stem[0].out_channels == 8  # whole eighths
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_there_is_a_grid_for_each_stage_where_there_are_grids(spec):
+    model = network(spec).eval()
+    stages = model(torch.randn(1, len(CHANNELS), 128)).stages
+    assert len(model.grids) in (0, len(stages))
+    for grid, stage in zip(model.grids, stages):
+        assert 0 <= grid.first and grid.first + grid.spacing * (stage.shape[2] - 1) < 128
 
 
 def test_mac_count_by_hand():
@@ -114,7 +139,9 @@ def test_windows_too_short_are_refused():
         network("mobilenet:conv=valid", window=20)
 
 
-@pytest.mark.parametrize("spec, word", [("mobilenet:size=XL", "XL"), ("mobilenet:depth=3", "depth"),
+@pytest.mark.parametrize("spec, word", [("mobilenet:size=XL", "XL"), ("mobilenet:layers=3", "layers"),
+                                        ("mobilenet:width=0", "width"), ("mobilenet:depth=0", "depth"),
+                                        ("mobilenet:head=svm", "svm"),
                                         ("alexnet", "alexnet"), ("resnet:width=-3", "width"),
                                         ("resnet:kernel=4", "kernel"), ("resnet:width=abc", "width"),
                                         ("mobilenet:signal=x", "signal"), ("resnet:width=8,", "has no value")])

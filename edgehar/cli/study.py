@@ -1,0 +1,112 @@
+"""`edgehar study`: networks and methods compared over corpora and folds."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Optional
+
+import click
+
+if TYPE_CHECKING:
+    from edgehar.study import Outcome, Study
+
+
+@click.command()
+@click.argument("path", metavar="FILE.toml", type=click.Path())
+@click.option("--plan", "only_plan", is_flag=True, help="Only probe each network and print the predicted hours.")
+@click.option("--root", type=click.Path(), help="Folder with the downloaded corpora; default EDGEHAR_DATA.")
+@click.option("--work", default="runs/study", show_default=True, type=click.Path(), metavar="FOLDER",
+              help="Where trainings and artifacts go.")
+@click.option("-o", "results", default="runs/study/results", show_default=True, type=click.Path(), metavar="FOLDER",
+              help="Where the Runs go.")
+@click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Folds at a time.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(path: str, only_plan: bool, root: Optional[str], work: str, results: str, jobs: int, quiet: bool,
+            as_json: bool) -> None:
+    """Train, export and score every network of FILE in every fold, and compare them over people.
+
+    Stop it at will, even by kill -9: the same line goes on where it stopped, and a cell that
+    has its Run is never done again. What FILE may hold is told at the top of edgehar/study.py.
+    """
+    from edgehar.cli._show import show_next
+    from edgehar.study import load_study, run_study
+
+    study = load_study(path, root)
+    if only_plan:
+        _show_plan(study, root, results, jobs, quiet or as_json, as_json)
+        return
+    with _cell_bar(len(study.cells()), quiet or as_json) as watch:
+        run_study(study, root, work, results, jobs, "edgehar study %s" % path, watch)
+    _show_results(study, results, as_json)
+    if not as_json:
+        show_next("edgehar report %s -o report.html" % results)
+
+
+def _show_plan(study: Study, root: Optional[str], results: str, jobs: int, quiet: bool, as_json: bool) -> None:
+    from edgehar.cli._show import show_json, show_next, show_table
+    from edgehar.study import plan
+
+    found = plan(study, root, results, lambda what: None if quiet else click.echo("probing %s" % what, err=True))
+    hours = sum(each.hours for each in found)
+    if as_json:
+        networks = [each._asdict() for each in found]
+        show_json({"source": "predicted", "hours_of_one_process": hours, "networks": networks})
+        return
+    show_table("Predicted from a probe, hours of one process", ("corpus", "network", "cells", "done", "hours left"),
+               [(each.corpus, each.network, each.cells, each.done, "%.2f" % each.hours) for each in found])
+    click.echo("predicted: %.1f hours of one process, so at least %.1f with --jobs %d" % (hours, hours / jobs, jobs))
+    show_next("the same line without --plan")
+
+
+@contextmanager
+def _cell_bar(cells: int, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """Yield what to call with the number of cells done."""
+    from rich import progress as bars
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    columns = (bars.TextColumn("cells"), bars.MofNCompleteColumn(), bars.BarColumn(), bars.TimeElapsedColumn(),
+               bars.TimeRemainingColumn())
+    with bars.Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task("", total=cells)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def _show_results(study: Study, results: str, as_json: bool) -> None:
+    from edgehar.cli._show import show_json
+    from edgehar.study import outcomes
+
+    found = outcomes(study, results)
+    if as_json:
+        show_json([_summary(outcome) for outcome in found])
+        return
+    for outcome in found:
+        _show_outcome(outcome)
+
+
+def _show_outcome(outcome: Outcome) -> None:
+    from edgehar.cli._show import show_table
+    from edgehar.contrasts import difference_text
+    from edgehar.tables import interval_text, people_text, scaled
+
+    show_table("Test people of %s" % ", ".join([outcome.corpus, *outcome.marks]),
+               ("network", "task", "trained as", "macro-F1 [95 % over people]", "worst person", "people", "seeds",
+                "parameters", "MACs"),
+               [(row.label, row.task, row.origin, interval_text(row.macro_f1, row.people), "%.3f" % row.worst_f1,
+                 people_text(row), row.seeds, scaled(row.engine["parameters"]), scaled(row.engine["macs"]))
+                for row in outcome.rows])
+    if outcome.contrasts:
+        show_table("Contrasts fixed beforehand, paired over people", ("difference", "task", "macro-F1", "verdict"),
+                   [("%s - %s" % (first, second), contrast.row.task, difference_text(contrast), contrast.verdict)
+                    for first, second, contrast in outcome.contrasts])
+
+
+def _summary(outcome: Outcome) -> Dict[str, Any]:
+    rows = [{"network": row.label, "task": row.task, "macro_f1": row.macro_f1._asdict(), "worst_f1": row.worst_f1,
+             "people": row.people, "seeds": row.seeds, "parameters": row.engine["parameters"],
+             "macs": row.engine["macs"]} for row in outcome.rows]
+    contrasts = [{"first": first, "second": second, "task": contrast.row.task,
+                  "difference": contrast.difference._asdict(), "verdict": contrast.verdict}
+                 for first, second, contrast in outcome.contrasts]
+    return {"corpus": outcome.corpus, "marks": outcome.marks, "rows": rows, "contrasts": contrasts}

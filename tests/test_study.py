@@ -1,0 +1,134 @@
+"""Studies: what a file may hold, that teachers come first, that nothing done is done again (torch)."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import List
+
+import pytest
+
+from edgehar.errors import InputError
+from edgehar.results import load_all
+from edgehar.study import Cell, load_study, outcomes, plan, run_study
+
+FILE = """
+seeds = [0]
+contrasts = [["kd", "alone"]]
+recipe = { epochs = 1, windows_per_epoch = 128 }
+
+[corpora."synthetic:people=6,minutes=0.3"]
+protocol = "folds:n=3"
+
+[networks.kd]
+model = "mobilenet:size=S"
+channels = "kind=acc"
+method = "kd"
+teacher = "teacher"
+
+[networks.teacher]
+model = "resnet:width=8"
+seeds = [0, 1]
+
+[networks.alone]
+model = "mobilenet:size=S"
+channels = "kind=acc"
+"""
+
+
+def written(folder: Path, text: str = FILE) -> Path:
+    path = folder / "study.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_teachers_come_first_and_every_fold_is_there(tmp_path: Path) -> None:
+    study = load_study(written(tmp_path))
+    assert [fold.protocol for fold in study.folds] == ["folds:n=3,fold=%d" % fold for fold in (1, 2, 3)]
+    names = list(study.folds[0].networks)
+    assert names.index("teacher") < names.index("kd") and len(study.cells()) == 12
+    student = Cell(study.folds[0], "kd", 0)
+    assert student.teachers() == [Cell(study.folds[0], "teacher", 0)]
+    assert str(student.path) == "synthetic-people-6-minutes-0-3/folds-n-3-fold-1/kd-seed0"
+
+
+@pytest.mark.parametrize("old, new, told", [
+    ('method = "kd"', 'methd = "kd"', "network kd has no setting 'methd'; it takes: model"),
+    ('teacher = "teacher"', 'teacher = "kd"', "network kd learns from 'kd', which is no network or learns from it"),
+    ('teacher = "teacher"', 'teacher = "nobody"', "learns from 'nobody'"),
+    ('model = "resnet:width=8"', "", "network teacher names no model"),
+    ('[["kd", "alone"]]', '[["kd", "nobody"]]', "contrasts 'nobody', which is none of its networks"),
+    ("epochs = 1", "epoch = 1", "no setting 'epoch'"), ("epochs = 1", "epochs = 0", "epochs = 0"),
+    ("folds:n=3", "folds:n=9", "n is 3 to 6"), ("seeds = [0]\ncon", "sedes = [0]\ncon", "no setting 'sedes'")])
+def test_a_file_that_makes_no_sense_is_refused(tmp_path: Path, old: str, new: str, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        load_study(written(tmp_path, FILE.replace(old, new, 1)))
+
+
+def test_a_study_is_planned_run_and_never_done_twice(tmp_path: Path) -> None:
+    study = load_study(written(tmp_path))
+    results, counted = tmp_path / "results", []
+    before = plan(study, None, results)
+    assert {(each.network, each.cells, each.done) for each in before} == {
+        ("teacher", 6, 0), ("kd", 3, 0), ("alone", 3, 0)} and all(each.hours > 0 for each in before)
+    run_study(study, None, tmp_path / "work", results, jobs=2, watch=counted.append)
+    assert counted[-1] == 12 and len(load_all([results])) == 12
+    written_at = {path: path.stat().st_mtime_ns for path in results.rglob("*.json")}
+    run_study(study, None, tmp_path / "work", results, jobs=1)
+    assert {path: path.stat().st_mtime_ns for path in results.rglob("*.json")} == written_at
+    outcome, = outcomes(study, results)
+    assert outcome.marks == ("SYNTHETIC DATA",)
+    assert {(row.label, row.people, row.seeds) for row in outcome.rows} == {
+        ("teacher", 6, 2), ("kd", 6, 1), ("alone", 6, 1)}
+    (first, second, contrast), = outcome.contrasts
+    assert (first, second) == ("kd", "alone")
+    means = {row.label: row.macro_f1.value for row in outcome.rows}
+    assert contrast.difference.value == pytest.approx(means["kd"] - means["alone"])
+
+
+def test_a_killed_study_goes_on_and_leaves_no_process(tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "edgehar", "study", str(written(tmp_path)), "--work", str(tmp_path / "work"), "-o",
+            str(tmp_path / "results"), "--json"]
+    first = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "results").rglob("*.json")):
+        assert first.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+    workers = _children_of(first.pid)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    assert workers
+    while any(Path("/proc/%d/stat" % worker).exists() for worker in workers):
+        assert time.monotonic() < deadline, "a worker outlived its parent"
+        time.sleep(0.1)
+    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*.json")}
+    second = subprocess.run(line, stdout=subprocess.PIPE, check=True)
+    assert len(json.loads(second.stdout)[0]["rows"]) == 3
+    assert all(path.stat().st_mtime_ns == at for path, at in done.items())
+
+
+def _children_of(parent: int) -> List[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[1]) == parent:
+            found.append(int(path.parent.name))
+    return found
+
+
+def test_an_ensemble_teaches_by_all_seeds(tmp_path: Path) -> None:
+    study = load_study(written(tmp_path, FILE.replace('teacher = "teacher"', 'teacher = "teacher"\nensemble = true')))
+    fold = study.folds[0]
+    assert Cell(fold, "kd", 0).teachers() == [Cell(fold, "teacher", 0), Cell(fold, "teacher", 1)]
+
+
+def test_the_committed_studies_can_be_read(corpora: Path) -> None:
+    for path in (Path(__file__).resolve().parents[1] / "benchmarks" / "studies").glob("*.toml"):
+        assert load_study(path, str(corpora)).contrasts
