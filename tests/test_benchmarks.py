@@ -11,9 +11,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from edgehar.contrasts import contrasts
 from edgehar.report import render
 from edgehar.results import Run, load_all
-from edgehar.tables import accuracy_rows, contrasts, latency_rows
+from edgehar.tables import accuracy_rows, latency_rows
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -46,6 +47,19 @@ def test_the_layouts_differ_as_they_say():
         graph = onnx.load_model_from_string(data).graph
         ranks[name] = {len(tensor.dims) for tensor in graph.initializer if len(tensor.dims) > 2 and tensor.dims[-1] > 1}
     assert ranks == {"conv1d": {3}, "conv2d": {4}}
+
+
+def test_all_ways_to_serve_a_fleet_are_timed_on_the_same_samples(tmp_path):
+    script("conv_layout")
+    fleet = script("fleet")
+    runs = fleet.compare("XS", streams=20, hop=32, turns=3)  # refuses steps that are not exact
+    stored = {name: Run.load(run.write(tmp_path / (name + ".json"))) for name, run in runs.items()}
+    assert {name: run.scenario["way"] for name, run in stored.items()} == {name: name for name in runs}
+    for slow, fast, _ in fleet.RATIOS:
+        median, low, high = fleet.ratio(stored, slow, fast)
+        assert 0 < low <= median <= high
+    assert fleet.ratio(stored, "naive", "incremental")[0] > 1
+    assert all(0 < value < 1e-3 for values in fleet.ring_costs(turns=3) for value in values)
 
 
 def test_baselines_measure_every_network_and_stop_and_start(tmp_path, monkeypatch):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgehar.markdown import markdown
 from edgehar.results import Run, load_all
-from edgehar.tables import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -28,6 +29,15 @@ def test_every_run_is_measured_on_recorded_people_by_a_committed_command():
     for run in load_all([RESULTS / "baselines"]):
         assert (run.source, run.synthetic) == ("measured", False)
         assert (ROOT / run.command.split()[1]).is_file() and run.warnings == ()
+
+
+def test_the_worth_of_leakage_is_what_its_study_prints():
+    pytest.importorskip("torch")
+    leakage = importlib.import_module("benchmarks.leakage")
+    runs = load_all([RESULTS / "leakage"])
+    assert between("leakage") == leakage.table(runs)
+    for run in runs:
+        assert (run.source, run.synthetic, run.command) == ("measured", False, leakage.COMMAND)
 
 
 @pytest.mark.parametrize("size", "SML")
