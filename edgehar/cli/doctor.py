@@ -5,26 +5,23 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Any, Dict, Iterator, List
 
 import click
 
+from edgehar.cli._board import board_findings
+from edgehar.cli._finding import MISSING, OK, WARNING, Finding, cause_and_remedy, package
 from edgehar.cli._show import show_json, show_next, show_table
 
-OK, PARTLY, MISSING = "ok", "partly", "missing"
 LOW_DISK_GIB = 2.0
-JETPACK5_NUMPY = (1, 24)
 DATA_ROOT, GENERATED = "EDGEHAR_DATA", "generated, marked synthetic"
-
-
-class Finding(NamedTuple):
-    """One thing looked at. room: what it is needed for; state: "ok", "partly" or "missing"."""
-
-    room: str
-    subject: str
-    state: str
-    detail: str
-    remedy: str = ""
+SILENT = 4  # ONNX Runtime's level of fatal messages
+ADDITION = bytes.fromhex(  # y = x + x as an ONNX graph of opset 13
+    "080712003a350a0e0a01780a017812017922034164641201675a0f0a0178120a0a08080112040a02080162"
+    "0f0a0179120a0a08080112040a02080142040a00100d")
+CUDA_WHEEL = "install an onnxruntime-gpu wheel that was built for this machine's CUDA, or use --backend trt"
+PROVIDERS = {"TensorrtExecutionProvider": CUDA_WHEEL, "CUDAExecutionProvider": CUDA_WHEEL,
+             "CPUExecutionProvider": "pip install --force-reinstall 'edgehar[cpu]'"}
 
 
 @click.command()
@@ -49,14 +46,15 @@ def findings() -> Iterator[Finding]:
     """All findings, room by room."""
     yield from _training()
     yield from _backends()
+    yield from _providers()
     yield from _data()
     yield _disk()
-    yield from _jetson()
+    yield from board_findings()
 
 
 def _training() -> Iterator[Finding]:
-    for package in ("torch", "onnx"):
-        yield _package("training", package, "pip install 'edgehar[train]' (on a workstation; a board needs none)")
+    for name in ("torch", "onnx"):
+        yield package("training", name, "pip install 'edgehar[train]' (on a workstation; a board needs none)")
 
 
 def _backends() -> Iterator[Finding]:
@@ -64,8 +62,40 @@ def _backends() -> Iterator[Finding]:
 
     for name in BACKENDS.names():
         reason = BACKENDS.create(name).missing()
-        yield Finding("backend", name, MISSING if reason else OK, reason or "ready",
-                      "pip install 'edgehar[cpu]'" if reason and name == "ort" else "")
+        yield Finding("backend", name, MISSING if reason else OK, *cause_and_remedy(reason or "ready"))
+
+
+def _providers() -> Iterator[Finding]:
+    """Whether ONNX Runtime really runs on what it lists: it may list a GPU that is not there."""
+    from importlib.util import find_spec
+
+    if find_spec("onnxruntime") is None:
+        return
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(SILENT)
+    for name in onnxruntime.get_available_providers():
+        if name in PROVIDERS:
+            used = _provider_used(name)
+            yield Finding("provider", name, OK if used == name else WARNING,
+                          "runs" if used == name else "listed, but %s runs in its place" % (used or "nothing"),
+                          "" if used == name else PROVIDERS[name])
+
+
+def _provider_used(name: str) -> str:
+    """The provider on which a session that asks for `name` runs; empty where it does not start."""
+    import warnings
+
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = SILENT
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return onnxruntime.InferenceSession(ADDITION, options, providers=[name]).get_providers()[0]
+    except Exception:  # whatever its library says, it does not run
+        return ""
 
 
 def _data() -> Iterator[Finding]:
@@ -75,11 +105,11 @@ def _data() -> Iterator[Finding]:
     yield root
     states = {AT_HAND: OK, ABSENT: MISSING}
     for each in listings():
-        state = states.get(each.at_hand, PARTLY)
+        state = states.get(each.at_hand, WARNING)
         detail = each.lacking or (GENERATED if each.dataset.synthetic else "complete")
         if state == MISSING and root.state == MISSING:
             detail = "needs %s; download: %s" % (DATA_ROOT, each.dataset.url)
-        yield Finding("corpus", each.dataset.name, state, *_cause_and_remedy(detail))
+        yield Finding("corpus", each.dataset.name, state, *cause_and_remedy(detail))
 
 
 def _data_root() -> Finding:
@@ -93,69 +123,13 @@ def _data_root() -> Finding:
                    "export %s=FOLDER, the folder you download corpora to" % DATA_ROOT)
 
 
-def _cause_and_remedy(sentence: str) -> Tuple[str, str]:
-    """"cause; remedy." as its two parts."""
-    cause, _, remedy = sentence.rstrip(".").partition("; ")
-    return cause, remedy
-
-
 def _disk() -> Finding:
     import shutil
 
     free_gib = shutil.disk_usage(".").free / 2 ** 30
     low = free_gib < LOW_DISK_GIB
-    return Finding("disk", "this folder", PARTLY if low else OK, "%.1f GiB free" % free_gib,
+    return Finding("disk", "this folder", WARNING if low else OK, "%.1f GiB free" % free_gib,
                    "free some space: checkpoints and reports need about %g GiB" % LOW_DISK_GIB if low else "")
-
-
-def _jetson() -> Iterator[Finding]:
-    """What makes a first installation on a Jetson fail; nothing elsewhere."""
-    from edgehar import machine
-
-    if "Jetson" not in (machine.board() or ""):
-        return
-    yield _binding()
-    yield _old_numpy()
-    yield _on_path("nvcc", "export PATH=/usr/local/cuda/bin:$PATH (pycuda is compiled with it)")
-    yield _video_group()
-    yield _package("jetson", "jetson-stats", "pip install 'edgehar[jetson]' and restart the jtop service")
-
-
-def _binding() -> Finding:
-    import importlib.util
-
-    present = importlib.util.find_spec("tensorrt") is not None
-    return Finding("jetson", "tensorrt", OK if present else MISSING, "importable" if present else "not importable",
-                   "" if present else "sudo apt install python3-libnvinfer, and make the environment with "
-                                      "--system-site-packages")
-
-
-def _old_numpy() -> Finding:
-    import numpy
-
-    old = tuple(map(int, numpy.__version__.split(".")[:2])) < JETPACK5_NUMPY
-    return Finding("jetson", "numpy", OK if old else PARTLY, numpy.__version__,
-                   "" if old else "pip install 'numpy<1.24': the tensorrt 8.5 binding still uses np.bool")
-
-
-def _on_path(program: str, remedy: str) -> Finding:
-    import shutil
-
-    where = shutil.which(program)
-    return Finding("jetson", program, OK if where else MISSING, where or "not on PATH", "" if where else remedy)
-
-
-def _video_group() -> Finding:
-    readable = os.access("/dev/nvmap", os.R_OK | os.W_OK)
-    return Finding("jetson", "/dev/nvmap", OK if readable else MISSING, "usable" if readable else "not usable",
-                   "" if readable else "sudo usermod -aG video $USER, then log in again")
-
-
-def _package(room: str, package: str, remedy: str) -> Finding:
-    from edgehar.machine import package_version
-
-    version = package_version(package)
-    return Finding(room, package, OK if version else MISSING, version or "not installed", "" if version else remedy)
 
 
 def _usable(found: List[Finding], room: str) -> bool:
