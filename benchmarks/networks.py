@@ -1,0 +1,325 @@
+"""Networks of published figures, rebuilt as ONNX: their shapes alone, or with random weights.
+
+    graph = networks.resnet50()                            weights are graph inputs: a few kilobytes
+    graph = networks.mnist(np.random.default_rng(0))       weights are random: can be run
+
+Sources: MLPerf inference v1.1 for ResNet-50 v1.5, SSD-MobileNet-v1 (300 x 300),
+SSD-ResNet34 (1200 x 1200) and BERT-Large (384 tokens); the Keras and TFLite model
+gardens for MobileNet v1 to v3 and EfficientNet-Lite; pytorch-segmentation for
+FCN-ResNet18; ultralytics for YOLOv8n; the ONNX model zoo's MNIST.
+"""
+
+from __future__ import annotations
+
+from typing import Any, List, Optional, Sequence, Tuple
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+EFFICIENTNET_LITE = (("lite0", 1.0, 1.0, 224), ("lite1", 1.0, 1.1, 240), ("lite2", 1.1, 1.2, 260),
+                     ("lite3", 1.2, 1.4, 280), ("lite4", 1.4, 1.8, 300))
+
+
+class Net:
+    """Nodes one after another; every method returns the name of its output."""
+
+    def __init__(self, shape: Sequence[int], draw: Optional[np.random.Generator] = None) -> None:
+        self._nodes: List[Any] = []
+        self._inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)]
+        self._tensors: List[Any] = []
+        self._draw = draw
+        self.channels = {"x": shape[1]}
+
+    def node(self, kind: str, *inputs: str, channels: Optional[int] = None, **attributes: Any) -> str:
+        name = "%s_%d" % (kind.lower(), len(self._nodes))
+        self._nodes.append(helper.make_node(kind, list(inputs), [name], name, **attributes))
+        self.channels[name] = channels or self.channels.get(inputs[0], 0)
+        return name
+
+    def weight(self, *shape: int) -> str:
+        name = "w_%d" % (len(self._inputs) + len(self._tensors))
+        if self._draw is None:
+            self._inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+        else:
+            values = self._draw.normal(0, 0.1, shape).astype(np.float32)
+            self._tensors.append(onnx.numpy_helper.from_array(values, name))
+        return name
+
+    def constant(self, values: Sequence[int]) -> str:
+        name = "c_%d" % (len(self._inputs) + len(self._tensors))
+        self._tensors.append(onnx.numpy_helper.from_array(np.array(values, np.int64), name))
+        return name
+
+    def conv(self, x: str, channels: int, size: int = 1, stride: int = 1, groups: int = 1,
+             activation: Optional[str] = "Relu", same: bool = True) -> str:
+        """A convolution with bias, and its activation; padding as PyTorch's (size - 1) // 2."""
+        weight = self.weight(channels, self.channels[x] // groups, size, size)
+        pad = (size - 1) // 2 if same else 0
+        y = self.node("Conv", x, weight, self.weight(channels), channels=channels, group=groups,
+                      kernel_shape=[size, size], strides=[stride, stride], pads=[pad] * 4)
+        return self.activate(y, activation)
+
+    def activate(self, x: str, activation: Optional[str]) -> str:
+        if activation == "HardSwish":
+            return self.node("Mul", x, self.node("HardSigmoid", x, alpha=1 / 6))
+        return self.node(activation, x) if activation else x
+
+    def depthwise(self, x: str, size: int, stride: int, activation: str = "Relu") -> str:
+        return self.conv(x, self.channels[x], size, stride, self.channels[x], activation)
+
+    def pool(self, x: str, size: int, stride: int, pad: int = 0) -> str:
+        return self.node("MaxPool", x, kernel_shape=[size, size], strides=[stride, stride], pads=[pad] * 4)
+
+    def concat(self, *inputs: str) -> str:
+        return self.node("Concat", *inputs, channels=sum(self.channels[each] for each in inputs), axis=1)
+
+    def twice(self, x: str) -> str:
+        """Height and width doubled."""
+        scales = "c_%d" % (len(self._inputs) + len(self._tensors))
+        self._tensors.append(onnx.numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), scales))
+        return self.node("Resize", x, "", scales, mode="nearest")
+
+    def classifier(self, x: str, classes: int) -> str:
+        return self.gemm(self.node("Flatten", self.node("GlobalAveragePool", x)), classes, self.channels[x])
+
+    def gemm(self, x: str, columns: int, depth: int) -> str:
+        return self.node("Gemm", x, self.weight(depth, columns), self.weight(columns), channels=columns)
+
+    def linear(self, x: str, columns: int) -> str:
+        """The last axis through a matrix, with bias."""
+        y = self.node("MatMul", x, self.weight(self.channels[x], columns), channels=columns)
+        return self.node("Add", y, self.weight(columns))
+
+    def model(self, *outputs: str) -> Any:
+        made = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
+        graph = helper.make_graph(self._nodes, "net", self._inputs, made, self._tensors)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+# ------------------------------------------------------------------ GPU rows
+
+
+def near_empty(draw: Optional[np.random.Generator] = None) -> Any:
+    """One convolution of a 1-pixel input."""
+    net = Net((1, 3, 1, 1), draw)
+    return net.model(net.conv("x", 8, activation=None))
+
+
+def mnist(draw: Optional[np.random.Generator] = None) -> Any:
+    net = Net((1, 1, 28, 28), draw)
+    x = net.pool(net.conv("x", 8, 5), 2, 2)
+    x = net.pool(net.conv(x, 16, 5), 3, 3)
+    return net.model(net.gemm(net.node("Flatten", x), 10, 256))
+
+
+def resnet50() -> Any:
+    net = Net((1, 3, 224, 224))
+    x = net.pool(net.conv("x", 64, 7, 2), 3, 2, 1)
+    for width, blocks, stride in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
+        for number in range(blocks):
+            x = _bottleneck(net, x, width, stride if number == 0 else 1)
+    return net.model(net.classifier(x, 1001))
+
+
+def _bottleneck(net: Net, x: str, width: int, stride: int) -> str:
+    skip = x
+    if net.channels[x] != 4 * width:
+        skip = net.conv(x, 4 * width, 1, stride, activation=None)
+    y = net.conv(net.conv(net.conv(x, width), width, 3, stride), 4 * width, activation=None)
+    return net.node("Relu", net.node("Add", y, skip))
+
+
+def _basic(net: Net, x: str, width: int, stride: int) -> str:
+    skip = x if net.channels[x] == width and stride == 1 else net.conv(x, width, 1, stride, activation=None)
+    y = net.conv(net.conv(x, width, 3, stride), width, 3, activation=None)
+    return net.node("Relu", net.node("Add", y, skip))
+
+
+def _resnet_stages(net: Net, blocks: Sequence[Tuple[int, int, int]]) -> str:
+    x = net.pool(net.conv("x", 64, 7, 2), 3, 2, 1)
+    for width, count, stride in blocks:
+        for number in range(count):
+            x = _basic(net, x, width, stride if number == 0 else 1)
+    return x
+
+
+def fcn_resnet18(height: int, width: int, classes: int = 21) -> Any:
+    """pytorch-segmentation's: a grid of a 32nd, nothing dilated."""
+    net = Net((1, 3, height, width))
+    x = _resnet_stages(net, ((64, 2, 1), (128, 2, 2), (256, 2, 2), (512, 2, 2)))
+    return net.model(net.conv(net.conv(x, 128, 3), classes, activation=None))
+
+
+def ssd_resnet34() -> Any:
+    net = Net((1, 3, 1200, 1200))
+    x = _resnet_stages(net, ((64, 3, 1), (128, 4, 2), (256, 6, 1)))
+    maps = [x]
+    for middle, out, stride in ((256, 512, 2), (256, 512, 2), (128, 256, 2), (128, 256, 2), (128, 256, 1)):
+        x = net.conv(net.conv(x, middle), out, 3, stride, same=stride == 2)
+        maps.append(x)
+    heads = []
+    for feature, boxes in zip(maps, (4, 6, 6, 6, 4, 4)):
+        stride = 3 if feature is maps[0] or feature is maps[1] else 2 if feature is maps[2] else 1
+        heads += [net.conv(feature, 4 * boxes, 3, stride, activation=None),
+                  net.conv(feature, 81 * boxes, 3, stride, activation=None)]
+    return net.model(*_detections(net, heads))
+
+
+def ssd_mobilenet() -> Any:
+    net = Net((1, 3, 300, 300))
+    x = net.conv("x", 32, 3, 2)
+    maps = []
+    for out, stride in V1_BLOCKS:
+        x = net.conv(net.depthwise(x, 3, stride), out)
+        maps.append(x)
+    x, maps = maps[-1], [maps[10], maps[-1]]
+    for middle, out in ((256, 512), (128, 256), (128, 256), (64, 128)):
+        x = net.conv(net.conv(x, middle), out, 3, 2)
+        maps.append(x)
+    heads = []
+    for feature, boxes in zip(maps, (3, 6, 6, 6, 6, 6)):
+        heads += [net.conv(feature, 4 * boxes, activation=None), net.conv(feature, 91 * boxes, activation=None)]
+    return net.model(*_detections(net, heads))
+
+
+def _detections(net: Net, heads: Sequence[str]) -> List[str]:
+    """Scores of all boxes, and their maxima in the place of the plugin for non-maximum suppression."""
+    return [net.node("ReduceMax", net.node("Sigmoid", head), axes=[1]) if number % 2 else head
+            for number, head in enumerate(heads)]
+
+
+def yolov8n() -> Any:
+    """640 x 640, without the box decoding behind its last convolutions."""
+    net = Net((1, 3, 640, 640))
+    x = _c2f(net, _silu(net, _silu(net, "x", 16, 3, 2), 32, 3, 2), 32, 1, True)
+    third = _c2f(net, _silu(net, x, 64, 3, 2), 64, 2, True)
+    fourth = _c2f(net, _silu(net, third, 128, 3, 2), 128, 2, True)
+    x = _silu(net, _c2f(net, _silu(net, fourth, 256, 3, 2), 256, 1, True), 128)
+    pooled = [x]
+    for _ in range(3):
+        pooled.append(net.node("MaxPool", pooled[-1], kernel_shape=[5, 5], strides=[1, 1], pads=[2] * 4))
+    fifth = _silu(net, net.concat(*pooled), 256)
+    middle = _c2f(net, net.concat(net.twice(fifth), fourth), 128, 1, False)
+    maps = [_c2f(net, net.concat(net.twice(middle), third), 64, 1, False)]
+    maps.append(_c2f(net, net.concat(_silu(net, maps[-1], 64, 3, 2), middle), 128, 1, False))
+    maps.append(_c2f(net, net.concat(_silu(net, maps[-1], 128, 3, 2), fifth), 256, 1, False))
+    return net.model(*(net.conv(_silu(net, _silu(net, feature, width, 3), width, 3), out, activation=None)
+                       for feature in maps for width, out in ((64, 64), (80, 80))))
+
+
+def _silu(net: Net, x: str, channels: int, size: int = 1, stride: int = 1) -> str:
+    y = net.conv(x, channels, size, stride, activation=None)
+    return net.node("Mul", y, net.node("Sigmoid", y))
+
+
+def _c2f(net: Net, x: str, channels: int, blocks: int, skip: bool) -> str:
+    parts = [_silu(net, x, channels // 2) for _ in range(2)]
+    for _ in range(blocks):
+        y = _silu(net, _silu(net, parts[-1], channels // 2, 3), channels // 2, 3)
+        parts.append(net.node("Add", y, parts[-1]) if skip else y)
+    return _silu(net, net.concat(*parts), channels)
+
+
+def bert_large(tokens: int = 384) -> Any:
+    """24 layers of width 1024; attention of 16 heads; a layer norm is one kernel."""
+    width, heads = 1024, 16
+    net = Net((1, tokens, width))
+    net.channels["x"] = width
+    x = "x"
+    for _ in range(24):
+        mixed = net.linear(_attention(net, x, tokens, width, heads), width)
+        x = _normalised(net, net.node("Add", mixed, x), width)
+        hidden = net.node("Relu", net.linear(x, 4 * width))  # in the place of GELU, which the plugin fuses as well
+        x = _normalised(net, net.node("Add", net.linear(hidden, width), x), width)
+    return net.model(net.linear(x, 2))
+
+
+def _attention(net: Net, x: str, tokens: int, width: int, heads: int) -> str:
+    query, key, value = (net.node("Reshape", net.linear(x, width), net.constant([1, tokens, heads, width // heads]))
+                         for _ in range(3))
+    query, value = (net.node("Transpose", each, perm=[0, 2, 1, 3]) for each in (query, value))
+    scores = net.node("MatMul", query, net.node("Transpose", key, perm=[0, 2, 3, 1]))
+    mixed = net.node("MatMul", net.node("Softmax", scores, axis=-1), value)
+    joined = net.node("Transpose", mixed, perm=[0, 2, 1, 3])
+    return net.node("Reshape", joined, net.constant([1, tokens, width]), channels=width)
+
+
+def _normalised(net: Net, x: str, width: int) -> str:
+    return net.node("LayerNormalization", x, net.weight(width), net.weight(width))
+
+
+# ------------------------------------------------------------------ CPU rows
+
+V1_BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1), (512, 1), (512, 1), (512, 1),
+             (512, 1), (1024, 2), (1024, 1))
+V2_BLOCKS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+V3_LARGE = ((3, 16, 16, 0, "Relu", 1), (3, 64, 24, 0, "Relu", 2), (3, 72, 24, 0, "Relu", 1), (5, 72, 40, 1, "Relu", 2),
+            (5, 120, 40, 1, "Relu", 1), (5, 120, 40, 1, "Relu", 1), (3, 240, 80, 0, "HardSwish", 2),
+            (3, 200, 80, 0, "HardSwish", 1), (3, 184, 80, 0, "HardSwish", 1), (3, 184, 80, 0, "HardSwish", 1),
+            (3, 480, 112, 1, "HardSwish", 1), (3, 672, 112, 1, "HardSwish", 1), (5, 672, 160, 1, "HardSwish", 2),
+            (5, 960, 160, 1, "HardSwish", 1), (5, 960, 160, 1, "HardSwish", 1))
+V3_SMALL = ((3, 16, 16, 1, "Relu", 2), (3, 72, 24, 0, "Relu", 2), (3, 88, 24, 0, "Relu", 1),
+            (5, 96, 40, 1, "HardSwish", 2), (5, 240, 40, 1, "HardSwish", 1), (5, 240, 40, 1, "HardSwish", 1),
+            (5, 120, 48, 1, "HardSwish", 1), (5, 144, 48, 1, "HardSwish", 1), (5, 288, 96, 1, "HardSwish", 2),
+            (5, 576, 96, 1, "HardSwish", 1), (5, 576, 96, 1, "HardSwish", 1))
+LITE_BLOCKS = ((1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3), (6, 112, 3, 1, 5),
+               (6, 192, 4, 2, 5), (6, 320, 1, 1, 3))
+
+
+def mobilenet_v1(width: float, size: int) -> Any:
+    net = Net((1, 3, size, size))
+    x = net.conv("x", _eighths(32 * width), 3, 2)
+    for out, stride in V1_BLOCKS:
+        x = net.conv(net.depthwise(x, 3, stride), _eighths(out * width))
+    return net.model(net.classifier(x, 1001))
+
+
+def mobilenet_v2(width: float, size: int) -> Any:
+    net = Net((1, 3, size, size))
+    x = net.conv("x", _eighths(32 * width), 3, 2)
+    for expansion, out, blocks, stride in V2_BLOCKS:
+        for number in range(blocks):
+            x = _inverted(net, x, expansion * net.channels[x], _eighths(out * width), 3, stride if number == 0 else 1)
+    return net.model(net.classifier(net.conv(x, max(1280, _eighths(1280 * width))), 1001))
+
+
+def efficientnet_lite(width: float, depth: float, size: int) -> Any:
+    net = Net((1, 3, size, size))
+    x = net.conv("x", 32, 3, 2)
+    for stage, (expansion, out, blocks, stride, taps) in enumerate(LITE_BLOCKS):
+        count = blocks if stage in (0, len(LITE_BLOCKS) - 1) else int(np.ceil(blocks * depth))
+        for number in range(count):
+            step = stride if number == 0 else 1
+            x = _inverted(net, x, expansion * net.channels[x], _eighths(out * width), taps, step)
+    return net.model(net.classifier(net.conv(x, 1280), 1000))
+
+
+def mobilenet_v3(large: bool, width: float, minimal: bool) -> Any:
+    """minimal: without squeeze-and-excite, hardswish and 5 x 5 kernels."""
+    net = Net((1, 3, 224, 224))
+    swish = "Relu" if minimal else "HardSwish"
+    x = net.conv("x", 16, 3, 2, activation=swish)
+    for taps, middle, out, gate, activation, stride in V3_LARGE if large else V3_SMALL:
+        x = _inverted(net, x, _eighths(middle * width), _eighths(out * width), 3 if minimal else taps, stride,
+                      "Relu" if minimal else activation, bool(gate) and not minimal)
+    x = net.conv(x, _eighths((960 if large else 576) * width), activation=swish)
+    x = net.conv(net.node("GlobalAveragePool", x), 1280 if large else 1024, activation=swish)
+    return net.model(net.conv(x, 1001, activation=None))
+
+
+def _inverted(net: Net, x: str, middle: int, out: int, taps: int, stride: int, activation: str = "Relu",
+              gate: bool = False) -> str:
+    y = x if middle == net.channels[x] else net.conv(x, middle, activation=activation)
+    y = net.depthwise(y, taps, stride, activation)
+    if gate:
+        squeezed = net.conv(net.node("GlobalAveragePool", y), _eighths(middle / 4))
+        y = net.node("Mul", y, net.conv(squeezed, middle, activation="HardSigmoid"))
+    y = net.conv(y, out, activation=None)
+    return net.node("Add", y, x) if stride == 1 and net.channels[x] == out else y
+
+
+def _eighths(channels: float) -> int:
+    """The nearest multiple of eight that is not more than a tenth below."""
+    nearest = max(8, int(channels + 4) // 8 * 8)
+    return nearest if nearest >= 0.9 * channels else nearest + 8

@@ -1,0 +1,112 @@
+"""A board that is not there: its arithmetic in FP16 and INT8 on this CPU, its timings from the cost model.
+
+What differs from TensorRT on the board:
+
+- Sums are exact in FP32 here; tensor cores add FP16 products in an order of their own.
+- A tensor that both INT8 and FP16 kernels read is rounded for each of them; TensorRT
+  decides by timing in which of the two it is written, and rounds twice in one case.
+- The classifier and global pooling stay in FP16; TensorRT may choose INT8 for the first.
+- Which kernel has an INT8 form is decided by its shape alone; TensorRT also times them, and
+  takes FP16 where it is faster.
+
+Nothing here is timed: `predicted_latency_s` comes from `edgehar.cost`, and a Run of this
+backend says "simulated".
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from shutil import copyfile
+from typing import Dict, Optional, Sequence
+
+import numpy as np
+
+from edgehar.artifact import Artifact
+from edgehar.backends._rounding import rounded
+from edgehar.backends.base import Backend, BuildSpec, Engine, Session
+from edgehar.cost import Estimate, load_board, predict
+from edgehar.machine import package_version
+from edgehar.quantise import calibrated_ranges
+from edgehar.results import SIMULATED
+
+MODEL, EXPORTED = "model.onnx", "exported.onnx"
+
+
+class Sim(Backend):
+    """``sim:board=xavier-agx,mode=MODE_15W,graph=false``: numerics of its GPU, and what it would cost there."""
+
+    source = SIMULATED
+    precisions = ("fp32", "fp16", "int8")
+    default_precision = "fp16"
+
+    def __init__(self, board: str = "xavier-agx", mode: str = "MAXN", graph: bool = True) -> None:
+        load_board(board).clocks(mode)
+        self.running = {"board": board, "mode": mode, "graph": graph}
+
+    def missing(self) -> Optional[str]:
+        absent = [name for name in ("onnx", "onnxruntime") if package_version(name) is None]
+        if absent:
+            return "the package %s is not installed; run `pip install edgehar[cpu]`." % absent[0]
+        return None
+
+    def compile(self, artifact: Artifact, spec: BuildSpec, folder: Path) -> None:
+        import onnx
+
+        model = onnx.load(str(artifact.onnx_path))
+        copyfile(str(artifact.onnx_path), str(folder / EXPORTED))
+        if spec.precision == "fp16":
+            model = rounded(model)
+        elif spec.precision == "int8":
+            model = rounded(model, calibrated_ranges(artifact.onnx_path, artifact.calibration()))
+        onnx.save_model(model, str(folder / MODEL))
+
+    def fingerprint(self) -> Dict[str, str]:
+        return {"onnxruntime": package_version("onnxruntime") or "none"}
+
+    def session(self, engine: Engine, max_batch: int) -> "SimSession":
+        return SimSession(engine, max_batch, {**self.running, **engine.running})
+
+
+class SimSession(Session):
+    """One slot, synchronous. Inputs are a preallocated (max_batch, C, 1, T) buffer."""
+
+    def __init__(self, engine: Engine, max_batch: int, running: Dict[str, object]) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = engine.spec.threads
+        unchanged = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # an optimiser may undo rounding
+        options.graph_optimization_level = unchanged
+        self._session = onnxruntime.InferenceSession(
+            str(engine.folder / MODEL), options, providers=["CPUExecutionProvider"])
+        self.tasks = [output.name for output in self._session.get_outputs()]
+        self.running = running
+        self._source = self._session.get_inputs()[0].name
+        self._exported, self._precision = engine.folder / EXPORTED, engine.spec.precision
+        signal = engine.manifest.signal
+        self._x = np.zeros((max_batch, len(signal.channels), 1, signal.window), np.float32)
+        self._logits: Dict[str, np.ndarray] = {}
+
+    def input(self, slot: int = 0) -> np.ndarray:
+        return self._x[:, :, 0]
+
+    def launch(self, count: int, slot: int = 0) -> None:
+        values = self._session.run(None, {self._source: self._x[:count]})
+        self._logits = dict(zip(self.tasks, values))
+
+    def wait(self, slot: int = 0) -> Dict[str, np.ndarray]:
+        return self._logits
+
+    def predicted_latency_s(self, count: int) -> Sequence[float]:
+        return _latency(self._exported, self._precision, count, **self.running)
+
+    def close(self) -> None:
+        self._session = None
+
+
+@lru_cache(maxsize=64)
+def _latency(path: Path, precision: str, count: int, board: str, mode: str, graph: bool) -> Estimate:
+    import onnx
+
+    return predict(load_board(board), onnx.load(str(path)), mode, precision, count, graph=graph).seconds

@@ -1,0 +1,94 @@
+"""``edgehar calibrate``: a board's own Runs make its predictions narrower."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Sequence
+
+import click
+
+from edgehar.cli._show import show_json, show_next, show_table
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path())
+@click.option("--artifacts", default="engines", show_default=True, metavar="FOLDER", type=click.Path(),
+              help="Where the artifacts of these Runs lie; their graphs are needed.")
+@click.option("--board", "board_name", metavar="NAME|FILE.json", default="xavier-agx", show_default=True,
+              help="What to start from.")
+@click.option("-o", "--output", metavar="FILE.json", default="my-board.json", show_default=True,
+              type=click.Path(), help="The board file to write.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(runs: Sequence[str], artifacts: str, board_name: str, output: str, as_json: bool) -> None:
+    """Fit a board's predictions to Runs that were measured on it.
+
+    What was fitted to published figures is the starting point; every artifact among the Runs moves it and narrows the
+    intervals. Timed Runs of `edgehar bench` back to back are used, others left out; with --power also the rails.
+    """
+    from edgehar.cost import load_board
+    from edgehar.files import write_json
+    from edgehar.fitting import calibrated, observation
+    from edgehar.results import load_all
+
+    board, timed = load_board(board_name), [run for run in load_all(list(runs)) if _is_timed(run)]
+    _require_some(timed)
+    graphs = _graphs(artifacts, {run.engine["artifact_sha256"]: run.engine["artifact"] for run in timed})
+    found = [observation(run, graphs[run.engine["artifact_sha256"]], board) for run in timed]
+    after = calibrated(board, found, time.strftime("%Y-%m-%d"))
+    write_json(output, after.to_json())
+    rows = [_facts(run, seen, board, after) for run, seen in zip(timed, found)]
+    if as_json:
+        show_json({"board": str(output), "runs": rows})
+        return
+    show_table("Measured on %s, and PREDICTED before and after" % board.title.split(",")[0],
+               ("artifact", "precision", "mode", "batch", "measured", "before", "after"), [_cells(row) for row in rows])
+    show_next("edgehar predict %s --board %s" % (artifacts, output))
+
+
+def _is_timed(run: Any) -> bool:
+    return run.scenario["name"] in ("single_stream", "offline")
+
+
+def _require_some(runs: Sequence[Any]) -> None:
+    from edgehar.errors import InputError
+
+    if not runs:
+        raise InputError("none of these Runs was timed back to back; make one with `edgehar bench --scenario "
+                         "single_stream` on the board.")
+
+
+def _graphs(folder: str, wanted: Dict[str, str]) -> Dict[str, Any]:
+    """{artifact digest: its ONNX graph}. Raises InputError where one is not below `folder`."""
+    import onnx
+
+    from edgehar.artifact import Artifact
+    from edgehar.errors import InputError
+
+    artifacts = [Artifact.load(path.parent) for path in sorted(Path(folder).glob("**/manifest.json"))
+                 if (path.parent / "model.onnx").is_file() and not (path.parent / "engine.json").is_file()]
+    found = {each.sha256: onnx.load(str(each.onnx_path)) for each in artifacts if each.sha256 in wanted}
+    for digest, name in wanted.items():
+        if digest not in found:
+            raise InputError("the artifact %s (%s) of these Runs is not below %s; name its folder with --artifacts." % (
+                name, digest[:8], folder))
+    return found
+
+
+def _facts(run: Any, seen: Any, before: Any, after: Any) -> Dict[str, Any]:
+    from edgehar.cost import estimate_s
+
+    at = (seen.device, seen.precision, seen.clocks, seen.work, seen.batch, seen.graph)
+    return {"artifact": run.engine["artifact"], "precision": seen.precision, "mode": run.machine["power_mode"],
+            "batch": seen.batch, "measured_s": seen.seconds,
+            "before_s": estimate_s(before, *at).to_json(), "after_s": estimate_s(after, *at).to_json()}
+
+
+def _cells(row: Dict[str, Any]) -> List[Any]:
+    from edgehar.tables import milliseconds
+
+    def told(found: Dict[str, float]) -> str:
+        return "%s [%s, %s]" % tuple(milliseconds(found[key]) for key in ("value", "low", "high"))
+
+    return [row["artifact"], row["precision"], row["mode"], row["batch"], milliseconds(row["measured_s"]),
+            told(row["before_s"]), told(row["after_s"])]

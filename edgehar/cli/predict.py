@@ -1,0 +1,172 @@
+"""``edgehar predict``: time and energy of an artifact on a board that is not there."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
+
+import click
+
+from edgehar.cli._show import show_json, show_next, show_table, show_warnings
+
+PRECISIONS = ["fp32", "fp16", "int8"]
+
+
+@click.command()
+@click.argument("path", metavar="ARTIFACT|FILE.onnx", type=click.Path())
+@click.option("--board", "board_name", metavar="NAME|FILE.json", default="xavier-agx", show_default=True,
+              help="A board that ships, or a file of `edgehar calibrate`.")
+@click.option("--mode", default="MAXN", show_default=True, help="Power mode (nvpmodel).")
+@click.option("--device", type=click.Choice(["gpu", "dla", "cpu"]), default="gpu", show_default=True,
+              help="What runs it.")
+@click.option("--precision", "precisions", multiple=True, type=click.Choice(PRECISIONS),
+              help="Repeatable.  [default: fp16, on a CPU fp32]")
+@click.option("--batch", "batches", default="1", show_default=True, metavar="N,N,...", help="Windows a call.")
+@click.option("--rate", "rate_hz", type=click.FloatRange(min=0, min_open=True), metavar="HZ",
+              help="Also tell the energy of every power mode where windows come at this rate, idle included.")
+@click.option("-o", "--output", metavar="FILE.html", type=click.Path(), help="Draw that as a picture (--rate).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(path: str, board_name: str, mode: str, device: str, precisions: Sequence[str], batches: str,
+            rate_hz: Optional[float], output: Optional[str], as_json: bool) -> None:
+    """Predict latency and energy on a board, with intervals; nothing is measured.
+
+    From the graph's kernels after fusion, the board's clocks in the mode, and parameters fitted to published figures of
+    other networks. Energy is told at the module's rails and at the wall, which must not be mixed.
+    """
+    from edgehar.cost import load_board
+
+    if output and rate_hz is None:
+        raise click.UsageError("-o draws energy over power modes at a rate; add --rate")
+    board, model = load_board(board_name), _model(path)
+    asked = precisions or (("fp32",) if device == "cpu" else ("fp16",))
+    found = [each for precision in asked for batch in _batches(batches)
+             for each in _predictions(board, model, mode, precision, batch, device)]
+    paced = _paced(board, model, asked, device, rate_hz)
+    if as_json:
+        show_json({"source": "simulated", "board": board.name, "predictions": [each.to_json() for each in found],
+                   "paced": [each._asdict() for each in paced], "rate_hz": rate_hz})
+    else:
+        _show(path, board, found, paced, rate_hz)
+    if output:
+        _draw(output, Path(path).resolve().name, board, paced, rate_hz)
+
+
+def _model(path: str) -> Any:
+    """The ONNX graph of an artifact, or a file with one."""
+    from edgehar.artifact import Artifact
+    from edgehar.errors import InputError, MissingError
+
+    try:
+        import onnx
+    except ImportError as error:
+        raise MissingError("the package onnx is not installed; run `pip install edgehar[cpu]`.") from error
+    file = Path(path) if Path(path).suffix == ".onnx" else Artifact.load(path).onnx_path
+    try:
+        return onnx.load(str(file))
+    except Exception as error:  # protobuf's and the system's
+        raise InputError("%s is no readable ONNX file (%s)." % (file, str(error).splitlines()[0])) from error
+
+
+def _batches(text: str) -> List[int]:
+    words = text.split(",")
+    if not all(word.strip().isdigit() and int(word) > 0 for word in words):
+        raise click.UsageError("--batch is whole numbers such as 1,8,64, not '%s'" % text)
+    return [int(word) for word in words]
+
+
+def _predictions(board: Any, model: Any, mode: str, precision: str, batch: int, device: str) -> List[Any]:
+    """On a GPU as one CUDA graph, and launched one by one."""
+    from edgehar.cost import predict
+
+    return [predict(board, model, mode, precision, batch, device, graph)
+            for graph in ((True, False) if device == "gpu" else (False,))]
+
+
+class Paced(NamedTuple):
+    """Joules a window where windows come at a rate, idle included; None where the mode cannot keep up."""
+
+    mode: str
+    precision: str
+    wall_j: Optional[float]
+    above_idle_j: Optional[float]
+    rails_j: Optional[float]
+
+
+def _paced(board: Any, model: Any, precisions: Sequence[str], device: str, rate_hz: Optional[float]) -> List[Paced]:
+    """The cheapest first."""
+    from edgehar.cost import predict
+
+    found = []
+    for precision in precisions if rate_hz else ():
+        for mode in board.modes:
+            each = predict(board, model, mode, precision, 1, device)
+            joules = {site: each.paced_j(rate_hz, site) for site in each.idle_w}
+            above = None if joules["wall"] is None else joules["wall"] - each.idle_w["wall"] / rate_hz
+            found.append(Paced(mode, precision, joules["wall"], above, joules["rails"]))
+    return sorted(found, key=lambda each: (each.wall_j is None, each.wall_j))
+
+
+# ------------------------------------------------------------------ shown
+
+
+def _show(path: str, board: Any, found: Sequence[Any], paced: Sequence[Paced], rate_hz: Optional[float]) -> None:
+    first = found[0]
+    show_table("PREDICTED, not measured: %s on %s, %s, %s" % (
+        Path(path).resolve().name, board.name, first.device.upper(), first.mode),
+               ("precision", "batch", "launched", "a batch [90 %]", "windows/s", "at the wall, a window [90 %]",
+                "at the rails, a window [90 %]", "time is"), [_cells(each) for each in found])
+    show_table("PREDICTED layers: %s, batch %d%s" % (first.precision, first.batch, ", CUDA graph" * first.graph),
+               ("kernel", "operators", "MMAC", "us", "bound by"),
+               [(layer.kind, " ".join(layer.operators), "%.3f" % (layer.macs / 1e6), "%.1f" % (1e6 * layer.seconds),
+                 layer.dominant) for layer in first.layers])
+    if paced:
+        show_table("PREDICTED, a window every %.3g s, idle included; the cheapest first" % (1 / (rate_hz or 1)),
+                   ("mode", "precision", "at the wall", "of it above idle", "at the rails"),
+                   [(each.mode, each.precision, *map(_joules, each[2:])) for each in paced])
+    show_warnings(dict.fromkeys(each.extrapolation for each in found if each.extrapolation))
+    show_next("edgehar bench %s --backend sim --precision %s" % (shlex.quote(path), first.precision))
+
+
+def _cells(found: Any) -> Tuple[Any, ...]:
+    launched = "-" if found.device != "gpu" else "CUDA graph" if found.graph else "one by one"
+    shares = sorted(found.shares().items(), key=lambda item: -item[1])
+    return (found.precision, found.batch, launched, _interval(found.seconds, 1e3, "ms"),
+            "%.4g" % (found.batch / found.seconds.value), _interval(found.energy_j["wall"], 1e3, "mJ"),
+            _interval(found.energy_j["rails"], 1e3, "mJ"),
+            ", ".join("%.0f %% %s" % (100 * share, term) for term, share in shares if share >= 0.005))
+
+
+def _interval(found: Any, factor: float, unit: str) -> str:
+    return "%.3g %s [%.3g, %.3g]" % (factor * found.value, unit, factor * found.low, factor * found.high)
+
+
+def _joules(value: Optional[float]) -> str:
+    return "cannot keep up" if value is None else "%.4g J" % value if value >= 1 else "%.4g mJ" % (1e3 * value)
+
+
+def _draw(output: str, name: str, board: Any, paced: Sequence[Paced], rate_hz: Optional[float]) -> None:
+    from html import escape
+
+    from edgehar.files import written_whole
+    from edgehar.plots import ModeLine, mode_plot
+
+    lines = [ModeLine(each.mode, each.precision, each.wall_j, each.above_idle_j) for each in paced]
+    title = "Predicted, not measured: energy of a window of %s on %s, %g windows/s, idle included" % (
+        name, board.name, rate_hz or 0)
+    with written_whole(output) as temporary:
+        temporary.write_text(PAGE % (escape(title), escape(title), mode_plot(lines)), encoding="utf-8")
+    click.echo("wrote %s" % output)
+
+
+PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>%s</title>
+<style>body { font: 15px/1.5 system-ui, sans-serif; max-width: 880px; margin: 40px auto; padding: 0 20px; color: #222 }
+svg { width: 100%%; height: auto } text { font-size: 12px; fill: #222 } .tick { fill: #777 } .grid { stroke: #ddd }
+.bar { fill: #9aa7b4 } .bar.best { fill: #2f7d5b }</style>
+<h1>%s</h1>
+%s
+<p>At the wall, from published figures of other networks. Bars are what a window adds to idle; idle is taken as
+equal in all modes, for no published figure tells it mode by mode.</p>
+</html>
+"""

@@ -1,0 +1,281 @@
+"""ONNX graph -> the kernels that a runtime launches for it, after TensorRT-like fusion.
+
+::
+
+    Conv - BatchNormalization - Relu          one kernel
+    Conv - Add(skip) - Relu                   one kernel: the skip joins the later of its two inputs
+    Conv | HardSigmoid - Mul                  two: a convolution takes no other activation than Relu and Clip
+    MatMul - Add - Softmax - MatMul           one kernel: attention, as BERT's plugins and Myelin have it
+    Reshape, Flatten, Concat, ...             none: a view, or written in place
+
+Rules: "Types of fusions" of the TensorRT 8.5 developer guide. What TensorRT chooses by
+timing, such as a layout and the copies between layouts, cannot be known from a graph.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+import numpy as np
+
+from edgehar.errors import InputError
+
+Shape = Tuple[int, ...]
+
+CONVOLUTION, DEPTHWISE, MATMUL, ATTENTION = "convolution", "depthwise", "matmul", "attention"
+POINTWISE, REDUCTION, POOLING, SOFTMAX, MOVE = "pointwise", "reduction", "pooling", "softmax", "move"
+DENSE = (CONVOLUTION, MATMUL, ATTENTION)
+
+VIEWS = frozenset("""Reshape Flatten Squeeze Unsqueeze Identity Dropout Concat Constant ConstantOfShape Shape Cast
+    QuantizeLinear DequantizeLinear""".split())
+ELEMENTWISE = frozenset("""Abs Add BatchNormalization Ceil Clip Div Elu Equal Erf Exp Floor Gelu Greater HardSigmoid
+    HardSwish LeakyRelu Less Log Max Min Mish Mul Neg Pow PRelu Reciprocal Relu Round Selu Sigmoid Sign Sin Cos
+    Softplus Sqrt Sub Tanh Where""".split())
+EPILOGUE = frozenset(("Add", "BatchNormalization", "Clip", "Relu"))  # what a convolution does before it writes
+KINDS = {
+    "Conv": CONVOLUTION, "ConvTranspose": CONVOLUTION, "Gemm": MATMUL, "MatMul": MATMUL, "Softmax": SOFTMAX,
+    "LogSoftmax": SOFTMAX, "MaxPool": POOLING, "AveragePool": POOLING, "GlobalAveragePool": REDUCTION,
+    "GlobalMaxPool": REDUCTION, "ReduceMean": REDUCTION, "ReduceSum": REDUCTION, "ReduceMax": REDUCTION,
+    "ReduceMin": REDUCTION, "LayerNormalization": REDUCTION, "InstanceNormalization": REDUCTION,
+    "TopK": REDUCTION, "ArgMax": REDUCTION}
+RECURRENT = ("GRU", "LSTM", "RNN")
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One launch. Counts are of one window, but for `weights`, which all windows of a batch share.
+
+    rows, columns, depth: of the matrix product, `groups` of them; zero where it is none.
+    taps: positions that a filter spans, 1 where nothing is read twice.
+    reads, writes, weights: elements. operators: what was fused, in order; outputs: the
+    tensor that each of them makes, the last of which is written.
+    """
+
+    name: str
+    kind: str
+    operators: Tuple[str, ...]
+    outputs: Tuple[str, ...] = ()
+    macs: int = 0
+    rows: int = 0
+    columns: int = 0
+    depth: int = 0
+    groups: int = 1
+    taps: int = 1
+    reads: int = 0
+    writes: int = 0
+    weights: int = 0
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether tensor cores can run it."""
+        return self.kind in DENSE
+
+    @property
+    def runs_in_int8(self) -> bool:
+        """Whether an INT8 engine has an INT8 kernel for it; the rest falls back to FP16.
+
+        Grouped convolutions need channels a multiple of four (NvInfer.h 8.5, setNbGroups);
+        a depthwise one has an INT8 kernel without tensor cores.
+        """
+        if self.kind == CONVOLUTION and self.groups > 1:
+            return self.columns % 4 == 0 and self.depth // self.taps % 4 == 0
+        return self.kind in (CONVOLUTION, DEPTHWISE, MATMUL, POOLING)
+
+
+@dataclass
+class _Graph:
+    """A graph with the shapes of all its tensors, batch 1."""
+
+    nodes: Sequence[Any]
+    shapes: Mapping[str, Shape]
+    constants: Mapping[str, Shape]
+    readers: Dict[str, List[Any]] = field(default_factory=dict)
+
+    def elements(self, name: str) -> int:
+        return int(np.prod(self.shapes.get(name, ()), dtype=np.int64))
+
+    def computed(self, node: Any) -> List[str]:
+        """Inputs of `node` that depend on the signal."""
+        return [name for name in node.input if name and name not in self.constants]
+
+
+def fused_kernels(model: Any) -> List[Kernel]:
+    """The kernels of an ONNX model, in the order they are launched.
+
+    Weights may be initialisers, or graph inputs behind the first, of which only the shape
+    counts. Raises InputError for recurrent layers, whose time steps are not modelled, and
+    for shapes that cannot be told.
+    """
+    graph = _read(model)
+    found: List[Kernel] = []
+    home: Dict[str, Optional[int]] = {}  # tensor -> the kernel that computes it, None for the signal
+    for node in graph.nodes:
+        place = _place(node, graph, found, home)
+        if place is None and node.op_type not in VIEWS and not _is_free(node, graph):
+            found.append(_kernel(node, graph))
+            place = len(found) - 1
+        elif place is not None and node.op_type not in VIEWS:
+            found[place] = _joined(found[place], node, graph)
+        for name in node.output:
+            home[name] = place if place is not None else _latest(node, graph, home)
+    return found
+
+
+def _place(node: Any, graph: _Graph, found: Sequence[Kernel], home: Mapping[str, Optional[int]]) -> Optional[int]:
+    """The kernel that `node` joins, None where it starts one of its own."""
+    place = _latest(node, graph, home)
+    if place is None or node.op_type in VIEWS:
+        return place
+    kind = found[place].kind
+    if node.op_type in ELEMENTWISE:
+        return place if _takes(found[place], node.op_type) and _fits(node, graph, home, place) else None
+    if node.op_type == "Softmax" and kind == MATMUL and not found[place].weights:
+        return place
+    if node.op_type == "MatMul" and kind == MATMUL and "Softmax" in found[place].operators:
+        return place
+    if KINDS.get(node.op_type) == REDUCTION and kind == REDUCTION and "ReduceMean" in found[place].operators:
+        return place  # the two means of a layer norm
+    return None
+
+
+def _takes(kernel: Kernel, operator: str) -> bool:
+    """Whether a kernel of this kind can do `operator` before it writes."""
+    if kernel.kind in (CONVOLUTION, DEPTHWISE) or kernel.weights and kernel.kind == MATMUL:
+        activated = {"Relu", "Clip"} & set(kernel.operators)
+        return operator in EPILOGUE and not activated
+    return kernel.kind != POOLING
+
+
+def _latest(node: Any, graph: _Graph, home: Mapping[str, Optional[int]]) -> Optional[int]:
+    places = [home[name] for name in graph.computed(node) if home.get(name) is not None]
+    return max(places) if places else None
+
+
+def _fits(node: Any, graph: _Graph, home: Mapping[str, Optional[int]], place: int) -> bool:
+    """Whether the latest input has the shape of the output, or is the mean of a layer norm, and is not kept beside."""
+    joined = [name for name in graph.computed(node) if home.get(name) == place]
+    whole = any(graph.elements(name) == graph.elements(node.output[0]) for name in joined)
+    normal = any(reader.op_type == "Sub" for name in joined for reader in graph.readers.get(name, ()))
+    kept = any(reader.op_type not in ELEMENTWISE | VIEWS for name in joined for reader in graph.readers.get(name, ()))
+    return (whole or normal) and not kept
+
+
+def _is_free(node: Any, graph: _Graph) -> bool:
+    """A node on weights alone, or a transposition that a matrix product reads or writes as it runs."""
+    if not graph.computed(node):
+        return True
+    reader_types = {_reader_type(reader, graph) for reader in graph.readers.get(node.output[0], ())}
+    return node.op_type == "Transpose" and bool(reader_types) and reader_types <= {"MatMul"}
+
+
+def _reader_type(node: Any, graph: _Graph) -> str:
+    """The type of `node`, or of what reads it where it is a view."""
+    while node.op_type in VIEWS and len(graph.readers.get(node.output[0], ())) == 1:
+        node = graph.readers[node.output[0]][0]
+    return str(node.op_type)
+
+
+def _joined(kernel: Kernel, node: Any, graph: _Graph) -> Kernel:
+    """`kernel` with `node` fused into it: its other inputs are read, its output is written instead."""
+    extra = sum(graph.elements(name) for name in graph.computed(node)[1:] if name not in kernel.outputs)
+    weights = sum(int(np.prod(graph.constants[name])) for name in node.input if name in graph.constants)
+    macs, kind = kernel.macs, kernel.kind
+    if node.op_type == "MatMul":
+        macs, kind = macs + _product(node, graph)["macs"], ATTENTION
+    return replace(kernel, operators=(*kernel.operators, node.op_type), outputs=(*kernel.outputs, node.output[0]),
+                   kind=kind, macs=macs, reads=kernel.reads + extra, writes=graph.elements(node.output[0]),
+                   weights=kernel.weights + weights)
+
+
+def _kernel(node: Any, graph: _Graph) -> Kernel:
+    if node.op_type in RECURRENT:
+        raise InputError("this graph holds a %s, whose time steps are not modelled; predict a network of "
+                         "convolutions." % node.op_type)
+    kind = KINDS.get(node.op_type, POINTWISE if node.op_type in ELEMENTWISE else MOVE)
+    facts: Dict[str, Any] = {}
+    if kind == CONVOLUTION:
+        facts = _convolution(node, graph)
+        kind = DEPTHWISE if facts["groups"] > 1 and facts["depth"] == facts["taps"] else kind
+    elif kind == MATMUL:
+        facts = _product(node, graph)
+    weights = sum(int(np.prod(graph.constants[name])) for name in node.input if name in graph.constants)
+    return Kernel(node.name or node.output[0], kind, (node.op_type,), (node.output[0],), weights=weights,
+                  reads=sum(map(graph.elements, graph.computed(node))),
+                  writes=sum(map(graph.elements, node.output)), **facts)
+
+
+def _convolution(node: Any, graph: _Graph) -> Dict[str, Any]:
+    """A convolution as `groups` products of (positions, depth) with (depth, columns)."""
+    weight, out = graph.shapes[node.input[1]], graph.shapes[node.output[0]]
+    groups = next((entry.i for entry in node.attribute if entry.name == "group"), 1)
+    taps, rows = int(np.prod(weight[2:])), int(np.prod(out[2:]))
+    depth = int(weight[1]) * taps if node.op_type == "Conv" else int(weight[0]) // groups * taps
+    columns = int(out[1]) // groups
+    return {"macs": rows * columns * depth * groups, "rows": rows, "columns": columns, "depth": depth,
+            "groups": groups, "taps": taps}
+
+
+def _product(node: Any, graph: _Graph) -> Dict[str, Any]:
+    """A matrix product; where the right side is of weights, all its rows are one product."""
+    left, out = graph.shapes[node.input[0]], graph.shapes[node.output[0]]
+    transposed = next((entry.i for entry in node.attribute if entry.name == "transA"), 0)
+    depth, columns = int(left[0] if transposed else left[-1]), int(out[-1])
+    of_weights = node.input[1] in graph.constants
+    groups = 1 if of_weights or len(out) < 3 else int(np.prod(out[:-2]))
+    rows = int(np.prod(out)) // columns // groups
+    return {"macs": rows * columns * depth * groups, "rows": rows, "columns": columns, "depth": depth,
+            "groups": groups}
+
+
+# ------------------------------------------------------------------ reading the graph
+
+
+def _read(model: Any) -> _Graph:
+    import onnx
+
+    single = onnx.ModelProto()
+    single.CopyFrom(model)
+    _fix_batch(single)
+    for entry in single.graph.output:
+        entry.type.tensor_type.ClearField("shape")
+    inferred = onnx.shape_inference.infer_shapes(single, data_prop=True).graph
+    shapes = {entry.name: _shape_of(entry) for entry in [*inferred.input, *inferred.value_info, *inferred.output]
+              if entry.type.tensor_type.HasField("shape")}
+    constants = {entry.name: tuple(entry.dims) for entry in inferred.initializer}
+    constants.update({entry.name: shapes[entry.name] for entry in inferred.input[1:]})
+    _add_constant_nodes(inferred.node, constants, shapes)
+    shapes.update(constants)
+    _require_shapes(inferred.node, shapes)
+    readers: Dict[str, List[Any]] = {}
+    for node in inferred.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    return _Graph(inferred.node, shapes, constants, readers)
+
+
+def _fix_batch(model: Any) -> None:
+    for entry in model.graph.input:
+        for size in entry.type.tensor_type.shape.dim:
+            if not size.HasField("dim_value"):
+                size.dim_value = 1
+
+
+def _shape_of(entry: Any) -> Shape:
+    sizes = entry.type.tensor_type.shape.dim
+    return tuple(size.dim_value if size.HasField("dim_value") else 1 for size in sizes)
+
+
+def _add_constant_nodes(nodes: Sequence[Any], constants: Dict[str, Shape], shapes: Mapping[str, Shape]) -> None:
+    """Outputs of Constant, and of all that is computed from constants alone."""
+    for node in nodes:
+        if all(name in constants for name in node.input if name):
+            constants.update({name: shapes.get(name, ()) for name in node.output})
+
+
+def _require_shapes(nodes: Sequence[Any], shapes: Mapping[str, Shape]) -> None:
+    for node in nodes:
+        absent = [name for name in [*node.input, *node.output] if name and name not in shapes]
+        if absent:
+            raise InputError("the shape of tensor '%s' (operator %s) cannot be told from the graph; export it with "
+                             "static shapes." % (absent[0], node.op_type))
