@@ -1,0 +1,422 @@
+"""Fleet: each wearer gets what a stream of its own would give, whoever else comes, goes, lags or sends rubbish."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from dataclasses import replace
+from typing import Dict, List, Tuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgehar.backends.base import Session
+from edgehar.errors import ConstraintError, InputError, MismatchError
+from edgehar.fleet import Fleet, Service, sustained
+from edgehar.ring import Ring
+from edgehar.signals import Decision
+from edgehar.stream import Stream
+from tests.linear import SIGNAL, TASKS, LinearSession, noise, pieces, same, stream, weights
+
+RATE, WINDOW, HOP = SIGNAL.rate_hz, SIGNAL.window, SIGNAL.hop
+PATIENT = Service(batch=4, depth=40)
+
+
+class RowSession(LinearSession):
+    """Computes row by row, so that a window's bits do not depend on its neighbours."""
+
+    def launch(self, count: int, slot: int = 0) -> None:
+        self._logits = {task: np.stack([self._x[row].reshape(1, -1) @ weight.T for row in range(count)])[:, 0]
+                        for task, weight in self._weights.items()}
+
+
+class NullSession(Session):
+    """Says the same of everything, at once."""
+
+    tasks = tuple(TASKS)
+
+    def __init__(self, max_batch: int = 64, window: int = WINDOW) -> None:
+        self._x = np.zeros((max_batch, 3, window), np.float32)
+        self._logits = {task: np.zeros((max_batch, len(names)), np.float32) for task, names in TASKS.items()}
+        self._count = 0
+
+    def input(self, slot: int = 0) -> np.ndarray:
+        return self._x
+
+    def launch(self, count: int, slot: int = 0) -> None:
+        self._count = count
+
+    def wait(self, slot: int = 0) -> Dict[str, np.ndarray]:
+        return {task: logits[:self._count] for task, logits in self._logits.items()}
+
+
+def fleet(places: int = 1, joined: int = 0, session: type = RowSession, service: Service = PATIENT, **options) -> Fleet:
+    made = Fleet(session(weights(), max_batch=4), SIGNAL, TASKS, places, service=service, **options)
+    for _ in range(joined):
+        made.join()
+    return made
+
+
+def collected(made: Fleet) -> Dict[int, List[Decision]]:
+    """All that waits, decided: {place: decisions in their order}."""
+    found: Dict[int, List[Decision]] = {}
+    for decided in made.drain():
+        for row, place in enumerate(decided.places.tolist()):
+            found.setdefault(place, []).append(decided.one(row))
+    return found
+
+
+# ------------------------------------------------------------------ as a stream
+
+
+@settings(max_examples=60, deadline=None)
+@given(cuts=st.lists(st.integers(0, 90), max_size=30), hop=st.sampled_from([1, 5, 16, 37]), hold=st.integers(1, 3),
+       eager=st.booleans())
+def test_a_fleet_of_one_is_a_stream_however_the_signal_is_chopped(cuts, hop, hold, eager):
+    samples, one, found, first = noise(90), fleet(1, 1, hop=hop, hold=hold, service=Service(depth=90)), [], 0
+    for piece in pieces(samples, cuts):
+        one.push([0], piece[None], np.array([12.3 + first / RATE]))
+        found += collected(one).get(0, []) if eager else []
+        first += len(piece)
+    found += collected(one).get(0, [])
+    assert same(found, stream(hop=hop, hold=hold).push(samples, 12.3))
+
+
+@settings(max_examples=80, deadline=None)
+@given(steps=st.lists(st.tuples(st.integers(1, 23), st.sampled_from([0.0, 0.0, 0.004, 0.03, 0.09, 0.13, -1.0, 7.0]),
+                                st.booleans()), min_size=1, max_size=12), timed=st.booleans())
+def test_gaps_jitter_and_marks_are_a_streams(steps, timed):
+    one, alone, time_s, found, wanted = fleet(1, 1), stream(), 5.0, [], []
+    for number, (count, late_s, begins) in enumerate(steps):
+        time_s += late_s
+        chunk = noise(count, number)
+        one.push([0], chunk[None], np.array([time_s]) if timed else None, np.array([begins]))
+        found += collected(one).get(0, [])
+        wanted += alone.push(chunk, time_s if timed else None, begins)
+        time_s += count / RATE
+    assert same(found, wanted) and one.gaps[0] == alone.gaps
+
+
+@pytest.mark.parametrize("count, turns", [(10, 200), (500, 8)])
+@pytest.mark.parametrize("true_hz", [RATE * 0.981, RATE * 1.019])
+def test_a_clock_that_runs_slow_or_fast_adds_up_to_no_gap_either(count, turns, true_hz):
+    one, alone, found, wanted = fleet(1, 1, service=Service(depth=100)), stream(), [], []
+    for number in range(turns):
+        one.push([0], noise(count, number)[None], np.array([number * count / true_hz]))
+        found += collected(one).get(0, [])
+        wanted += alone.push(noise(count, number), number * count / true_hz)
+    assert one.gaps[0] == 0 and same(found, wanted)
+
+
+# ------------------------------------------------------------------ side by side
+
+
+class Wearers:
+    """Wearers in one fleet, and for each a stream of its own that says what is right."""
+
+    def __init__(self, places: int) -> None:
+        self.fleet = fleet(places)
+        self.alone: Dict[int, Stream] = {}
+        self.wanted: Dict[int, List[Decision]] = {}
+        self.found: Dict[int, List[Decision]] = {}
+
+    def join(self) -> None:
+        place = self.fleet.join()
+        self.alone[place], self.wanted[place], self.found[place] = stream(), [], []
+
+    def leave(self, which: int) -> None:
+        place = sorted(self.alone)[which % len(self.alone)]
+        assert same(self.found[place], self.wanted[place])
+        self.fleet.leave(place)
+        del self.alone[place], self.wanted[place], self.found[place]
+
+    def push(self, whom: int, count: int, seed: int, bad: bool) -> None:
+        places = [place for place in sorted(self.alone) if whom >> place & 1]
+        samples = np.stack([noise(count, seed + 100 * place) for place in places]) if places else None
+        if samples is None:
+            return
+        if bad:
+            samples[0, -1, 1] = np.nan
+        self.fleet.push(places, samples)
+        for place, chunk in zip(places, samples):
+            try:
+                self.wanted[place] += self.alone[place].push(chunk)
+            except InputError:
+                pass
+        for place, decisions in collected(self.fleet).items():
+            self.found[place] += decisions
+
+
+@settings(max_examples=80, deadline=None)
+@given(acts=st.lists(st.tuples(st.sampled_from(["join", "leave", "push", "push", "push", "bad"]), st.integers(0, 63),
+                               st.integers(1, 19)), max_size=40))
+def test_nobody_disturbs_anybody(acts):
+    wearers = Wearers(places=6)
+    for number, (act, whom, count) in enumerate(acts):
+        if act == "join" and len(wearers.alone) < 6:
+            wearers.join()
+        elif act == "leave" and wearers.alone:
+            wearers.leave(whom)
+        elif act in ("push", "bad"):
+            wearers.push(whom, count, number, act == "bad")
+    for place in wearers.alone:
+        assert same(wearers.found[place], wearers.wanted[place])
+
+
+@settings(max_examples=20, deadline=None)
+@given(order=st.permutations(range(5)))
+def test_a_permutation_of_streams_permutes_the_decisions(order):
+    signals = np.stack([noise(60, seed) for seed in range(5)])
+    straight, mixed = fleet(5, 5), fleet(5, 5)
+    straight.push(range(5), signals)
+    mixed.push(range(5), signals[list(order)])
+    wanted, found = collected(straight), collected(mixed)
+    assert all(same(found[place], wanted[seed]) for place, seed in enumerate(order)) and len(wanted[0]) == 9
+
+
+def test_who_joins_late_stands_abreast_and_keeps_its_own_grid(monkeypatch):
+    late, writes = fleet(2, 1), []
+    late.push([0], noise(13)[None])
+    late.join()
+    push = Ring.push
+    monkeypatch.setattr(Ring, "push", lambda self, rows, *given: (writes.append(rows), push(self, rows, *given)))
+    late.push([0, 1], np.stack([noise(30, 1), noise(30, 2)]))
+    assert writes == [slice(0, 2)] * 6
+    found = collected(late)
+    assert same(found[0], stream().push(np.concatenate([noise(13), noise(30, 1)])))
+    assert same(found[1], stream().push(noise(30, 2)))
+
+
+def test_what_waits_of_one_who_left_is_never_said_of_the_next():
+    made = fleet(1, 1)
+    made.push([0], noise(WINDOW)[None])
+    made.leave(0)
+    assert made.join() == 0 and collected(made) == {}
+    made.push([0], noise(WINDOW, 1)[None])
+    assert same(collected(made)[0], stream().push(noise(WINDOW, 1)))
+
+
+# ------------------------------------------------------------------ what cannot be used
+
+
+def test_bad_samples_cost_only_their_stream_and_are_named():
+    samples = np.stack([noise(40), noise(40, 1)])
+    samples[0, 20, 2] = np.inf
+    made = fleet(2, 2)
+    made.push([0, 1], samples)
+    made.push([0, 1], np.stack([noise(WINDOW, 2), noise(WINDOW, 3)]))
+    found = collected(made)
+    (after,) = found[0]
+    assert after.time_s == pytest.approx((40 + WINDOW - 1) / RATE)
+    assert same(found[1], stream().push(np.concatenate([samples[1], noise(WINDOW, 3)])))
+    assert made.refused.tolist() == [1, 0] and "inf in channel 'wrist/imu/acc/z'" in made.reasons[0]
+
+
+@pytest.mark.parametrize("first", range(0, 30, 7))
+def test_a_constant_channel_is_refused_as_in_a_stream(first):
+    samples = noise(60)
+    samples[first:first + WINDOW + HOP, 1] = 2.5
+    made, alone, found, wanted, refused = fleet(1, 1), stream(), [], [], 0
+    for piece in pieces(samples, range(3, 60, 3)):
+        made.push([0], piece[None])
+        found += collected(made).get(0, [])
+        try:
+            wanted += alone.push(piece)
+        except InputError as error:
+            refused += 1
+            assert "'wrist/imu/acc/y' stays at 2.5" in str(error)
+    assert same(found, wanted) and refused and made.refused[0] == refused
+    assert "'wrist/imu/acc/y' stays at 2.5" in made.reasons[0]
+
+
+def test_a_constant_channel_may_be_allowed():
+    samples = noise(40)
+    samples[:, 2] = 9.81
+    kept, refused = fleet(1, 1, allow_constant=True), fleet(1, 1)
+    for each in (kept, refused):
+        each.push([0], samples[None])
+    assert len(collected(kept)[0]) == 5 and collected(refused) == {} and refused.refused[0] == 1
+
+
+@pytest.mark.parametrize("places, shape, reason", [
+    ([0, 1], (1, 4, 3), "samples of shape"), ([0], (1, 4, 2), "reads 3 channels"), ([0], (4, 3), "pass \\(n, L, 3\\)"),
+    ([1, 0], (2, 4, 3), "ascend"), ([0, 0], (2, 4, 3), "ascend"), ([2], (1, 4, 3), "not all taken"),
+    ([-1], (1, 4, 3), "not all taken"), ([7], (1, 4, 3), "not all taken"), ([], (0, 4, 3), "samples of shape")])
+def test_what_is_no_chunk_is_refused_and_nothing_changes(places, shape, reason):
+    made = fleet(4, 2)
+    with pytest.raises(InputError, match=reason):
+        made.push(places, np.ones(shape))
+    made.push([0, 1], np.stack([noise(30), noise(30, 1)]))
+    assert same(collected(made)[0], stream().push(noise(30)))
+
+
+@pytest.mark.parametrize("options", [{"hop": 0}, {"hold": 0}, {"service": Service(depth=0)}, {"places": 0},
+                                     {"service": Service(batch=0)}])
+def test_senseless_options_are_refused(options):
+    with pytest.raises(InputError, match="must be 1 or more"):
+        fleet(**options)
+
+
+def test_an_unknown_policy_or_time_is_refused():
+    for service in (Service(overflow="hope"), Service(deadline_s=-1)):
+        with pytest.raises(InputError, match="drop-oldest, drop-newest, degrade"):
+            fleet(service=service)
+    with pytest.raises(InputError, match="times"):
+        fleet(1, 1).push([0], noise(3)[None], np.array([np.nan]))
+
+
+def test_an_engine_for_another_signal_is_refused():
+    with pytest.raises(MismatchError, match=r"\(3, 16\).*\(3, 20\)"):
+        Fleet(LinearSession(weights()), replace(SIGNAL, window=20), TASKS, 1)
+
+
+# ------------------------------------------------------------------ load
+
+
+def ends(decisions: List[Decision]) -> List[int]:
+    """After how many samples each was due."""
+    return [round(each.time_s * RATE) + 1 for each in decisions]
+
+
+def overrun(overflow: str, windows: int = 9) -> Tuple[Fleet, List[int]]:
+    made = fleet(1, 1, service=Service(depth=3, overflow=overflow))
+    made.push([0], noise(WINDOW + (windows - 1) * HOP)[None])
+    return made, ends(collected(made)[0])
+
+
+def test_the_oldest_makes_way():
+    made, found = overrun("drop-oldest")
+    assert found == [WINDOW + HOP * number for number in (6, 7, 8)] and made.dropped[0] == 6
+
+
+def test_the_newest_makes_way():
+    made, found = overrun("drop-newest", windows=6)
+    assert found == [WINDOW + HOP * number for number in (0, 1, 2)] and made.dropped[0] == 3
+
+
+def test_no_window_is_decided_whose_samples_were_overwritten():
+    made, alone = fleet(1, 1, service=Service(depth=3, overflow="drop-newest")), stream()
+    samples = noise(WINDOW + 29 * HOP)
+    made.push([0], samples[None])
+    right = {each.time_s: each.probabilities["activity"].tobytes() for each in alone.push(samples)}
+    found = collected(made)[0]
+    assert ends(found)[0] > WINDOW and made.dropped[0] == 30 - len(found)
+    assert all(right[each.time_s] == each.probabilities["activity"].tobytes() for each in found)
+
+
+def test_a_degraded_stream_takes_longer_hops_and_recovers():
+    made, taken = fleet(1, 1, service=Service(depth=2, overflow="degrade")), []
+    for number in range(60):
+        made.push([0], noise(HOP, number)[None])
+        if number < 30 and number % 4 == 0:
+            decided = made.tick()
+            taken += [] if decided is None else [decided.one(0)]
+        elif number >= 30:
+            taken += collected(made).get(0, [])
+    steps = np.diff(ends(taken)) // HOP
+    assert steps[:6].max() > 1 and (steps[-20:] == 1).all() and made.dropped[0] > 0
+
+
+def test_a_full_queue_of_one_costs_nobody_else():
+    made = fleet(2, 2, service=Service(depth=2))
+    for number in range(12):
+        made.push([0], noise(HOP, number)[None])
+    made.push([1], noise(WINDOW, 50)[None])
+    found = collected(made)
+    assert len(found[0]) == 2 and same(found[1], stream().push(noise(WINDOW, 50)))
+
+
+def test_memory_of_the_order_does_not_grow_while_nobody_ticks():
+    made = fleet(3, 3, service=Service(depth=2))
+    for number in range(200):
+        made.push([0, 1, 2], np.stack([noise(HOP, number + place) for place in range(3)]))
+    assert sum(map(len, collected(made).values())) == 6
+
+
+class Watch:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.time_s = 100.0
+
+    def __call__(self) -> float:
+        return self.time_s
+
+
+def test_a_micro_batch_waits_for_company_until_its_deadline():
+    watch = Watch()
+    made = fleet(6, 6, service=Service(batch=4, deadline_s=0.2, depth=4), clock=watch)
+    made.push([0, 1], np.stack([noise(WINDOW), noise(WINDOW, 1)]))
+    assert made.tick() is None
+    watch.time_s += 0.1
+    made.push([2, 3, 4], np.stack([noise(WINDOW, 2), noise(WINDOW, 3), noise(WINDOW, 4)]))
+    assert made.tick().places.tolist() == [0, 1, 2, 3]
+    assert made.tick() is None
+    watch.time_s += 0.21
+    assert made.tick().places.tolist() == [4] and made.tick() is None
+
+
+def test_the_time_a_tick_takes_is_left_before_the_deadline():
+    watch = Watch()
+
+    class Slow(RowSession):
+        def launch(self, count: int, slot: int = 0) -> None:
+            super().launch(count)
+            watch.time_s += 0.05
+
+    made = fleet(2, 2, session=Slow, service=Service(batch=2, deadline_s=0.2), clock=watch)
+    for number in range(40):
+        made.push([0, 1], np.stack([noise(WINDOW, number), noise(WINDOW, number + 1)]))
+        list(made.drain())
+    made.push([0], noise(HOP)[None])
+    watch.time_s += 0.1
+    assert made.tick() is None
+    watch.time_s += 0.06
+    assert len(made.tick().places) == 1
+
+
+def test_the_fleet_admits_only_so_many():
+    made = fleet(3, 2, limit=2)
+    with pytest.raises(ConstraintError, match="has 2 streams and admits no more"):
+        made.join()
+    made.leave(0)
+    assert made.join() == 0 and made.streams.tolist() == [0, 1]
+    with pytest.raises(InputError, match="not all taken"):
+        made.leave(2)
+
+
+def test_what_is_sustained_leaves_headroom():
+    assert abs(sustained(cost_s=10e-6, signal=SIGNAL) - 8000) <= 1
+
+
+# ------------------------------------------------------------------ memory
+
+
+def test_a_tick_leaves_nothing_behind_and_takes_no_window_of_memory():
+    signal = replace(SIGNAL, window=256)
+    made = Fleet(NullSession(window=256), signal, TASKS, 128, service=Service(batch=64))
+    places = np.array([made.join() for _ in range(128)])
+    chunk = np.stack([noise(HOP, seed) for seed in range(128)])
+
+    def ticks(count: int) -> None:
+        for _ in range(count):
+            made.push(places, chunk)
+            while made.tick() is not None:
+                pass
+
+    def held() -> int:
+        gc.collect()  # also what Python 3.8 keeps of named tuples to use again
+        return tracemalloc.get_traced_memory()[0]
+
+    ticks(80)
+    tracemalloc.start()
+    try:
+        ticks(20)
+        assert tracemalloc.get_traced_memory()[1] < 64 * 3 * 256 * 4 / 2  # half of a micro-batch of windows
+        before = held()
+        ticks(1000)
+        assert held() - before < 2000
+    finally:
+        tracemalloc.stop()
