@@ -10,31 +10,52 @@ module is finished machinery; modules marked (torch) are the host wing, the rest
 the device wing and runs on Python 3.8 without torch)::
 
     roof    cli/          one command, one file
+    floor 6 study         corpora x networks x folds -> Runs            (torch)
     floor 5 bench         engine x scenario -> Run
+            fleet         many wearers: micro-batches, incremental steps
             export        trained model -> Artifact                     (torch)
     floor 4 stream        samples in, decisions out
             training      one loop for teachers and students            (torch)
             report        Runs -> one HTML page
-    floor 3 backends/     Artifact -> Engine -> Session: ort
+            markdown      Runs -> tables for a README
+            metering      idle, load, idle under a meter -> power trace
+    floor 3 backends/     Artifact -> Engine -> Session: ort, trt
             sources/      where samples come from: csv, replay
+            meters/       power of rails: ina3221, jtop, rapl, replay, tegrastats
             augment       one augmented view for teacher and student    (torch)
-            distillers/   one file a method: none, kd, label_smoothing  (torch)
+            distillers/   one file a method: none, kd, smldist, ...     (torch)
+            saliency      where in its window a network finds a class           (torch)
             plots         rows as pictures
+            fitting       parameters of the cost model from measurements
+            contrasts     one method against another, over the same people
     floor 2 datasets/     one file a corpus
             models/       one file a network family                     (torch)
             sinks/        where decisions go
+            protocols     how the people of a corpus are divided
+            cost          time and energy of a graph on a board that is not there
             quantise      activation ranges, and graphs with INT8 convolutions
+            steps         incremental inference: a graph of the newest hop and a state
             tables        Runs -> rows, as a terminal, a page or Markdown shows them
+            energy        power trace -> joules a window, or a refusal
     floor 1 registry      open rooms: plug-ins found by file name
             artifact      an exported model that can be checked
             graph         what an ONNX graph may hold for TensorRT 8.5
+            kernels       what a runtime launches for an ONNX graph, after fusion
+            downloads     files of corpora, fetched whole and checked
             splits        who is trained on, who is tested on
-            scoring       metrics over classes and people
+            scoring       metrics over classes, people and events
+            scenarios     what is asked of an engine
             results       numbers kept raw
+            heads         from an embedding to logits, and a competition        (torch)
+            attribution   what a network looked at, kept for the report
             machine       where they were measured
+            conditions    clocks, mode, temperatures and throttling of this moment
     floor 0 errors        one sentence and an exit code
             signals       Channel, Recording, Windows, Decision
             files         written whole or not at all
+            sysfs         small files in which the system speaks of itself
+            ring          the newest samples of many streams, any window one slice
+            resampling    samples of any times on an even grid
 """
 
 __version__ = "0.1.0"
