@@ -201,7 +201,7 @@ def _file_name(text: str) -> str:
 
 # ------------------------------------------------------------------ plan
 
-PROBED_WINDOWS = 256
+PROBED_WINDOWS = (256, 1024)  # of an epoch: the difference tells what a window costs, the rest is there in any epoch
 PROBED_EPOCHS = 4  # as many phases as a method has that teaches three stages first
 
 
@@ -235,15 +235,22 @@ def plan(study: Study, root: Optional[str], results: PathLike,
 def _estimate(name: str, folds: Sequence[Fold], corpus: Corpus, results: Path, scratch: Path) -> Estimate:
     cells = [cell for fold in folds for cell in fold.cells() if cell.name == name]
     done = sum(_run_path(results, cell).exists() for cell in cells)
-    recipe = cells[0].recipe()
-    probe = replace(recipe, epochs=min(PROBED_EPOCHS, recipe.epochs),
-                    windows_per_epoch=min(PROBED_WINDOWS, len(corpus.parts.train)))
+    recipe, windows = cells[0].recipe(), len(corpus.parts.train)
+    few, many = (min(count, windows) for count in PROBED_WINDOWS)
+    short, long = (_epoch_s(cells[0], corpus, scratch / str(count), count) for count in (few, many))
+    per_window_s = max(0.0, long - short) / max(1, many - few)
+    epoch_s = short + per_window_s * ((recipe.windows_per_epoch or windows) - few)
+    return Estimate(folds[0].corpus, name, len(cells), done, (len(cells) - done) * epoch_s * recipe.epochs / 3600)
+
+
+def _epoch_s(cell: Cell, corpus: Corpus, scratch: Path, windows: int) -> float:
+    """Seconds that an epoch of so many windows takes, once the teachers are there."""
+    probe = replace(cell.recipe(), epochs=min(PROBED_EPOCHS, cell.recipe().epochs), windows_per_epoch=windows)
+    for teacher in cell.teachers():
+        _fit(teacher, corpus, scratch, probe)
     began = time.perf_counter()
-    _fit(cells[0], corpus, scratch, probe)
-    seconds = (time.perf_counter() - began) / probe.epochs
-    share = (recipe.windows_per_epoch or len(corpus.parts.train)) / probe.windows_per_epoch
-    hours = (len(cells) - done) * seconds * share * recipe.epochs / 3600
-    return Estimate(folds[0].corpus, name, len(cells), done, hours)
+    _fit(cell, corpus, scratch, probe)
+    return (time.perf_counter() - began) / probe.epochs
 
 
 # ------------------------------------------------------------------ run
