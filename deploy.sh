@@ -115,26 +115,38 @@ demo() {
 
 # ------------------------------------------------------------------ test
 
+# Both Pythons at once, as each keeps no more than one core busy.
 run_tests() {
+  local device=0
   workstation train,cpu,dev
+  device_environment || device=$?
   say "style"
   .venv/bin/ruff check .
-  say "all tests, Python 3.11"
-  .venv/bin/python -m pytest
-  test_device
+  say "all tests, Python 3.11$([[ $device != 0 ]] || echo '; beside them the device tests, Python 3.8 without torch')"
+  if [[ $device != 0 ]]; then
+    .venv/bin/python -m pytest
+    return
+  fi
+  .venv-3.8/bin/python -m pytest >.venv-3.8/tests.log 2>&1 &
+  device=$!
+  trap 'kill $(jobs -p) 2>/dev/null || true' EXIT  # Ctrl-C does not reach a job in the background
+  local status=0
+  .venv/bin/python -m pytest || status=$?
+  wait "$device" || status=$?
+  say "device tests, Python 3.8 without torch"
+  cat .venv-3.8/tests.log
+  return "$status"
 }
 
 # The board's Python has no torch: tests of the training side skip themselves there, all others must pass.
-test_device() {
+device_environment() {
   local python
   if ! python=$(find_python 3.8); then
     [[ ${CI:-} != true ]] || fail "no working Python 3.8 was found, and CI must run the device tests."
-    say "no Python 3.8 on PATH or under ${PYENV_ROOT:-$HOME/.pyenv}: the device tests were NOT run"
-    return
+    say "no Python 3.8 on PATH or under ${PYENV_ROOT:-$HOME/.pyenv}: the device tests are NOT run"
+    return 1
   fi
   make_environment .venv-3.8 3.8 "$python" cpu,dev
-  say "device tests, Python 3.8 without torch"
-  .venv-3.8/bin/python -m pytest
 }
 
 case ${1:-} in
