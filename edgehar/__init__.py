@@ -19,12 +19,12 @@ the device wing and runs on Python 3.8 without torch)::
             report        Runs -> one HTML page
             markdown      Runs -> tables for a README
             metering      idle, load, idle under a meter -> power trace
-    floor 3 backends/     Artifact -> Engine -> Session: ort, trt
+    floor 3 backends/     Artifact -> Engine -> Session: ort, sim, trt
             sources/      where samples come from: csv, replay
-            meters/       power of rails: ina3221, jtop, rapl, replay, tegrastats
+            meters/       power of rails: ina3221, jtop, rapl, replay, sim, ...
             augment       one augmented view for teacher and student    (torch)
             distillers/   one file a method: none, kd, smldist, ...     (torch)
-            saliency      where in its window a network finds a class           (torch)
+            saliency      where in a window a network finds a class   (torch)
             plots         rows as pictures
             fitting       parameters of the cost model from measurements
             contrasts     one method against another, over the same people
@@ -46,7 +46,7 @@ the device wing and runs on Python 3.8 without torch)::
             scoring       metrics over classes, people and events
             scenarios     what is asked of an engine
             results       numbers kept raw
-            heads         from an embedding to logits, and a competition        (torch)
+            heads         from an embedding to logits, competing      (torch)
             attribution   what a network looked at, kept for the report
             machine       where they were measured
             conditions    clocks, mode, temperatures and throttling of this moment

@@ -163,7 +163,7 @@ def _phase(recorder: Recorder, kind: str, number: int, load: Load, plan: Plan) -
 def _facts(meter: Meter, recorder: Recorder, plan: Plan) -> Dict[str, Any]:
     """What the trace should say of how it was made; a meter that died is not asked any more."""
     alive = not recorder.failure
-    return {"name": meter.name, "scope": meter.scope, "accuracy": meter.accuracy, "live": meter.live,
+    return {"name": meter.name, "scope": meter.scope, "accuracy": meter.accuracy, "mark": meter.mark,
             "supply_v": meter.supply_v(), "how": meter.facts() if alive else {},
             "warnings": meter.warnings() if alive else [],
             "mode": conditions.mode_name(recorder.readings[0].mode), "plan": asdict(plan)}

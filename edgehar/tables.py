@@ -120,8 +120,8 @@ class EnergyRow(NamedTuple):
     """Energy a window of one rail or total of one run, in joules, as `energy.Figure` has it.
 
     net_j: None where it is refused; at_most_j is then an upper bound, None where nothing
-    was recorded. reason: why, in a word or two. live: whether the power is of this run
-    and not replayed. verified: whether the engine reproduced its golden outputs.
+    was recorded. reason: why, in a word or two. mark: what must stand beside it where the
+    power is not of this run. verified: whether the engine reproduced its golden outputs.
     """
 
     label: str
@@ -136,7 +136,7 @@ class EnergyRow(NamedTuple):
     load_w: Optional[float]
     reason: str
     meter: str
-    live: bool
+    mark: str
     verified: bool
 
 
@@ -307,7 +307,7 @@ def _energy_row(run: Run, figure: Dict[str, Any], label: str) -> EnergyRow:
     meter, verified = run.power["meter"], run.engine.get("verified", {})
     return EnergyRow(label, run.engine, run.scenario, figure["name"], gross_j, net_j, figure["at_most_j"],
                      figure["floor_j"], figure["idle_w"], figure["load_w"], "" if net_j else refusal["reason"],
-                     meter["name"], meter["live"], bool(verified) and all(each["passed"] for each in verified.values()))
+                     meter["name"], meter["mark"], bool(verified) and all(each["passed"] for each in verified.values()))
 
 
 def cost_rows(runs: Sequence[Run]) -> List[CostRow]:

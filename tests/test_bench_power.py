@@ -118,7 +118,7 @@ def test_the_run_keeps_raw_power_and_can_be_judged_anew(engine, wall, tmp_path):
     assert stored.energy["refusal"]["reason"] == energy.TOO_SHORT
     assert energy.estimate(energy.Trace.from_json(stored.power)).refusal.reason == energy.TOO_SHORT
     row = energy_rows([stored])[0]
-    assert net_energy_text(row).startswith("refused: too short; at most ") and row.verified and row.live
+    assert net_energy_text(row).startswith("refused: too short; at most ") and row.verified and not row.mark
 
 
 def test_a_run_without_a_meter_has_neither_power_nor_energy(engine, tmp_path):
@@ -172,6 +172,17 @@ def test_the_command_shows_the_refusal_and_that_power_is_replayed(words, capsys)
     found = Run.load(next(Path("runs/bench").glob("*.json")))
     assert found.command.endswith("--power replay:path=wall.csv --idle 0.2 --load 0.2 --repeats 1")
     assert str(Path.cwd()) not in json.dumps(found.to_json())
+
+
+def test_simulated_power_is_said_to_be_and_never_strict(artifact, capsys):
+    words = (artifact, "--backend", "linear", "--warmup", 0, "--duration", 0.1, "--power", "sim", "--idle", 0.2,
+             "--load", 0.2, "--repeats", 1)
+    code, out, _ = edgehar(capsys, *words)
+    assert code == 0 and "SIMULATED POWER" in out
+    found = Run.load(next(Path("runs/bench").glob("*.json")))
+    assert found.power["meter"]["mark"] == "SIMULATED POWER" and "SIMULATED POWER" in render([found])
+    code, _, err = edgehar(capsys, *words, "--strict")
+    assert code == 2 and "simulated power" in err
 
 
 def test_the_report_prints_the_reason(words, capsys):

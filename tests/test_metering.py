@@ -70,7 +70,7 @@ def test_phases_samples_and_readings_of_one_clock(monkeypatch):
         inside = (trace.time_s > phase.start_s + 0.02) & (trace.time_s < phase.end_s - 0.02)
         assert set(trace.watts[inside, 0]) == {6.0 if phase.kind == LOAD else 4.0}
     assert len(trace.conditions) > 10 and trace.conditions[-1].time_s >= trace.phases[-1].end_s
-    assert trace.meter["plan"] == {"idle_s": 0.2, "load_s": 0.4, "repeats": 2} and trace.meter["live"]
+    assert trace.meter["plan"] == {"idle_s": 0.2, "load_s": 0.4, "repeats": 2} and not trace.meter["mark"]
     assert trace.totals == {"total": ("GPU", "SYS5V"), "total without SYS5V": ("GPU",)}
     assert estimate(trace).refusal.reason == energy.TOO_SHORT
 

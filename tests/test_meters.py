@@ -157,7 +157,7 @@ def test_a_replayed_table_keeps_its_pace_and_says_that_it_is_one(root):
     samples = list(islice(meter.samples(), 3))
     assert [sample.watts for sample in samples] == [(8.0,), (8.5,), (9.0,)]
     assert [sample.time_s - began_s for sample in samples] == pytest.approx([0, 0.1, 0.3], abs=0.02)
-    assert not meter.live and "replayed from wall.csv" in meter.warnings()[0]
+    assert meter.mark == "REPLAYED POWER" and "replayed from wall.csv" in meter.warnings()[0]
     with pytest.raises(MissingError, match="ended"):
         list(METERS.create("replay", path=str(root / "wall.csv")).samples())
 
@@ -180,7 +180,7 @@ def test_a_wall_meters_table_is_followed_as_it_grows_with_its_clock_put_right(ro
     thread.join(1)
     assert [sample.watts for sample in taken] == [(2.5,), (3.5,)]
     assert [sample.time_s - now_s for sample in taken] == pytest.approx([0, 0.1], abs=0.05)
-    assert meter.live and meter.warnings() == []
+    assert not meter.mark and meter.warnings() == []
 
 
 def test_a_recorded_trace_is_replayed_with_its_rails(root):
@@ -244,3 +244,22 @@ def test_a_machine_without_it_is_told_what_to_use(name, told, monkeypatch):
     if name != "tegrastats":
         with pytest.raises(MissingError):
             meter.rails  # noqa: B018
+
+
+def test_a_simulated_board_shows_idle_rails_and_the_load_of_this_process():
+    from edgehar.meters.sim import LOADED, STEP_W, Sim
+
+    with Sim(load_w=3.0, noise_w=0.0, interval_s=0.05) as meter:
+        samples = meter.samples()
+        next(samples)
+        time.sleep(0.2)
+        idle = next(samples)
+        until_s = time.monotonic() + 0.2
+        while time.monotonic() < until_s:
+            pass
+        busy = next(samples)
+    rail = meter.rails.index(LOADED)
+    assert busy.watts[rail] - idle.watts[rail] > 1.5 and sum(idle.watts) == pytest.approx(4.22, abs=6 * STEP_W)
+    assert all(watts == pytest.approx(round(watts / STEP_W) * STEP_W) for watts in busy.watts)
+    with pytest.raises(InputError, match="load_w=-1"):
+        Sim(load_w=-1)

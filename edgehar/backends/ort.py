@@ -10,13 +10,12 @@ from typing import Any, Dict, Mapping, Optional, Sequence
 import numpy as np
 
 from edgehar.artifact import Artifact
-from edgehar.backends.base import Backend, BuildSpec, Engine, Session, StepSession
+from edgehar.backends._onnxruntime import MODEL, OrtSession
+from edgehar.backends.base import Backend, BuildSpec, Engine, StepSession
 from edgehar.errors import InputError
 from edgehar.machine import package_version
 from edgehar.quantise import calibrated_ranges, quantise
 from edgehar.steps import StepGraph, open_graph, proven_steps
-
-MODEL = "model.onnx"
 
 
 class Ort(Backend):
@@ -45,37 +44,6 @@ class Ort(Backend):
     def step_session(self, engine: Engine, hop: int, slots: int, lanes: int) -> "OrtStepSession":
         step = proven_steps(engine.folder / MODEL, engine.golden().x, hop, lanes)
         return OrtStepSession(step, slots, engine.spec.threads)
-
-
-class OrtSession(Session):
-    """One slot, synchronous. Inputs are a preallocated (max_batch, C, 1, T) buffer."""
-
-    def __init__(self, engine: Engine, max_batch: int) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = engine.spec.threads
-        options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            str(engine.folder / MODEL), options, providers=["CPUExecutionProvider"])
-        self.tasks = [output.name for output in self._session.get_outputs()]
-        self._source = self._session.get_inputs()[0].name
-        signal = engine.manifest.signal
-        self._x = np.zeros((max_batch, len(signal.channels), 1, signal.window), np.float32)
-        self._logits: Dict[str, np.ndarray] = {}
-
-    def input(self, slot: int = 0) -> np.ndarray:
-        return self._x[:, :, 0]
-
-    def launch(self, count: int, slot: int = 0) -> None:
-        values = self._session.run(None, {self._source: self._x[:count]})
-        self._logits = dict(zip(self.tasks, values))
-
-    def wait(self, slot: int = 0) -> Dict[str, np.ndarray]:
-        return self._logits
-
-    def close(self) -> None:
-        self._session = None
 
 
 class OrtStepSession(StepSession):

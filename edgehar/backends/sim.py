@@ -20,17 +20,16 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Dict, Optional, Sequence
 
-import numpy as np
-
 from edgehar.artifact import Artifact
+from edgehar.backends._onnxruntime import MODEL, OrtSession
 from edgehar.backends._rounding import rounded
-from edgehar.backends.base import Backend, BuildSpec, Engine, Session
+from edgehar.backends.base import Backend, BuildSpec, Engine
 from edgehar.cost import Estimate, load_board, predict
 from edgehar.machine import package_version
 from edgehar.quantise import calibrated_ranges
 from edgehar.results import SIMULATED
 
-MODEL, EXPORTED = "model.onnx", "exported.onnx"
+EXPORTED = "exported.onnx"  # beside the rounded one: what is costed
 
 
 class Sim(Backend):
@@ -68,41 +67,16 @@ class Sim(Backend):
         return SimSession(engine, max_batch, {**self.running, **engine.running})
 
 
-class SimSession(Session):
-    """One slot, synchronous. Inputs are a preallocated (max_batch, C, 1, T) buffer."""
+class SimSession(OrtSession):
+    """The rounded graph, as it is: an optimiser may undo rounding."""
 
     def __init__(self, engine: Engine, max_batch: int, running: Dict[str, object]) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = engine.spec.threads
-        unchanged = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # an optimiser may undo rounding
-        options.graph_optimization_level = unchanged
-        self._session = onnxruntime.InferenceSession(
-            str(engine.folder / MODEL), options, providers=["CPUExecutionProvider"])
-        self.tasks = [output.name for output in self._session.get_outputs()]
+        super().__init__(engine, max_batch, optimised=False)
         self.running = running
-        self._source = self._session.get_inputs()[0].name
         self._exported, self._precision = engine.folder / EXPORTED, engine.spec.precision
-        signal = engine.manifest.signal
-        self._x = np.zeros((max_batch, len(signal.channels), 1, signal.window), np.float32)
-        self._logits: Dict[str, np.ndarray] = {}
-
-    def input(self, slot: int = 0) -> np.ndarray:
-        return self._x[:, :, 0]
-
-    def launch(self, count: int, slot: int = 0) -> None:
-        values = self._session.run(None, {self._source: self._x[:count]})
-        self._logits = dict(zip(self.tasks, values))
-
-    def wait(self, slot: int = 0) -> Dict[str, np.ndarray]:
-        return self._logits
 
     def predicted_latency_s(self, count: int) -> Sequence[float]:
         return _latency(self._exported, self._precision, count, **self.running)
-
-    def close(self) -> None:
-        self._session = None
 
 
 @lru_cache(maxsize=64)

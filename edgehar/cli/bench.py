@@ -76,7 +76,7 @@ def command(context: click.Context, paths: Sequence[str], scenarios: Sequence[st
     asked = _adjusted([load_scenario(spec) for spec in scenarios], settings)
     _require_latency(max_p99_ms, asked)
     plan = Plan(idle_s, load_s, repeats)
-    _require_meter(power, asked)
+    _require_meter(power, asked, strict)
     engines = _engines(paths, backend, precisions)
     if strict or power or max_p99_ms is not None:
         for engine in engines:
@@ -114,10 +114,11 @@ def _require_latency(max_p99_ms: Optional[float], scenarios: Sequence[Scenario])
             " or ".join(LATENCY_SCENARIOS)))
 
 
-def _require_meter(power: Optional[str], scenarios: Sequence[Scenario]) -> None:
-    """Refuse a meter that cannot be read before anything is built, and one that has nothing to measure."""
-    from edgehar.errors import MissingError
+def _require_meter(power: Optional[str], scenarios: Sequence[Scenario], strict: bool) -> None:
+    """Refuse a meter that cannot be read before anything is built, and one that has nothing to measure here."""
+    from edgehar.errors import InputError, MissingError
     from edgehar.meters import METERS
+    from edgehar.meters.base import SIMULATED_POWER
     from edgehar.scenarios import UNTIMED
 
     if power is None:
@@ -128,6 +129,9 @@ def _require_meter(power: Optional[str], scenarios: Sequence[Scenario]) -> None:
         reason = meter.missing()
     if reason:
         raise MissingError(reason)
+    if strict and meter.mark == SIMULATED_POWER:
+        raise InputError("meter %s gives simulated power and --strict lets none pass; leave one of the two out." % (
+            meter.name))
 
 
 def _engines(paths: Sequence[str], backend: Optional[str], precisions: Sequence[str]) -> List[Engine]:
@@ -244,7 +248,7 @@ def _show_energy(rows: Sequence[Any]) -> None:
     first = rows[0]
     title = "Energy a window of %s (%s, %s), %s, by %s%s%s" % (
         first.label, first.engine["backend"], first.engine["precision"], scenario_text(first.scenario), first.meter,
-        "" if first.live else ", REPLAYED POWER", "" if first.verified else ", UNVERIFIED ENGINE")
+        first.mark and ", " + first.mark, "" if first.verified else ", UNVERIFIED ENGINE")
     show_table(title, ("of", "net [95 %]", "gross [95 %]", "idle", "under load", "least detectable"), [
         (row.name, net_energy_text(row), millijoules(row.gross_j), watts(row.idle_w), watts(row.load_w),
          "–" if row.floor_j is None else "%.3g mJ" % (1e3 * row.floor_j)) for row in rows])

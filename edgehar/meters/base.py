@@ -10,6 +10,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tu
 
 WHOLE_RAILS = ("VDD_IN", "POM_5V_IN", "VIN")  # a rail that feeds all others, on boards that measure one
 CARRIER_RAIL = "SYS5V"
+REPLAYED_POWER, SIMULATED_POWER = "REPLAYED POWER", "SIMULATED POWER"
 TOTAL, WITHOUT_CARRIER = "total", "total without SYS5V"
 MODULE_SCOPE = "rails of the module; losses of the carrier board and its converters are not in them"
 INA3221_ACCURACY = ("a rail's current may be off by 16 mA and 0.25 % (80 uV across 5 mOhm, INA3221 datasheet); the "
@@ -29,14 +30,14 @@ class Meter(ABC):
     """Tells how many watts each of its rails carries, again and again, until it is closed.
 
     scope: what its watts leave out. accuracy: how far they may be off all the time, which
-    no repetition shows. live: whether it measures now, rather than repeat what was
-    measured before. Made in one thread, read in another: `close` may be called
-    while `samples` waits, and ends it within a second.
+    no repetition shows. mark: what must stand beside its figures where they are not of
+    this run: they are a recording's, or made up. Made in one thread, read in another:
+    `close` may be called while `samples` waits, and ends it within a second.
     """
 
     scope = ""
     accuracy = "not stated by its maker"
-    live = True
+    mark = ""
 
     def __init__(self) -> None:
         self._stop = Event()

@@ -19,7 +19,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from edgehar.errors import InputError, MissingError
 from edgehar.files import read_json
-from edgehar.meters.base import TOTAL, Meter, PowerSample, totals_of
+from edgehar.meters.base import REPLAYED_POWER, TOTAL, Meter, PowerSample, totals_of
 
 START, UNIX = "start", "unix"
 POLL_S = 0.1
@@ -43,7 +43,7 @@ class Replay(Meter):
         self._clock = clock
         self._offset_s = offset_s
         self._rails = _rails_in(self._path)
-        self.live = clock == UNIX
+        self.mark = "" if clock == UNIX else REPLAYED_POWER
         self.scope = "as recorded in %s" % self._path.name
 
     @property
@@ -60,18 +60,18 @@ class Replay(Meter):
         return {"clock": self._clock, "offset_s": self._offset_s}
 
     def warnings(self) -> List[str]:
-        return [] if self.live else ["its power is replayed from %s and not of this machine" % self._path.name]
+        return [] if not self.mark else ["its power is replayed from %s and not of this machine" % self._path.name]
 
     def samples(self) -> Iterator[PowerSample]:
         """Raises MissingError where a recording ends before the meter is closed."""
         began_s, first_s = time.monotonic(), None
         unix_s = time.time() - began_s
-        for row in self._followed() if self.live else self._rows():
+        for row in self._rows() if self.mark else self._followed():
             first_s = row.time_s if first_s is None else first_s
-            time_s = row.time_s + self._offset_s + (-unix_s if self.live else began_s - first_s)
+            time_s = row.time_s + self._offset_s + (began_s - first_s if self.mark else -unix_s)
             if time_s < began_s:
                 continue
-            if self._stop.wait(max(0.0, 0.0 if self.live else time_s - time.monotonic())):
+            if self._stop.wait(max(0.0, time_s - time.monotonic() if self.mark else 0.0)):
                 return
             yield PowerSample(time_s, row.watts)
         if not self._stop.is_set():

@@ -16,7 +16,8 @@ from tests.boards import JETPACK5, add_ina3221, add_jtop, add_rapl
 
 EXAMPLES = {  # a new meter adds its own
     "ina3221": "ina3221:interval_s=0.01", "rapl": "rapl:interval_s=0.01", "jtop": "jtop:interval_s=0.01",
-    "tegrastats": "tegrastats:interval_s=0.01,program={folder}/tegrastats", "replay": "replay:path={folder}/wall.csv"}
+    "tegrastats": "tegrastats:interval_s=0.01,program={folder}/tegrastats", "replay": "replay:path={folder}/wall.csv",
+    "sim": "sim:interval_s=0.01"}
 PROGRAM = "#!/bin/sh\nwhile true; do echo '%s'; sleep 0.01; done\n" % JETPACK5
 
 
