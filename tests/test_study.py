@@ -12,6 +12,8 @@ from typing import List
 
 import pytest
 
+pytest.importorskip("torch")
+
 from edgehar.errors import InputError
 from edgehar.results import load_all
 from edgehar.study import Cell, load_study, outcomes, plan, run_study
