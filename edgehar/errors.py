@@ -8,7 +8,7 @@
     ├── ConstraintError    4  a latency bound that the user set was not kept
     ├── UnstableError      5  a measurement varied too much to be quoted
     ├── MismatchError      6  an artifact or engine is damaged, foreign, or of another split
-    ├── MissingError       7  a device, package or backend is not there
+    ├── MissingError       7  a device, package, backend or network is not there
     └── InconclusiveError  8  too few samples for the figure that was asked for
 
 Raise where it happens; ``edgehar.cli`` translates once.

@@ -93,7 +93,7 @@ def edgehar(plugins: Sequence[str], debug: bool) -> None:
     Exit codes:
       0 done                        5 measurement unstable
       1 a fault of edgehar          6 artifact or engine does not match
-      2 input or options unusable   7 device, package or backend missing
+      2 input or options unusable   7 device, package, network missing
       3 accuracy gate failed        8 too few samples to tell
       4 latency bound not kept      130 stopped by Ctrl-C, 141 output closed
     """

@@ -63,7 +63,7 @@ REGISTERED = (
     Registered(
         name="realdisp", title="REALDISP", url="https://archive.ics.uci.edu/dataset/305",
         downloads=(uci_file(305, "realdisp+activity+recognition+dataset.zip"),),
-        licence="CC BY 4.0 (UCI repository)",
+        licence="CC BY 4.0, as the UCI repository has it in general; not seen stated for this corpus",
         citation="O. Banos, M. A. Toth, M. Damas, H. Pomares, I. Rojas, Dealing with the Effects of Sensor "
                  "Displacement in Wearable Activity Recognition, Sensors 14(6):9995-10023, 2014",
         people=17, activities=(
