@@ -59,8 +59,11 @@ UNSTEADY_POWER = (THROTTLED, CHANGED, DRIFTED)
 def run(engine: Engine, scenario: Scenario, windows: Optional[Windows] = None, clock: Clock = time.perf_counter,
         command: str = "", sleep: Callable[[float], None] = time.sleep,
         on_phase: Callable[[str], None] = lambda phase: None, recordings: Optional[Iterable[Recording]] = None,
-        meter: Optional[Meter] = None, plan: Plan = Plan()) -> Run:
+        meter: Optional[Meter] = None, plan: Plan = Plan(), dataset: Optional[str] = None) -> Run:
     """Put `engine` through `scenario` on this machine.
+
+    dataset: the spec of the corpus that windows or recordings are of, where it is not the
+    one of the manifest.
 
     windows: of the test people, needed for "accuracy" alone; recordings: of the same, for
     "streaming" alone; the engine's channels are selected from them. on_phase: told
@@ -80,12 +83,13 @@ def run(engine: Engine, scenario: Scenario, windows: Optional[Windows] = None, c
         windows = _test_windows_of(engine, windows)
         with backend.open(engine, max_batch=scenario.batch) as session:
             on_phase("scoring")
-            return _run_of(engine, scenario, command, **_scores(session, scenario, windows))
+            return _run_of(engine, scenario, command, {"dataset": dataset}, **_scores(session, scenario, windows))
     if scenario.name == "streaming":
         scenario = replace(scenario, hop=scenario.hop or engine.manifest.signal.hop)
         with backend.open(engine, max_batch=1) as session:
             on_phase("replaying")
-            return _run_of(engine, scenario, command, **_replay(session, engine.manifest, scenario, recordings))
+            return _run_of(engine, scenario, command, {"dataset": dataset},
+                           **_replay(session, engine.manifest, scenario, recordings))
     warnings = _machine_warnings(engine) + backend.warnings(engine)
     verified = _verified(backend, engine) if meter else {}
     with backend.open(engine, max_batch=scenario.batch) as session:
@@ -119,7 +123,8 @@ def _engine_facts(engine: Engine) -> Dict[str, Any]:
         "artifact": manifest.name, "artifact_sha256": manifest.sha256,
         "model": manifest.model["spec"], "parameters": manifest.model["parameters"], "macs": manifest.model["macs"],
         "dataset": manifest.data["dataset"], "channels": len(manifest.signal.channels),
-        "window": manifest.signal.window, "rate_hz": manifest.signal.rate_hz,
+        "channel_names": [channel.name for channel in manifest.signal.channels], "tasks": sorted(manifest.tasks),
+        "window": manifest.signal.window, "hop": manifest.signal.hop, "rate_hz": manifest.signal.rate_hz,
         "method": manifest.training["method"], "teacher": manifest.training.get("teacher"),
         "recipe": manifest.training.get("recipe"), "seed": manifest.training["seed"],
     }
@@ -382,6 +387,7 @@ def recordings_for(engine: Engine, dataset: Optional[str] = None, root: Optional
     data, rate_hz = engine.manifest.data, engine.manifest.signal.rate_hz
     corpus, split = DATASETS.create(dataset or data["dataset"], root=root), Split.from_json(data["split"])
     require_split_of(corpus, split)
+    _require_whole(split)
     return (framed(recording, rate_hz) for recording in read_recordings(corpus) if split.place(recording) == "test")
 
 
@@ -424,10 +430,14 @@ def _events_of(session: Session, manifest: Manifest, scenario: Scenario,
     return found
 
 
-def _require_tested(split: Split, recording: Recording) -> None:
+def _require_whole(split: Split) -> None:
     if split.leaky:
         raise MismatchError("split '%s' deals out single windows, so no recording is there to test on alone; stream "
                             "through a model of a split by people." % split.name)
+
+
+def _require_tested(split: Split, recording: Recording) -> None:
+    _require_whole(split)
     if split.place(recording) != "test":
         raise MismatchError("%s is not kept for testing by split '%s' and streaming is measured on test people alone; "
                             "hand in their recordings." % (recording.name, split.name))

@@ -10,7 +10,8 @@ from edgehar.results import Run
 from edgehar.scoring import Interval, paired_difference, verdict
 from edgehar.tables import AccuracyRow, accuracy_rows, people_of, seedless
 
-NETWORK_FACTS = ("dataset", "channels", "window", "model", "recipe", "backend", "precision")
+NETWORK_FACTS = ("dataset", "channels", "channel_names", "tasks", "rate_hz", "window", "hop", "model", "recipe",
+                 "backend", "precision")
 
 
 class Contrast(NamedTuple):

@@ -41,17 +41,18 @@ def _caption(runs: Sequence[Run], row: Union[AccuracyRow, EventRow]) -> str:
 def _accuracy_table(rows: Sequence[AccuracyRow]) -> str:
     against = {id(contrast.row): contrast for contrast in contrasts(rows)}
     columns = ["network", "trained as", "channels", "precision", "seeds", "macro-F1 [95 % over people]",
-               "balanced accuracy", "worst person", "paired difference to labels alone"]
+               "people", "balanced accuracy", "worst person", "paired difference to labels alone"]
     cells = []
     for row in rows:
         contrast = against.get(id(row))
         cells.append([row.label, row.origin, row.engine["channels"], row.engine["precision"], row.seeds,
-                      interval_text(row.macro_f1, row.people), "%.3f" % row.balanced_accuracy, "%.3f" % row.worst_f1,
+                      interval_text(row.macro_f1, row.people), people_text(row),
+                      "%.3f" % row.balanced_accuracy, "%.3f" % row.worst_f1,
                       "%s %s" % (difference_text(contrast), contrast.verdict) if contrast else ""])
     if any(row.calibration_error for row in rows):  # Runs of older versions have none
-        columns.insert(6, "calibration error")
+        columns.insert(7, "calibration error")
         for row, line in zip(rows, cells):
-            line.insert(6, calibration_text(row))
+            line.insert(7, calibration_text(row))
     return _markdown_table(columns, cells)
 
 

@@ -118,9 +118,11 @@ def session_shift(people: People, train: str, test: str, n: int = 0, fold: int =
 
 def paper_random(people: People, seed: int = 0) -> Split:
     """LEAKS: everybody's overlapping windows shuffled and dealt 60/20/20, as in many papers."""
+    if not isinstance(seed, int) or seed < 0:
+        raise InputError("paper-random has seed=%s; it must be a whole number from 0 on." % seed)
     everybody = _flat(people.units())
     return Split(people.own.dataset, "paper-random:seed=%d" % seed, everybody, everybody, everybody,
-                 shuffle_seed=int(seed))
+                 shuffle_seed=seed)
 
 
 def _shifted(people: People, name: str, n: int, fold: int, **shift: Mapping[str, Tuple[str, ...]]) -> Split:

@@ -274,13 +274,23 @@ def choose(channels: Sequence[Channel], pattern: str) -> Tuple[Channel, ...]:
     Raises InputError where nothing matches, or for an unknown field.
     """
     tests = [_test(alternative.strip()) for alternative in pattern.split(",")]
-    chosen = tuple(channel for channel in channels if any(test(channel) for test in tests))
-    if chosen:
-        return chosen
+    _require_each_value(channels, pattern)
+    if all(any(test(channel) for channel in channels) for test in tests):
+        return tuple(channel for channel in channels if any(test(channel) for test in tests))
     if pattern == "live":
         raise InputError("every channel was made by an offline filter, so none is live; choose by name or all.")
     raise InputError("no channel matches '%s'; there are: %s." % (
         pattern, ", ".join(channel.name for channel in channels)))
+
+
+def _require_each_value(channels: Sequence[Channel], pattern: str) -> None:
+    """Raise InputError for a value of a field, as in kind=acc+gryo, that no channel has."""
+    for term in (term for alternative in pattern.split(",") for term in alternative.strip().split("/")):
+        field, _, values = term.partition("=")
+        have = sorted({str(getattr(channel, field)) for channel in channels}) if field in CHOOSABLE else []
+        strange = [value for value in values.split("+") if field in CHOOSABLE and value not in have]
+        if strange:
+            raise InputError("no channel has %s=%s; there are: %s." % (field, strange[0], ", ".join(have)))
 
 
 def _test(alternative: str) -> Callable[[Channel], bool]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Collection, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from edgehar.signals import Recording, Windows, concatenate, cut, labelled
 
 PARTS = ("train", "valid", "test")
 SHUFFLED_SHARES = (0.6, 0.2, 0.2)
+BESIDE = ("sha256", "sessions_at_hand")  # what stands in the file of a split and does not decide it
 LEAKY = "LEAKY SPLIT"  # stands beside every figure that comes of one
 
 
@@ -85,7 +86,7 @@ class Split:
             raise InputError("session %s of person %s fits both training and test of split '%s'; choose patterns that "
                              "tell them apart." % (recording.session, recording.subject, self.name))
         part = self.part_of(recording.subject)
-        placed = _fits(self.placements.get(part), recording.placement)
+        placed = part not in self.placements or recording.placement in self.placements[part]
         return part if part in fitting and placed else ""
 
     def to_json(self) -> Dict[str, Any]:
@@ -97,6 +98,10 @@ class Split:
     def from_json(cls, value: Mapping[str, Any], where: str = "the split") -> "Split":
         """Raises InputError for a value that is no split, MismatchError where it does not fit its own hash."""
         known = {item.name for item in fields(cls)}
+        unknown = sorted(set(value) - known - set(BESIDE)) if isinstance(value, Mapping) else ["no table"]
+        if unknown:
+            raise InputError("%s has '%s', which is nothing of a split; it takes: %s." % (
+                where, unknown[0], ", ".join(sorted(known))))
         try:
             split = cls(**{key: _as_tuples(item) for key, item in value.items() if key in known})
         except (TypeError, AttributeError) as error:
@@ -130,8 +135,10 @@ def _as_lists(value: Any) -> Any:
 
 def _as_tuples(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: tuple(map(str, item)) for key, item in value.items()}
-    return tuple(map(str, value)) if isinstance(value, list) else value
+        return {key: _as_tuples(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return tuple(map(str, value))
+    return value
 
 
 def split_by_fives(dataset: str, people: Sequence[str]) -> Split:
@@ -178,10 +185,14 @@ def partition(recordings: Iterable[Recording], split: Split, window: int, hop: i
     split that leaks on purpose is dealt as it says and not audited.
     """
     pieces: Dict[str, List[Windows]] = {part: [] for part in PARTS}
+    placements, sessions = set(), set()
     for number, recording in enumerate(recordings):
         part = split.place(recording)
+        placements.add(recording.placement)
+        sessions.add(recording.session)
         if part:
             pieces[part].append(labelled(cut(recording, window, hop, purity, number)))
+    _require_met(split, placements, sessions)
     if split.leaky:
         found = _dealt([piece for part in PARTS for piece in pieces[part]], split)
     else:
@@ -192,12 +203,20 @@ def partition(recordings: Iterable[Recording], split: Split, window: int, hop: i
     return parts
 
 
+def _require_met(split: Split, placements: Collection[str], sessions: Collection[str]) -> None:
+    """Raise InputError for a placement or pattern of the split that no recording meets: a typo, most likely."""
+    for chosen, there, what in ((split.placements, placements, "placement"), (split.sessions, sessions, "session")):
+        for name in (name for names in chosen.values() for name in names):
+            if not any(fnmatchcase(each, name) for each in there):
+                raise InputError("split '%s' of %s uses %s %s and no recording has it; there are: %s%s." % (
+                    split.name, split.dataset, what, name, ", ".join(sorted(filter(None, there))) or "none",
+                    "" if any(there) else " (dsads:stacked=true has one each)"))
+
+
 def _joined(pieces: Sequence[Windows], part: str, split: Split) -> Windows:
     if not sum(map(len, pieces)):
-        shifted = "" if not split.placements else ("; a placement shift needs recordings of one placement each, as "
-                                                   "with dsads:stacked=true")
-        raise InputError("the %s part of split '%s' of %s has no window; its people are: %s%s." % (
-            part, split.name, split.dataset, ", ".join(getattr(split, part)) or "none", shifted))
+        raise InputError("the %s part of split '%s' of %s has no window; its people are: %s." % (
+            part, split.name, split.dataset, ", ".join(getattr(split, part)) or "none"))
     return concatenate(pieces)
 
 
@@ -206,7 +225,8 @@ def _dealt(pieces: Sequence[Windows], split: Split) -> Dict[str, Windows]:
     everything = _joined(pieces, "train", split)
     order = np.random.default_rng(split.shuffle_seed).permutation(len(everything))
     edges = np.cumsum([int(round(share * len(order))) for share in SHUFFLED_SHARES[:-1]])
-    return {part: everything.take(np.sort(index)) for part, index in zip(PARTS, np.split(order, edges))}
+    dealt = {part: everything.take(np.sort(index)) for part, index in zip(PARTS, np.split(order, edges))}
+    return {part: _joined([windows], part, split) for part, windows in dealt.items()}
 
 
 # ------------------------------------------------------------------ audit

@@ -34,11 +34,12 @@ killed goes on after its last epoch.
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -265,6 +266,8 @@ def run_study(study: Study, root: Optional[str], work: PathLike, results: PathLi
     """
     work, results = Path(work), Path(results)
     cells = study.cells()
+    for cell in cells:
+        _require_its_own(cell, _run_path(results, cell))
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
         running = [pool.submit(run_fold, fold, root, work, results, command) for fold in study.folds]
         while not all(each.done() for each in running):
@@ -316,6 +319,19 @@ def _fit(cell: Cell, corpus: Corpus, work: Path, recipe: Optional[Recipe] = None
     network = cell.network
     return train(corpus, network.model, network.channels, recipe or cell.recipe(), work / cell.path, network.method,
                  teachers, tasks=network.tasks)
+
+
+def _require_its_own(cell: Cell, path: Path) -> None:
+    """Raise InputError where the Run at `path` is of other settings, so that an edited study shows no old figures."""
+    if not path.exists():
+        return
+    facts, network = Run.load(path).engine, cell.network
+    wanted = {"dataset": cell.fold.corpus, "model": network.model, "method": network.method,
+              "recipe": json.loads(json.dumps(asdict(cell.recipe())))}
+    for what, value in wanted.items():
+        if facts.get(what) != value:
+            raise InputError("%s is a Run of another %s than the study's %s now has; choose another folder with -o, or "
+                             "remove it." % (path, what, cell.name))
 
 
 def _run_path(results: Path, cell: Cell) -> Path:

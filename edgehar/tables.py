@@ -21,12 +21,13 @@ from edgehar.results import SIMULATED, Measurement, Run
 from edgehar.scoring import (EventScores, Interval, add_events, balanced_accuracy, calibration_error_over_people,
                              false_alarms_per_h, macro_f1, macro_f1_over_people, median_delay_s, pooled,
                              share_detected)
-from edgehar.splits import family, leak_mark
+from edgehar.splits import PARTS, family, leak_mark
 
 T = TypeVar("T")
 PRECISION_ORDER = {"fp32": 0, "fp16": 1, "int8": 2}
 SCENARIO_ORDER = {"single_stream": 0, "paced": 1, "offline": 2}
-METHOD_FACTS = ("dataset", "channels", "window", "model", "method", "recipe", "teacher", "backend", "precision")
+METHOD_FACTS = ("dataset", "channels", "channel_names", "tasks", "rate_hz", "window", "hop", "model", "method",
+                "recipe", "teacher", "backend", "precision")
 STREAM_SETTINGS = ("hop", "hold")
 SEED_FACTS = ("seed", "valid_macro_f1", "weights_sha256")
 TOO_FEW = "n/a (too few)"
@@ -242,8 +243,10 @@ def _merged(folds: Iterable[Mapping[str, T]]) -> Dict[str, T]:
 
 
 def _planned(folds: Sequence[Run], people: Mapping[str, Any]) -> int:
-    """How many people the folds keep for testing."""
-    return len({person for run in folds for person in run.split.get("test", people)})
+    """How many people are kept for testing: all of them by folds, however many folds are at hand."""
+    split = folds[0].split
+    tested = ("test",) if family(split) == split.get("sha256", "") else PARTS
+    return len({person for part in tested for person in split.get(part, people)})
 
 
 def _method_of(run: Run, task: str, people: Iterable[str], settings: Sequence[str]) -> Hashable:
@@ -335,9 +338,10 @@ def artifact_labels(runs: Sequence[Run]) -> Dict[str, str]:
 
 def _common_label(labels: Sequence[str]) -> str:
     """"kd" for "kd-s0", "kd-s1"; the label itself where there is one."""
-    if len(set(labels)) == 1:
-        return labels[0]
-    return re.sub(r"([-_. ]\(?|[-_.](seed|s|fold)[-_.]?)$", "", commonprefix(list(labels))) or " / ".join(labels)
+    names = [re.sub(r" \([0-9a-f]+\)$", "", label) for label in labels]
+    if len(set(labels)) == 1 or len(set(names)) == 1:
+        return labels[0] if len(set(labels)) == 1 else names[0]
+    return re.sub(r"([-_. ]|[-_.](seed|s|fold)[-_.]?\d*)$", "", commonprefix(names)) or " / ".join(labels)
 
 
 def _origin(engine: Dict[str, Any]) -> str:

@@ -429,6 +429,12 @@ def _require_one_split(train: Windows, valid: Windows, teachers: Sequence[Fitted
 
 
 def _require_teachers_decide(model: Model, teachers: Sequence[Fitted]) -> None:
+    for teacher in teachers:
+        theirs, mine = teacher.model.signal, model.signal
+        if (theirs.rate_hz, theirs.window) != (mine.rate_hz, mine.window):
+            raise MismatchError("the teacher learnt windows of %d samples at %g Hz and the student's have %d at %g Hz; "
+                                "train a teacher on the student's." % (theirs.window, theirs.rate_hz, mine.window,
+                                                                       mine.rate_hz))
     for teacher, (task, names) in product(teachers, model.tasks.items()):
         if teacher.model.tasks.get(task) != names:
             raise InputError("the teacher decides %s and the student is to decide '%s' between %s; train a teacher for "

@@ -124,6 +124,12 @@ def test_a_teacher_of_another_split_is_exit_6(home):
     assert "another split" in sentence and not (home / "leak").exists()
 
 
+def test_a_teacher_of_another_rate_is_exit_6(home):
+    sentence = edgehar("distill", "--data", DATA, "--teacher", "teacher", "--rate", "25", "--epochs", "1", "-o", "slow",
+                       folder=home, code=6)
+    assert "the teacher learnt windows of 128 samples at 50 Hz and the student's have 64 at 25 Hz" in sentence
+
+
 def test_a_student_takes_its_teacher_s_split_and_leakage_stays_marked_to_the_end(home):
     """Train, distill, export and bench of a split that leaks; only the first command names it."""
     edgehar("train", "--data", DATA, "--protocol", "paper-random", "--model", "resnet:width=8", "--epochs", "1", "-o",
@@ -133,7 +139,11 @@ def test_a_student_takes_its_teacher_s_split_and_leakage_stays_marked_to_the_end
     assert "LEAKY SPLIT" in told
     edgehar("export", "leaky/student", "-o", "leaky/engine", folder=home)
     assert "LEAKY SPLIT" in edgehar("bench", "leaky/engine", "--scenario", "accuracy", "-o", "leaky/runs", folder=home)
-    edgehar("report", "leaky/runs", "-o", "leaky/report.html", folder=home)
+    assert "LEAKY SPLIT" in edgehar("verify", "leaky/engine", folder=home)
+    assert "LEAKY SPLIT" in edgehar("compare", "leaky/runs", "leaky/runs", folder=home)
+    refused = edgehar("bench", "leaky/engine", "--scenario", "streaming", folder=home, code=6)
+    assert "deals out single windows" in refused
+    assert "LEAKY SPLIT" in edgehar("report", "leaky/runs", "-o", "leaky/report.html", folder=home)
     assert "LEAKY SPLIT" in (home / "leaky" / "report.html").read_text(encoding="utf-8")
 
 

@@ -30,8 +30,8 @@ def test_calibration_has_a_column_where_a_run_recorded_it():
     new, old = make("new"), replace(make("old", method="none"), calibration={})
     assert "calibration error" not in markdown([old])
     table = [line.split(" | ") for line in markdown([new, old]).splitlines() if line.startswith("|")]
-    assert {len(line) for line in table} == {10} and table[0][6] == "calibration error"
-    assert {line[0]: line[6] for line in table[2:]}["| old"] == "–"
+    assert {len(line) for line in table} == {11} and table[0][7] == "calibration error"
+    assert {line[0]: line[7] for line in table[2:]}["| old"] == "–"
 
 
 def test_streams_have_a_table_of_their_own():

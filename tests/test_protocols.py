@@ -56,7 +56,8 @@ def test_people_who_share_a_recording_are_left_out_together() -> None:
     ("folds:n=a", "n is 3 to 10"), ("folds:m=3", "no option 'm'; it takes: n, fold"),
     ("leave-one-out", "no person '' to leave out; there are: 1, 2"), ("leave-one-out:person=11", "no person '11'"),
     ("placement-shift:train=wrist", "'test'"), ("placement-shift:train=wrist+hip,test=hip", "hip of both training"),
-    ("session-shift:train=a,test=a", "a of both training and test"), ("paper-random:seeds=1", "it takes: seed")])
+    ("session-shift:train=a,test=a", "a of both training and test"), ("paper-random:seeds=1", "it takes: seed"),
+    ("paper-random:seed=-1", "seed=-1; it must be a whole number"), ("paper-random:seed=1.5", "seed=1.5")])
 def test_what_cannot_be_is_refused_in_a_sentence(protocol: str, told: str) -> None:
     with pytest.raises(InputError, match=told.replace("(", r"\(")):
         make_split(protocol, TEN)
@@ -86,6 +87,21 @@ def test_the_split_of_another_corpus_is_refused() -> None:
         cut_corpus("synthetic", split=torn(train=["1"]))
 
 
+@pytest.mark.parametrize("change, told", [
+    ({"train": ["person-02"]}, "names person 'person-02', who is none of synthetic's: person-0"),
+    ({"session": {"train": ["a"]}}, "has 'session', which is nothing of a split; it takes: dataset, name")])
+def test_a_typo_in_a_file_is_told_and_not_dropped(change: dict, told: str) -> None:
+    value = dict(DATASETS.create("synthetic").split().to_json(), **change)
+    with pytest.raises(InputError, match=told):
+        cut_corpus("synthetic", split=Split.from_json(value, "the file"))
+
+
+def test_a_placement_that_nobody_wore_is_told() -> None:
+    split = make_split("placement-shift:train=wrist,test=hpi", people_of("synthetic"))
+    with pytest.raises(InputError, match="uses placement wrist and no recording has it; there are: none"):
+        cut_corpus("synthetic", split=split)
+
+
 # ------------------------------------------------------------------ shifts and leaks on a corpus
 
 
@@ -107,7 +123,7 @@ def test_a_leaky_split_trains_on_what_it_tests_and_says_so() -> None:
 def test_a_split_survives_its_file() -> None:
     for protocol in ("folds:n=4,fold=2", "session-shift:train=a*+b,test=c", "paper-random:seed=1"):
         split = make_split(protocol, TEN)
-        assert Split.from_json(dict(split.to_json(), sha256=split.sha256, remark="kept by hand")) == split
+        assert Split.from_json(dict(split.to_json(), sha256=split.sha256, sessions_at_hand={})) == split
 
 
 def test_a_changed_file_is_a_mismatch() -> None:

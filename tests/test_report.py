@@ -212,7 +212,8 @@ def test_the_command_writes_the_page_and_says_where(tmp_path, capsys):
     assert str(page) in told and "5 runs" in told and "SYNTHETIC DATA" in told and "next: " in told
     Page(page.read_text(encoding="utf-8"))
     assert cli.execute(["report", str(tmp_path / "runs"), "-o", str(page), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"page": str(page), "runs": 5, "synthetic": True, "warnings": 0}
+    assert json.loads(capsys.readouterr().out) == {"page": str(page), "runs": 5, "synthetic": True, "leaky": False,
+                                                     "warnings": 0}
 
 
 def test_the_command_refuses_what_is_no_run(tmp_path, capsys):

@@ -149,7 +149,7 @@ def test_channel_names_are_paths_without_empty_parts() -> None:
     ("all", ACC + GYRO), ("live", ACC), ("gyro", GYRO), ("acc/x,gyro/z", (ACC[0], GYRO[2])),
     ("wrist/watch/acc/y", (ACC[1],)), ("y", (ACC[1], GYRO[1])), ("kind=acc/axis=x+z", (ACC[0], ACC[2])),
     ("placement=wrist/axis=y,kind=gyro/axis=z", (ACC[1], GYRO[1], GYRO[2])), ("live/axis=x", (ACC[0],)),
-    ("sensor=watch+phone/kind=gyro", GYRO), ("all/axis=x", (ACC[0], GYRO[0])),
+    ("sensor=watch/kind=gyro+acc", ACC + GYRO), ("all/axis=x", (ACC[0], GYRO[0])),
 ])
 def test_a_pattern_chooses_channels_by_whole_parts_of_their_names(pattern: str, expected: object) -> None:
     assert choose(ACC + GYRO, pattern) == expected
@@ -159,6 +159,14 @@ def test_a_pattern_chooses_channels_by_whole_parts_of_their_names(pattern: str, 
 def test_a_pattern_without_a_match_is_refused_with_the_choice(pattern: str) -> None:
     with pytest.raises(InputError, match="no channel matches .* there are: wrist/watch/acc/x"):
         choose(ACC, pattern)
+
+
+@pytest.mark.parametrize("pattern, told", [
+    ("kind=gyro+typo", "no channel has kind=typo; there are: acc, gyro"), ("sensor=phone", "there are: watch"),
+    ("acc,gryo", "no channel matches 'acc,gryo'")])
+def test_a_typo_in_an_alternative_is_not_dropped(pattern: str, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        choose(ACC + GYRO, pattern)
 
 
 @pytest.mark.parametrize("pattern", ["colour=red", "kind=acc/wrist", "live/x"])

@@ -134,3 +134,12 @@ def test_an_ensemble_teaches_by_all_seeds(tmp_path: Path) -> None:
 def test_the_committed_studies_can_be_read(corpora: Path) -> None:
     for path in (Path(__file__).resolve().parents[1] / "benchmarks" / "studies").glob("*.toml"):
         assert load_study(path, str(corpora)).contrasts
+
+
+def test_an_edited_study_shows_no_old_figures(tmp_path: Path) -> None:
+    short = FILE.replace('protocol = "folds:n=3"', "").replace("seeds = [0, 1]", "")
+    study = load_study(written(tmp_path, short))
+    run_study(study, None, tmp_path / "work", tmp_path / "results", jobs=1)
+    edited = load_study(written(tmp_path, short.replace("epochs = 1", "epochs = 2")))
+    with pytest.raises(InputError, match="is a Run of another recipe than the study's teacher now has"):
+        run_study(edited, None, tmp_path / "work", tmp_path / "results")

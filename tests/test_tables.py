@@ -57,6 +57,7 @@ def test_two_artifacts_of_one_name_are_told_apart():
 
 @pytest.mark.parametrize("labels, told", [
     (["kd-s0", "kd-s1"], "kd"), (["kd-seed0", "kd-seed1"], "kd"), (["kd"], "kd"), (["kd-1", "kd-2"], "kd"),
+    (["n-seed10", "n-seed11"], "n"), (["kd (a1ffff)", "kd (a9bbbb)"], "kd"),
     (["a (12ab)", "a (34cd)"], "a"), (["x", "y"], "x / y"), (["teachers-1", "teachers-2"], "teachers")])
 def test_a_common_label(labels, told):
     assert tables._common_label(labels) == told
@@ -167,6 +168,7 @@ def fold(number, **changed):
     """One of four folds that test a person each."""
     people = "abcd"
     split = {"dataset": "corpus", "name": "folds:n=4,fold=%d" % (number + 1), "test": [people[number]],
+             "valid": [people[number - 1]], "train": [people[number - 2], people[number - 3]],
              "sha256": "%064d" % number}
     run = make("kd-s%d-fold%d" % (changed.get("seed", 0), number + 1), **changed)
     mine = {"activity": {people[number]: run.people["activity"][people[number]]}}

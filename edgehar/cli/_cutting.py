@@ -79,9 +79,12 @@ def split_by(data: str, root: Optional[str], protocol: str) -> Split:
 def _framing(asked: Asked, base: Optional[Framing]) -> Framing:
     """`base`, else the corpus' own, with what was asked for; windows and hops keep their seconds at another rate."""
     from edgehar.datasets import DATASETS
+    from edgehar.errors import InputError
     from edgehar.signals import Framing
 
     base = base or DATASETS.create(asked.data, root=asked.root).framing
-    rate_hz = asked.rate_hz or base.rate_hz
+    rate_hz = base.rate_hz if asked.rate_hz is None else asked.rate_hz
+    if not 0 < rate_hz < float("inf"):
+        raise InputError("--rate is %s; it must be a number of samples a second above 0." % rate_hz)
     window, hop = (max(1, round(samples * rate_hz / base.rate_hz)) for samples in (base.window, base.hop))
     return Framing(rate_hz, asked.window or window, asked.hop or hop)

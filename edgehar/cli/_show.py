@@ -9,7 +9,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, List, Sequence
+from typing import Any, Callable, Iterable, Iterator, List, Mapping, Sequence
 
 import click
 
@@ -62,6 +62,13 @@ def _fitted(by_column: Sequence[Sequence[str]], room: int) -> List[int]:
 
 def _longest_word(cells: Sequence[str]) -> int:
     return min(UNBROKEN, max(len(word) for cell in cells for word in cell.split()))
+
+
+def marked(title: str, data: Mapping[str, Any]) -> str:
+    """`title` of what was trained on `data` (facts of a manifest), with what must stand beside it."""
+    from edgehar.splits import leak_mark
+
+    return ", ".join(filter(None, (title, "SYNTHETIC DATA" if data["synthetic"] else "", leak_mark(data["split"]))))
 
 
 def show_json(value: Any) -> None:

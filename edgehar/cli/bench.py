@@ -160,6 +160,7 @@ def _measure_all(engines: Sequence[Engine], scenarios: Sequence[Scenario], data:
                 recordings = bench.recordings_for(engine, data, root) if scenario.name == "streaming" else None
                 meter = METERS.create(power) if power and scenario.name not in UNTIMED else None
                 run = bench.run(engine, scenario, windows, command=line, recordings=recordings, meter=meter, plan=plan,
+                                dataset=data,
                                 on_phase=lambda phase, what=what: tell("%s: %s" % (what, phase), 0))
                 done.append((run.write(folder / bench.file_name(run)), run))
                 tell(what, 1)

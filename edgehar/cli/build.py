@@ -30,7 +30,7 @@ def command(artifact_folder: str, backend: str, precision: Optional[str], thread
     """
     from edgehar.artifact import Artifact
     from edgehar.backends import BACKENDS
-    from edgehar.cli._show import show_comparisons, show_json, show_next, show_warnings
+    from edgehar.cli._show import marked, show_comparisons, show_json, show_next, show_warnings
 
     artifact, builder = Artifact.load(artifact_folder), BACKENDS.create(backend)
     engine = _engine(artifact, builder, precision or builder.default_precision, threads, folder, rebuild)
@@ -38,7 +38,7 @@ def command(artifact_folder: str, backend: str, precision: Optional[str], thread
     if as_json:
         show_json(engine.to_json())
         return
-    show_comparisons("engine %s" % engine.folder, builder.verify(engine))
+    show_comparisons(marked("engine %s" % engine.folder, artifact.manifest.data), builder.verify(engine))
     for sentence in builder.report(engine):
         click.echo(sentence)
     show_next("edgehar bench %s" % engine.folder)

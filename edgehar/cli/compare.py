@@ -23,18 +23,17 @@ def command(run_a: str, run_b: str, as_json: bool) -> None:
     not and holds zero, too few people were tested to tell, and its half-width is told.
     """
     from edgehar.contrasts import compare
-    from edgehar.results import SIMULATED, load_all
+    from edgehar.results import load_all
+    from edgehar.tables import marks
 
     a, b = load_all([run_a]), load_all([run_b])
     found = compare(a, b)
-    simulated = a[0].source == SIMULATED
-    synthetic = any(run.synthetic for run in [*a, *b])
+    standing = list(dict.fromkeys(mark for run in [*a, *b] for mark in marks(run)))
     if as_json:
-        show_json({"tasks": {each.row.task: _facts(each) for each in found}, "synthetic": synthetic,
-                   "source": a[0].source})
+        show_json({"tasks": {each.row.task: _facts(each) for each in found}, "marks": standing,
+                   "synthetic": any(run.synthetic for run in [*a, *b]), "source": a[0].source})
         return
-    show_table("Macro-F1 of A minus B on test people of %s%s%s" % (
-        a[0].engine["dataset"], ", SIMULATED" if simulated else "", ", SYNTHETIC DATA" if synthetic else ""),
+    show_table("Macro-F1 of A minus B on test people of %s" % ", ".join([a[0].engine["dataset"], *standing]),
         ("task", "A", "B", "macro-F1 A", "macro-F1 B", "difference [95 % over people]", "A is", "people"),
         [_cells(each) for each in found])
     if found[0].row.people < ROUGH:

@@ -26,7 +26,7 @@ def command(training: str, folder: str, name: Optional[str], root: Optional[str]
     The graph is fed physical units (normalisation is inside), agrees with PyTorch within
     1e-4 or the export fails, and holds only what TensorRT 8.5 can parse.
     """
-    from edgehar.cli._show import show_json, show_next, show_table
+    from edgehar.cli._show import marked, show_json, show_next, show_table
     from edgehar.datasets import cut_corpus
     from edgehar.export import Samples, export
     from edgehar.splits import Split
@@ -41,7 +41,7 @@ def command(training: str, folder: str, name: Optional[str], root: Optional[str]
     if as_json:
         show_json(manifest.to_json())
         return
-    show_table("artifact %s" % manifest.name, ("file", "KiB", "sha256"),
+    show_table(marked("artifact %s" % manifest.name, manifest.data), ("file", "KiB", "sha256"),
                [(path, round((artifact.folder / path).stat().st_size / 1024, 1), digest[:16])
                 for path, digest in sorted(manifest.files.items())])
     click.echo("operators: %s" % ", ".join(manifest.onnx["operators"]))

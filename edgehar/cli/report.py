@@ -25,6 +25,7 @@ def command(runs: Sequence[str], output: str, folders: Sequence[str], markdown: 
     from edgehar import report, results
     from edgehar.artifact import Artifact
     from edgehar.markdown import markdown as tables_of
+    from edgehar.splits import LEAKY, leak_mark
 
     found = results.load_all(runs)
     if markdown:
@@ -32,11 +33,12 @@ def command(runs: Sequence[str], output: str, folders: Sequence[str], markdown: 
         return
     page = report.write(found, output, [Artifact.load(folder) for folder in folders])
     facts = {"page": str(page), "runs": len(found), "warnings": sum(bool(run.warnings) for run in found),
-             "synthetic": any(run.synthetic for run in found)}
+             "synthetic": any(run.synthetic for run in found), "leaky": any(leak_mark(run.split) for run in found)}
     if as_json:
         show_json(facts)
         return
+    among = [mark for mark, holds in (("SYNTHETIC DATA", facts["synthetic"]), (LEAKY, facts["leaky"])) if holds]
     click.echo("%s shows %d runs%s%s." % (
         page, facts["runs"], ", %d of them with warnings" % facts["warnings"] if facts["warnings"] else "",
-        "; SYNTHETIC DATA among them" if facts["synthetic"] else ""))
+        "; %s among them" % " and ".join(among) if among else ""))
     show_next("open %s in a browser" % page)

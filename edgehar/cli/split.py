@@ -29,8 +29,11 @@ def command(data: str, protocol: str, root: Optional[str], path: Optional[str], 
     from edgehar.cli._cutting import split_by
     from edgehar.cli._show import show_json, show_next
     from edgehar.datasets import cut_corpus
+    from edgehar.errors import InputError
     from edgehar.files import write_json
 
+    if path and not path.endswith(".json"):
+        raise InputError("a split is written to a file that ends in .json, not to %s." % path)
     corpus = cut_corpus(data, root, split_by(data, root, protocol))
     found = dict(corpus.split.to_json(), sha256=corpus.split.sha256, sessions_at_hand=_sessions(corpus))
     if path:

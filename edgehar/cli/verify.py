@@ -20,7 +20,7 @@ def command(path: str, backend: Optional[str], precision: Optional[str], as_json
     """
     from edgehar.backends import BACKENDS, ready_engine
     from edgehar.backends.base import require_passed
-    from edgehar.cli._show import progress_line, show_comparisons, show_json, show_next, show_warnings
+    from edgehar.cli._show import marked, progress_line, show_comparisons, show_json, show_next, show_warnings
 
     with progress_line() as on_progress:
         engine = ready_engine(path, backend, precision, on_progress)
@@ -30,7 +30,8 @@ def command(path: str, backend: Optional[str], precision: Optional[str], as_json
     if as_json:
         show_json([found._asdict() for found in comparisons])
     else:
-        show_comparisons("%s on %s in %s" % (engine.manifest.name, engine.backend, engine.spec.precision), comparisons)
+        title = "%s on %s in %s" % (engine.manifest.name, engine.backend, engine.spec.precision)
+        show_comparisons(marked(title, engine.manifest.data), comparisons)
     require_passed(comparisons, engine.spec.precision, "the engine at %s" % engine.folder)
     if not as_json:
         show_next("edgehar bench %s" % engine.folder)

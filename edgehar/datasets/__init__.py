@@ -98,8 +98,14 @@ def _measured(recordings: Sequence[Recording]) -> Tuple[float, ...]:
 
 
 def require_split_of(dataset: Dataset, split: Split) -> None:
-    """Raise MismatchError where `split` divides another corpus, InputError where it tears a person apart."""
+    """Raise MismatchError where `split` divides another corpus, InputError where it names a stranger or tears a
+    person apart."""
     if split.dataset != dataset.name:
         raise MismatchError("split '%s' divides the people of %s and the corpus is %s; use the corpus it was made "
                             "for." % (split.name, split.dataset, dataset.name))
+    known = {*dataset.split().people, *dataset.aliases}
+    stranger = next((name for name in split.people if name not in known), None)
+    if stranger is not None:
+        raise InputError("split '%s' names person '%s', who is none of %s's: %s." % (
+            split.name, stranger, dataset.name, ", ".join(sorted(known))))
     require_apart(split, dataset.aliases, dataset.together)
