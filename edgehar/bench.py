@@ -62,11 +62,9 @@ def run(engine: Engine, scenario: Scenario, windows: Optional[Windows] = None, c
         meter: Optional[Meter] = None, plan: Plan = Plan(), dataset: Optional[str] = None) -> Run:
     """Put `engine` through `scenario` on this machine.
 
-    dataset: the spec of the corpus that windows or recordings are of, where it is not the
-    one of the manifest.
-
     windows: of the test people, needed for "accuracy" alone; recordings: of the same, for
-    "streaming" alone; the engine's channels are selected from them. on_phase: told
+    "streaming" alone; the engine's channels are selected from them; dataset: the spec of
+    their corpus, where it is not the manifest's. on_phase: told
     "warm-up", "measuring", "scoring" or "replaying" as each begins, and each phase of
     `plan`. meter: records power after a timed scenario was timed, under the same load;
     closed afterwards. Raises InputError where they are asked for and not given,
