@@ -42,6 +42,7 @@ from edgehar.backends.ort import OrtStepSession
 from edgehar.export import Deployed, trace
 from edgehar.fleet import Fleet
 from edgehar.models import make_model
+from edgehar.registry import parse_spec
 from edgehar.results import Measurement, Run
 from edgehar.ring import Ring
 from edgehar.steps import open_graph, step_graph
@@ -58,6 +59,8 @@ RATIOS = (("full-same", "raw-same", "runtime over raw ONNX Runtime, same-padded"
           ("full-same", "incremental", "whole windows, same-padded, over incremental"),
           ("full-valid", "incremental", "whole windows, same network, over incremental"),
           ("naive", "incremental", "naive over incremental"))
+
+SIZES = ("S", "M", "L")
 
 Tick = Callable[[np.ndarray], object]
 
@@ -229,6 +232,18 @@ def ratio(runs: Mapping[str, Run], slow: str, fast: str) -> Tuple[float, float, 
     """Time of `slow` over that of `fast`: median and the middle 95 % of turns."""
     above, below = (np.array(runs[name].measurement("time_per_window").values) for name in (slow, fast))
     return tuple(np.percentile(above / below, [50, 2.5, 97.5]))
+
+
+def table(runs: Sequence[Run]) -> str:
+    """The README's table: one column a size and hop, one row a ratio."""
+    compared: Dict[Tuple[str, int], Dict[str, Run]] = {}
+    for run in runs:
+        key = (parse_spec(run.engine["model"])[1].get("size", "S"), run.scenario["hop"])
+        compared.setdefault(key, {})[run.scenario["way"]] = run
+    columns = sorted((key for key in compared if key[0] in SIZES), key=lambda key: (SIZES.index(key[0]), key[1]))
+    lines = [["median over turns", *("%s, hop %d" % key for key in columns)], ["---"] * (1 + len(columns))]
+    lines += [[text, *("%.2f" % ratio(compared[key], slow, fast)[0] for key in columns)] for slow, fast, text in RATIOS]
+    return "\n".join("| %s |" % " | ".join(line) for line in lines)
 
 
 # ------------------------------------------------------------------ the ring alone

@@ -40,6 +40,13 @@ def test_the_worth_of_leakage_is_what_its_study_prints():
         assert (run.source, run.synthetic, run.command) == ("measured", False, leakage.COMMAND)
 
 
+def test_the_fleet_ratios_are_those_of_the_runs(monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    fleet = importlib.import_module("benchmarks.fleet")
+    assert between("fleet") == fleet.table(load_all([RESULTS / "fleet"]))
+
+
 @pytest.mark.parametrize("size", "SML")
 def test_the_layout_ratios_are_those_of_the_runs(size):
     cells = []
