@@ -155,8 +155,9 @@ def require_apart(split: Split, aliases: Mapping[str, str], together: Sequence[S
     """
     if split.leaky:
         return
-    groups = [(person, alias) for alias, person in sorted(aliases.items())] + list(together)
-    for group in groups:
+    named_alike = {person: [person, *(alias for alias in sorted(aliases) if aliases[alias] == person)]
+                   for person in aliases.values()}
+    for group in [*named_alike.values(), *together]:
         named = {split.part_of(name): name for name in group}
         parts = [(part, named[part]) for part in PARTS if part in named]
         if len(parts) > 1:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edgehar.datasets import DATASETS, cut_corpus
 from edgehar.errors import InputError, MismatchError
 from edgehar.protocols import People, make_split
-from edgehar.splits import PARTS, Split, split_by_fives
+from edgehar.splits import PARTS, Split, require_apart, split_by_fives
 
 TEN = People(split_by_fives("ten", [str(n) for n in range(1, 11)]), {}, ())
 
@@ -74,6 +74,17 @@ def test_openpack_s_second_names_are_caught() -> None:
     """U0202 is U0105 again, a year later, by the corpus' own list of users."""
     with pytest.raises(InputError, match="U0105 in train and U0202 in test of split 'mine' share a body"):
         cut_corpus("openpack", split=torn(train=["U0105"], valid=["U0101"], test=["U0202"]))
+
+
+def test_a_second_name_alone_is_told_and_not_dropped() -> None:
+    with pytest.raises(InputError, match="'U0202', which is another name of U0105 in openpack; write that"):
+        cut_corpus("openpack", split=torn(train=["U0101"], valid=["U0102"], test=["U0202"]))
+
+
+def test_two_second_names_of_one_person_are_caught() -> None:
+    split = Split("any", "mine", ("b",), (), ("c",))
+    with pytest.raises(InputError, match="b in train and c in test of split 'mine' share a body"):
+        require_apart(split, {"b": "a", "c": "a"})
 
 
 def test_dsads_shared_recording_is_caught() -> None:

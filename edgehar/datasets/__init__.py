@@ -103,9 +103,12 @@ def require_split_of(dataset: Dataset, split: Split) -> None:
     if split.dataset != dataset.name:
         raise MismatchError("split '%s' divides the people of %s and the corpus is %s; use the corpus it was made "
                             "for." % (split.name, split.dataset, dataset.name))
-    known = {*dataset.split().people, *dataset.aliases}
+    require_apart(split, dataset.aliases, dataset.together)
+    known = dataset.split().people
     stranger = next((name for name in split.people if name not in known), None)
+    if stranger in dataset.aliases:
+        raise InputError("split '%s' names person '%s', which is another name of %s in %s; write that." % (
+            split.name, stranger, dataset.aliases[stranger], dataset.name))
     if stranger is not None:
         raise InputError("split '%s' names person '%s', who is none of %s's: %s." % (
             split.name, stranger, dataset.name, ", ".join(sorted(known))))
-    require_apart(split, dataset.aliases, dataset.together)
