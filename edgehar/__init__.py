@@ -22,7 +22,7 @@ the device wing and runs on Python 3.8 without torch)::
     floor 3 backends/     Artifact -> Engine -> Session: ort, sim, trt
             sources/      where samples come from: csv, replay
             meters/       power of rails: ina3221, jtop, rapl, replay, sim, ...
-            augment       one augmented view for teacher and student    (torch)
+            views         fixed views, and what a teacher says of them  (torch)
             distillers/   one file a method: none, kd, smldist, ...     (torch)
             saliency      where in a window a network finds a class   (torch)
             plots         rows as pictures
@@ -31,6 +31,7 @@ the device wing and runs on Python 3.8 without torch)::
     floor 2 datasets/     one file a corpus
             models/       one file a network family                     (torch)
             sinks/        where decisions go
+            augment       one augmented view for teacher and student    (torch)
             protocols     how the people of a corpus are divided
             cost          time and energy of a graph on a board that is not there
             quantise      activation ranges, and graphs with INT8 convolutions

@@ -36,6 +36,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -56,7 +57,7 @@ from edgehar.protocols import OWN, People, every_fold, make_split
 from edgehar.results import Run
 from edgehar.scenarios import default_scenario
 from edgehar.tables import AccuracyRow, accuracy_rows, marks
-from edgehar.training import Fitted, Recipe, train
+from edgehar.training import VIEWS, Fitted, Recipe, train
 
 Settings = Dict[str, Any]
 NETWORK_SETTINGS = ("model", "channels", "method", "teacher", "ensemble", "tasks", "seeds", "recipe")
@@ -220,7 +221,8 @@ def plan(study: Study, root: Optional[str], results: PathLike,
          watch: Callable[[str], None] = lambda what: None) -> List[Estimate]:
     """How long what is left of `study` will take on this machine: each network is probed once a corpus.
 
-    The prediction holds for an idle machine, and for as many epochs as the recipe allows.
+    The prediction holds for an idle machine, and for as many epochs as the recipe allows. It asks the teacher in
+    every epoch, also where the recipe's views let it be asked once.
     """
     found = []
     for spec in dict.fromkeys(fold.corpus for fold in study.folds):
@@ -246,7 +248,7 @@ def _estimate(name: str, folds: Sequence[Fold], corpus: Corpus, results: Path, s
 
 def _epoch_s(cell: Cell, corpus: Corpus, scratch: Path, windows: int) -> float:
     """Seconds that an epoch of so many windows takes, once the teachers are there."""
-    probe = replace(cell.recipe(), epochs=min(PROBED_EPOCHS, cell.recipe().epochs), windows_per_epoch=windows)
+    probe = replace(cell.recipe(), epochs=min(PROBED_EPOCHS, cell.recipe().epochs), windows_per_epoch=windows, views=0)
     for teacher in cell.teachers():
         _fit(teacher, corpus, scratch, probe)
     began = time.perf_counter()
@@ -296,6 +298,7 @@ def run_fold(fold: Fold, root: Optional[str], work: Path, results: Path, command
     corpus = _cut(fold, root) if missing else None
     for cell in missing:
         _run_cell(cell, corpus, work, results, command)
+    shutil.rmtree(work / fold.folder / VIEWS, ignore_errors=True)
 
 
 def _cut(fold: Fold, root: Optional[str]) -> Corpus:
@@ -318,7 +321,7 @@ def _fit(cell: Cell, corpus: Corpus, work: Path, recipe: Optional[Recipe] = None
     teachers = [_fit(teacher, corpus, work, recipe) for teacher in cell.teachers()]
     network = cell.network
     return train(corpus, network.model, network.channels, recipe or cell.recipe(), work / cell.path, network.method,
-                 teachers, tasks=network.tasks)
+                 teachers, tasks=network.tasks, views=work / cell.fold.folder / VIEWS)
 
 
 def _require_its_own(cell: Cell, path: Path) -> None:

@@ -13,6 +13,7 @@ import hashlib
 import json
 import math
 import random
+import shutil
 from dataclasses import asdict, dataclass, field, replace
 from io import BytesIO
 from itertools import accumulate, product
@@ -32,11 +33,13 @@ from edgehar.distillers.base import Distiller, Phase, Teacher
 from edgehar.errors import InputError, MismatchError
 from edgehar.files import PathLike, read_json, write_json, written_whole
 from edgehar.models import make_model, teach_as_one
-from edgehar.models.base import Model
+from edgehar.models.base import Model, Outputs
 from edgehar.scoring import confusion, macro_f1
 from edgehar.signals import UNLABELLED, Windows, choose, positions, windows_sha256
+from edgehar.views import Views
 
 CHECKPOINT, WEIGHTS, FACTS, HISTORY = "checkpoint.pt", "model.pt", "training.json", "history.jsonl"
+VIEWS = "views"
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,9 @@ class Recipe:
 
     ema_decay: decay of the averaged weights that are validated and kept, 0 for none.
     patience: epochs without a better validation macro-F1 before stopping. balance:
-    weight classes by their inverse frequency. windows_per_epoch: 0 for all.
+    weight classes by their inverse frequency. windows_per_epoch: 0 for all. views: so many
+    augmented views of a window, taken in turn by the epochs (see ``edgehar.views``); 0
+    for a new one in each.
     """
 
     epochs: int = 40
@@ -57,12 +62,14 @@ class Recipe:
     patience: int = 15
     balance: bool = True
     windows_per_epoch: int = 0
+    views: int = 0
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 2), ("patience", 0), ("windows_per_epoch", 0), ("seed", 0),
-                            ("warmup_epochs", 0), ("weight_decay", 0), ("ema_decay", 0), ("learning_rate", 0)):
+        for name, least in (("epochs", 1), ("batch_size", 2), ("patience", 0), ("windows_per_epoch", 0),
+                            ("views", 0), ("seed", 0), ("warmup_epochs", 0), ("weight_decay", 0), ("ema_decay", 0),
+                            ("learning_rate", 0)):
             value = getattr(self, name)
             if not least <= value < math.inf or (name == "ema_decay" and value >= 1):
                 raise InputError("the recipe has %s = %s; it must be %s or more%s." % (
@@ -135,7 +142,7 @@ Taught = Union[None, Fitted, Sequence[Fitted]]
 
 def train(corpus: Corpus, spec: str, channels: str, recipe: Recipe, folder: PathLike, method: str = "none",
           teacher: Taught = None, watch: Optional[Callable[[Progress], None]] = None,
-          tasks: Sequence[str] = ()) -> Fitted:
+          tasks: Sequence[str] = (), views: Optional[PathLike] = None) -> Fitted:
     """Make the network `spec` for the corpus's signal and `fit` it; arguments as there.
 
     channels: a pattern for ``signals.choose``: what the network sees. tasks: what it
@@ -146,17 +153,19 @@ def train(corpus: Corpus, spec: str, channels: str, recipe: Recipe, folder: Path
     signal = Signal(choose(dataset.channels, channels), *corpus.framing, max_gap_s)
     model = make_model(spec, signal, _chosen_tasks(dataset.classes, tasks), recipe.seed)
     return fit(model, corpus.parts.train, corpus.parts.valid, recipe, folder, method, teacher, _data_facts(corpus),
-               watch)
+               watch, views)
 
 
 def fit(model: Model, train: Windows, valid: Windows, recipe: Recipe, folder: PathLike, method: str = "none",
         teacher: Taught = None, facts: Optional[Mapping[str, Any]] = None,
-        watch: Optional[Callable[[Progress], None]] = None) -> Fitted:
+        watch: Optional[Callable[[Progress], None]] = None, views: Optional[PathLike] = None) -> Fitted:
     """Train `model` on the people of `train`, keep the epoch that is best on those of `valid`.
 
     method: a distiller's spec. teacher: trained on the same split; its channels may be a
     superset of the model's; several teach as their ensemble. facts: more facts to keep,
-    e.g. of the data. watch: called after each epoch. A half-done training in `folder` is
+    e.g. of the data. watch: called after each epoch. views: where what the teacher says of
+    the recipe's views is kept for other trainings; default in `folder`, for this one
+    alone. A half-done training in `folder` is
     resumed; a finished one is returned as it is. Raises InputError where `folder` holds a
     training with other settings, MismatchError where train, valid and teacher come from
     different splits.
@@ -172,7 +181,7 @@ def fit(model: Model, train: Windows, valid: Windows, recipe: Recipe, folder: Pa
         return Fitted.load(folder)
     _clear_leftovers(folder)
     together = teach_as_one([each.model for each in teachers]) if teachers else None
-    run = _Run(model, together, distiller, train, valid, recipe)
+    run = _Run(model, together, distiller, train, valid, recipe, Path(views or folder / VIEWS))
     run.resume(folder / CHECKPOINT)
     write_json(folder / FACTS, plan)
     while not run.finished:
@@ -211,7 +220,7 @@ class _Run:
     """The state of one training: everything a checkpoint must hold, and how an epoch changes it."""
 
     def __init__(self, model: Model, teacher: Optional[Teacher], distiller: Distiller, train: Windows,
-                 valid: Windows, recipe: Recipe) -> None:
+                 valid: Windows, recipe: Recipe, views: Path = Path(VIEWS)) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.train, self.valid = recipe, train, valid
         self.model, self.distiller = model, distiller
@@ -221,6 +230,8 @@ class _Run:
         self.mine = positions(train.channels, model.signal.channels)
         self.theirs = positions(train.channels, teacher.signal.channels) if teacher is not None else []
         model.normalise.set_statistics(self.x[:, self.mine])
+        self.views = Views(self.x, train.channels, recipe.augmentation, recipe.seed, recipe.views, views, self.teacher,
+                           self.theirs) if recipe.views else None
         distiller.class_weights = _class_weights(self.y, model.tasks, recipe.balance)
         model.eval()
         distiller.prepare(model, self.teacher, self.x[:2, self.mine])
@@ -250,6 +261,8 @@ class _Run:
             self.distiller.begin(phase, self.model)
             self.average.load_state_dict(self.model.state_dict())
         self._free(phase)
+        if self.views:
+            self.views.turn_to(number)
         batches = self._batches(generator)
         for index in batches:
             for term, value in self._update(index, generator, len(batches)).items():
@@ -289,10 +302,8 @@ class _Run:
         phase, start = self._phase()
         step = self.step - start * steps_per_epoch
         self._set_learning_rate(phase, step, steps_per_epoch)
-        view = augment(self.x[index], self.train.channels, self.recipe.augmentation, generator)
+        view, teacher = self._look(index, generator)
         student = self.model(view[:, self.mine])
-        with torch.no_grad():
-            teacher = self.teacher(view[:, self.theirs]) if self.teacher is not None else None
         terms = self.distiller.step(student, teacher, {task: y[index] for task, y in self.y.items()}, progress)
         terms = phase.minimised(terms)
         self.optimiser.zero_grad(set_to_none=True)
@@ -302,6 +313,14 @@ class _Run:
         self._update_average(step + 1)
         self.distiller.after_step(self.model, progress)
         return {term: float(value.detach()) for term, value in terms.items()}
+
+    def _look(self, index: Tensor, generator: torch.Generator) -> Tuple[Tensor, Optional[Outputs]]:
+        """A view of the windows at `index`, and what the teacher says of it."""
+        if self.views:
+            return self.views.at(index)
+        view = augment(self.x[index], self.train.channels, self.recipe.augmentation, generator)
+        with torch.no_grad():
+            return view, self.teacher(view[:, self.theirs]) if self.teacher is not None else None
 
     def _set_learning_rate(self, phase: Phase, step: int, steps_per_epoch: int) -> None:
         """At `step` of a phase: linear warm-up, then half a cosine down to zero."""
@@ -477,6 +496,7 @@ def _finish(run: _Run, plan: Dict[str, Any], folder: Path) -> Fitted:
                                                        parameters=model.parameter_count())))
     _save(model.state_dict(), folder / WEIGHTS)
     (folder / CHECKPOINT).unlink()
+    shutil.rmtree(folder / VIEWS, ignore_errors=True)
     return Fitted.load(folder)
 
 

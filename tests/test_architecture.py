@@ -26,8 +26,8 @@ FLOORS = {
     "registry": 1, "artifact": 1, "splits": 1, "scoring": 1, "scenarios": 1, "results": 1, "machine": 1, "graph": 1,
     "kernels": 1, "downloads": 1, "heads": 1, "attribution": 1, "conditions": 1,
     "datasets": 2, "models": 2, "sinks": 2, "protocols": 2, "quantise": 2, "steps": 2, "cost": 2,
-    "tables": 2, "energy": 2,
-    "backends": 3, "sources": 3, "augment": 3, "distillers": 3, "saliency": 3, "plots": 3,
+    "tables": 2, "energy": 2, "augment": 2,
+    "backends": 3, "sources": 3, "views": 3, "distillers": 3, "saliency": 3, "plots": 3,
     "contrasts": 3, "fitting": 3, "meters": 3,
     "stream": 4, "training": 4, "report": 4, "markdown": 4, "metering": 4,
     "bench": 5, "fleet": 5, "export": 5,
@@ -35,7 +35,7 @@ FLOORS = {
     "cli": ROOF, "__main__": ROOF + 1,
 }
 ROOMS = ("backends", "cli", "datasets", "distillers", "meters", "models", "sinks", "sources")
-TORCH_WING = {"heads", "models", "augment", "saliency", "distillers", "training", "export", "study"}
+TORCH_WING = {"heads", "models", "augment", "views", "saliency", "distillers", "training", "export", "study"}
 
 
 class Import(NamedTuple):
