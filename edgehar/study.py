@@ -227,7 +227,7 @@ def plan(study: Study, root: Optional[str], results: PathLike,
     found = []
     for spec in dict.fromkeys(fold.corpus for fold in study.folds):
         folds = [fold for fold in study.folds if fold.corpus == spec]
-        corpus = _cut(folds[0], root)
+        corpus = cut_fold(folds[0], root)
         with TemporaryDirectory() as scratch:
             for name in folds[0].networks:
                 watch("%s, %s" % (spec, name))
@@ -250,9 +250,9 @@ def _epoch_s(cell: Cell, corpus: Corpus, scratch: Path, windows: int) -> float:
     """Seconds that an epoch of so many windows takes, once the teachers are there."""
     probe = replace(cell.recipe(), epochs=min(PROBED_EPOCHS, cell.recipe().epochs), windows_per_epoch=windows, views=0)
     for teacher in cell.teachers():
-        _fit(teacher, corpus, scratch, probe)
+        fit_cell(teacher, corpus, scratch, probe)
     began = time.perf_counter()
-    _fit(cell, corpus, scratch, probe)
+    fit_cell(cell, corpus, scratch, probe)
     return (time.perf_counter() - began) / probe.epochs
 
 
@@ -295,13 +295,14 @@ def _end_with_parent() -> None:
 def run_fold(fold: Fold, root: Optional[str], work: Path, results: Path, command: str = "") -> None:
     """Every cell of one fold that has no Run yet, teachers first."""
     missing = [cell for cell in fold.cells() if not _run_path(results, cell).exists()]
-    corpus = _cut(fold, root) if missing else None
+    corpus = cut_fold(fold, root) if missing else None
     for cell in missing:
         _run_cell(cell, corpus, work, results, command)
     shutil.rmtree(work / fold.folder / VIEWS, ignore_errors=True)
 
 
-def _cut(fold: Fold, root: Optional[str]) -> Corpus:
+def cut_fold(fold: Fold, root: Optional[str]) -> Corpus:
+    """The windows of one fold. root: the data folder."""
     dataset = DATASETS.create(fold.corpus, root=root)
     people = People(dataset.split(), dataset.aliases, dataset.together)
     return cut_corpus(fold.corpus, root, make_split(fold.protocol, people))
@@ -309,16 +310,16 @@ def _cut(fold: Fold, root: Optional[str]) -> Corpus:
 
 def _run_cell(cell: Cell, corpus: Corpus, work: Path, results: Path, command: str) -> None:
     """Train or resume, export, build, score on the test people; one Run."""
-    fitted = _fit(cell, corpus, work)
+    fitted = fit_cell(cell, corpus, work)
     artifact = export(fitted, corpus.parts.train, corpus.parts.valid, work / "artifacts" / cell.path, cell.name)
     engine = ready_engine(artifact.folder, "ort", "fp32")
     run = bench.run(engine, default_scenario("accuracy"), corpus.parts.test, command=command)
     run.write(_run_path(results, cell))
 
 
-def _fit(cell: Cell, corpus: Corpus, work: Path, recipe: Optional[Recipe] = None) -> Fitted:
+def fit_cell(cell: Cell, corpus: Corpus, work: Path, recipe: Optional[Recipe] = None) -> Fitted:
     """Train the cell after its teachers; what is trained already is read. recipe: instead of their own."""
-    teachers = [_fit(teacher, corpus, work, recipe) for teacher in cell.teachers()]
+    teachers = [fit_cell(teacher, corpus, work, recipe) for teacher in cell.teachers()]
     network = cell.network
     return train(corpus, network.model, network.channels, recipe or cell.recipe(), work / cell.path, network.method,
                  teachers, tasks=network.tasks, views=work / cell.fold.folder / VIEWS)
