@@ -47,6 +47,7 @@ the device wing and runs on Python 3.8 without torch)::
             scoring       metrics over classes, people and events
             scenarios     what is asked of an engine
             results       numbers kept raw
+            histories     how a training went, epoch by epoch
             heads         from an embedding to logits, competing      (torch)
             attribution   what a network looked at, kept for the report
             machine       where they were measured

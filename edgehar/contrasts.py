@@ -7,7 +7,7 @@ from typing import Any, Dict, Hashable, List, NamedTuple, Sequence
 
 from edgehar.errors import InputError
 from edgehar.results import Run
-from edgehar.scoring import Interval, paired_difference, verdict
+from edgehar.scoring import Interval, paired_difference, paired_p_value, verdict
 from edgehar.tables import AccuracyRow, accuracy_rows, people_of, seedless
 
 NETWORK_FACTS = ("dataset", "channels", "channel_names", "tasks", "rate_hz", "window", "hop", "model", "recipe",
@@ -49,6 +49,11 @@ def _contrast(row: AccuracyRow, partner: AccuracyRow) -> Contrast:
     _require_alike("classes of task '%s'" % row.task, row.classes, partner.classes)
     difference = paired_difference(row.runs, partner.runs)
     return Contrast(row, partner, difference, verdict(difference) if row.people > 1 else "not resolvable")
+
+
+def p_value(found: Contrast) -> float:
+    """How often so large a difference comes of two methods that are no different; for one contrast alone."""
+    return paired_p_value(found.row.runs, found.partner.runs)
 
 
 def difference_text(found: Contrast) -> str:

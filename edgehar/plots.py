@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Callable, List, NamedTuple, Optional, Sequence
+from typing import Callable, List, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -197,6 +197,36 @@ def _focused_spectrum(x: np.ndarray, focus: np.ndarray, rate_hz: float) -> List[
     return body + [_curve([across(value) for value in frequencies_hz],
                           [148 - 124 * value / top for value in amplitudes.mean(axis=0)], kind)
                    for amplitudes, kind in ((whole, "wave whole"), (kept, "wave looked"))]
+
+
+def history_plot(curves: Mapping[str, Mapping[str, Sequence[float]]], kept: int, name: str) -> str:
+    """Values over epochs, a small picture for each of `curves` {what: {line: (E,)}}; the epoch `kept` is marked."""
+    wide, high, beside = 250, 170, 3
+    body = [_over_epochs(what, lines, kept, 45 + (wide + 35) * (number % beside), (high + 20) * (number // beside))
+            for number, (what, lines) in enumerate(curves.items())]
+    return _svg((high + 20) * -(-len(curves) // beside), body, "how %s was trained" % name)
+
+
+def _over_epochs(what: str, lines: Mapping[str, Sequence[float]], kept: int, left: float, top: float) -> str:
+    """One picture of `history_plot`, 200 wide and 100 high below its title, each line named at its last value."""
+    values = np.array(list(lines.values()), dtype=float)
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    high = max(high, low + 1e-3)
+    across = lambda epoch: left + 160 * epoch / max(1, values.shape[1] - 1)  # noqa: E731
+    up = lambda value: top + 140 - 110 * (value - low) / (high - low)  # noqa: E731
+    body = [_text(left, top + 14, what, "name"), _text(left, top + 158, "1", "tick", "middle"),
+            _text(left + 160, top + 158, "%d epochs" % values.shape[1], "tick", "middle"),
+            _line(across(kept - 1), top + 26, across(kept - 1), top + 140, "leader")]
+    body += [_line(left, up(tick), left + 160, up(tick), "grid") + _text(left - 5, up(tick) + 4, "%.3g" % tick, "tick",
+                                                                         "end") for tick in _even_ticks(low, high)]
+    ends = _spread([up(line[np.flatnonzero(~np.isnan(line))[-1]]) + 4 for line in values], 12)
+    ends = [y - max(0.0, max(ends) - top - 146) for y in ends]
+    for number, (name, line, y) in enumerate(zip(lines, values, ends)):
+        seen = np.flatnonzero(~np.isnan(line))
+        body.append(_curve([across(epoch) for epoch in seen], [up(value) for value in line[seen]],
+                           "wave hue%d%s" % (number % 4, " dashed" if number >= 4 else "")))
+        body.append(_text(left + 164, y, _short(name, 14), "axis hue%d" % (number % 4)))
+    return "".join(body)
 
 
 def _curve(x: Sequence[float], y: Sequence[float], kind: str) -> str:

@@ -10,8 +10,9 @@ from edgehar.artifact import Artifact
 from edgehar.contrasts import contrasts
 from edgehar.errors import InputError
 from edgehar.files import PathLike, written_whole
-from edgehar.plots import (Difference, attribution_plot, confusion_plot, forest_plot, interval_plot, latency_plot,
-                           reliability_plot, trade_plot)
+from edgehar.histories import History
+from edgehar.plots import (Difference, attribution_plot, confusion_plot, forest_plot, history_plot, interval_plot,
+                           latency_plot, reliability_plot, trade_plot)
 from edgehar.results import MEASURED, SIMULATED, Run
 from edgehar.splits import leak_mark
 from edgehar.tables import (AccuracyRow, accuracy_rows, artifact_labels, class_events, cost_rows, energy_rows,
@@ -20,18 +21,19 @@ from edgehar.tables import (AccuracyRow, accuracy_rows, artifact_labels, class_e
                             split_text, stream_text, thousands, trades, watts)
 
 
-def write(runs: Sequence[Run], path: PathLike, artifacts: Sequence[Artifact] = ()) -> Path:
+def write(runs: Sequence[Run], path: PathLike, artifacts: Sequence[Artifact] = (),
+          histories: Sequence[History] = ()) -> Path:
     """Write the page on `runs` to `path`, whole or not at all. Raises InputError without any run.
 
-    artifacts: those of which it shows what they look at.
+    artifacts: those of which it shows what they look at; histories: of trainings whose epochs it draws.
     """
-    page = render(runs, artifacts)
+    page = render(runs, artifacts, histories)
     with written_whole(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return Path(path)
 
 
-def render(runs: Sequence[Run], artifacts: Sequence[Artifact] = ()) -> str:
+def render(runs: Sequence[Run], artifacts: Sequence[Artifact] = (), histories: Sequence[History] = ()) -> str:
     """The page on `runs` as HTML. Raises InputError without any run."""
     import jinja2
 
@@ -41,7 +43,8 @@ def render(runs: Sequence[Run], artifacts: Sequence[Artifact] = ()) -> str:
                                      undefined=jinja2.StrictUndefined)
     environment.filters.update(FILTERS)
     template = environment.from_string(Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8"))
-    return template.render(page_of(runs), looks=[look for artifact in artifacts for look in _looks(artifact)])
+    return template.render(page_of(runs), looks=[look for artifact in artifacts for look in _looks(artifact)],
+                           trainings=[(each, history_plot(each.curves(), each.kept, each.name)) for each in histories])
 
 
 # ------------------------------------------------------------------ page

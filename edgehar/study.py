@@ -3,7 +3,8 @@
 A study is a TOML file::
 
     seeds = [0]
-    contrasts = [["kd", "alone"]]            # fixed before the first run; all others are exploratory
+    contrasts = [["kd", "alone"]]            # fixed before the first run
+    exploratory = [["kd", "teacher"]]        # also told, as such, with p-values adjusted for their number
 
     [recipe]
     epochs = 20
@@ -28,8 +29,8 @@ A study is a TOML file::
 
 A *cell* is one network with one seed in one fold: trained, exported, built and scored on
 the fold's test people through the built engine. Its Run is ``<results>/<corpus>/<fold>/
-<network>-seed<n>.json``; a cell whose Run is there is done, and a training that was
-killed goes on after its last epoch.
+<network>-seed<n>.json``, with the training's history beside it; a cell whose Run is there
+is done, and a training that was killed goes on after its last epoch.
 """
 
 from __future__ import annotations
@@ -46,9 +47,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from edgehar import bench
+from edgehar import bench, histories
 from edgehar.backends import ready_engine
-from edgehar.contrasts import Contrast, compare
+from edgehar.contrasts import Contrast, compare, p_value
 from edgehar.datasets import DATASETS, Corpus, cut_corpus
 from edgehar.errors import InputError
 from edgehar.export import export
@@ -56,6 +57,7 @@ from edgehar.files import PathLike, read_toml
 from edgehar.protocols import OWN, People, every_fold, make_split
 from edgehar.results import Run
 from edgehar.scenarios import default_scenario
+from edgehar.scoring import adjusted
 from edgehar.tables import AccuracyRow, accuracy_rows, marks
 from edgehar.training import VIEWS, Fitted, Recipe, train
 
@@ -123,10 +125,11 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Study:
-    """contrasts: pairs of networks that were to be compared before the first run."""
+    """contrasts: pairs of networks that were to be compared before the first run; exploratory: more of them."""
 
     folds: Tuple[Fold, ...]
     contrasts: Tuple[Tuple[str, str], ...]
+    exploratory: Tuple[Tuple[str, str], ...] = ()
 
     def cells(self) -> List[Cell]:
         return [cell for fold in self.folds for cell in fold.cells()]
@@ -138,16 +141,20 @@ def load_study(path: PathLike, root: Optional[str] = None) -> Study:
     Raises InputError naming an unknown or missing setting, or a teacher that is no network.
     """
     value = read_toml(path)
-    _require_known(value, ("seeds", "contrasts", "recipe", "corpora", "networks"), "%s" % path)
+    _require_known(value, ("seeds", "contrasts", "exploratory", "recipe", "corpora", "networks"), "%s" % path)
     if not value.get("corpora") or not value.get("networks"):
         raise InputError("%s needs at least one [corpora.NAME] and one [networks.NAME]." % path)
     folds = [fold for spec, corpus in value["corpora"].items() for fold in _folds(spec, corpus, value, root, path)]
-    contrasts = tuple((first, second) for first, second in value.get("contrasts", ()))
-    for name in (name for pair in contrasts for name in pair):
-        if name not in value["networks"]:
+    return Study(tuple(folds), _pairs(value, "contrasts", path), _pairs(value, "exploratory", path))
+
+
+def _pairs(study: Settings, setting: str, path: PathLike) -> Tuple[Tuple[str, str], ...]:
+    pairs = tuple((first, second) for first, second in study.get(setting, ()))
+    for name in (name for pair in pairs for name in pair):
+        if name not in study["networks"]:
             raise InputError("%s contrasts '%s', which is none of its networks: %s." % (
-                path, name, ", ".join(value["networks"])))
-    return Study(tuple(folds), contrasts)
+                path, name, ", ".join(study["networks"])))
+    return pairs
 
 
 def _folds(spec: str, corpus: Settings, study: Settings, root: Optional[str], path: PathLike) -> Iterator[Fold]:
@@ -238,11 +245,12 @@ def plan(study: Study, root: Optional[str], results: PathLike,
 def _estimate(name: str, folds: Sequence[Fold], corpus: Corpus, results: Path, scratch: Path) -> Estimate:
     cells = [cell for fold in folds for cell in fold.cells() if cell.name == name]
     done = sum(_run_path(results, cell).exists() for cell in cells)
-    recipe, windows = cells[0].recipe(), len(corpus.parts.train)
+    recipe = cells[0].recipe()
+    windows = recipe.windows_per_epoch or len(corpus.parts.train)
     few, many = (min(count, windows) for count in PROBED_WINDOWS)
     short, long = (_epoch_s(cells[0], corpus, scratch / str(count), count) for count in (few, many))
     per_window_s = max(0.0, long - short) / max(1, many - few)
-    epoch_s = short + per_window_s * ((recipe.windows_per_epoch or windows) - few)
+    epoch_s = short + per_window_s * (windows - few)
     return Estimate(folds[0].corpus, name, len(cells), done, (len(cells) - done) * epoch_s * recipe.epochs / 3600)
 
 
@@ -314,7 +322,10 @@ def _run_cell(cell: Cell, corpus: Corpus, work: Path, results: Path, command: st
     artifact = export(fitted, corpus.parts.train, corpus.parts.valid, work / "artifacts" / cell.path, cell.name)
     engine = ready_engine(artifact.folder, "ort", "fp32")
     run = bench.run(engine, default_scenario("accuracy"), corpus.parts.test, command=command)
-    run.write(_run_path(results, cell))
+    path = _run_path(results, cell)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(str(work / cell.path / histories.FILE), str(path.with_suffix(".history.jsonl")))
+    run.write(path)
 
 
 def fit_cell(cell: Cell, corpus: Corpus, work: Path, recipe: Optional[Recipe] = None) -> Fitted:
@@ -346,26 +357,36 @@ def _run_path(results: Path, cell: Cell) -> Path:
 
 
 class Outcome(NamedTuple):
-    """One corpus of a study: a row a network, and the contrasts that were fixed beforehand.
+    """One corpus of a study: a row a network, the contrasts that were fixed beforehand, and the exploratory ones.
 
-    marks: what must stand beside every figure, as in ``tables.marks``.
+    marks: what must stand beside every figure, as in ``tables.marks``. The exploratory
+    contrasts come with a p-value that is adjusted for all of the study's.
     """
 
     corpus: str
     marks: Tuple[str, ...]
     rows: Tuple[AccuracyRow, ...]
     contrasts: Tuple[Tuple[str, str, Contrast], ...]
+    exploratory: Tuple[Tuple[str, str, Contrast, float], ...] = ()
 
 
 def outcomes(study: Study, results: PathLike) -> List[Outcome]:
     """What the Runs of `study` say, corpus by corpus and task by task; folds joined, each person tested once."""
-    found = []
-    for spec in dict.fromkeys(fold.corpus for fold in study.folds):
-        cells = [cell for cell in study.cells() if cell.fold.corpus == spec]
-        runs = {name: [Run.load(_run_path(Path(results), cell)) for cell in cells if cell.name == name]
-                for name in cells[0].fold.networks}
-        contrasts = tuple((first, second, contrast) for first, second in study.contrasts
-                          for contrast in compare(runs[first], runs[second]))
-        everything = [run for each in runs.values() for run in each]
-        found.append(Outcome(spec, tuple(marks(everything[0])), tuple(accuracy_rows(everything)), contrasts))
-    return found
+    found = [_outcome(study, spec, Path(results)) for spec in dict.fromkeys(fold.corpus for fold in study.folds)]
+    chances = iter(adjusted([p_value for outcome in found for *_, p_value in outcome.exploratory]))
+    return [outcome._replace(exploratory=tuple((first, second, contrast, next(chances))
+                                               for first, second, contrast, _ in outcome.exploratory))
+            for outcome in found]
+
+
+def _outcome(study: Study, spec: str, results: Path) -> Outcome:
+    """The outcome of one corpus, its p-values not adjusted."""
+    cells = [cell for cell in study.cells() if cell.fold.corpus == spec]
+    runs = {name: [Run.load(_run_path(results, cell)) for cell in cells if cell.name == name]
+            for name in cells[0].fold.networks}
+    fixed, exploratory = ([(first, second, contrast) for first, second in pairs
+                           for contrast in compare(runs[first], runs[second])]
+                          for pairs in (study.contrasts, study.exploratory))
+    everything = [run for each in runs.values() for run in each]
+    return Outcome(spec, tuple(marks(everything[0])), tuple(accuracy_rows(everything)), tuple(fixed),
+                   tuple((*each, p_value(each[2])) for each in exploratory))

@@ -32,13 +32,14 @@ from edgehar.distillers import DISTILLERS
 from edgehar.distillers.base import Distiller, Phase, Teacher
 from edgehar.errors import InputError, MismatchError
 from edgehar.files import PathLike, read_json, write_json, written_whole
+from edgehar.histories import FILE as HISTORY
 from edgehar.models import make_model, teach_as_one
 from edgehar.models.base import Model, Outputs
 from edgehar.scoring import confusion, macro_f1
 from edgehar.signals import UNLABELLED, Windows, choose, positions, windows_sha256
 from edgehar.views import Views
 
-CHECKPOINT, WEIGHTS, FACTS, HISTORY = "checkpoint.pt", "model.pt", "training.json", "history.jsonl"
+CHECKPOINT, WEIGHTS, FACTS = "checkpoint.pt", "model.pt", "training.json"
 VIEWS = "views"
 
 

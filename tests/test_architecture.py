@@ -24,7 +24,7 @@ FLOORS = {
     "errors": GROUND,
     "signals": 0, "files": 0, "resampling": 0, "sysfs": 0, "ring": 0,
     "registry": 1, "artifact": 1, "splits": 1, "scoring": 1, "scenarios": 1, "results": 1, "machine": 1, "graph": 1,
-    "kernels": 1, "downloads": 1, "heads": 1, "attribution": 1, "conditions": 1,
+    "kernels": 1, "downloads": 1, "histories": 1, "heads": 1, "attribution": 1, "conditions": 1,
     "datasets": 2, "models": 2, "sinks": 2, "protocols": 2, "quantise": 2, "steps": 2, "cost": 2,
     "tables": 2, "energy": 2, "augment": 2,
     "backends": 3, "sources": 3, "views": 3, "distillers": 3, "saliency": 3, "plots": 3,

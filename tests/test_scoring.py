@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgehar.scoring import (EVENT_COUNTS, EventScores, accuracy, add_events, balanced_accuracy, calibration_error,
-                             calibration_error_over_people, confusion, confusion_by_person, events, f1_per_class,
-                             false_alarms_per_h, held, macro_f1, macro_f1_over_people, median_delay_s,
-                             paired_difference, pooled, reliability, reliability_by_person, score_events,
-                             share_detected)
+from edgehar.scoring import (EVENT_COUNTS, EventScores, accuracy, add_events, adjusted, balanced_accuracy,
+                             calibration_error, calibration_error_over_people, confusion, confusion_by_person, events,
+                             f1_per_class, false_alarms_per_h, held, macro_f1, macro_f1_over_people, median_delay_s,
+                             paired_difference, paired_p_value, pooled, reliability, reliability_by_person,
+                             score_events, share_detected)
 
 # true 0: 3 right, 1 as class 1; true 1: 2 right, 2 as class 0; class 2 never occurs
 COUNTS = np.array([[3, 1, 0], [2, 2, 0], [0, 0, 0]])
@@ -123,6 +123,29 @@ def test_a_paired_difference_is_narrower_than_two_intervals():
     alone = macro_f1_over_people([better])
     assert found.value == pytest.approx(macro_f1(pooled(better)) - macro_f1(pooled(worse)))
     assert 0 < found.low and found.high - found.low < 0.5 * (alone.high - alone.low)
+
+
+def test_a_p_value_counts_the_swaps_that_part_the_methods_as_far():
+    """Three people, one always better by the same: of 8 swaps only none and all part them as far."""
+    better, worse = np.array([[9, 1], [1, 9]]), np.array([[6, 4], [4, 6]])
+    a, b = (dict.fromkeys("abc", counts) for counts in (better, worse))
+    assert paired_p_value([a], [b]) == pytest.approx(2 / 8)
+    assert paired_p_value([a], [a]) == 1.0
+    assert paired_p_value([a, a], [b, b, b]) == pytest.approx(2 / 8)
+
+
+def test_p_values_of_methods_that_are_no_different_are_evenly_spread():
+    draw = np.random.default_rng(0)
+    found = []
+    for _ in range(200):
+        crowd = [{str(person): draw.poisson([[20, 5], [5, 20]]) for person in range(8)} for _ in range(2)]
+        found.append(paired_p_value(crowd[:1], crowd[1:]))
+    assert 0.02 <= np.mean(np.array(found) < 0.05) <= 0.09 and 0.4 < np.mean(found) < 0.6
+
+
+def test_adjusted_p_values_by_hand():
+    assert adjusted([0.01, 0.04, 0.03, 0.5]) == pytest.approx([0.04, 0.16 / 3, 0.16 / 3, 0.5])
+    assert adjusted([]) == []
 
 
 def test_a_run_that_lacks_a_person_is_not_averaged_in_silence():

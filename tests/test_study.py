@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from edgehar.contrasts import p_value
 from edgehar.errors import InputError
 from edgehar.results import load_all
 from edgehar.study import Cell, load_study, outcomes, plan, run_study
@@ -21,6 +22,7 @@ from edgehar.study import Cell, load_study, outcomes, plan, run_study
 FILE = """
 seeds = [0]
 contrasts = [["kd", "alone"]]
+exploratory = [["kd", "teacher"], ["alone", "teacher"]]
 recipe = { epochs = 1, windows_per_epoch = 128 }
 
 [corpora."synthetic:people=6,minutes=0.3"]
@@ -90,6 +92,8 @@ def test_a_study_is_planned_run_and_never_done_twice(tmp_path: Path) -> None:
     assert (first, second) == ("kd", "alone")
     means = {row.label: row.macro_f1.value for row in outcome.rows}
     assert contrast.difference.value == pytest.approx(means["kd"] - means["alone"])
+    assert [each[:2] for each in outcome.exploratory] == [("kd", "teacher"), ("alone", "teacher")]
+    assert all(p_value(each[2]) <= each[3] <= 1 for each in outcome.exploratory)
 
 
 def test_a_killed_study_goes_on_and_leaves_no_process(tmp_path: Path) -> None:

@@ -15,14 +15,17 @@ from edgehar.cli._show import show_json, show_next
               help="The page to write; an older one is replaced.")
 @click.option("--artifact", "folders", multiple=True, type=click.Path(), metavar="FOLDER",
               help="Also show what this exported model looks at, class by class. Repeatable.")
+@click.option("--training", "trainings", multiple=True, type=click.Path(), metavar="FOLDER",
+              help="Also draw the epochs of this training. Repeatable.")
 @click.option("--markdown", is_flag=True, help="Print tables in Markdown, for a README, and write no page.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(runs: Sequence[str], output: str, folders: Sequence[str], markdown: bool, as_json: bool) -> None:
+def command(runs: Sequence[str], output: str, folders: Sequence[str], trainings: Sequence[str], markdown: bool,
+            as_json: bool) -> None:
     """Put RUNS (files, or folders of them) on one HTML page.
 
     The page needs no network and no script: accuracy over people, confusions, latency, cost, machine and commands.
     """
-    from edgehar import report, results
+    from edgehar import histories, report, results
     from edgehar.artifact import Artifact
     from edgehar.markdown import markdown as tables_of
     from edgehar.splits import LEAKY, leak_mark
@@ -31,7 +34,8 @@ def command(runs: Sequence[str], output: str, folders: Sequence[str], markdown: 
     if markdown:
         click.echo(tables_of(found), nl=False)
         return
-    page = report.write(found, output, [Artifact.load(folder) for folder in folders])
+    page = report.write(found, output, [Artifact.load(folder) for folder in folders],
+                        [histories.load(folder) for folder in trainings])
     facts = {"page": str(page), "runs": len(found), "warnings": sum(bool(run.warnings) for run in found),
              "synthetic": any(run.synthetic for run in found), "leaky": any(leak_mark(run.split) for run in found)}
     if as_json:

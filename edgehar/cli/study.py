@@ -100,6 +100,11 @@ def _show_outcome(outcome: Outcome) -> None:
         show_table("Contrasts fixed beforehand, paired over people", ("difference", "task", "macro-F1", "verdict"),
                    [("%s - %s" % (first, second), contrast.row.task, difference_text(contrast), contrast.verdict)
                     for first, second, contrast in outcome.contrasts])
+    if outcome.exploratory:
+        show_table("Exploratory contrasts, p-values adjusted for their number in the study (Benjamini-Hochberg)",
+                   ("difference", "task", "macro-F1", "adjusted p"),
+                   [("%s - %s" % (first, second), contrast.row.task, difference_text(contrast), "%.3f" % p_value)
+                    for first, second, contrast, p_value in outcome.exploratory])
 
 
 def _summary(outcome: Outcome) -> Dict[str, Any]:
@@ -109,4 +114,8 @@ def _summary(outcome: Outcome) -> Dict[str, Any]:
     contrasts = [{"first": first, "second": second, "task": contrast.row.task,
                   "difference": contrast.difference._asdict(), "verdict": contrast.verdict}
                  for first, second, contrast in outcome.contrasts]
-    return {"corpus": outcome.corpus, "marks": outcome.marks, "rows": rows, "contrasts": contrasts}
+    exploratory = [{"first": first, "second": second, "task": contrast.row.task,
+                    "difference": contrast.difference._asdict(), "adjusted_p": p_value}
+                   for first, second, contrast, p_value in outcome.exploratory]
+    return {"corpus": outcome.corpus, "marks": outcome.marks, "rows": rows, "contrasts": contrasts,
+            "exploratory": exploratory}

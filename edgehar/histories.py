@@ -1,0 +1,69 @@
+"""How a training went: what `edgehar train`, `distill` and `study` wrote of each epoch, read without torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Tuple
+
+from edgehar.errors import InputError
+from edgehar.files import PathLike
+
+FILE = "history.jsonl"
+
+
+class History(NamedTuple):
+    """Name of the training and a row an epoch: epoch, phase, loss, valid_macro_f1, figures, best_epoch."""
+
+    name: str
+    epochs: Tuple[Dict[str, Any], ...]
+
+    @property
+    def kept(self) -> int:
+        """The epoch whose weights were kept, counted from 1."""
+        return self.epochs[-1]["best_epoch"]
+
+    def curves(self) -> Dict[str, Dict[str, List[float]]]:
+        """{what: {line: a value an epoch}}; NaN where an epoch lacks it, as those of another phase do.
+
+        What is "loss", "macro-F1" and the method's figures by all but the last part of their
+        names: "importance/activity/mlp" is the line "mlp" of "importance/activity". Lines
+        of macro-F1 name the task where there are several.
+        """
+        found: Dict[str, Dict[str, List[float]]] = {}
+        for number, epoch in enumerate(self.epochs):
+            for what, line, value in _values(epoch):
+                line = line.split(", ")[0] if len(epoch["valid_macro_f1"]) == 1 else line
+                lines = found.setdefault(what, {})
+                lines.setdefault(line, [float("nan")] * len(self.epochs))[number] = value
+        return found
+
+
+def load(path: PathLike) -> History:
+    """Read a training's folder, or its history. Raises InputError where there is none or it is damaged."""
+    path = Path(path)
+    file = path / FILE if path.is_dir() else path
+    try:
+        epochs = tuple(json.loads(line) for line in file.read_text(encoding="utf-8").splitlines())
+        name = path.name if path.is_dir() else file.name.split(".")[0]
+        if not epochs or not all({"epoch", "loss", "valid_macro_f1", "best_epoch"} <= set(epoch) for epoch in epochs):
+            raise ValueError("it holds no epochs")
+    except FileNotFoundError:
+        raise InputError("%s holds no history of a training; name the folder that `edgehar train` or `edgehar distill` "
+                         "wrote." % path) from None
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError("%s is no history of a training (%s); name another, or train again." % (
+            file, error)) from error
+    return History(name, epochs)
+
+
+def _values(epoch: Dict[str, Any]) -> List[Tuple[str, str, float]]:
+    """(what, line, value) of everything that an epoch tells."""
+    found = [("loss", term, value) for term, value in epoch["loss"].items()]
+    found += [("macro-F1", "validation, %s" % task, value) for task, value in epoch["valid_macro_f1"].items()]
+    return found + [(*_apart(name), value) for name, value in epoch.get("figures", {}).items()]
+
+
+def _apart(name: str) -> Tuple[str, str]:
+    what, _, line = name.rpartition("/")
+    return what or line, line
