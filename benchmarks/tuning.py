@@ -43,7 +43,7 @@ def first_folds(study: str, root: Optional[str]) -> List[Fold]:
     """The first fold of each corpus."""
     folds: Dict[str, Fold] = {}
     for fold in load_study(study, root).folds:
-        folds.setdefault(fold.corpus, fold)
+        folds.setdefault(fold.name, fold)
     return list(folds.values())
 
 

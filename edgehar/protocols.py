@@ -63,11 +63,12 @@ def make_split(protocol: str, people: People) -> Split:
 
 
 def every_fold(protocol: str, people: People) -> List[str]:
-    """`protocol` alone, or each fold of ``folds`` and each person of ``leave-one-out`` where none is named."""
+    """`protocol` alone, or each of its folds, or each person of ``leave-one-out``, where it has some and names none."""
     name, options = parse_spec(protocol)
-    if name == "folds" and "fold" not in options:
-        n = options.get("n", 5)
-        return ["folds:n=%s,fold=%d" % (n, fold) for fold in range(1, n + 1 if isinstance(n, int) else 2)]
+    n = options.get("n", 5 if name == "folds" else 0)
+    if n and "fold" not in options:
+        whole = protocol if "n" in options else "%s:n=%d" % (name, n)
+        return ["%s,fold=%d" % (whole, fold) for fold in range(1, n + 1 if isinstance(n, int) else 2)]
     if name.replace("_", "-") == "leave-one-out" and "person" not in options:
         return ["leave-one-out:person=%s" % unit[0] for unit in people.units()]
     return [protocol]

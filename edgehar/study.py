@@ -13,6 +13,10 @@ A study is a TOML file::
     protocol = "folds:n=5"                   # all five; leave-one-out: everybody once; default own
     recipe = { windows_per_epoch = 8000 }
 
+    [corpora.watch-to-phone]                 # a name of your own, for a corpus that stands here twice
+    corpus = "wisdm:device=both"
+    protocol = "placement-shift:train=wrist,test=pocket,n=3"
+
     [networks.teacher]
     model = "resnet:width=32"
     recipe = { epochs = 30 }
@@ -63,7 +67,7 @@ from edgehar.training import VIEWS, Fitted, Recipe, train
 
 Settings = Dict[str, Any]
 NETWORK_SETTINGS = ("model", "channels", "method", "teacher", "ensemble", "tasks", "seeds", "recipe")
-CORPUS_SETTINGS = ("protocol", "recipe", "networks")
+CORPUS_SETTINGS = ("corpus", "protocol", "recipe", "networks")
 
 
 @dataclass(frozen=True)
@@ -81,8 +85,12 @@ class Network:
 
 
 class Fold(NamedTuple):
-    """One division of one corpus: what one process works through. networks: {name: Network}, teachers first."""
+    """One division of one corpus: what one process works through.
 
+    name: of the corpus in the study; networks: {name: Network}, teachers first.
+    """
+
+    name: str
     corpus: str
     protocol: str
     networks: Mapping[str, Network]
@@ -90,7 +98,7 @@ class Fold(NamedTuple):
     @property
     def folder(self) -> Path:
         """``wisdm-device-watch/folds-n-5-fold-1``."""
-        return Path(_file_name(self.corpus)) / _file_name(self.protocol)
+        return Path(_file_name(self.name)) / _file_name(self.protocol)
 
     def cells(self) -> Iterator["Cell"]:
         return (Cell(self, name, seed) for name, network in self.networks.items() for seed in network.seeds)
@@ -144,7 +152,7 @@ def load_study(path: PathLike, root: Optional[str] = None) -> Study:
     _require_known(value, ("seeds", "contrasts", "exploratory", "recipe", "corpora", "networks"), "%s" % path)
     if not value.get("corpora") or not value.get("networks"):
         raise InputError("%s needs at least one [corpora.NAME] and one [networks.NAME]." % path)
-    folds = [fold for spec, corpus in value["corpora"].items() for fold in _folds(spec, corpus, value, root, path)]
+    folds = [fold for name, corpus in value["corpora"].items() for fold in _folds(name, corpus, value, root, path)]
     return Study(tuple(folds), _pairs(value, "contrasts", path), _pairs(value, "exploratory", path))
 
 
@@ -157,8 +165,9 @@ def _pairs(study: Settings, setting: str, path: PathLike) -> Tuple[Tuple[str, st
     return pairs
 
 
-def _folds(spec: str, corpus: Settings, study: Settings, root: Optional[str], path: PathLike) -> Iterator[Fold]:
-    _require_known(corpus, CORPUS_SETTINGS, "%s, corpus %s" % (path, spec))
+def _folds(title: str, corpus: Settings, study: Settings, root: Optional[str], path: PathLike) -> Iterator[Fold]:
+    _require_known(corpus, CORPUS_SETTINGS, "%s, corpus %s" % (path, title))
+    spec = corpus.get("corpus", title)
     shared = dict(study.get("recipe", {}), **corpus.get("recipe", {}))
     networks = {name: _network(name, dict(settings, **corpus.get("networks", {}).get(name, {})), shared, study, path)
                 for name, settings in study["networks"].items()}
@@ -166,7 +175,7 @@ def _folds(spec: str, corpus: Settings, study: Settings, root: Optional[str], pa
     people = People(dataset.split(), dataset.aliases, dataset.together)
     for protocol in every_fold(corpus.get("protocol", OWN), people):
         make_split(protocol, people)
-        yield Fold(spec, protocol, _teachers_first(networks, path))
+        yield Fold(title, spec, protocol, _teachers_first(networks, path))
 
 
 def _network(name: str, settings: Settings, shared: Settings, study: Settings, path: PathLike) -> Network:
@@ -232,12 +241,12 @@ def plan(study: Study, root: Optional[str], results: PathLike,
     every epoch, also where the recipe's views let it be asked once.
     """
     found = []
-    for spec in dict.fromkeys(fold.corpus for fold in study.folds):
-        folds = [fold for fold in study.folds if fold.corpus == spec]
+    for title in dict.fromkeys(fold.name for fold in study.folds):
+        folds = [fold for fold in study.folds if fold.name == title]
         corpus = cut_fold(folds[0], root)
         with TemporaryDirectory() as scratch:
             for name in folds[0].networks:
-                watch("%s, %s" % (spec, name))
+                watch("%s, %s" % (title, name))
                 found.append(_estimate(name, folds, corpus, Path(results), Path(scratch)))
     return found
 
@@ -251,7 +260,7 @@ def _estimate(name: str, folds: Sequence[Fold], corpus: Corpus, results: Path, s
     short, long = (_epoch_s(cells[0], corpus, scratch / str(count), count) for count in (few, many))
     per_window_s = max(0.0, long - short) / max(1, many - few)
     epoch_s = short + per_window_s * (windows - few)
-    return Estimate(folds[0].corpus, name, len(cells), done, (len(cells) - done) * epoch_s * recipe.epochs / 3600)
+    return Estimate(folds[0].name, name, len(cells), done, (len(cells) - done) * epoch_s * recipe.epochs / 3600)
 
 
 def _epoch_s(cell: Cell, corpus: Corpus, scratch: Path, windows: int) -> float:
@@ -372,21 +381,21 @@ class Outcome(NamedTuple):
 
 def outcomes(study: Study, results: PathLike) -> List[Outcome]:
     """What the Runs of `study` say, corpus by corpus and task by task; folds joined, each person tested once."""
-    found = [_outcome(study, spec, Path(results)) for spec in dict.fromkeys(fold.corpus for fold in study.folds)]
+    found = [_outcome(study, title, Path(results)) for title in dict.fromkeys(fold.name for fold in study.folds)]
     chances = iter(adjusted([p_value for outcome in found for *_, p_value in outcome.exploratory]))
     return [outcome._replace(exploratory=tuple((first, second, contrast, next(chances))
                                                for first, second, contrast, _ in outcome.exploratory))
             for outcome in found]
 
 
-def _outcome(study: Study, spec: str, results: Path) -> Outcome:
+def _outcome(study: Study, title: str, results: Path) -> Outcome:
     """The outcome of one corpus, its p-values not adjusted."""
-    cells = [cell for cell in study.cells() if cell.fold.corpus == spec]
+    cells = [cell for cell in study.cells() if cell.fold.name == title]
     runs = {name: [Run.load(_run_path(results, cell)) for cell in cells if cell.name == name]
             for name in cells[0].fold.networks}
     fixed, exploratory = ([(first, second, contrast) for first, second in pairs
                            for contrast in compare(runs[first], runs[second])]
                           for pairs in (study.contrasts, study.exploratory))
     everything = [run for each in runs.values() for run in each]
-    return Outcome(spec, tuple(marks(everything[0])), tuple(accuracy_rows(everything)), tuple(fixed),
+    return Outcome(title, tuple(marks(everything[0])), tuple(accuracy_rows(everything)), tuple(fixed),
                    tuple((*each, p_value(each[2])) for each in exploratory))

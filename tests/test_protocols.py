@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edgehar.datasets import DATASETS, cut_corpus
 from edgehar.errors import InputError, MismatchError
-from edgehar.protocols import People, make_split
+from edgehar.protocols import People, every_fold, make_split
 from edgehar.splits import PARTS, Split, require_apart, split_by_fives
 
 TEN = People(split_by_fives("ten", [str(n) for n in range(1, 11)]), {}, ())
@@ -20,6 +20,17 @@ TEN = People(split_by_fives("ten", [str(n) for n in range(1, 11)]), {}, ())
 def people_of(name: str) -> People:
     dataset = DATASETS.create(name)
     return People(dataset.split(), dataset.aliases, dataset.together)
+
+
+@pytest.mark.parametrize("protocol, folds", [
+    ("own", ["own"]), ("folds:n=3,fold=2", ["folds:n=3,fold=2"]), ("paper-random:seed=2", ["paper-random:seed=2"]),
+    ("folds:n=3", ["folds:n=3,fold=1", "folds:n=3,fold=2", "folds:n=3,fold=3"]),
+    ("folds", ["folds:n=5,fold=%d" % fold for fold in range(1, 6)]),
+    ("placement-shift:train=a,test=b", ["placement-shift:train=a,test=b"]),
+    ("placement-shift:train=a,test=b,n=3", ["placement-shift:train=a,test=b,n=3,fold=%d" % fold for fold in (1, 2, 3)]),
+    ("leave-one-out", ["leave-one-out:person=%d" % person for person in range(1, 11)])])
+def test_a_protocol_that_names_no_fold_stands_for_all_of_them(protocol: str, folds: List[str]) -> None:
+    assert every_fold(protocol, TEN) == folds
 
 
 def test_the_own_split_is_the_corpus() -> None:

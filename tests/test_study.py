@@ -60,6 +60,18 @@ def test_teachers_come_first_and_every_fold_is_there(tmp_path: Path) -> None:
     assert str(student.path) == "synthetic-people-6-minutes-0-3/folds-n-3-fold-1/kd-seed0"
 
 
+def test_one_corpus_may_stand_in_a_study_twice(tmp_path: Path) -> None:
+    twice = FILE + """
+[corpora.shuffled]
+corpus = "synthetic:people=6,minutes=0.3"
+protocol = "paper-random"
+"""
+    folds = load_study(written(tmp_path, twice)).folds
+    assert [fold.name for fold in folds][2:] == ["synthetic:people=6,minutes=0.3", "shuffled"]
+    assert {fold.corpus for fold in folds} == {"synthetic:people=6,minutes=0.3"}
+    assert str(folds[-1].folder) == "shuffled/paper-random"
+
+
 @pytest.mark.parametrize("old, new, told", [
     ('method = "kd"', 'methd = "kd"', "network kd has no setting 'methd'; it takes: model"),
     ('teacher = "teacher"', 'teacher = "kd"', "network kd learns from 'kd', which is no network or learns from it"),
