@@ -53,14 +53,14 @@ def _accuracy_table(rows: Sequence[AccuracyRow]) -> str:
         columns.insert(7, "calibration error")
         for row, line in zip(rows, cells):
             line.insert(7, calibration_text(row))
-    return _markdown_table(columns, cells)
+    return table(columns, cells)
 
 
 def _event_table(rows: Sequence[EventRow]) -> str:
     cells = [(row.label, row.origin, row.engine["precision"], row.seeds, stream_text(row), thousands(row.true_events),
               interval_text(row.share_detected, row.people, 2), interval_text(row.false_alarms_per_h, row.people, 1),
               interval_text(row.delay_s, row.people, 1), seconds(row.delay_p90_s)) for row in rows]
-    return _markdown_table(("network", "trained as", "precision", "seeds", "window, hop, hold", "events",
+    return table(("network", "trained as", "precision", "seeds", "window, hop, hold", "events",
                             "detected [95 % over people]", "false alarms an hour", "median delay in s", "p90 delay"),
                            cells)
 
@@ -70,10 +70,11 @@ def _cost_table(runs: Sequence[Run]) -> str:
               scaled(row.engine["macs"]), "%.0f KiB" % (row.engine["size_bytes"] / 1024),
               scenario_text(row.scenario), milliseconds(row.median_s), milliseconds(row.p99_s))
              for row in latency_rows(runs)]
-    return _markdown_table(("network", "precision", "parameters", "MACs", "engine size", "scenario", "median", "p99"),
+    return table(("network", "precision", "parameters", "MACs", "engine size", "scenario", "median", "p99"),
                            cells)
 
 
-def _markdown_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table of columns and rows in Markdown."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join("| %s |" % " | ".join(str(cell).replace("|", "\\|") for cell in line) for line in lines)

@@ -391,6 +391,10 @@ def outcomes(study: Study, results: PathLike) -> List[Outcome]:
 def _outcome(study: Study, title: str, results: Path) -> Outcome:
     """The outcome of one corpus, its p-values not adjusted."""
     cells = [cell for cell in study.cells() if cell.fold.name == title]
+    missing = [cell for cell in cells if not _run_path(results, cell).exists()]
+    if missing:
+        raise InputError("%d of the %d cells of %s have no Run in %s yet, such as %s; run the study to its end." % (
+            len(missing), len(cells), title, results, missing[0].path))
     runs = {name: [Run.load(_run_path(results, cell)) for cell in cells if cell.name == name]
             for name in cells[0].fold.networks}
     fixed, exploratory = ([(first, second, contrast) for first, second in pairs

@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from edgehar.cli import execute
 from edgehar.contrasts import p_value
 from edgehar.errors import InputError
 from edgehar.results import load_all
@@ -85,7 +86,7 @@ def test_a_file_that_makes_no_sense_is_refused(tmp_path: Path, old: str, new: st
         load_study(written(tmp_path, FILE.replace(old, new, 1)))
 
 
-def test_a_study_is_planned_run_and_never_done_twice(tmp_path: Path) -> None:
+def test_a_study_is_planned_run_and_never_done_twice(tmp_path: Path, capsys) -> None:
     study = load_study(written(tmp_path))
     results, counted = tmp_path / "results", []
     before = plan(study, None, results)
@@ -106,6 +107,9 @@ def test_a_study_is_planned_run_and_never_done_twice(tmp_path: Path) -> None:
     assert contrast.difference.value == pytest.approx(means["kd"] - means["alone"])
     assert [each[:2] for each in outcome.exploratory] == [("kd", "teacher"), ("alone", "teacher")]
     assert all(p_value(each[2]) <= each[3] <= 1 for each in outcome.exploratory)
+    assert execute(["study", str(tmp_path / "study.toml"), "-o", str(results), "--markdown"]) == 0
+    told = capsys.readouterr().out
+    assert "SYNTHETIC DATA" in told and told.count("\n| --- ") == 3 and "| kd - alone | activity |" in told
 
 
 def test_a_killed_study_goes_on_and_leaves_no_process(tmp_path: Path) -> None:
@@ -160,3 +164,8 @@ def test_an_edited_study_shows_no_old_figures(tmp_path: Path) -> None:
     edited = load_study(written(tmp_path, short.replace("epochs = 1", "epochs = 2")))
     with pytest.raises(InputError, match="is a Run of another recipe than the study's teacher now has"):
         run_study(edited, None, tmp_path / "work", tmp_path / "results")
+
+
+def test_tables_of_a_study_that_is_not_done_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="12 of the 12 cells of synthetic:people=6,minutes=0.3 have no Run"):
+        outcomes(load_study(written(tmp_path)), tmp_path / "results")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import click
 
 if TYPE_CHECKING:
     from edgehar.study import Outcome, Study
+
+Table = Tuple[str, Sequence[str], List[Sequence[Any]]]  # title, columns, rows
 
 
 @click.command()
@@ -20,10 +22,11 @@ if TYPE_CHECKING:
 @click.option("-o", "results", default="runs/study/results", show_default=True, type=click.Path(), metavar="FOLDER",
               help="Where the Runs go.")
 @click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Folds at a time.")
+@click.option("--markdown", is_flag=True, help="Only print the tables of a study that is done, for a README.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(path: str, only_plan: bool, root: Optional[str], work: str, results: str, jobs: int, quiet: bool,
-            as_json: bool) -> None:
+def command(path: str, only_plan: bool, root: Optional[str], work: str, results: str, jobs: int, markdown: bool,
+            quiet: bool, as_json: bool) -> None:
     """Train, export and score every network of FILE in every fold, and compare them over people.
 
     Stop it at will, even by kill -9: the same line goes on where it stopped, and a cell that
@@ -35,6 +38,9 @@ def command(path: str, only_plan: bool, root: Optional[str], work: str, results:
     study = load_study(path, root)
     if only_plan:
         _show_plan(study, root, results, jobs, quiet or as_json, as_json)
+        return
+    if markdown:
+        _show_markdown(study, results)
         return
     with _cell_bar(len(study.cells()), quiet or as_json) as watch:
         run_study(study, root, work, results, jobs, "edgehar study %s" % path, watch)
@@ -74,37 +80,45 @@ def _cell_bar(cells: int, quiet: bool) -> Iterator[Callable[[int], None]]:
 
 
 def _show_results(study: Study, results: str, as_json: bool) -> None:
-    from edgehar.cli._show import show_json
+    from edgehar.cli._show import show_json, show_table
     from edgehar.study import outcomes
 
     found = outcomes(study, results)
     if as_json:
         show_json([_summary(outcome) for outcome in found])
         return
-    for outcome in found:
-        _show_outcome(outcome)
+    for table in (table for outcome in found for table in _tables(outcome)):
+        show_table(*table)
 
 
-def _show_outcome(outcome: Outcome) -> None:
-    from edgehar.cli._show import show_table
+def _show_markdown(study: Study, results: str) -> None:
+    from edgehar.markdown import table
+    from edgehar.study import outcomes
+
+    pieces = ["%s:\n\n%s" % (title, table(columns, rows)) for outcome in outcomes(study, results)
+              for title, columns, rows in _tables(outcome)]
+    click.echo("\n\n".join(pieces))
+
+
+def _tables(outcome: Outcome) -> Iterator[Table]:
     from edgehar.contrasts import difference_text
     from edgehar.tables import interval_text, people_text, scaled
 
-    show_table("Test people of %s" % ", ".join([outcome.corpus, *outcome.marks]),
-               ("network", "task", "trained as", "macro-F1 [95 % over people]", "worst person", "people", "seeds",
-                "parameters", "MACs"),
-               [(row.label, row.task, row.origin, interval_text(row.macro_f1, row.people), "%.3f" % row.worst_f1,
-                 people_text(row), row.seeds, scaled(row.engine["parameters"]), scaled(row.engine["macs"]))
-                for row in outcome.rows])
+    yield ("Test people of %s" % ", ".join([outcome.corpus, *outcome.marks]),
+           ("network", "task", "trained as", "macro-F1 [95 % over people]", "worst person", "people", "seeds",
+            "parameters", "MACs"),
+           [(row.label, row.task, row.origin, interval_text(row.macro_f1, row.people), "%.3f" % row.worst_f1,
+             people_text(row), row.seeds, scaled(row.engine["parameters"]), scaled(row.engine["macs"]))
+            for row in outcome.rows])
     if outcome.contrasts:
-        show_table("Contrasts fixed beforehand, paired over people", ("difference", "task", "macro-F1", "verdict"),
-                   [("%s - %s" % (first, second), contrast.row.task, difference_text(contrast), contrast.verdict)
-                    for first, second, contrast in outcome.contrasts])
+        yield ("Contrasts fixed beforehand, paired over people", ("difference", "task", "macro-F1", "verdict"),
+               [("%s - %s" % (first, second), contrast.row.task, difference_text(contrast), contrast.verdict)
+                for first, second, contrast in outcome.contrasts])
     if outcome.exploratory:
-        show_table("Exploratory contrasts, p-values adjusted for their number in the study (Benjamini-Hochberg)",
-                   ("difference", "task", "macro-F1", "adjusted p"),
-                   [("%s - %s" % (first, second), contrast.row.task, difference_text(contrast), "%.3f" % p_value)
-                    for first, second, contrast, p_value in outcome.exploratory])
+        yield ("Exploratory contrasts, p-values adjusted for their number in the study (Benjamini-Hochberg)",
+               ("difference", "task", "macro-F1", "adjusted p"),
+               [("%s - %s" % (first, second), contrast.row.task, difference_text(contrast), "%.3f" % p_value)
+                for first, second, contrast, p_value in outcome.exploratory])
 
 
 def _summary(outcome: Outcome) -> Dict[str, Any]:
