@@ -22,7 +22,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 import numpy as np
 
 from edgehar.errors import AccuracyError, InputError, MismatchError
-from edgehar.files import PathLike, read_json, sha256_of, sha256_of_json, write_json
+from edgehar.files import PathLike, read_json, schema_fault, sha256_of, sha256_of_json, write_json
 from edgehar.signals import Channel, Framing
 
 SCHEMA = 1
@@ -232,15 +232,9 @@ def _read_manifest(path: Path) -> Dict[str, Any]:
 
 
 def _require_schema(value: Any, where: PathLike) -> None:
-    import jsonschema  # 60 ms: only whoever opens an artifact pays for it
-
-    schema = read_json(Path(__file__).with_name("artifact.schema.json"))
-    try:
-        jsonschema.validate(value, schema)
-    except jsonschema.ValidationError as error:
-        field = "/".join(map(str, error.absolute_path)) or "the manifest"
-        raise MismatchError("%s does not fit the schema at %s (%s); export it again with this edgehar." % (
-            where, field, error.message.splitlines()[0][:120])) from error
+    fault = schema_fault(value, Path(__file__).with_name("artifact.schema.json"))
+    if fault:
+        raise MismatchError("%s does not fit the schema at %s; export it again with this edgehar." % (where, fault))
 
 
 def _require_kept_split(body: Mapping[str, Any], where: PathLike) -> None:
@@ -250,7 +244,7 @@ def _require_kept_split(body: Mapping[str, Any], where: PathLike) -> None:
         raise MismatchError("%s names people whose split has another hash; export it again." % where)
     for what in ("golden", "calibration"):
         tested = sorted(set(body[what]["people"]) & set(split["test"]))
-        if tested and "shuffle_seed" not in split:
+        if tested and not {"shuffle_seed", "in_time"} & set(split):
             raise MismatchError("%s: its %s inputs come from test person %s, so its scores would flatter it; export it "
                                 "again from training and validation people." % (where, what, tested[0]))
 

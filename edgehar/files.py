@@ -6,6 +6,7 @@ so that a killed process or a full disk never leaves half a file.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Union
+from typing import Any, Dict, Iterator, Optional, Tuple, Union
 
 from edgehar.errors import InputError
 
@@ -51,13 +52,15 @@ def folder_written_whole(folder: PathLike, marker: str) -> Iterator[Path]:
     An existing `folder` stays untouched until the new one is complete, and is replaced
     only where it is empty or holds a file named `marker`, which says that it is of the
     same kind; else InputError. A kill between the two renames of the exchange leaves
-    the old folder beside its place, under a name that ends in ``.old``.
+    the old folder beside its place, under a name that ends in ``.old``. What killed writers
+    of `folder` left half-written is removed.
     """
     folder = Path(folder)
     _require_replaceable(folder, marker)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".%s." % folder.name, suffix=".part", dir=str(folder.parent)))
+        _sweep_half_written(folder)
+        temporary, lock = _locked_folder(folder)
     except OSError as error:
         raise _unwritable(folder, error) from error
     try:
@@ -68,6 +71,41 @@ def folder_written_whole(folder: PathLike, marker: str) -> Iterator[Path]:
         raise _unwritable(folder, error) from error
     finally:
         shutil.rmtree(str(temporary), ignore_errors=True)
+        os.close(lock)
+
+
+def _locked_folder(folder: Path) -> Tuple[Path, int]:
+    """A new temporary folder beside `folder`, and the descriptor that locks it until its writer closes it or dies."""
+    while True:
+        temporary = Path(tempfile.mkdtemp(prefix=".%s." % folder.name, suffix=".part", dir=str(folder.parent)))
+        descriptor = os.open(str(temporary), os.O_RDONLY)
+        _lock(descriptor, wait=True)
+        if temporary.exists():  # a sweep may have come between the two
+            return temporary, descriptor
+        os.close(descriptor)
+
+
+def _sweep_half_written(folder: Path) -> None:
+    """Remove temporary folders for `folder` whose writers are dead: those of the living are locked."""
+    for left in folder.parent.glob(".%s.*.part" % glob.escape(folder.name)):
+        try:
+            descriptor = os.open(str(left), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:  # a file's, or gone by now
+            continue
+        if _lock(descriptor, wait=False):
+            shutil.rmtree(str(left), ignore_errors=True)
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, wait: bool) -> bool:
+    """Whether the lock is ours now; never on a file system without locks, so that nothing is swept there."""
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _require_replaceable(folder: Path, marker: str) -> None:
@@ -112,6 +150,17 @@ def read_json(path: PathLike) -> Any:
         raise InputError("%s is not readable JSON (%s); restore it or make it again." % (path, error)) from error
 
 
+def schema_fault(value: Any, schema: PathLike) -> Optional[str]:
+    """Where `value` breaks the JSON schema in a file, and how, in a few words; None where it does not."""
+    import jsonschema  # 60 ms: only whoever opens an artifact pays for it
+
+    found = jsonschema.Draft7Validator(read_json(schema)).iter_errors(value)
+    error = jsonschema.exceptions.best_match(found)
+    if error is None:
+        return None
+    return "%s (%s)" % ("/".join(map(str, error.absolute_path)) or "its root", error.message.splitlines()[0][:120])
+
+
 def read_toml(path: PathLike) -> Dict[str, Any]:
     """Return the tables in the TOML file `path`. Raises InputError where it is missing or damaged."""
     try:
@@ -139,6 +188,23 @@ def sha256_of_json(value: Any) -> str:
     """SHA-256 of the canonical JSON (sorted keys, no spaces) of `value`."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def flush_folder(folder: PathLike) -> None:
+    """Have all that is below `folder`, names and bytes, on the disk before this returns."""
+    for parent, _, names in os.walk(str(folder)):
+        for name in names:
+            _flush_to_disk(Path(parent) / name)
+        flush_names(parent)
+
+
+def flush_names(folder: PathLike) -> None:
+    """Have the names in `folder` on the disk: a rename is only then sure to outlive a power cut."""
+    descriptor = os.open(str(folder), os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _flush_to_disk(path: Path) -> None:

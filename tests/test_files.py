@@ -133,6 +133,60 @@ def test_a_killed_writer_leaves_the_old_or_the_new_file(tmp_path: Path, delay_s:
     assert all(name == "numbers.txt" or name.endswith(".part") for name in names_in(tmp_path))
 
 
+HOLDER = """
+import sys, time
+from edgehar.files import folder_written_whole
+with folder_written_whole(sys.argv[1], "kept.json") as temporary:
+    (temporary / "half.bin").write_bytes(b"half")
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+def hold(target: Path) -> "subprocess.Popen[bytes]":
+    """A process in the middle of writing the folder `target`."""
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(target)], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, env=SAME_PATH)
+    assert process.stdout is not None and process.stdout.readline() == b"writing\n"
+    process.stdout.close()
+    return process
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    process = hold(tmp_path / "engine")
+    process.kill()
+    process.communicate()
+    (left,) = names_in(tmp_path)
+    assert left.startswith(".engine.") and left.endswith(".part")
+    with folder_written_whole(tmp_path / "other", MARKER):
+        pass
+    assert left in names_in(tmp_path)  # of another folder's writer
+    with folder_written_whole(tmp_path / "engine", MARKER):
+        assert left not in names_in(tmp_path)
+    assert names_in(tmp_path) == ["engine", "other"]
+
+
+def test_what_a_living_writer_has_is_left_alone(tmp_path: Path) -> None:
+    process = hold(tmp_path / "engine")
+    with folder_written_whole(tmp_path / "engine", MARKER) as temporary:
+        (temporary / "new.bin").write_bytes(b"new")
+    assert names_in(tmp_path / "engine") == ["new.bin"] and len(names_in(tmp_path)) == 2
+    process.communicate()  # it goes on and ends
+    assert process.returncode == 0 and names_in(tmp_path / "engine") == ["half.bin"]
+    assert names_in(tmp_path) == ["engine"]
+
+
+def test_only_folders_of_its_own_making_are_swept(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / ".engine.x.part").symlink_to(tmp_path / "kept", target_is_directory=True)
+    (tmp_path / ".engine.y.part").write_text("a file's")
+    (tmp_path / "engine.z.part").mkdir()
+    before = names_in(tmp_path)
+    with folder_written_whole(tmp_path / "engine", MARKER):
+        pass
+    assert names_in(tmp_path) == sorted([*before, "engine"])
+
+
 # ------------------------------------------------------------------ disk full
 
 LIMITED = """

@@ -29,7 +29,8 @@ def ready_engine(path: PathLike, backend: Optional[str] = None, precision: Optio
     is run they choose. on_progress: told how far a build is. Raises InputError where an engine
     is another, or `path` is neither; MismatchError where it is damaged.
     """
-    if (Path(path) / "engine.json").is_file():
+    path = Path(path).resolve() if Path(path).is_symlink() else Path(path)  # a link may be switched while we read
+    if (path / "engine.json").is_file():
         return _as_asked(Engine.load(path), backend, precision)
     artifact = Artifact.load(path)
     builder = BACKENDS.create(backend or "ort")

@@ -266,6 +266,13 @@ class Backend(ABC):
         """What should be equal where an engine is opened, e.g. the power mode; plain text values."""
         return {}
 
+    def timings(self, artifact: Artifact, engine: Engine) -> Optional[Path]:
+        """The file of kernel timings that building `engine` left beside `artifact`; None where there is none.
+
+        It shortens a build on boards of the same type; its name says which, so that no other takes it.
+        """
+        return None
+
     def report(self, engine: Engine) -> List[str]:
         """Sentences on what was built, for whoever built it."""
         return []

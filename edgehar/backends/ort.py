@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 from shutil import copyfile
-from typing import Any, Dict, Mapping, Optional, Sequence
+from typing import Any, Dict, Mapping, Optional
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from edgehar.backends.base import Backend, BuildSpec, Engine, StepSession
 from edgehar.errors import InputError
 from edgehar.machine import package_version
 from edgehar.quantise import calibrated_ranges, quantise
+from edgehar.ring import Rows
 from edgehar.steps import StepGraph, open_graph, proven_steps
 
 
@@ -47,64 +48,125 @@ class Ort(Backend):
 
 
 class OrtStepSession(StepSession):
-    """A step writes all its states to one place that stays in the cache, and from there they go back to their group."""
+    """What a step says is written where it stays, and the next steps read it there.
+
+    ::
+
+        turn of a group   0      1      2      3        rounds = ages + 1
+        written at       [0]    [1]    [2]    [0]
+        read, 1 ago       2      0      1      2
+        read, 2 ago       1      2      0      1        so nothing is moved when all lanes advance
+
+    Lanes that do not advance with their group are moved on by hand. Sums of the pool lie
+    in a circle of their own for each lane, and its newest where its advances, counted round the circle, say.
+    """
 
     def __init__(self, step: StepGraph, slots: int, threads: int = 1) -> None:
         _, channels, self.hop, self.lanes = (each.dim_value for each in
                                              step.model.graph.input[0].type.tensor_type.shape.dim)
-        self.tasks = step.tasks
+        self.tasks, self._step = step.tasks, step
         self._session = open_graph(step.model, threads)
         self._chunk = np.zeros((1, channels, self.hop, self.lanes), np.float32)
         self._logits = {output.name: np.zeros(output.shape, np.float32)
                         for output in self._session.get_outputs()[:len(step.tasks)]}
         groups = -(-slots // self.lanes)
-        self.slots = groups * self.lanes
-        self._states = np.zeros((groups, step.floats, self.lanes), np.float32)
-        self._next = np.zeros_like(self._states[0])
-        self._bindings = [self._bind(step, states) for states in self._states]
+        self.slots, self._rounds = groups * self.lanes, step.ages + 1
+        self._all_lanes = np.arange(self.lanes)
+        self._turn, self._advanced = np.zeros(groups, np.int64), np.zeros((groups, self.lanes), np.int64)
+        self._around = int(np.lcm.reduce([sums.shape[0] for sums in step.sums], initial=1))
+        self._said = np.zeros((groups, self._rounds, step.floats, self.lanes), np.float32)
+        self._sums = [np.zeros((groups, *sums.shape), np.float32) for sums in step.sums]
+        self._fresh = [np.zeros((1, sums.shape[1], sums.blocks, self.lanes), np.float32) for sums in step.sums]
+        self._bindings = [[self._bind(group, turn) for turn in range(self._rounds)] for group in range(groups)]
 
     def advance(self, chunk: np.ndarray, slots: np.ndarray, out: Mapping[str, np.ndarray]) -> None:
         group = int(slots[0]) // self.lanes
-        lanes = slots - group * self.lanes
-        if int(lanes.min()) < 0 or int(lanes.max()) >= self.lanes:
-            raise InputError("slots %s are not all of one group of %d; advance one group at a time." % (
-                slots.tolist(), self.lanes))
-        if len(slots) == self.lanes and (lanes[1:] > lanes[:-1]).all():
-            lanes = slice(None)  # all in order: views instead of copies
+        lanes = self._lanes_of(slots, group)
         self._chunk[0][:, :, lanes] = chunk.transpose(1, 2, 0)
-        self._session.run_with_iobinding(self._bindings[group])
-        self._states[group][:, lanes] = self._next[:, lanes]
+        turn = int(self._turn[group])
+        self._session.run_with_iobinding(self._bindings[group][turn])
+        if not isinstance(lanes, slice):
+            self._move_on(group, turn, np.delete(self._all_lanes, lanes))
+        self._turn[group] = (turn + 1) % self._rounds
+        self._keep_sums(group, lanes)
         for task, logits in self._logits.items():
             out[task][:] = logits[lanes]
 
     def snapshot(self, slots: np.ndarray) -> np.ndarray:
         groups, lanes = np.divmod(slots, self.lanes)
-        return self._states[groups, :, lanes]
+        said = [self._said[groups, self._ago(groups, age), :, lanes] for age in range(1, self._rounds)]
+        sums = [kept[groups, :, :, lanes].reshape(len(slots), each.floats)
+                for kept, each in zip(self._sums, self._step.sums)]
+        return np.concatenate([self._advanced[groups, lanes, None].astype(np.float32), *said, *sums], axis=1)
 
     def restore(self, slots: np.ndarray, states: np.ndarray) -> None:
         groups, lanes = np.divmod(slots, self.lanes)
-        self._states[groups, :, lanes] = states
+        self._advanced[groups, lanes], first = states[:, 0], 1
+        for age in range(1, self._rounds):
+            self._said[groups, self._ago(groups, age), :, lanes] = states[:, first:first + self._step.floats]
+            first += self._step.floats
+        for kept, sums in zip(self._sums, self._step.sums):
+            kept[groups, :, :, lanes] = states[:, first:first + sums.floats].reshape(-1, *sums.shape[:2])
+            first += sums.floats
 
     def close(self) -> None:
         self._session = None
         self._bindings = []
 
-    def _bind(self, step: StepGraph, states: np.ndarray) -> Any:
+    def _ago(self, groups: Rows, age: int) -> np.ndarray:
+        """Where each group's words of `age` steps ago stand."""
+        return (self._turn[groups] - age) % self._rounds
+
+    def _move_on(self, group: int, turn: int, idle: np.ndarray) -> None:
+        """What lanes `idle` remember, to where it is looked for after this turn."""
+        said = self._said[group]
+        for age in range(self._rounds - 1):
+            said[turn - age][:, idle] = said[turn - age - 1][:, idle]
+
+    def _keep_sums(self, group: int, lanes: Rows) -> None:
+        advanced = self._advanced[group]
+        alike = isinstance(lanes, slice) and bool((advanced == advanced[0]).all())
+        for sums, kept, fresh in zip(self._step.sums, self._sums, self._fresh):
+            for block in range(max(0, sums.blocks - sums.shape[0]), sums.blocks):
+                if alike:
+                    kept[group, (int(advanced[0]) * sums.blocks + block) % sums.shape[0]] = fresh[0, :, block]
+                else:
+                    at, which = (advanced[lanes] * sums.blocks + block) % sums.shape[0], self._all_lanes[lanes]
+                    kept[group, at, :, which] = fresh[0, :, block, which]
+        advanced[lanes] = (advanced[lanes] + 1) % self._around
+
+    def _lanes_of(self, slots: np.ndarray, group: int) -> Rows:
+        """A slice where they are all of the group in their order: that is a view and not a copy."""
+        lanes = slots - group * self.lanes
+        if len(lanes) == self.lanes and bool((lanes == self._all_lanes).all()):
+            return slice(None)
+        if int(lanes.min()) < 0 or int(lanes.max()) >= self.lanes:
+            raise InputError("slots %s are not all of one group of %d; advance one group at a time." % (
+                slots.tolist(), self.lanes))
+        return lanes
+
+    def _bind(self, group: int, turn: int) -> Any:
         """Every input and output at its place in memory."""
-        binding, first = self._session.io_binding(), 0
-        _bind_to(binding.bind_input, "chunk", self._chunk, self._chunk.shape)
+        binding, said = self._session.io_binding(), self._said[group]
+        _bind_to(binding.bind_input, "chunk", self._chunk)
         for task, logits in self._logits.items():
-            _bind_to(binding.bind_output, task, logits, logits.shape)
-        for name, shape in step.states.items():
-            last = first + shape[1] * shape[2]
-            _bind_to(binding.bind_input, name, states[first:last], shape)
-            _bind_to(binding.bind_output, name + ".next", self._next[first:last], shape)
-            first = last
+            _bind_to(binding.bind_output, task, logits)
+        first = 0
+        for memory in self._step.memories:
+            rows = slice(first, first + memory.shape[1] * memory.shape[2])
+            first = rows.stop
+            _bind_to(binding.bind_output, memory.said, said[turn, rows].reshape(memory.shape))
+            for age, name in enumerate(memory.read, start=1):
+                _bind_to(binding.bind_input, name, said[turn - age, rows].reshape(memory.shape))
+        for sums, kept, fresh in zip(self._step.sums, self._sums, self._fresh):
+            _bind_to(binding.bind_input, sums.read, kept[group].reshape(sums.shape[0], -1))
+            _bind_to(binding.bind_output, sums.said, fresh)
         return binding
 
 
-def _bind_to(bind: Any, name: str, place: np.ndarray, shape: Sequence[int]) -> None:
-    bind(name, "cpu", 0, np.float32, list(shape), place.ctypes.data)
+def _bind_to(bind: Any, name: str, place: np.ndarray) -> None:
+    """`place` is contiguous and stays where it is."""
+    bind(name, "cpu", 0, np.float32, list(place.shape), place.ctypes.data)
 
 
 def _runtime_version() -> Optional[str]:

@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 import numpy as np
 
@@ -72,6 +72,10 @@ class Trt(Backend):
                          "`sudo nvpmodel -m 2` (15 W) or `-m 0` (all)." % SLOW_DLA_MODE)
         return found
 
+    def timings(self, artifact: Artifact, engine: Engine) -> Optional[Path]:
+        file = artifact.folder / "built" / "caches" / _timings_of(engine.fingerprint, engine.circumstances)
+        return file if file.is_file() else None
+
     def report(self, engine: Engine) -> List[str]:
         layers = read_json(engine.folder / LAYERS)
         told = [_kernels(layers)] if layers else []
@@ -92,13 +96,15 @@ class Trt(Backend):
 
     def _job(self, artifact: Artifact, precision: str, options: BuildOptions, folder: Path, scratch: Path) -> Job:
         caches = Path(self._caches) if self._caches else writable(artifact.folder / "built" / "caches", artifact)
+        timings = caches.resolve() / _timings_of(self.fingerprint(), self.circumstances())
         job = Job(onnx=str(artifact.onnx_path.resolve()), folder=str(folder.resolve()), precision=precision,
-                  options=unusual(options), timing_cache=str(caches.resolve() / self._timings()))
+                  options=unusual(options), timing_cache=str(timings))
         return job if precision != "int8" else _with_ranges(job, artifact, options, caches.resolve(), scratch)
 
-    def _timings(self) -> str:
-        """A file name for kernel timings, that differs wherever they would."""
-        return "timing-%s.bin" % sha256_of_json({**self.fingerprint(), **self.circumstances()})[:16]
+
+def _timings_of(fingerprint: Mapping[str, str], circumstances: Mapping[str, str]) -> str:
+    """A file name for kernel timings, that differs wherever they would."""
+    return "timing-%s.bin" % sha256_of_json({**fingerprint, **circumstances})[:16]
 
 
 def _with_ranges(job: Job, artifact: Artifact, options: BuildOptions, caches: Path, scratch: Path) -> Job:

@@ -48,6 +48,7 @@ def findings() -> Iterator[Finding]:
     yield from _backends()
     yield from _providers()
     yield from _data()
+    yield package("bundle", "cryptography", "pip install 'edgehar[bundle]' (to check who signed a bundle)")
     yield _disk()
     yield from board_findings()
 

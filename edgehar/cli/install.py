@@ -1,0 +1,55 @@
+"""`edgehar install`: a bundle becomes the verified engine of this machine."""
+
+from __future__ import annotations
+
+from typing import Optional, Sequence
+
+import click
+
+
+@click.command()
+@click.argument("file", metavar="FILE.ehar", type=click.Path())
+@click.option("--to", "place", type=click.Path(), metavar="DIR",
+              help="Where versions of it are kept.  [default: ~/.local/share/edgehar/NAME]")
+@click.option("--key", "keys", multiple=True, type=click.Path(), metavar="NAME.pub",
+              help="Whose signature counts; repeatable.  [default: every .pub in ~/.config/edgehar/trusted]")
+@click.option("--unsigned", is_flag=True, help="Ask for no signature; bytes are still checked against each other.")
+@click.option("--backend", default="ort", show_default=True, metavar="NAME[:OPTION=VALUE,...]",
+              help="What runs it, e.g. trt on a Jetson.")
+@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="Default: fp16 for trt, else fp32.")
+@click.option("--allow-downgrade", is_flag=True, help="Accept a version that is not above the one that is installed.")
+@click.option("--json", "as_json", is_flag=True, help="Print what is current now as JSON.")
+def command(file: str, place: Optional[str], keys: Sequence[str], unsigned: bool, backend: str,
+            precision: Optional[str], allow_downgrade: bool, as_json: bool) -> None:
+    """Verify the bundle FILE.ehar, build its engine for this machine, and make it current.
+
+    The signature and every byte are checked before anything is written. Then the engine
+    is built and must reproduce the golden outputs; only then DIR/current is switched to
+    it, at once. Else it is refused (exit 6) and what was current stays so. The version
+    before is kept for `edgehar rollback`. The same line again changes nothing.
+
+    \b
+    Examples:
+      edgehar install student-1.0.0.ehar --key keys/release.pub
+      edgehar install student-1.1.0.ehar --backend trt --precision int8 --json
+      edgehar run ~/.local/share/edgehar/student/current --source csv:path=watch.csv
+    """
+    from edgehar.backends import BACKENDS
+    from edgehar.bundle import read_bundle
+    from edgehar.cli._show import marked, progress_line, show_json, show_next, show_warnings
+    from edgehar.installation import default_place, install
+    from edgehar.signing import trusted_keys
+
+    if keys and unsigned:
+        raise click.UsageError("say either --key NAME.pub or --unsigned.")
+    bundle = read_bundle(file, None if unsigned else trusted_keys(keys))
+    builder = BACKENDS.create(backend)
+    with progress_line() as on_progress:
+        builder.on_progress = on_progress
+        outcome = install(bundle, place or default_place(bundle.facts["name"]), builder, precision, allow_downgrade)
+    show_warnings(builder.warnings(outcome.engine))
+    if as_json:
+        show_json(outcome.to_json())
+        return
+    click.echo(marked(outcome.describe(), outcome.engine.manifest.data))
+    show_next("edgehar run %s" % outcome.current)

@@ -1,0 +1,30 @@
+"""`edgehar keygen`: a pair of keys to sign bundles with."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.option("-o", "path", required=True, type=click.Path(), metavar="NAME",
+              help="What they are called: NAME.key signs, NAME.pub tells what it signed.")
+@click.option("--json", "as_json", is_flag=True, help="Print the files and the fingerprint as JSON.")
+def command(path: str, as_json: bool) -> None:
+    """Make a pair of Ed25519 keys to sign bundles with.
+
+    Keep NAME.key where bundles are packed; it is not encrypted, and whoever has it can
+    sign for you. Give NAME.pub to every device, into ~/.config/edgehar/trusted.
+
+    \b
+    Example:
+      edgehar keygen -o keys/release
+    """
+    from edgehar.cli._show import show_json, show_next
+    from edgehar.signing import generate_keys
+
+    keys = generate_keys(path)
+    if as_json:
+        show_json({"private": str(keys.private), "public": str(keys.public), "fingerprint": keys.fingerprint})
+        return
+    click.echo("key %s: %s signs, %s is for every device" % (keys.fingerprint, keys.private, keys.public))
+    show_next("edgehar pack ARTIFACT --version 1.0.0 --key %s -o FILE.ehar" % keys.private)
