@@ -57,9 +57,9 @@ class ScriptedSession(LinearSession):
                         for task, weight in self._weights.items()}
 
 
-def weights(tasks: Dict[str, Sequence[str]] = TASKS, signal: Signal = SIGNAL) -> Dict[str, np.ndarray]:
+def weights(tasks: Dict[str, Sequence[str]] = TASKS, signal: Signal = SIGNAL, seed: int = 3) -> Dict[str, np.ndarray]:
     """Seeded weights for every task."""
-    random = np.random.default_rng(3)
+    random = np.random.default_rng(seed)
     size = len(signal.channels) * signal.window
     return {task: random.normal(0, 0.3, (len(names), size)).astype(np.float32) for task, names in tasks.items()}
 
@@ -96,21 +96,21 @@ def decision(label: str = "walk", time_s: float = 1.5, raw: str = "") -> Decisio
                     {"activity": np.array([0.1, 0.7, 0.2], dtype=np.float32)})
 
 
-def write_artifact(folder, dataset: str = "walks") -> Artifact:
+def write_artifact(folder, dataset: str = "walks", seed: int = 3) -> Artifact:
     """An artifact whose ``model.onnx`` is in truth the weights that backend ``linear`` reads."""
     folder.mkdir(parents=True)
     buffer = io.BytesIO()
-    np.savez(buffer, **weights())
+    np.savez(buffer, **weights(seed=seed))
     (folder / "model.onnx").write_bytes(buffer.getvalue())
     x = np.stack([noise(16, seed).T for seed in range(8)])
-    session = LinearSession(weights(), max_batch=8)
+    session = LinearSession(weights(seed=seed), max_batch=8)
     np.savez(str(folder / "golden.npz"), x=x, **{"logits/" + task: out for task, out in session.infer(x).items()})
     np.savez(str(folder / "calibration.npz"), x=x)
     write_manifest(folder, {
         "name": "linear", "created": "2024-01-01T00:00:00Z", "edgehar": "0", "signal": SIGNAL, "tasks": TASKS,
         "data": {"dataset": dataset, "synthetic": True, "licence": "free", "citation": "none",
                  "split": dict(SPLIT.to_json(), sha256=SPLIT.sha256)},
-        "model": {"spec": "linear", "parameters": 240, "macs": 240}, "training": {"method": "none", "seed": 3},
+        "model": {"spec": "linear", "parameters": 240, "macs": 240}, "training": {"method": "none", "seed": seed},
         "onnx": {"opset": 16, "ir_version": 8, "operators": []},
         "golden": {"kind": "synthetic", "count": 8, "people": []},
         "calibration": {"kind": "windows", "count": 8, "people": ["01"]}})

@@ -125,3 +125,33 @@ def test_a_path_that_cannot_be_written_is_refused_at_once(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write .*file/decisions.jsonl: .*; choose another path"):
         Jsonl(str(tmp_path / "file" / "decisions.jsonl"))
+
+
+def test_a_file_is_gone_on_with_after_its_last_whole_line(tmp_path):
+    path = tmp_path / "decisions.jsonl"
+    path.write_text('{"time_s": 0}\n{"time_s": 1, "la')  # as a power cut leaves it
+    with SINKS.create("jsonl:path=%s,append=true" % path) as sink:
+        sink.write(decision(time_s=2.0))
+    assert [json.loads(line)["time_s"] for line in path.read_text().splitlines()] == [0, 2]
+    with SINKS.create("jsonl:path=%s,append=true" % (tmp_path / "new" / "decisions.jsonl")) as sink:
+        sink.write(decision())
+
+
+def test_full_files_are_set_aside_and_the_oldest_goes(tmp_path):
+    path = tmp_path / "decisions.jsonl"
+    size = len(json.dumps(decision().to_json())) + 1
+    for append in ("false", "true"):
+        with SINKS.create("jsonl:path=%s,max_mb=%r,keep=2,append=%s" % (path, 3.5 * size / 1e6, append)) as sink:
+            for number in range(8):
+                sink.write(decision(time_s=number + 0.5))
+                assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 3 * 3.5 * size
+    kept = [[json.loads(line)["time_s"] - 0.5 for line in (tmp_path / name).read_text().splitlines()]
+            for name in ("decisions.jsonl.2", "decisions.jsonl.1", "decisions.jsonl")]
+    assert kept == [[1, 2, 3], [4, 5, 6], [7]] and len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize("spec", ["jsonl:append=true", "jsonl:max_mb=1", "jsonl:path={0}/d,keep=0",
+                                  "jsonl:path={0}/d,max_mb=-1"])
+def test_senseless_files_are_refused(spec, tmp_path):
+    with pytest.raises(InputError, match="standard output cannot"):
+        SINKS.create(spec.format(tmp_path))

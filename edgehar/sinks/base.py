@@ -9,11 +9,19 @@ from edgehar.signals import Decision
 
 
 class Sink(ABC):
-    """Takes decisions, one at a time, in order."""
+    """Takes decisions, one at a time, in order.
+
+    waiting, dropped: decisions that have not arrived yet, or never will. problem: why they
+    wait; empty where all is well. All three are read from other threads.
+    """
+
+    waiting: int = 0
+    dropped: int = 0
+    problem: str = ""
 
     @abstractmethod
     def write(self, decision: Decision) -> None:
-        """Take one decision; it has arrived when this returns."""
+        """Take one decision; unless it is `waiting`, it has arrived when this returns."""
 
     def close(self) -> None:
         """Flush and release what the sink holds."""

@@ -15,13 +15,15 @@ class Chunk(NamedTuple):
 
     samples: (n, C) float32, SI units. time_s: time of the first sample; the source's clock.
     times_s: (n,) float64, the time of each, where that clock tells one sample from the
-    next. begins: a gap stands before the first sample, whatever the times say.
+    next. begins: a gap stands before the first sample, whatever the times say. arrived_s:
+    when the last sample came to this machine, on `time.monotonic`; None: as it is handed over.
     """
 
     samples: np.ndarray
     time_s: float
     times_s: Optional[np.ndarray] = None
     begins: bool = False
+    arrived_s: Optional[float] = None
 
 
 class Source(ABC):
@@ -31,12 +33,17 @@ class Source(ABC):
     remark: what whoever reads the decisions must know of their times; empty where all is as it seems.
     measured_hz: samples a second by the source's own clock, before all are read; 0 where it has none.
     even: samples stand at even steps; where not, every chunk must have `times_s`.
+    waiting, dropped: chunks that have come and are not yet handed over, or never will be. problem: why none come, or
+    why one was dropped; empty where all is well. All three are read from other threads.
     """
 
     synthetic: bool = False
     remark: str = ""
     measured_hz: float = 0.0
     even: bool = True
+    waiting: int = 0
+    dropped: int = 0
+    problem: str = ""
 
     @property
     @abstractmethod
@@ -51,6 +58,12 @@ class Source(ABC):
     @abstractmethod
     def samples(self) -> Iterator[Chunk]:
         """Yield chunks until the signal ends. Raises InputError for damaged input, naming where."""
+
+    def resume(self, after_s: float) -> None:
+        """Leave out what would come again of the samples up to `after_s`, which an earlier process took.
+
+        Called before `samples`. A source that delivers nothing twice has nothing to leave out.
+        """
 
     def close(self) -> None:
         """Release what the source holds."""

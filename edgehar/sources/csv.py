@@ -46,7 +46,8 @@ class Row(NamedTuple):
 class Csv(Source):
     """A comma-separated table with a header.
 
-    path: "-" is standard input. rate_hz: samples a second; measured where there is a
+    path: "-" is standard input. silent: empty cells and nan are values that did not come (see
+    ``edgehar run --missing``), else they are refused. rate_hz: samples a second; measured where there is a
     column ``time_s``, and then checked against it. chunk_s: seconds of samples a chunk.
     ignore: names of columns that are no channels, joined by "+".
 
@@ -54,9 +55,11 @@ class Csv(Source):
     sees every gap. Raises InputError naming file and line.
     """
 
-    def __init__(self, path: str = "-", rate_hz: float = 0.0, chunk_s: float = 0.5, ignore: str = "") -> None:
+    def __init__(self, path: str = "-", rate_hz: float = 0.0, chunk_s: float = 0.5, ignore: str = "",
+                 silent: bool = False) -> None:
         self._path = str(path)
         self._name = "standard input" if self._path == "-" else self._path
+        self._silent = bool(silent)
         self._stream = _standard_input() if self._path == "-" else _opened(self._path)
         try:
             self._reader = csv.reader(self._stream)
@@ -180,16 +183,21 @@ class Csv(Source):
             raise InputError("%s has %d cells and the header names %d columns; complete or remove that line." % (
                 self._here(), len(cells), len(self._header)))
         try:
-            values = [0.0 if index in self._ignored else _number(cell) for index, cell in enumerate(cells)]
+            values = [0.0 if index in self._ignored else math.nan if self._is_silent(index, cell) else _number(cell)
+                      for index, cell in enumerate(cells)]
         except ValueError:
             values = []
-        if values and all(abs(value) < TOO_LARGE for value in values):
+        if values and all(abs(value) < TOO_LARGE or self._is_silent(index, cells[index])
+                          for index, value in enumerate(values)):
             return values
         raise self._bad_cell(cells)
 
+    def _is_silent(self, index: int, cell: str) -> bool:
+        return self._silent and self._holds_samples(index) and cell.strip().lower() in ("", "nan")
+
     def _bad_cell(self, cells: List[str]) -> InputError:
         name, cell = next((name, cell) for index, (name, cell) in enumerate(zip(self._header, cells))
-                          if index not in self._ignored and not _is_finite(cell))
+                          if index not in self._ignored and not _is_finite(cell) and not self._is_silent(index, cell))
         words = cell.strip() and not _is_number(cell)
         ignoring = ", or add ignore=%s if that column is no channel" % name if words else ""
         return InputError("%s holds '%s' in column '%s' where a finite number belongs; repair or remove that line"

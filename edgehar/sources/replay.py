@@ -66,7 +66,7 @@ class Replay(Source):
     def _wants(self, recording: Recording) -> bool:
         if self._subject:
             return _same_person(recording.subject, self._subject)
-        return self._split.leaky or self._split.place(recording) == self._part
+        return self._split.same_people or self._split.place(recording) == self._part
 
     def _nobody(self, people: Set[str]) -> InputError:
         wanted = "person %s" % self._subject if self._subject else "its %s people" % self._part

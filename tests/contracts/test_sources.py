@@ -9,9 +9,11 @@ from edgehar.datasets import DATASETS
 from edgehar.sources import SOURCES
 from edgehar.sources.base import Chunk
 from edgehar.stream import Feed
+from tests.broker import Mosquitto, Peer, require_mosquitto, until
 from tests.linear import SIGNAL, add_plugins, same, stream
 
-EXAMPLES = {"csv": "csv:path={table}", "replay": "replay:dataset=walks"}  # a new source adds its own
+EXAMPLES = {"csv": "csv:path={table}", "replay": "replay:dataset=walks",
+            "mqtt": "mqtt:topic=samples{number},port={port},idle_s=0.25"}  # a new source adds its own
 
 
 @pytest.fixture(params=SOURCES.names())
@@ -19,8 +21,35 @@ def open_source(request, tmp_path, monkeypatch):
     """A function that opens the example of one source anew; all have wrist accelerometer at 50 Hz."""
     add_plugins(monkeypatch)
     assert request.param in EXAMPLES, "add an example of source %s to this contract" % request.param
+    if request.param == "mqtt":
+        yield from published(tmp_path)
+        return
     spec = EXAMPLES[request.param].format(table=_write_table(tmp_path / "walk.csv"))
-    return lambda **options: SOURCES.create(spec, **options)
+    yield lambda **options: SOURCES.create(spec, **options)
+
+
+def published(folder):
+    """The same of a broker, to which the samples are sent anew for each source, once it is there."""
+    require_mosquitto()
+    broker, sources = Mosquitto(folder / "broker"), []
+    peer = Peer(broker.port)
+    samples = next(iter(DATASETS.create("walks").recordings())).samples
+
+    def open_source(chunk_s: float = 0.5):
+        spec, size = EXAMPLES["mqtt"].format(number=len(sources), port=broker.port), max(1, int(50 * chunk_s))
+        source = SOURCES.create(spec, signal=SIGNAL)
+        sources.append(source)
+        until(lambda: source.subscribed, "it listens")
+        for first in range(0, len(samples), size):
+            peer.publish(source.topic, {"time_s": first / 50, "samples": samples[first:first + size].tolist()},
+                         wait=first + size >= len(samples))
+        return source
+
+    yield open_source
+    for source in sources:
+        source.close()
+    peer.close()
+    broker.stop()
 
 
 def _write_table(path) -> str:

@@ -1,0 +1,86 @@
+"""What `run` and `serve` share: a source by its name, and what is told before the first decision."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Union
+
+import click
+
+if TYPE_CHECKING:
+    from edgehar.artifact import Manifest, Signal
+    from edgehar.sources.base import Source
+    from edgehar.stream import Feed, Stream
+
+
+class Speed(click.ParamType):
+    """"max", or a positive factor of real time."""
+
+    name = "max|FACTOR"
+
+    def convert(self, value: Any, param: Any, context: Any) -> Optional[float]:
+        if value == "max" or value is None:
+            return None
+        try:
+            factor = float(value)
+        except ValueError:
+            factor = 0.0
+        if not 0 < factor < float("inf"):
+            self.fail("'%s' is neither 'max' nor a positive number." % value, param, context)
+        return factor
+
+
+class Hold(click.ParamType):
+    """A number of windows, or one for each task that is named."""
+
+    name = "N|TASK=N,..."
+
+    def convert(self, value: Any, param: Any, context: Any) -> Union[int, Dict[str, int]]:
+        if not isinstance(value, str):
+            return value
+        if value.isdigit():
+            return int(value)
+        parts = [part.partition("=") for part in value.split(",")]
+        if not all(task and number.isdigit() for task, _, number in parts):
+            self.fail("'%s' is no number of windows, nor one for each task as in activity=3,placement=10." % value,
+                      param, context)
+        return {task.strip(): int(number) for task, _, number in parts}
+
+
+def open_source(spec: str, manifest: Manifest, root: Optional[str]) -> Source:
+    """The source that `spec` names; a replay is of the model's own corpus and split unless it names another corpus."""
+    from edgehar.registry import parse_spec
+    from edgehar.sources import SOURCES
+    from edgehar.splits import Split
+
+    given = {"dataset": manifest.data["dataset"], "root": root or ""}
+    return SOURCES.create(spec, split=Split.from_json(manifest.data["split"]), signal=manifest.signal,
+                          **{key: value for key, value in given.items() if key not in parse_spec(spec)[1]})
+
+
+def announce(stream: Stream, origin: Source, feed: Feed) -> str:
+    """One line on what is about to be recognised, for whoever waits for the first decision."""
+    signal = stream.signal
+    units = ", ".join(dict.fromkeys(channel.unit for channel in signal.channels))
+    said = "recognising %s from %d channels (%s) at %g Hz: %.2f s every %.2f s" % (
+        " and ".join(stream.tasks), len(signal.channels), units, signal.rate_hz, signal.window / signal.rate_hz,
+        stream.hop / signal.rate_hz)
+    return "; ".join(filter(None, [said, origin.remark, _resampling(origin, feed, signal) if feed.resampled else ""]))
+
+
+def _resampling(origin: Source, feed: Feed, signal: Signal) -> str:
+    measured = ", %.4g Hz by its clock," % origin.measured_hz if origin.measured_hz else ""
+    return "the source's %.4g Hz%s are resampled to %.4g Hz, which delays decisions by %.2g s" % (
+        feed.claimed_hz, measured, signal.rate_hz, feed.delay_s)
+
+
+def warn(sentence: str) -> None:
+    click.echo("warning: " + sentence, err=True)
+
+
+def marks(data: Mapping[str, Any], streamed: bool) -> str:
+    """Generated data and a split that leaks are said to be so wherever their results are shown."""
+    from edgehar.splits import leak_mark
+
+    what = ["trained on synthetic data" if data["synthetic"] else "", "fed synthetic data" if streamed else "",
+            leak_mark(data["split"])]
+    return " [%s]" % ", ".join(filter(None, what)) if any(what) else ""

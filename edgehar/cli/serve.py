@@ -1,0 +1,156 @@
+"""``edgehar serve``: recognise activities for as long as the machine is on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Tuple, Union
+
+import click
+
+from edgehar.cli._show import names_in_room, progress_line
+from edgehar.cli._streaming import Hold, Speed, announce, marks, open_source, warn
+
+if TYPE_CHECKING:
+    from contextlib import ExitStack
+
+    from edgehar.health import Health
+    from edgehar.service import Loaded
+    from edgehar.sinks.base import Sink
+
+PORT = 9746
+LEAST_STALE_S = 30.0
+
+
+class Address(click.ParamType):
+    """"off", or host:port."""
+
+    name = "HOST:PORT|off"
+
+    def convert(self, value: Any, param: Any, context: Any) -> Optional[Tuple[str, int]]:
+        if value is None or value == "off" or isinstance(value, tuple):
+            return None if value == "off" else value
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdigit() or int(port) > 65535:
+            self.fail("'%s' is neither 'off' nor HOST:PORT, such as 127.0.0.1:%d." % (value, PORT), param, context)
+        return host.strip("[]"), int(port)
+
+
+@click.command()
+@click.argument("path", metavar="ENGINE_OR_ARTIFACT", type=click.Path())
+@click.option("--source", required=True, metavar="SPEC",
+              help="Where samples come from (%s), e.g. mqtt:topic=wearers/anna/samples,client=anna or csv:path=-."
+              % names_in_room("sources"))
+@click.option("--root", type=click.Path(), help="Folder with the downloaded corpora; default EDGEHAR_DATA.")
+@click.option("--sink", "sinks", multiple=True, metavar="SPEC",
+              help="Where decisions go (%s), e.g. mqtt:topic=wearers/anna/activity or "
+              "jsonl:path=decisions.jsonl,append=true,max_mb=10,keep=5. Repeatable.  [default: console]"
+              % names_in_room("sinks"))
+@click.option("--backend", help="For an artifact: what runs it; default ort.")
+@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="For an artifact; default fp32.")
+@click.option("--hop", type=int, help="Samples from one window to the next.  [default: as packed, or the model's]")
+@click.option("--hold", type=Hold(), help="Windows that must agree before a label changes, or one number a task, e.g. "
+              "activity=3,placement=10.  [default: as packed, or 3]")
+@click.option("--missing", type=click.Choice(["refuse", "zero", "hold"]), default="refuse", show_default=True,
+              help="Where a channel is not there, or comes as NaN: refuse, or feed zeros, or its last value.")
+@click.option("--allow-constant", is_flag=True, help="Accept a channel that does not move during a window.")
+@click.option("--speed", type=Speed(), default="max",
+              help="For a source that is not live: 1.0 is real time.  [default: max]")
+@click.option("--state", type=click.Path(dir_okay=False), metavar="FILE",
+              help="Kept for the next start: the samples of the window, and what was decided. Written at every chunk, "
+              "so best in memory, e.g. /run/edgehar/state.json.")
+@click.option("--http", "address", type=Address(), default="127.0.0.1:%d" % PORT, show_default=True,
+              help="Where /health, /live and /metrics are shown, or off. Nobody is asked for a password.")
+@click.option("--stale-s", type=click.FloatRange(min=0, min_open=True),
+              help="So long without a decision, and /health says 503.  [default: two windows, at least %g]"
+              % LEAST_STALE_S)
+@click.option("--allow-silence", is_flag=True,
+              help="A source that sends nothing is no fault: the watchdog is fed and /health is well meanwhile.")
+def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], backend: Optional[str],
+            precision: Optional[str], hop: Optional[int], hold: Union[None, int, Dict[str, int]], missing: str,
+            allow_constant: bool, speed: Optional[float], state: Optional[str], address: Optional[Tuple[str, int]],
+            stale_s: Optional[float], allow_silence: bool) -> None:
+    """Recognise activities as a service: under systemd, in a container, or by hand.
+
+    What `edgehar run` does, for as long as samples come, with health and metrics over HTTP,
+    and with systemd's readiness and watchdog where it was started by Type=notify.
+
+    \b
+      SIGHUP       verify what stands at the path now (it may be a link that was moved) and go on
+                   through it without losing a sample, or say why not and go on as before
+      SIGTERM      end in order, as Ctrl-C does
+      kill -9      with --state, the next start goes on where this one was, and says what was missed
+
+    \b
+    Examples:
+      edgehar serve engines/wisdm-watch-s --source replay:dataset=wisdm,subject=1604 --speed 1
+      edgehar serve /var/lib/edgehar/watch/current --state /run/edgehar/state.json \\
+          --source mqtt:topic=wearers/anna/samples,client=anna --sink mqtt:topic=wearers/anna/activity
+      curl -s localhost:9746/health
+    """
+    from contextlib import ExitStack
+
+    from edgehar.filling import filled
+    from edgehar.health import Health, Pages
+    from edgehar.notify import Manager
+    from edgehar.service import Recipe, Service, lines_of, signals_to
+    from edgehar.stream import Feed, paced, weigh
+
+    recipe = Recipe(path, backend, precision, hop, hold, allow_constant or missing != "refuse")
+    with ExitStack() as opened:
+        with progress_line() as on_progress:
+            loaded = recipe.load(on_progress)
+        opened.callback(loaded.session.close)
+        manifest, signal = loaded.engine.manifest, loaded.stream.signal
+        named: Dict[str, Any] = {}
+        health = Health(stale_s or _stale_s(loaded), lambda: lines_of(named), allow_silence)
+        manager = Manager()
+        _doubt_watchdog(manager.watchdog_s, loaded)
+        if address:
+            opened.enter_context(Pages(health, *address))
+            click.echo("health: http://%s:%d/health and /metrics" % address, err=True)
+        origin = named["source"] = opened.enter_context(open_source(source, manifest, root))
+        feed = Feed(filled(origin, signal.channels, missing), signal)
+        targets = _open_sinks(sinks or ["console"], opened, named)
+        click.echo(announce(loaded.stream, origin, feed) + marks(manifest.data, origin.synthetic), err=True)
+        service = Service(recipe, loaded, targets, health, manager, state, _tell)
+        opened.callback(service.close)
+        chunks = weigh(feed, signal, warn)
+        with signals_to(service):
+            service.run(chunks if speed is None else paced(chunks, signal.rate_hz * speed), origin)
+    click.echo(_describe(health, named) + "\nnext: edgehar bench %s" % path, err=True)
+
+
+def _open_sinks(specs: Sequence[str], opened: ExitStack, named: Dict[str, Any]) -> Sequence[Sink]:
+    """The sinks, in order; each also into `named`, by a name of its own."""
+    from edgehar.sinks import SINKS
+
+    targets = []
+    for number, spec in enumerate(specs, 1):
+        targets.append(opened.enter_context(SINKS.create(spec)))
+        named["sink %d (%s)" % (number, spec.partition(":")[0])] = targets[-1]
+    return targets
+
+
+def _stale_s(loaded: Loaded) -> float:
+    signal = loaded.stream.signal
+    return max(LEAST_STALE_S, 2 * (signal.window + loaded.stream.hop) / signal.rate_hz)
+
+
+def _doubt_watchdog(watchdog_s: float, loaded: Loaded) -> None:
+    signal = loaded.stream.signal
+    first_s = (signal.window + loaded.stream.hop) / signal.rate_hz
+    if 0 < watchdog_s < first_s:
+        warn("the watchdog's %.3g s are over before the first decision can be due, after %.3g s; raise WatchdogSec."
+             % (watchdog_s, first_s))
+
+
+def _describe(health: Health, named: Dict[str, Any]) -> str:
+    """One line on what was done, and on what never arrived."""
+    said = ["decisions: {:,}".format(health.decisions), "label changes: {:,}".format(health.changes),
+            "gaps: {:,}".format(health.gaps), "late: {:,}".format(health.late), "missed: {:,}".format(health.missed),
+            "chunks refused: {:,}".format(health.refused)]
+    lost = ["{} dropped {:,}".format(name, each.dropped) for name, each in named.items() if each.dropped]
+    return ", ".join(said + lost)
+
+
+def _tell(sentence: str) -> None:
+    click.echo(sentence, err=True)

@@ -1,0 +1,134 @@
+"""A connection to an MQTT broker that may not be there yet, may go, and comes back: for the source and the sink.
+
+Needs the package paho-mqtt, `pip install 'edgehar[mqtt]'`; it is imported only where a
+connection is made. A password is read from a file and stands in no option, state or log.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable
+
+from edgehar.errors import InputError, MissingError
+
+RETRY_S = (1, 30)  # between attempts to connect: at first, at most
+KEEPALIVE_S = 15
+CONNECT_S = 5.0
+
+
+@dataclass(frozen=True)
+class Broker:
+    """Where a broker is and how it is spoken to.
+
+    client: the name under which it keeps what waits for this client, and no other's; where
+    empty, it keeps nothing. password_file: its first line is the password. ca: file with the authority's
+    certificate, and then the connection is encrypted and the broker's name checked.
+    """
+
+    host: str = "localhost"
+    port: int = 1883
+    client: str = ""
+    username: str = ""
+    password_file: str = ""
+    ca: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 < int(self.port) < 65536:
+            raise InputError("a broker's port is %s; it must be 1 to 65535, usually 1883, or 8883 encrypted." %
+                             self.port)
+        if self.password_file and not self.username:
+            raise InputError("a password_file was given without a username; give both.")
+
+    @property
+    def name(self) -> str:
+        return "%s:%d" % (self.host, self.port)
+
+    def make_client(self, **options: Any) -> Any:
+        """A paho client that is not connected yet. Raises MissingError, or InputError for files that cannot be read."""
+        paho = _paho()
+        if paho is None:
+            raise MissingError("MQTT needs the package paho-mqtt, 2.0 or newer; run `pip install 'edgehar[mqtt]'`.")
+        name = self.client or "edgehar-" + secrets.token_hex(6)  # one name over reconnects: the broker ends the old one
+        client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=name, clean_session=not self.client, **options)
+        client.connect_timeout = CONNECT_S
+        client.reconnect_delay_set(*RETRY_S)
+        if self.username:
+            client.username_pw_set(self.username, self._password())
+        if self.ca:
+            self._encrypt(client)
+        return client
+
+    def _password(self) -> str:
+        if not self.password_file:
+            return ""
+        try:
+            return Path(self.password_file).read_text(encoding="utf-8").splitlines()[0]
+        except (OSError, UnicodeDecodeError, IndexError) as error:
+            raise InputError("cannot read a password from %s: %s." % (
+                self.password_file, getattr(error, "strerror", None) or "it holds no line of text")) from None
+
+    def _encrypt(self, client: Any) -> None:
+        try:
+            client.tls_set(ca_certs=self.ca)
+        except (OSError, ValueError) as error:
+            raise InputError("cannot use %s as the authority's certificate: %s." % (self.ca, error)) from error
+
+
+class Connection:
+    """Keeps `client` connected to `broker` from a thread of its own until closed; the first attempt may fail.
+
+    on_connected: called at each connection, on that thread. problem: why it is not
+    connected; empty where it is. connections: how often it was.
+    """
+
+    def __init__(self, broker: Broker, client: Any, on_connected: Callable[[], None]) -> None:
+        self._broker, self._client, self._on_connected = broker, client, on_connected
+        self.problem = ""
+        self.connected = False
+        self.connections = 0
+        client.on_connect, client.on_connect_fail, client.on_disconnect = self._opened, self._failed, self._lost
+
+    def open(self) -> None:
+        self._client.connect_async(str(self._broker.host), int(self._broker.port), KEEPALIVE_S)
+        self._client.loop_start()
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+        self.connected = False
+
+    def _opened(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+        if reason.is_failure:
+            self.problem = "%s refuses the connection (%s); check username, password_file and its rules" % (
+                self._broker.name, reason)
+            return
+        self.connections += 1
+        self.connected, self.problem = True, ""
+        self._on_connected()
+
+    def _failed(self, *_: Any) -> None:
+        self.problem = "%s cannot be reached; it is tried again" % self._broker.name
+
+    def _lost(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+        self.connected = False
+        if not self.problem:
+            self.problem = "the connection to %s was lost (%s); it is tried again" % (self._broker.name, reason)
+
+
+def _paho() -> Any:
+    """The module of paho's client; None where it is absent or older than the callbacks used here."""
+    try:
+        import paho.mqtt.client as client
+    except ImportError:
+        return None
+    return client if hasattr(client, "CallbackAPIVersion") else None
+
+
+def topic_of(topic: object) -> str:
+    """`topic` as text. Raises InputError for what names no single topic."""
+    topic = str(topic)
+    if not topic or any(mark in topic for mark in "+#\0"):
+        raise InputError("'%s' is no single topic of MQTT; give one such as wearers/anna/activity." % topic)
+    return topic
