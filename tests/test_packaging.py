@@ -52,7 +52,8 @@ def holds(marker: str, python: str) -> bool:
     return have < limit if sign == "<" else have >= limit
 
 
-@pytest.mark.parametrize("python, extras", [("3.11", {"train", "cpu", "dev"}), ("3.8", {"cpu", "dev"})])
+@pytest.mark.parametrize("python, extras", [("3.11", {"train", "cpu", "mqtt", "docs", "dev"}),
+                                            ("3.8", {"cpu", "mqtt", "dev"})])
 def test_constraints_pin_all_that_pyproject_names(python: str, extras: Set[str]) -> None:
     assert set(required(extras, python)) - set(pins(VERSIONS[python])) == set()
 
