@@ -10,6 +10,8 @@ from edgehar.errors import InputError
 from edgehar.files import PathLike
 
 FILE = "history.jsonl"
+GAP = "overfitting gap"
+TRAINED = "macro-F1/training, "  # the figure of the people who are trained on, before the task
 
 
 class History(NamedTuple):
@@ -26,9 +28,9 @@ class History(NamedTuple):
     def curves(self) -> Dict[str, Dict[str, List[float]]]:
         """{what: {line: a value an epoch}}; NaN where an epoch lacks it, as those of another phase do.
 
-        What is "loss", "macro-F1" and the method's figures by all but the last part of their
-        names: "importance/activity/mlp" is the line "mlp" of "importance/activity". Lines
-        of macro-F1 name the task where there are several.
+        What is "loss", "macro-F1", "overfitting gap" as in `gaps`, and the method's figures
+        by all but the last part of their names: "importance/activity/mlp" is the line "mlp"
+        of "importance/activity". Lines of macro-F1 name the task where there are several.
         """
         found: Dict[str, Dict[str, List[float]]] = {}
         for number, epoch in enumerate(self.epochs):
@@ -36,7 +38,14 @@ class History(NamedTuple):
                 line = line.split(", ")[0] if len(epoch["valid_macro_f1"]) == 1 else line
                 lines = found.setdefault(what, {})
                 lines.setdefault(line, [float("nan")] * len(self.epochs))[number] = value
-        return found
+        gaps = self.gaps()
+        return dict(found, **{GAP: gaps}) if gaps else found
+
+    def gaps(self) -> Dict[str, List[float]]:
+        """{task: macro-F1 of people who are trained on minus validation people's, a value an epoch}, where told."""
+        return {task: [epoch["figures"][TRAINED + task] - epoch["valid_macro_f1"][task] for epoch in self.epochs]
+                for task in self.epochs[0]["valid_macro_f1"]
+                if all(TRAINED + task in epoch.get("figures", {}) for epoch in self.epochs)}
 
 
 def load(path: PathLike) -> History:

@@ -15,7 +15,7 @@ from edgehar.datasets.base import Dataset
 from edgehar.errors import InputError, MismatchError
 from edgehar.registry import Registry
 from edgehar.resampling import resample
-from edgehar.signals import Framing, Recording
+from edgehar.signals import Framing, Recording, scaled
 from edgehar.splits import Parts, Split, partition, require_apart
 
 
@@ -69,6 +69,13 @@ def cut_corpus(spec: str, root: Optional[str] = None, split: Optional[Split] = N
     parts = partition((framed(recording, framing.rate_hz) for recording in recordings), split, framing.window,
                       framing.hop, aliases=dataset.aliases)
     return Corpus(spec, dataset, split, framing, parts, _measured(recordings))
+
+
+def slower(corpus: Corpus, rate_hz: float) -> Corpus:
+    """`corpus` cut anew at a lower rate, its windows of equal seconds; itself at its own rate, or at 0."""
+    if rate_hz in (0, corpus.framing.rate_hz):
+        return corpus
+    return cut_corpus(corpus.spec, corpus.dataset.root, corpus.split, scaled(corpus.framing, rate_hz))
 
 
 def framed(recording: Recording, rate_hz: float) -> Recording:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Iterator, List
+from typing import Iterator, List, Optional
 
 import numpy as np
 
 from edgehar.datasets._archive import DAMAGE, Archive, Distribution, open_archive
 from edgehar.datasets._checks import require_gravity, require_plausible
 from edgehar.datasets._rows import read_rows
-from edgehar.datasets.base import Dataset
+from edgehar.datasets.base import Dataset, require_flag
 from edgehar.downloads import uci_file
 from edgehar.errors import InputError
-from edgehar.signals import Channel, Recording, triad
+from edgehar.signals import Channel, Recording, positions, stack_placements, triad
 from edgehar.splits import Split, split_by_fives
 
 PEOPLE = tuple(str(person) for person in range(1, 11))
@@ -30,11 +30,17 @@ _CHANNELS = (
            + triad("mag", "local", place, "shimmer") for place in ("left_ankle", "right_lower_arm")), ()))
 _SI = {"m/s^2": 1.0, "V": 1e-3, "rad/s": np.pi / 180, "local": 1.0}  # the files hold m/s^2, mV, deg/s, no unit
 _TO_SI = np.array([_SI[channel.unit] for channel in _CHANNELS])
+_ACC = tuple(channel for channel in _CHANNELS if channel.kind == "acc")
+_PLACEMENTS = tuple(dict.fromkeys(channel.placement for channel in _ACC))
 _FIRST_OF_ACC = [index for index, channel in enumerate(_CHANNELS) if (channel.kind, channel.axis) == ("acc", "x")]
 
 
 class Mhealth(Dataset):
     """MHEALTH in its documented layout, a log of 24 columns for each person.
+
+    stacked: each placement is a recording of its own with the three channels of its
+    accelerometer, which is all that every placement has, named alike, and the task
+    "placement", so that one network reads a sensor wherever it is worn.
 
     A Recording is a whole log. The logs hold no clock; 50 Hz is what the documents say.
     Label 0, between the activities, is unlabelled (-1).
@@ -68,6 +74,13 @@ class Mhealth(Dataset):
         title=title, url=url, folders=("MHEALTHDATASET", "mhealth+dataset", "mhealth+dataset/MHEALTHDATASET"),
         zips=("mhealth+dataset.zip", "MHEALTHDATASET.zip"), landmark="mHealth_subject1.log")
 
+    def __init__(self, root: Optional[str] = None, stacked: bool = False, skip_bad: bool = False) -> None:
+        super().__init__(root, skip_bad)
+        self.stacked = require_flag(self.name, "stacked", stacked)
+        if stacked:
+            self.channels = triad("acc", "m/s^2", "")
+            self.classes = dict(self.classes, placement=_PLACEMENTS)
+
     def split(self) -> Split:
         """Of the ten people in rising order, each five in turn: three train, one valid, one test."""
         return split_by_fives(self.name, PEOPLE)
@@ -86,16 +99,19 @@ class Mhealth(Dataset):
                     yield from self.sound(self._log, archive, person)
 
     def _log(self, archive: Archive, person: str) -> Iterator[Recording]:
-        """The one Recording of a person."""
+        """The one Recording of a person, or one a placement."""
         where = archive.where(_file_of(person))
         rows = read_rows(archive.read(_file_of(person)), len(_CHANNELS) + 1, b"\t", where)
         labels = _labels(rows[:, -1], len(self.classes["activity"]), where)
         values = rows[:, :-1] * _TO_SI
-        require_plausible(values, self.channels, self.rate_hz, where)
+        require_plausible(values, _CHANNELS, self.rate_hz, where)
         for first in _FIRST_OF_ACC:
             require_gravity(values[:, first:first + 3], "columns %d to %d of %s" % (first + 1, first + 3, where))
-        yield Recording(samples=values.astype(np.float32), labels={"activity": labels}, classes=self.classes,
-                        rate_hz=self.rate_hz, channels=self.channels, subject=person, session="log")
+        channels = _ACC if self.stacked else _CHANNELS
+        whole = Recording(samples=values[:, positions(_CHANNELS, channels)].astype(np.float32),
+                          labels={"activity": labels}, classes=self.classes, rate_hz=self.rate_hz, channels=channels,
+                          subject=person, session="log")
+        yield from stack_placements(whole, _PLACEMENTS) if self.stacked else [whole]
 
     def archive(self) -> Archive:
         """The corpus; where it is absent and a table derived from it lies there, that is what is said."""

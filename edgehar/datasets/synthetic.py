@@ -10,9 +10,9 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 
 import numpy as np
 
-from edgehar.datasets.base import Dataset
+from edgehar.datasets.base import Dataset, require_flag
 from edgehar.errors import InputError
-from edgehar.signals import STANDARD_GRAVITY, Recording, triad
+from edgehar.signals import STANDARD_GRAVITY, Channel, Recording, stack_placements, triad
 from edgehar.splits import Split
 
 PLACEMENTS = ("wrist", "waist")
@@ -62,6 +62,8 @@ class Synthetic(Dataset):
     people: how many. minutes: length of each activity of each person. seed: the same
     seed, people and minutes give the same values bit for bit; placements: "wrist",
     "waist" or both joined by "+", of which each is the same with or without the other.
+    stacked: each placement is a recording of its own, with six channels named alike and
+    the task "placement".
 
     A person has an own cadence, strength, style of the harmonics, posture and mounting
     of each sensor; signals drift slowly, are noisy, and break off where samples were
@@ -79,14 +81,18 @@ class Synthetic(Dataset):
     hop = 64
     max_gap_s = 0.1
 
-    def __init__(self, people: int = 12, minutes: float = 1.0, seed: int = 7, placements: str = "wrist") -> None:
+    def __init__(self, people: int = 12, minutes: float = 1.0, seed: int = 7, placements: str = "wrist",
+                 stacked: bool = False) -> None:
         super().__init__()
         self.people = int(_require(people, "people", 3, int))
         self.minutes = float(_require(minutes, "minutes", 0.1, (int, float)))
         self.seed = int(_require(seed, "seed", 0, int))
         self.placements = _placements_in(placements)
-        self.channels = sum((triad("acc", "m/s^2", place, "imu") + triad("gyro", "rad/s", place, "imu")
-                             for place in self.placements), ())
+        self.stacked = require_flag(self.name, "stacked", stacked)
+        self._worn = sum((_channels(place, "imu") for place in self.placements), ())
+        self.channels = _channels("", "") if stacked else self._worn
+        if stacked:
+            self.classes = dict(self.classes, placement=self.placements)
 
     def split(self) -> Split:
         """By order of the people: the first 60 % train, the next 20 % valid, the rest test; none is empty."""
@@ -109,10 +115,16 @@ class Synthetic(Dataset):
         samples = np.concatenate([_sense(self.seed, person, label, place, phase, self.rate_hz)
                                   for place in self.placements], axis=1)
         for start, stop in kept:
-            yield Recording(samples=samples[start:stop],
-                            labels={"activity": np.full(stop - start, label, dtype=np.int16)},
-                            classes=self.classes, rate_hz=self.rate_hz, channels=self.channels,
-                            subject=_person_name(person), session=activity, start_s=start / self.rate_hz)
+            whole = Recording(samples=samples[start:stop],
+                              labels={"activity": np.full(stop - start, label, dtype=np.int16)},
+                              classes=self.classes, rate_hz=self.rate_hz, channels=self._worn,
+                              subject=_person_name(person), session=activity, start_s=start / self.rate_hz)
+            yield from stack_placements(whole, self.placements) if self.stacked else [whole]
+
+
+def _channels(place: str, sensor: str) -> Tuple[Channel, ...]:
+    """The six channels of one sensor."""
+    return triad("acc", "m/s^2", place, sensor) + triad("gyro", "rad/s", place, sensor)
 
 
 # ------------------------------------------------------------------ people

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from itertools import zip_longest
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
 from edgehar.datasets._archive import Archive, Distribution
 from edgehar.datasets._checks import require_clock, require_gravity, require_plausible
 from edgehar.datasets._rows import parse_numbers
-from edgehar.datasets.base import Dataset
+from edgehar.datasets.base import Dataset, require_flag
 from edgehar.downloads import uci_file
 from edgehar.errors import InputError
 from edgehar.resampling import mean_rate, resample, unbroken
@@ -27,6 +27,8 @@ KEY = "activity_key.txt"
 PLACEMENTS = {"watch": "wrist", "phone": "pocket"}
 BOTH = "both"
 FASTEST_HZ = 100.0  # of what the files hold
+ALIKE_HZ = 10.0  # below all that they hold, so that everything passes the same low-pass
+ALIKE_STEP = 0.05  # m/s^2; twenty times the coarsest sensor's, which is a watch of 1/4096 g
 LETTERS = b"ABCDEFGHIJKLMOPQRS"  # as in activity_key.txt, in the order of the classes; there is no N
 
 _NUMBER = rb"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -39,6 +41,12 @@ class Wisdm(Dataset):
     device: "watch" (wrist), "phone" (trouser pocket), or "both": then the channels are
     named alike and "placement" is a task, so that one network reads a sensor wherever it
     is worn. The devices have clocks of their own and are not aligned.
+
+    alike: a control for "both": nothing of where a sensor is worn can be read from its
+    rate or resolution, for phones mostly have 19.9 Hz and steps of 0.00002 m/s^2, and
+    watches 20.0 Hz and 0.00015 to 0.0024. Only the people with both devices; everything
+    at 10 Hz through one low-pass, in steps of 0.05 m/s^2. The gain of each sensor is
+    left: at rest watches show up to a tenth more than gravity, phones hardly any.
 
     A session is one activity of one person. The files list activities out of time
     order; a change of activity and a step over `max_gap_s` each end a Recording. Within
@@ -69,10 +77,15 @@ class Wisdm(Dataset):
         zips=("wisdm-dataset.zip", "wisdm+smartphone+and+smartwatch+activity+and+biometrics+dataset.zip"),
         landmark=KEY)
 
-    def __init__(self, root: Optional[str] = None, device: str = "watch", skip_bad: bool = False) -> None:
+    def __init__(self, root: Optional[str] = None, device: str = "watch", alike: bool = False,
+                 skip_bad: bool = False) -> None:
         super().__init__(root, skip_bad)
+        self.alike = require_flag(self.name, "alike", alike)
         if device not in (*PLACEMENTS, BOTH):
             raise InputError("wisdm has no device '%s'; choose from: %s, %s." % (device, ", ".join(PLACEMENTS), BOTH))
+        if alike and device != BOTH:
+            raise InputError("option alike=true of dataset 'wisdm' makes two devices alike; give it with device=both.")
+        self.rate_hz = ALIKE_HZ if alike else Wisdm.rate_hz
         self.devices = tuple(PLACEMENTS) if device == BOTH else (device,)
         if device == BOTH:
             self.channels = triad("acc", "m/s^2", "")
@@ -97,8 +110,9 @@ class Wisdm(Dataset):
     def recordings(self) -> Iterator[Recording]:
         with self.archive() as archive:
             _require_key(archive, self.classes["activity"])
+            people = {device: self._at_hand(archive, device) for device in self.devices}
             for device in self.devices:
-                for person in self._at_hand(archive, device):
+                for person in self._chosen(people, device):
                     yield from self.sound(self._person, archive, device, person)
 
     def _at_hand(self, archive: Archive, device: str) -> List[str]:
@@ -115,13 +129,18 @@ class Wisdm(Dataset):
                 archive.source, _file_of(device, PEOPLE[0]), self.url))
         return at_hand
 
+    def _chosen(self, people: Mapping[str, List[str]], device: str) -> List[str]:
+        """The people of one device; where devices are to be alike, those who are there with each of them."""
+        everywhere = set.intersection(*map(set, people.values()))
+        return [person for person in people[device] if not self.alike or person in everywhere]
+
     def _person(self, archive: Archive, device: str, person: str) -> Iterator[Recording]:
         where = archive.where(_file_of(device, person))
         letters, values = _parse(archive.read(_file_of(device, person)), person, where)
-        require_plausible(values[:, 1:], self.channels, self.rate_hz, where)
+        require_plausible(values[:, 1:], self.channels, Wisdm.rate_hz, where)
         require_gravity(values[:, 1:], where)
         for session, label, rows in _runs(letters, self.classes["activity"]):
-            require_clock(values[rows, 0], self.rate_hz, where, rows.start + 1)
+            require_clock(values[rows, 0], Wisdm.rate_hz, where, rows.start + 1)
             for recording in self._run(person, session, label, values[rows]):
                 yield recording if len(self.devices) == 1 else worn_at(recording, PLACEMENTS[device])
 
@@ -130,10 +149,16 @@ class Wisdm(Dataset):
         for rows in unbroken(values[:, 0], self.max_gap_s):
             times_s, acc = values[rows, 0], values[rows, 1:]
             (stretch,) = resample(times_s, acc, self.rate_hz, FASTEST_HZ, self.max_gap_s)
-            labels = np.full(len(stretch.samples), label, dtype=np.int16)
-            yield Recording(samples=stretch.samples, labels={"activity": labels}, classes=self.classes,
+            samples = _stepped(stretch.samples) if self.alike else stretch.samples
+            labels = np.full(len(samples), label, dtype=np.int16)
+            yield Recording(samples=samples, labels={"activity": labels}, classes=self.classes,
                             rate_hz=self.rate_hz, channels=self.channels, subject=person, session=session,
                             start_s=stretch.start_s, measured_hz=mean_rate(times_s))
+
+
+def _stepped(samples: np.ndarray) -> np.ndarray:
+    """`samples` in steps that no sensor of the corpus is too coarse for."""
+    return (np.round(samples / ALIKE_STEP) * ALIKE_STEP).astype(np.float32)
 
 
 def _file_of(device: str, person: str) -> str:

@@ -1,4 +1,4 @@
-"""The interface of a distillation method, and the loss on labels that all of them share."""
+"""The interface of a distillation method, and the losses that several of them share."""
 
 from __future__ import annotations
 
@@ -21,13 +21,17 @@ class Phase(NamedTuple):
 
     epochs: how many of the recipe's. trainable: names of parameters, or of modules that
     hold them, as in "student.stages.0" or "distiller.adapters"; terms: of `step`, those
-    that are minimised. None of either means all.
+    that are minimised. None of either means all. judged: the logits of ``Outputs.named`` by
+    which epochs are compared, those that are deployed where empty. kept: the best epoch is
+    kept, as ``<name>.pt`` in the training's folder, and the next phase begins from it.
     """
 
     name: str
     epochs: int
     trainable: Tuple[str, ...] = ()
     terms: Tuple[str, ...] = ()
+    judged: str = ""
+    kept: bool = False
 
     def trains(self, parameter: str) -> bool:
         """Whether the parameter of that name learns."""
@@ -77,8 +81,19 @@ class Distiller(nn.Module, ABC):
         Outputs of both networks over the same augmented view; the teacher's carry no gradient.
         """
 
+    def teach(self, x: Tensor) -> Optional[Outputs]:
+        """What a teacher of the method's own says of windows x (B, C, T) of the student's channels; None without one.
+
+        Asked without gradient, over the view the student sees, where `fit` has no teacher.
+        """
+        return None
+
     def after_step(self, student: Model, progress: float) -> None:
         """Called after each optimiser step, for moving averages and the like."""
+
+    def companions(self) -> Dict[str, Model]:
+        """{name: network} to be validated beside the student after each epoch, for the history."""
+        return {}
 
     def figures(self, student: Model) -> Dict[str, float]:
         """What the history is to keep of an epoch beside its loss; `student` as it is validated."""
@@ -93,9 +108,26 @@ class Distiller(nn.Module, ABC):
 
     def label_loss(self, outputs: Outputs, labels: Mapping[str, Tensor], smoothing: float = 0.0) -> Tensor:
         """Weighted cross entropy, averaged over tasks; windows without a label do not count."""
-        losses = [_cross_entropy(outputs.logits[task], labels[task], self.class_weights.get(task), smoothing)
-                  for task in outputs.logits]
-        return sum(losses) / len(losses)
+        losses = self.label_losses(outputs, labels, smoothing)
+        return sum(losses.values()) / len(losses)
+
+    def label_losses(self, outputs: Outputs, labels: Mapping[str, Tensor], smoothing: float = 0.0) -> Dict[str, Tensor]:
+        """{task: weighted cross entropy}; windows without a label of the task do not count in it."""
+        return {task: _cross_entropy(logits, labels[task], self.class_weights.get(task), smoothing)
+                for task, logits in outputs.logits.items()}
+
+
+def shared_out(losses: Mapping[str, Tensor], alpha: float) -> Tensor:
+    """One sum of {task: scalar}: the first task counts `alpha`, the others share the rest; a lone task counts 1."""
+    first, *others = losses.values()
+    return alpha * first + (1 - alpha) * sum(others) / len(others) if others else first
+
+
+def softened_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """``T^2 KL(softmax(teacher / T) || softmax(student / T))`` of logits (B, K), averaged over B."""
+    log_student = F.log_softmax(student / temperature, dim=1)
+    log_teacher = F.log_softmax(teacher / temperature, dim=1)
+    return temperature ** 2 * F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor, weight: Optional[Tensor], smoothing: float) -> Tensor:

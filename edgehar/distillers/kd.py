@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import Dict, Mapping, Optional
 
-import torch.nn.functional as F
 from torch import Tensor
 
-from edgehar.distillers.base import Distiller
+from edgehar.distillers.base import Distiller, softened_kl
 from edgehar.models.base import Outputs
 
 
@@ -31,10 +30,3 @@ class Kd(Distiller):
         soft = [softened_kl(student.logits[task], teacher.logits[task], self.temperature) for task in student.logits]
         return {"labels": (1 - self.share) * self.label_loss(student, labels),
                 "teacher": self.share * sum(soft) / len(soft)}
-
-
-def softened_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """``T^2 KL(softmax(teacher / T) || softmax(student / T))`` of logits (B, K), averaged over B."""
-    log_student = F.log_softmax(student / temperature, dim=1)
-    log_teacher = F.log_softmax(teacher / temperature, dim=1)
-    return temperature ** 2 * F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)
