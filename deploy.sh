@@ -11,7 +11,21 @@ edgehar: wearable-sensor recordings in, a verified real-time activity recogniser
                      on generated (synthetic) recordings; ends with demo/report.html in about 5 minutes
   ./deploy.sh test   make the environments and pass all tests on Python 3.11 and the device tests on 3.8
 
-The environments are .venv and .venv-3.8 in this folder; removing them undoes the installation.
+  ./deploy.sh push USER@HOST[:PORT]... --bundle FILE.ehar --key NAME.pub
+                     bring edgehar and a bundle to boards over ssh, all at once, and try it there; what fails its trial is
+                     rolled back. Boards need no internet. The same line again changes nothing, or goes on.
+                     --dry-run             say what a board lacks and what would be sent, and change nothing
+                     --backend trt --precision fp16    what `edgehar install` is to build there; else ONNX Runtime
+                     --allow-downgrade     accept a lower version of the bundle
+                     --jobs 8              boards served at once
+  ./deploy.sh rollback USER@HOST[:PORT]...
+                     make what was there before the last push current again
+  ./deploy.sh bench USER@HOST[:PORT] [ARTIFACT...] [--mode 0] [--clocks] [-o runs/bench] [-- ARGUMENTS]
+                     run `edgehar bench ARGUMENTS` on a board, in that power mode and with pinned clocks, which the board
+                     restores itself whatever happens; brings the Runs back. Without an ARTIFACT: what push installed
+
+The environments are .venv and .venv-3.8 in this folder; removing them undoes the installation. On a board everything
+lies in ~/.edgehar.
 TEXT
 }
 
@@ -118,7 +132,7 @@ demo() {
 # Both Pythons at once, as each keeps no more than one core busy.
 run_tests() {
   local device=0
-  workstation train,cpu,dev
+  workstation train,cpu,mqtt,docs,dev
   device_environment || device=$?
   say "style"
   .venv/bin/ruff check .
@@ -146,12 +160,21 @@ device_environment() {
     say "no Python 3.8 on PATH or under ${PYENV_ROOT:-$HOME/.pyenv}: the device tests are NOT run"
     return 1
   fi
-  make_environment .venv-3.8 3.8 "$python" cpu,dev
+  make_environment .venv-3.8 3.8 "$python" cpu,mqtt,dev
+}
+
+# ------------------------------------------------------------------ boards
+
+over_ssh() {
+  # shellcheck source=docker/over_ssh.sh
+  source docker/over_ssh.sh
+  "$@"
 }
 
 case ${1:-} in
   demo) demo ;;
   test) run_tests ;;
+  push | rollback | bench) over_ssh "$@" ;;
   '' | -h | --help | help) usage ;;
   *) usage >&2; fail "there is no '$1'." ;;
 esac

@@ -12,11 +12,16 @@ depend on them. The ways:
     raw-valid     the valid network alone, likewise
     full-same     a Fleet on the same-padded network, whole windows
     full-valid    a Fleet on the valid network, whole windows
-    incremental   a Fleet on the valid network, in steps of one hop
+    incremental   a Fleet on the valid network, in steps of one hop, in as many lanes as are fastest
     null          a Fleet on a session that computes nothing
 
 Writes a Run a way, with all raw times in the order of the turns, to
 benchmarks/results/<machine>/fleet; and what push and gather of the ring cost alone.
+
+    python benchmarks/fleet.py --exact 100000
+
+serves 16 streams so many hops both ways, whole windows and steps, and refuses a logit that
+differs by over 1e-5 of its range; halfway all states are taken down and put into another session.
 """
 
 from __future__ import annotations
@@ -41,15 +46,17 @@ from edgehar.backends.base import Session
 from edgehar.backends.ort import OrtStepSession
 from edgehar.export import Deployed, trace
 from edgehar.fleet import Fleet
+from edgehar.microbatches import widths
 from edgehar.models import make_model
 from edgehar.registry import parse_spec
 from edgehar.results import Measurement, Run
 from edgehar.ring import Ring
-from edgehar.steps import open_graph, step_graph
+from edgehar.steps import EXACT, open_graph, step_graph
 
 SIGNAL, TASKS = conv_layout.SIGNAL, conv_layout.TASKS
 CHANNELS, WINDOW = len(SIGNAL.channels), SIGNAL.window
-BATCH, LANES, HOLD = 64, 64, 3
+BATCH, HOLD = 64, 3
+TRIALS = 60
 HOPS = 4  # a turn, so that a way is timed with its own data in the cache and not with the last one's
 NAIVE_STREAMS = 64  # its cost a window does not depend on them, and a thousand would take minutes
 SPECS = {"same": "mobilenet:size=%s,act=%s", "valid": "mobilenet:size=%s,act=%s,conv=valid"}
@@ -66,12 +73,13 @@ Tick = Callable[[np.ndarray], object]
 
 
 class Way(NamedTuple):
-    """One way to serve: what takes samples (N, hop, C), of how many streams, and the network it runs."""
+    """One way to serve: what takes samples (N, hop, C), of how many streams, the network it runs, lanes of steps."""
 
     tick: Tick
     streams: int
     spec: str
     graph: bytes
+    lanes: int = 0
 
 
 # ------------------------------------------------------------------ networks
@@ -164,10 +172,32 @@ def served(fleet: Fleet, streams: int) -> Tick:
     return tick
 
 
+def step_session(graph: bytes, hop: int, streams: int) -> OrtStepSession:
+    """In as many lanes as take the least time here, of those that `edgehar.microbatches.choose` would try."""
+    model = onnx.load_model_from_string(graph)
+    tried = {lanes: OrtStepSession(step_graph(model, hop, lanes), min(streams, 8 * lanes)) for lanes in widths(streams)}
+    taken: Dict[int, List[float]] = {lanes: [] for lanes in tried}
+    for turn in range(TRIALS if len(tried) > 1 else 1):
+        for lanes, session in tried.items():
+            taken[lanes].append(_step_s(session, turn))
+    best = min(taken, key=lambda lanes: float(np.median(taken[lanes])))
+    return OrtStepSession(step_graph(model, hop, best), streams)
+
+
+def _step_s(session: OrtStepSession, turn: int) -> float:
+    """Seconds a stream of a step of one group."""
+    chunk = np.ones((session.lanes, CHANNELS, session.hop), np.float32)
+    out = {task: np.zeros((session.lanes, len(names)), np.float32) for task, names in TASKS.items()}
+    first = turn * session.lanes % session.slots
+    started_s = time.perf_counter()
+    session.advance(chunk, np.arange(first, first + session.lanes), out)
+    return (time.perf_counter() - started_s) / session.lanes
+
+
 def ways_of(size: str, act: str, streams: int, hop: int) -> Dict[str, Way]:
     graphs, signal = graphs_of(size, act), replace(SIGNAL, hop=hop)
     few = min(streams, NAIVE_STREAMS)
-    steps = OrtStepSession(step_graph(onnx.load_model_from_string(graphs["valid"]), hop, LANES), streams)
+    steps = step_session(graphs["valid"], hop, streams)
 
     def way(tick: Tick, network: str, count: int = streams) -> Way:
         return Way(tick, count, SPECS["valid" if network == "valid" else "same"] % (size, act), graphs[network])
@@ -180,7 +210,7 @@ def ways_of(size: str, act: str, streams: int, hop: int) -> Dict[str, Way]:
             "raw-valid": way(raw(graphs["valid"], streams), "valid"),
             "full-same": way(fleet(WholeSession(graphs["same"])), "same"),
             "full-valid": way(fleet(WholeSession(graphs["valid"])), "valid"),
-            "incremental": way(fleet(steps), "valid"),
+            "incremental": way(fleet(steps), "valid")._replace(lanes=steps.lanes),
             "null": way(fleet(NullSession()), "same")}
 
 
@@ -196,8 +226,8 @@ def compare(size: str, streams: int, hop: int, turns: int, act: str = "relu") ->
     for turn in range(turns):
         given = chunks[np.arange(turn * HOPS, (turn + 1) * HOPS) % len(chunks)]
         for name in sorted(ways, reverse=bool(turn % 2)):
-            times[name].append(_seconds_a_window(ways[name], given))
-    return {name: _run(name, ways[name], streams, hop, turns, values) for name, values in times.items()}
+            times[name].append(seconds_a_window(ways[name], given))
+    return {name: run_of(name, ways[name], streams, hop, turns, values) for name, values in times.items()}
 
 
 def warm_up(ways: Mapping[str, Way], chunks: np.ndarray) -> None:
@@ -207,19 +237,19 @@ def warm_up(ways: Mapping[str, Way], chunks: np.ndarray) -> None:
     np.testing.assert_allclose(np.concatenate(given["incremental"]), np.concatenate(given["full-valid"]), atol=1e-5)
 
 
-def _seconds_a_window(way: Way, chunks: np.ndarray) -> float:
+def seconds_a_window(way: Way, chunks: np.ndarray) -> float:
     started_s = time.perf_counter()
     for chunk in chunks:
         way.tick(chunk[:way.streams])
     return (time.perf_counter() - started_s) / (way.streams * len(chunks))
 
 
-def _run(name: str, way: Way, streams: int, hop: int, turns: int, times: Sequence[float]) -> Run:
+def run_of(name: str, way: Way, streams: int, hop: int, turns: int, times: Sequence[float]) -> Run:
     digest = hashlib.sha256(way.graph).hexdigest()
     model = make_model(way.spec, SIGNAL, TASKS)
     return Run(
         scenario={"name": "fleet", "way": name, "streams": way.streams, "of": streams, "hop": hop, "batch": BATCH,
-                  "turns": turns},
+                  "turns": turns, **({"lanes": way.lanes} if way.lanes else {})},
         engine={"backend": "ort", "precision": "fp32", "threads": 1, "sha256": digest, "size_bytes": len(way.graph),
                 "artifact": "%s, %s" % (way.spec, name), "artifact_sha256": digest, "model": way.spec,
                 "parameters": model.parameter_count(), "macs": model.mac_count(), "dataset": "random signals",
@@ -244,6 +274,42 @@ def table(runs: Sequence[Run]) -> str:
     lines = [["median over turns", *("%s, hop %d" % key for key in columns)], ["---"] * (1 + len(columns))]
     lines += [[text, *("%.2f" % ratio(compared[key], slow, fast)[0] for key in columns)] for slow, fast, text in RATIOS]
     return "\n".join("| %s |" % " | ".join(line) for line in lines)
+
+
+# ------------------------------------------------------------------ exactness
+
+
+def outspoken(graph: bytes) -> bytes:
+    """With a classifier a thousand times as strong: of a random network little but its bias is left of a logit."""
+    model = onnx.load_model_from_string(graph)
+    (matrix,) = [each for each in model.graph.initializer
+                 if any(node.op_type == "Gemm" and node.input[1] == each.name for node in model.graph.node)]
+    matrix.CopyFrom(onnx.numpy_helper.from_array(1000 * onnx.numpy_helper.to_array(matrix), matrix.name))
+    return model.SerializeToString()
+
+
+def largest_difference(size: str, hops: int, hop: int = 8, streams: int = 16) -> float:
+    """Of any logit of so many hops, steps against whole windows, as a share of how far it varies.
+
+    Halfway the states move to another session.
+    """
+    graph, draw = outspoken(graphs_of(size, "relu")["valid"]), np.random.default_rng(2)
+    whole, steps = open_graph(onnx.load_model_from_string(graph)), step_session(graph, hop, streams)
+    slots = np.arange(streams)
+    out = {task: np.zeros((streams, len(names)), np.float32) for task, names in TASKS.items()}
+    window, worst, low, high = np.zeros((streams, CHANNELS, 1, WINDOW), np.float32), 0.0, np.inf, -np.inf
+    for number in range(hops):
+        if number == hops // 2:
+            states, steps = steps.snapshot(slots), step_session(graph, hop, streams)
+            steps.restore(slots, states)
+        chunk = draw.normal(0, draw.uniform(0.1, 10), (streams, CHANNELS, hop)).astype(np.float32)
+        window = np.concatenate([window[..., hop:], chunk[:, :, None]], axis=3)
+        steps.advance(chunk, slots, out)
+        if (number + 1) * hop >= WINDOW:
+            wanted = whole.run(None, {"signal": window})[0]
+            worst = max(worst, float(np.abs(wanted - out["activity"]).max()))
+            low, high = np.minimum(low, wanted.min(axis=0)), np.maximum(high, wanted.max(axis=0))
+    return worst / float((high - low).min())
 
 
 # ------------------------------------------------------------------ the ring alone
@@ -277,6 +343,13 @@ def main() -> None:
     options = _options()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    if options.exact:
+        show_exactness(options)
+    else:
+        compare_all(options)
+
+
+def compare_all(options: argparse.Namespace) -> None:
     alone, together = ring_costs(10 * options.turns)
     print("ring alone: push and gather of one stream %.2f us a tick, push in bulk %.1f ns a sample" % (
         1e6 * np.median(alone), 1e9 * np.median(together)))
@@ -288,6 +361,14 @@ def main() -> None:
                 for name, run in runs.items():
                     run.write(Path(options.folder) / ("%s-%s-hop%d-streams%d-%s.json" % (
                         size.lower(), options.act, hop, streams, name)))
+
+
+def show_exactness(options: argparse.Namespace) -> None:
+    for size in options.sizes.split(","):
+        found = largest_difference(size, options.exact)
+        print("%s: %d hops of 16 streams, largest difference %.2g of a logit's range" % (size, options.exact, found))
+        if not found <= EXACT:
+            raise SystemExit("steps are not exact")
 
 
 def show(runs: Mapping[str, Run], size: str, hop: int, streams: int) -> None:
@@ -305,6 +386,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--hops", default="8,32")
     parser.add_argument("--streams", default="1024")
     parser.add_argument("--turns", type=int, default=30)
+    parser.add_argument("--exact", type=int, metavar="HOPS", help="prove exactness over so many hops instead")
     parser.add_argument("--act", default="relu", choices=("relu", "hardswish"))
     return parser.parse_args()
 

@@ -11,7 +11,7 @@ one to write into the study. One JSON a corpus goes to -o; at the end the means 
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from typing import Any, Dict, Iterator, List, Optional, Tuple
@@ -55,7 +55,7 @@ def tuned(fold: Fold, corpus: Corpus, work: Path) -> Dict[str, Any]:
         print("%s, %s: %.3f" % (fold.corpus, method, found[method]), flush=True)
     return {"corpus": fold.corpus, "protocol": fold.protocol, "split_sha256": corpus.split.sha256, "seed": 0,
             "people_validated": len(set(corpus.parts.valid.subjects)), "valid_macro_f1": found,
-            "recipe": asdict(Cell(fold, "alone", 0).recipe()), "machine": machine.describe()}
+            "recipe": Cell(fold, "alone", 0).recipe().to_json(), "machine": machine.describe()}
 
 
 def variants(fold: Fold) -> Iterator[Tuple[str, Cell]]:

@@ -11,16 +11,23 @@ the device wing and runs on Python 3.8 without torch)::
 
     roof    cli/          one command, one file
     floor 6 study         corpora x networks x folds -> Runs            (torch)
+            rehearsal     a crowd of wearers, to see what this machine serves
     floor 5 bench         engine x scenario -> Run
+            service       one wearer's stream, kept up: reloaded, watched, killed
             fleet         many wearers: micro-batches, incremental steps
+            packing       artifact, Runs, streaming settings -> bundle
             export        trained model -> Artifact                     (torch)
     floor 4 stream        samples in, decisions out
             training      one loop for teachers and students            (torch)
             report        Runs -> one HTML page
             markdown      Runs -> tables for a README
+            microbatches  whole windows or incremental steps, and the choice between them
+            filling       what stands in for a sensor that says nothing
+            modalities    what each sensor is worth: choices of them, ranked
             metering      idle, load, idle under a meter -> power trace
+            installation  bundles on a device: switched at once, and back
     floor 3 backends/     Artifact -> Engine -> Session: ort, sim, trt
-            sources/      where samples come from: csv, replay
+            sources/      where samples come from: csv, mqtt, replay
             meters/       power of rails: ina3221, jtop, rapl, replay, sim, ...
             views         fixed views, and what a teacher says of them  (torch)
             distillers/   one file a method: none, kd, smldist, ...     (torch)
@@ -38,11 +45,14 @@ the device wing and runs on Python 3.8 without torch)::
             steps         incremental inference: a graph of the newest hop and a state
             tables        Runs -> rows, as a terminal, a page or Markdown shows them
             energy        power trace -> joules a window, or a refusal
+            bundle        an artifact and all that is known of it in one signed file
     floor 1 registry      open rooms: plug-ins found by file name
             artifact      an exported model that can be checked
             graph         what an ONNX graph may hold for TensorRT 8.5
             kernels       what a runtime launches for an ONNX graph, after fusion
             downloads     files of corpora, fetched whole and checked
+            signing       Ed25519 keys: who made a bundle, and whom a device trusts
+            mqtt          a connection to a broker that may go and come back
             splits        who is trained on, who is tested on
             scoring       metrics over classes, people and events
             scenarios     what is asked of an engine
@@ -51,10 +61,13 @@ the device wing and runs on Python 3.8 without torch)::
             heads         from an embedding to logits, competing      (torch)
             attribution   what a network looked at, kept for the report
             machine       where they were measured
+            places        what each place of a fleet remembers: clock, label, what waits
             conditions    clocks, mode, temperatures and throttling of this moment
     floor 0 errors        one sentence and an exit code
             signals       Channel, Recording, Windows, Decision
             files         written whole or not at all
+            notify        what systemd is told
+            health        how a service fares, counted and shown over HTTP
             sysfs         small files in which the system speaks of itself
             ring          the newest samples of many streams, any window one slice
             resampling    samples of any times on an even grid

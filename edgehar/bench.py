@@ -38,7 +38,7 @@ from edgehar.meters.base import Meter
 from edgehar.results import RELIABILITY_ROWS, SIMULATED, Measurement, Run
 from edgehar.scenarios import UNTIMED, Scenario
 from edgehar.scoring import EventScores, add_events, confusion_by_person, held, reliability_by_person, score_events
-from edgehar.signals import UNLABELLED, Framing, Recording, Windows, positions
+from edgehar.signals import UNLABELLED, Framing, Recording, Windows, choose, positions, silenced
 from edgehar.splits import Split
 from edgehar.stream import Stream, softmax
 
@@ -59,12 +59,13 @@ UNSTEADY_POWER = (THROTTLED, CHANGED, DRIFTED)
 def run(engine: Engine, scenario: Scenario, windows: Optional[Windows] = None, clock: Clock = time.perf_counter,
         command: str = "", sleep: Callable[[float], None] = time.sleep,
         on_phase: Callable[[str], None] = lambda phase: None, recordings: Optional[Iterable[Recording]] = None,
-        meter: Optional[Meter] = None, plan: Plan = Plan(), dataset: Optional[str] = None) -> Run:
+        meter: Optional[Meter] = None, plan: Plan = Plan(), dataset: Optional[str] = None, missing: str = "") -> Run:
     """Put `engine` through `scenario` on this machine.
 
     windows: of the test people, needed for "accuracy" alone; recordings: of the same, for
     "streaming" alone; the engine's channels are selected from them; dataset: the spec of
-    their corpus, where it is not the manifest's. on_phase: told
+    their corpus, where it is not the manifest's. missing: a pattern of the channels that are
+    silent, for "accuracy" alone. on_phase: told
     "warm-up", "measuring", "scoring" or "replaying" as each begins, and each phase of
     `plan`. meter: records power after a timed scenario was timed, under the same load;
     closed afterwards. Raises InputError where they are asked for and not given,
@@ -79,9 +80,11 @@ def run(engine: Engine, scenario: Scenario, windows: Optional[Windows] = None, c
         require_measured(engine)
     if scenario.name == "accuracy":
         windows = _test_windows_of(engine, windows)
+        windows = silenced(windows, choose(windows.channels, missing)) if missing else windows
         with backend.open(engine, max_batch=scenario.batch) as session:
             on_phase("scoring")
-            return _run_of(engine, scenario, command, {"dataset": dataset}, **_scores(session, scenario, windows))
+            chosen = {"dataset": dataset, "missing": missing}
+            return _run_of(engine, scenario, command, chosen, **_scores(session, scenario, windows))
     if scenario.name == "streaming":
         scenario = replace(scenario, hop=scenario.hop or engine.manifest.signal.hop)
         with backend.open(engine, max_batch=1) as session:
@@ -429,7 +432,7 @@ def _events_of(session: Session, manifest: Manifest, scenario: Scenario,
 
 
 def _require_whole(split: Split) -> None:
-    if split.leaky:
+    if split.same_people:
         raise MismatchError("split '%s' deals out single windows, so no recording is there to test on alone; stream "
                             "through a model of a split by people." % split.name)
 

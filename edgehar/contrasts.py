@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, Hashable, List, NamedTuple, Sequence
+from typing import Any, Dict, Hashable, List, NamedTuple, Optional, Sequence
 
 from edgehar.errors import InputError
 from edgehar.results import Run
-from edgehar.scoring import Interval, paired_difference, paired_p_value, verdict
+from edgehar.scoring import Interval, non_inferiority, paired_difference, paired_p_value, share_of_gap, verdict
 from edgehar.tables import AccuracyRow, accuracy_rows, people_of, seedless
 
 NETWORK_FACTS = ("dataset", "channels", "channel_names", "tasks", "rate_hz", "window", "hop", "model", "recipe",
-                 "backend", "precision")
+                 "missing", "backend", "precision")
 
 
 class Contrast(NamedTuple):
@@ -31,17 +31,52 @@ def contrasts(rows: Sequence[AccuracyRow]) -> List[Contrast]:
 
 
 def compare(a: Sequence[Run], b: Sequence[Run]) -> List[Contrast]:
-    """Method `a` against method `b`, each one Run or its seeds; a contrast a task.
+    """Method `a` against method `b`, each one Run or its seeds; a contrast for each task that both decide.
 
     Raises InputError where either is more than one method, was not scored, or where the
-    two were scored on other people, tasks or classes.
+    two were scored on other people or classes, or share no task.
     """
     first, second = _one_method(a), _one_method(b)
     _require_alike("sources", a[0].source, b[0].source)
-    _require_alike("tasks", sorted(first), sorted(second))
+    shared = sorted(set(first) & set(second))
+    if not shared:
+        _require_alike("tasks", sorted(first), sorted(second))
     if people_of(a[0]) != people_of(b[0]):
         raise _unlike("splits", *(_split_told(runs[0]) for runs in (a, b)))
-    return [_contrast(first[task], second[task]) for task in sorted(first)]
+    return [_contrast(first[task], second[task]) for task in shared]
+
+
+def not_inferior(found: Contrast) -> Contrast:
+    """The same contrast, judged by whether `row` is at most a point below `partner`."""
+    return found._replace(verdict=non_inferiority(found.difference)) if found.row.people > 1 else found
+
+
+class Recovery(NamedTuple):
+    """Which share of a gap `row` has closed, with its 95 % interval over people.
+
+    gap: the upper network against the lower one; share is None where it is none to speak of.
+    """
+
+    row: AccuracyRow
+    gap: Contrast
+    share: Optional[Interval]
+
+
+def recoveries(runs: Sequence[Run], lower: Sequence[Run], upper: Sequence[Run]) -> List[Recovery]:
+    """How much of what `upper` is better than `lower` the network of `runs` has recovered, task by task.
+
+    There is a gap where its interval lies above zero and two people or more were tested.
+    Raises InputError as `compare`.
+    """
+    gaps = {gap.row.task: gap for gap in compare(upper, lower)}
+    return [Recovery(found.row, gaps[found.row.task], _share(found.row, gaps[found.row.task]))
+            for found in compare(runs, lower) if found.row.task in gaps]
+
+
+def _share(row: AccuracyRow, gap: Contrast) -> Optional[Interval]:
+    if row.people < 2 or not gap.difference.low > 0:
+        return None
+    return share_of_gap(row.runs, gap.partner.runs, gap.row.runs)
 
 
 def _contrast(row: AccuracyRow, partner: AccuracyRow) -> Contrast:
@@ -60,6 +95,13 @@ def difference_text(found: Contrast) -> str:
     """"+0.012 [-0.003, +0.027]"; one person gives no interval."""
     return "%+.3f [%+.3f, %+.3f]" % found.difference if found.row.people > 1 else (
         "%+.3f (one person)" % found.difference.value)
+
+
+def recovery_text(found: Recovery) -> str:
+    """"62 % [40 %, 85 %]", or that there is nothing to recover."""
+    if found.share is None:
+        return "no gap above zero"
+    return "%.0f %% [%.0f %%, %.0f %%]" % tuple(100 * value for value in found.share)
 
 
 def _network(row: AccuracyRow) -> Hashable:

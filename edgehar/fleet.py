@@ -19,25 +19,27 @@ operations for all streams that stand alike; no sample is touched by itself.
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from zipfile import BadZipFile
 
 import numpy as np
 
 from edgehar.artifact import Signal
-from edgehar.backends import BACKENDS
-from edgehar.backends.base import Engine, Session, StepSession
-from edgehar.errors import AccuracyError, ConstraintError, InputError, MismatchError
-from edgehar.resampling import is_gap
-from edgehar.ring import Ring, Rows, rows_of
+from edgehar.backends.base import Session, StepSession
+from edgehar.errors import ConstraintError, InputError, MismatchError
+from edgehar.files import PathLike, sha256_of_json, written_whole
+from edgehar.microbatches import Steps, WholeWindows
+from edgehar.places import Clocks, Hysteresis, Waiting, Work
+from edgehar.ring import Ring, rows_of
 from edgehar.signals import Decision
 from edgehar.stream import RATE_TOLERANCE, softmax
 
 OVERFLOWS = ("drop-oldest", "drop-newest", "degrade")
 MAX_STRIDE = 16  # up to so many times its hop a stream is degraded
 PROBES = 3  # samples of a window by which it is first seen whether a channel moves
-HEADROOM = 0.8  # share of the machine's time that admitted streams may take
 
 
 class Service(NamedTuple):
@@ -108,9 +110,9 @@ class Fleet:
         self._engine = _engine(session, signal, self.hop, places, service)
         self._ring = Ring(places, len(signal.channels), signal.window,
                           signal.window + (2 * service.depth + 1) * self.hop)
-        self._clocks = _Clocks(places, signal.rate_hz, signal.max_gap_s)
-        self._waiting = _Waiting(places, service.depth)
-        self._hysteresis = {task: _Hysteresis(places, hold) for task in self.tasks}
+        self._clocks = Clocks(places, signal.rate_hz, signal.max_gap_s, RATE_TOLERANCE)
+        self._waiting = Waiting(places, service.depth)
+        self._hysteresis = {task: Hysteresis(places, hold) for task in self.tasks}
         most = service.batches * self._engine.batch
         self._probes = np.zeros((min(PROBES, self._engine.length), most, len(signal.channels)), np.float32)
         self._window = np.zeros((1, len(signal.channels), signal.window), np.float32)
@@ -149,6 +151,70 @@ class Fleet:
         self._waiting.drop_all(np.array([place]))
         self._engine.leave(place)
         self._joined[place] = False
+
+    # -------------------------------------------------------------- taken down and put back
+
+    def save(self, path: PathLike, network: str = "") -> None:
+        """Write all that is remembered of all streams to `path`, whole or not at all.
+
+        network: what tells one network from another, e.g. `Engine.sha256`. What waits for a
+        tick is saved too. A fleet of the same places, signal, hop and depth in any process
+        goes on from it by `load`, with the same decisions as if nothing had happened; steps
+        may then stand in another number of lanes.
+        """
+        facts = dict(self._facts(network), reasons={str(place): text for place, text in self.reasons.items()})
+        with written_whole(path) as temporary, open(str(temporary), "wb") as stream:
+            np.savez(stream, facts=np.array(json.dumps(facts)), **self._snapshot())
+
+    def load(self, path: PathLike, network: str = "") -> None:
+        """Go on from what `save` wrote; whoever is here now is forgotten.
+
+        Raises InputError for a missing or damaged file, MismatchError where it is of another
+        network, signal or size; nothing is changed then.
+        """
+        facts, arrays = _read(path)
+        reasons = facts.pop("reasons", {})
+        here = self._facts(network)
+        for key in here:
+            if facts.get(key) != here[key]:
+                raise MismatchError("%s is of a fleet with another %s; load it with the engine and the options it was "
+                                    "saved with, or start anew without it." % (path, key.replace("_", " ")))
+        self._require_alike(arrays, path)
+        self._restore(arrays)
+        self.reasons = {int(place): text for place, text in reasons.items()}
+
+    def _require_alike(self, arrays: Mapping[str, np.ndarray], path: PathLike) -> None:
+        for name, here in self._snapshot().items():
+            seated = name.startswith("engine/")  # one row for each who was seated, however many they were
+            if name not in arrays or arrays[name].shape[seated:] != here.shape[seated:]:
+                raise MismatchError("%s holds no '%s' of shape %s; it was saved with another edgehar or network: start "
+                                    "anew without it." % (path, name, here.shape))
+
+    def _facts(self, network: str) -> Dict[str, Any]:
+        tasks = {task: list(names) for task, names in self.tasks.items()}
+        return {"network": network, "signal": sha256_of_json([self.signal.to_json(), tasks]), "hop": self.hop,
+                "places": len(self._joined), "depth": self._service.depth, "way_to_logits": self._engine.name}
+
+    def _counted(self) -> Dict[str, np.ndarray]:
+        return {"joined": self._joined, "written": self._written, "starts": self._grid, "stride": self._stride,
+                "gaps": self.gaps, "dropped": self.dropped, "refused": self.refused}
+
+    def _parts(self) -> Dict[str, Any]:
+        """What remembers something, each with `snapshot` and `restore`."""
+        return {"clocks": self._clocks, "waiting": self._waiting, "engine": self._engine, "ring": self._ring,
+                **{"hysteresis.%s" % task: each for task, each in self._hysteresis.items()}}
+
+    def _snapshot(self) -> Dict[str, np.ndarray]:
+        arrays = {"fleet/%s" % name: array for name, array in self._counted().items()}
+        for part, each in self._parts().items():
+            arrays.update(("%s/%s" % (part, name), array) for name, array in each.snapshot().items())
+        return arrays
+
+    def _restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        for name, array in self._counted().items():
+            array[...] = arrays["fleet/%s" % name]
+        for part, each in self._parts().items():
+            each.restore({key.split("/", 1)[1]: array for key, array in arrays.items() if key.startswith(part + "/")})
 
     # -------------------------------------------------------------- samples in
 
@@ -329,11 +395,11 @@ class Fleet:
         self._engine.run(self._ring, places, work.end, sizes, logits, self._probes[:, :count])
         speaking = self._speaking(places, work)
         if not speaking.all():
-            places, work = places[speaking], _Work(*(each[speaking] for each in work))
+            places, work = places[speaking], Work(*(each[speaking] for each in work))
             logits = {task: values[speaking] for task, values in logits.items()}
         return self._settled(places, work, logits)
 
-    def _speaking(self, places: np.ndarray, work: "_Work") -> np.ndarray:
+    def _speaking(self, places: np.ndarray, work: Work) -> np.ndarray:
         """(n,) bool: whose window is whole and moves in every channel."""
         if self._allow_constant:
             return work.whole
@@ -355,7 +421,7 @@ class Fleet:
                 self.signal.channels[still[0]].name, self._window[0, still[0], 0]))
         return not len(still)
 
-    def _settled(self, places: np.ndarray, work: "_Work", logits: Mapping[str, np.ndarray]) -> Decided:
+    def _settled(self, places: np.ndarray, work: Work, logits: Mapping[str, np.ndarray]) -> Decided:
         rows = rows_of(places) if len(places) else places
         probabilities, raw, label = {}, {}, {}
         for task, hysteresis in self._hysteresis.items():
@@ -365,288 +431,30 @@ class Fleet:
         return Decided(places, work.time_s, label, raw, probabilities, self.tasks)
 
 
-# ------------------------------------------------------------------ what each place remembers
-
-
-class _Clocks:
-    """`edgehar.stream.Clock` for many places at once, in the same arithmetic."""
-
-    def __init__(self, places: int, rate_hz: float, max_gap_s: float) -> None:
-        self._rate_hz, self._max_gap_s = rate_hz, max_gap_s
-        self.count = np.zeros(places, np.int64)
-        self._first_s, self._chunk_s, self._last_s = (np.zeros(places) for _ in range(3))
-
-    def start(self, places: np.ndarray, times_s: np.ndarray) -> None:
-        self.count[places] = 0
-        self._first_s[places] = self._chunk_s[places] = self._last_s[places] = times_s
-
-    def time_of(self, rows: Rows, index: np.ndarray) -> np.ndarray:
-        return self._first_s[rows] + index / self._rate_hz
-
-    def ends_s(self, rows: Rows) -> np.ndarray:
-        """When the next sample of each is expected."""
-        return self.time_of(rows, self.count[rows])
-
-    def gaps(self, rows: Rows, times_s: np.ndarray, begins: Optional[np.ndarray]) -> np.ndarray:
-        """(n,) bool: before which chunk a gap stands."""
-        drift_s = RATE_TOLERANCE * (self._last_s[rows] - self._chunk_s[rows])
-        gaps = is_gap(times_s - self._last_s[rows], self._max_gap_s, drift_s)
-        if begins is not None:
-            gaps = gaps | begins
-        return gaps & (self.count[rows] > 0)
-
-    def stamp(self, rows: Rows, times_s: np.ndarray, count: int) -> None:
-        had = self.count[rows]
-        moved = (had == 0) | (np.abs(times_s - self.time_of(rows, had)) > 0.5 / self._rate_hz)
-        if moved.any():
-            self._first_s[rows] = np.where(moved, times_s - had / self._rate_hz, self._first_s[rows])
-        self._chunk_s[rows] = times_s
-        self._last_s[rows] = times_s + (count - 1) / self._rate_hz
-        self.count[rows] += count
-
-
-class _Hysteresis:
-    """Holds each place's label until `hold` consecutive windows of one grid agree on another."""
-
-    def __init__(self, places: int, hold: int) -> None:
-        self._hold = hold
-        self._grid, self._label, self._rival, self._votes = (np.zeros(places, np.int64) for _ in range(4))
-
-    def settle(self, rows: Rows, grid: np.ndarray, raw: np.ndarray) -> np.ndarray:
-        """Take one window's class of each; return the classes that stand, owned by the caller."""
-        fresh = self._grid[rows] != grid
-        votes = np.where((raw == self._rival[rows]) & ~fresh, self._votes[rows] + 1, 1)
-        label = np.where(fresh | (votes >= self._hold), raw, self._label[rows])
-        self._grid[rows], self._rival[rows], self._votes[rows], self._label[rows] = grid, raw, votes, label
-        return label
-
-
-class _Work(NamedTuple):
-    """Of n places: number of the first sample after the window, time of its last, its grid, and whether it is whole."""
-
-    end: np.ndarray
-    time_s: np.ndarray
-    grid: np.ndarray
-    whole: np.ndarray
-
-
-class _Waiting:
-    """What waits of each place, up to `depth`, numbered; and the order of it all, the earliest first.
-
-    Given up is what has a lower number than the oldest of its place; it leaves the order
-    when its turn comes, or when room is needed.
-    """
-
-    def __init__(self, places: int, depth: int) -> None:
-        self._depth = depth
-        self._work = _Work(*(np.zeros(places * depth, kind) for kind in (np.int64, np.float64, np.int64, bool)))
-        self._oldest, self._next = np.zeros(places, np.int64), np.zeros(places, np.int64)
-        room = places * (2 * depth + 1)
-        self._place, self._number, self._due_s = np.zeros(room, np.int64), np.zeros(room, np.int64), np.zeros(room)
-        self._head = self._tail = 0
-        self.count = 0
-
-    def due_s(self) -> float:
-        """When the earliest should be decided; something waits."""
-        self._pass_by()
-        return float(self._due_s[self._head])
-
-    def pending(self, places: np.ndarray) -> np.ndarray:
-        rows = rows_of(places)
-        return self._next[rows] - self._oldest[rows]
-
-    def oldest_end(self, places: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        """(n,) int64 where the oldest of each place ends, and (n,) bool whether there is one."""
-        return self._work.end.take(self._at(places, self._oldest)), self.pending(places) > 0
-
-    def add(self, places: np.ndarray, end: np.ndarray, time_s: np.ndarray, grid: np.ndarray, whole: np.ndarray,
-            due_s: float) -> None:
-        if self._tail + len(places) > len(self._place):
-            self._close_up()
-        at, order = self._at(places, self._next), slice(self._tail, self._tail + len(places))
-        for column, values in zip(self._work, (end, time_s, grid, whole)):
-            column[at] = values
-        self._place[order], self._number[order], self._due_s[order] = places, self._next[places], due_s
-        self._next[places] += 1
-        self._tail = order.stop
-        self.count += len(places)
-
-    def earliest(self, limit: int) -> np.ndarray:
-        """Up to `limit` places, each once, whose oldest stand first in the order; ascending. After `due_s`."""
-        order = slice(self._head, min(self._head + limit, self._tail))
-        places = self._place[order]
-        return np.sort(places[self._number[order] == self._oldest[places]])
-
-    def take(self, places: np.ndarray) -> _Work:
-        """The oldest of each place; it waits no longer."""
-        at = self._at(places, self._oldest)
-        self.drop_oldest(places)
-        end, time_s, grid, whole = self._work
-        return _Work(end.take(at), time_s.take(at), grid.take(at), whole.take(at))
-
-    def drop_oldest(self, places: np.ndarray) -> None:
-        self._oldest[rows_of(places)] += 1
-        self.count -= len(places)
-
-    def drop_all(self, places: np.ndarray) -> None:
-        self.count -= int(self.pending(places).sum())
-        self._oldest[places] = self._next[places]
-
-    def _at(self, places: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        """Where the work of each place stands that has its number."""
-        return places * self._depth + numbers[rows_of(places)] % self._depth
-
-    def _alive(self, order: slice) -> np.ndarray:
-        return self._number[order] >= self._oldest[self._place[order]]
-
-    def _pass_by(self) -> None:
-        """Move the head to the first that still waits."""
-        while True:
-            alive = self._alive(slice(self._head, min(self._head + 64, self._tail)))
-            first = int(alive.argmax())
-            if alive[first]:
-                self._head += first
-                return
-            self._head += len(alive)
-
-    def _close_up(self) -> None:
-        """Move what waits to the front; what was given up makes room."""
-        alive = self._alive(slice(self._head, self._tail))
-        for column in (self._place, self._number, self._due_s):
-            column[:self.count] = column[self._head:self._tail][alive]
-        self._head, self._tail = 0, self.count
-
-
-# ------------------------------------------------------------------ two ways to logits
-
-
-class _WholeWindows:
-    """Full windows, `length` samples of a stream at a time and `batch` streams.
-
-    first: samples of a grid until the first is due. skips: one may be left out.
-    """
-
-    skips = True
-
-    def __init__(self, session: Session, window: int, service: Service) -> None:
-        self._session = session
-        self.first = self.length = window
-        self.batch = min(service.batch, session.max_batch)
-        self._most = service.batches * self.batch
-
-    def begin(self, places: np.ndarray, written: np.ndarray, waiting: _Waiting) -> None:
-        """Windows know no phase."""
-
-    def leave(self, place: int) -> None:
-        """Nor a place."""
-
-    def chosen(self, waiting: _Waiting, streams: int, urgent: bool) -> Tuple[np.ndarray, List[int]]:
-        """The places that are due, and the sizes of their micro-batches: full ones, and where it is urgent the rest."""
-        size = max(1, min(self.batch, streams))
-        count = waiting.count if urgent else waiting.count // size * size
-        places = waiting.earliest(min(count, self._most))
-        return places, [min(self.batch, len(places) - first) for first in range(0, len(places), self.batch)]
-
-    def run(self, ring: Ring, places: np.ndarray, ends: np.ndarray, sizes: Sequence[int],
-            out: Mapping[str, np.ndarray], probes: np.ndarray) -> None:
-        """Logits of n places into out {task: (n, K)}, some samples of what was read into probes (., n, C)."""
-        first = 0
-        for size in sizes:
-            rows, first = slice(first, first + size), first + size
-            x = self._session.input()[:size]
-            ring.gather(places[rows], ends[rows], x)
-            _probe(x, probes[:, rows])
-            self._session.launch(size)
-            logits = self._session.wait()
-            for task, values in out.items():
-                values[rows] = logits[task]
-
-
-class _Steps:
-    """Steps of a hop. A place is seated in a lane among those of its phase, with whom it advances.
-
-    The phase is where in a hop a grid begins. Where no lane is left among its like, a
-    stream sits down in an empty group, else anywhere: it is then advanced together with
-    whoever is due, which takes more steps and changes no logit.
-    """
-
-    skips = False
-
-    def __init__(self, session: StepSession, channels: int, places: int, batches: int) -> None:
-        self._session = session
-        self.first = self.length = session.hop
-        self.batch = session.lanes
-        self._batches = batches
-        self._chunk = np.zeros((batches * session.lanes, channels, session.hop), np.float32)
-        self._seats = np.full((session.slots // session.lanes, session.lanes), -1)
-        self._phases = np.zeros(len(self._seats), np.int64)
-        self._slots = np.full(places, -1)
-
-    def begin(self, places: np.ndarray, written: np.ndarray, waiting: _Waiting) -> None:
-        """Seat the places by the number of their grids' first samples; who still waits keeps the old seat."""
-        settled = (self._slots[places] >= 0) & (waiting.pending(places) > 0)
-        for place, phase in zip(places[~settled].tolist(), (written[~settled] % self.first).tolist()):
-            self.leave(place)
-            self._sit(place, phase)
-
-    def leave(self, place: int) -> None:
-        if self._slots[place] >= 0:
-            self._seats.flat[self._slots[place]] = -1
-            self._slots[place] = -1
-
-    def chosen(self, waiting: _Waiting, streams: int, urgent: bool) -> Tuple[np.ndarray, List[int]]:
-        """The places of each group that is due: with a step of each of its streams, or urgent with those there are."""
-        earliest = waiting.earliest(self._batches * self.batch)
-        seats = self._seats[np.unique(self._slots[earliest] // self.batch)[:self._batches]]
-        seated = seats >= 0
-        due = seated.copy()
-        due[seated] = waiting.pending(seats[seated]) > 0
-        if not urgent:
-            due &= (due == seated).all(axis=1, keepdims=True)
-        return seats[due], [size for size in due.sum(axis=1).tolist() if size]
-
-    def run(self, ring: Ring, places: np.ndarray, ends: np.ndarray, sizes: Sequence[int],
-            out: Mapping[str, np.ndarray], probes: np.ndarray) -> None:
-        """As with whole windows."""
-        chunk, slots, first = self._chunk[:len(places)], self._slots[places], 0
-        ring.gather(places, ends, chunk)
-        _probe(chunk, probes)
-        for size in sizes:
-            rows, first = slice(first, first + size), first + size
-            self._session.advance(chunk[rows], slots[rows], {task: values[rows] for task, values in out.items()})
-
-    def _sit(self, place: int, phase: int) -> None:
-        taken = (self._seats >= 0).sum(axis=1)
-        free = taken < self.batch
-        for wanted in (free & (taken > 0) & (self._phases == phase), taken == 0, free):
-            if wanted.any():
-                group = int(wanted.argmax())
-                break
-        if not taken[group]:
-            self._phases[group] = phase
-        lane = int(np.argmin(self._seats[group]))
-        self._seats[group, lane] = place
-        self._slots[place] = group * self.batch + lane
-
-
-def _probe(x: np.ndarray, probes: np.ndarray) -> None:
-    """Evenly spread samples of x (n, C, L) into probes (at most L, n, C)."""
-    step = x.shape[2] // len(probes)
-    probes[:] = x[:, :, :len(probes) * step:step].transpose(2, 0, 1)
+def _read(path: PathLike) -> Tuple[Dict[str, Any], Dict[str, np.ndarray]]:
+    """The facts and the arrays of a saved fleet."""
+    try:
+        with np.load(str(path), allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        return json.loads(str(arrays.pop("facts"))), arrays
+    except OSError as error:
+        raise InputError("cannot read %s: %s." % (path, error.strerror or error)) from error
+    except (ValueError, KeyError, EOFError, BadZipFile, AttributeError) as error:
+        raise InputError("%s is no saved fleet, or is damaged; start anew without it." % path) from error
 
 
 def _engine(session: Union[Session, StepSession], signal: Signal, hop: int, places: int,
-            service: Service) -> Union[_WholeWindows, _Steps]:
+            service: Service) -> Union[WholeWindows, Steps]:
     if isinstance(session, StepSession):
         if session.hop != hop or session.slots // session.lanes * session.lanes < places:
             raise MismatchError("the session steps %d streams by %d samples and the fleet has %d places and a hop of "
                                 "%d; open it for these." % (session.slots, session.hop, places, hop))
-        return _Steps(session, len(signal.channels), places, service.batches)
+        return Steps(session, len(signal.channels), places, service.batches)
     wanted = (len(signal.channels), signal.window)
     if session.input().shape[1:] != wanted:
         raise MismatchError("the engine reads windows of shape %s and the signal gives %s; build the engine from the "
                             "artifact that describes this signal." % (session.input().shape[1:], wanted))
-    return _WholeWindows(session, signal.window, service)
+    return WholeWindows(session, signal.window, service.batch, service.batches)
 
 
 def _require_sensible(places: int, hop: int, hold: int, service: Service) -> None:
@@ -657,76 +465,3 @@ def _require_sensible(places: int, hop: int, hold: int, service: Service) -> Non
     if service.overflow not in OVERFLOWS or not 0 <= service.deadline_s < math.inf:
         raise InputError("overflow is '%s' and deadline_s %s; overflow must be one of %s, and the deadline 0 s or more."
                          % (service.overflow, service.deadline_s, ", ".join(OVERFLOWS)))
-
-
-# ------------------------------------------------------------------ the choice between them
-
-
-class Choice(NamedTuple):
-    """The session that takes less time, open; seconds a window of each, {"full window": s, "incremental": s}.
-
-    reason: why there is no incremental inference; empty where there is.
-    """
-
-    session: Union[Session, StepSession]
-    costs_s: Dict[str, float]
-    reason: str
-
-
-def choose(engine: Engine, places: int, hop: Optional[int] = None, batch: int = 64, turns: int = 15) -> Choice:
-    """Measure full windows against incremental inference for `places` streams here and now; keep the faster.
-
-    Raises what `Backend.open` raises.
-    """
-    signal = engine.manifest.signal
-    hop = signal.hop if hop is None else hop
-    backend = BACKENDS.create(engine.backend)
-    lanes = next(lanes for lanes in (16, 32, 64) if places <= lanes or lanes == 64)
-    whole = backend.open(engine, batch)
-    try:
-        steps = backend.open_steps(engine, hop, -(-places // lanes) * lanes, lanes)
-    except (InputError, AccuracyError) as refused:
-        return Choice(whole, _costs_s({"full window": _window_turn(whole, places)}, turns), str(refused))
-    costs_s = _costs_s({"full window": _window_turn(whole, places),
-                        "incremental": _step_turn(steps, engine, places)}, turns)
-    kept, other = (steps, whole) if costs_s["incremental"] < costs_s["full window"] else (whole, steps)
-    other.close()
-    return Choice(kept, costs_s, "")
-
-
-def sustained(cost_s: float, signal: Signal, hop: Optional[int] = None) -> int:
-    """How many streams may be admitted at `cost_s` seconds a window, with a fifth of the machine's time to spare."""
-    return int(HEADROOM * (signal.hop if hop is None else hop) / signal.rate_hz / cost_s)
-
-
-Turn = Tuple[Callable[[], Any], int]
-
-
-def _window_turn(session: Session, places: int) -> Turn:
-    count = min(session.max_batch, places)
-    session.input()[:] = 0
-
-    def turn() -> None:
-        session.launch(count)
-        session.wait()
-
-    return turn, count
-
-
-def _step_turn(session: StepSession, engine: Engine, places: int) -> Turn:
-    count = min(session.lanes, places)
-    chunk = np.zeros((count, len(engine.manifest.signal.channels), session.hop), np.float32)
-    out = {task: np.zeros((count, len(names)), np.float32) for task, names in engine.manifest.tasks.items()}
-    slots = np.arange(count)
-    return lambda: session.advance(chunk, slots, out), count
-
-
-def _costs_s(ways: Mapping[str, Turn], turns: int) -> Dict[str, float]:
-    """Median seconds a window of each, turn by turn."""
-    taken: Dict[str, List[float]] = {name: [] for name in ways}
-    for _ in range(turns + 3):
-        for name, (turn, count) in ways.items():
-            started_s = time.perf_counter()
-            turn()
-            taken[name].append((time.perf_counter() - started_s) / count)
-    return {name: float(np.median(values[3:])) for name, values in taken.items()}

@@ -53,16 +53,24 @@ def _accuracy_table(rows: Sequence[AccuracyRow]) -> str:
         columns.insert(7, "calibration error")
         for row, line in zip(rows, cells):
             line.insert(7, calibration_text(row))
-    return table(columns, cells)
+    return _table_of_tasks(columns, cells, rows)
 
 
 def _event_table(rows: Sequence[EventRow]) -> str:
     cells = [(row.label, row.origin, row.engine["precision"], row.seeds, stream_text(row), thousands(row.true_events),
               interval_text(row.share_detected, row.people, 2), interval_text(row.false_alarms_per_h, row.people, 1),
               interval_text(row.delay_s, row.people, 1), seconds(row.delay_p90_s)) for row in rows]
-    return table(("network", "trained as", "precision", "seeds", "window, hop, hold", "events",
+    return _table_of_tasks(("network", "trained as", "precision", "seeds", "window, hop, hold", "events",
                             "detected [95 % over people]", "false alarms an hour", "median delay in s", "p90 delay"),
-                           cells)
+                           cells, rows)
+
+
+def _table_of_tasks(columns: Sequence[str], cells: Iterable[Sequence[Any]],
+                    rows: Sequence[Union[AccuracyRow, EventRow]]) -> str:
+    """The table, with the task of each row behind its network where the rows are of several."""
+    if len({row.task for row in rows}) < 2:
+        return table(columns, cells)
+    return table([columns[0], "task", *columns[1:]], [[line[0], row.task, *line[1:]] for line, row in zip(cells, rows)])
 
 
 def _cost_table(runs: Sequence[Run]) -> str:

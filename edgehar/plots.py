@@ -15,6 +15,13 @@ from edgehar.tables import PRECISION_ORDER, AccuracyRow, LatencyRow, Trade, mill
 WIDTH = 860
 LABEL = 230  # room for labels on the left
 NOTE = 130   # room for numbers on the right
+ALONE = """<style>
+svg { background: #fff; font-family: sans-serif; } text { font-size: 12px; fill: #1d2330; }
+.tick, .small { fill: #667085; font-size: 11px; } .grid { stroke: #e5e2dc; }
+.hue0 { --hue: #2f5d8a; } .hue1 { --hue: #7a5ba6; } .hue2 { --hue: #c2703a; } .hue3 { --hue: #4c7a5a; }
+.axis { fill: var(--hue); font-weight: 600; } .wave { fill: none; stroke: var(--hue); stroke-width: 1.5; }
+.mark { stroke: var(--hue); opacity: .5; } .dashed { stroke-dasharray: 4 3; }
+</style>"""
 
 
 def interval_plot(rows: Sequence[AccuracyRow]) -> str:
@@ -150,6 +157,40 @@ def trade_plot(points: Sequence[Trade]) -> str:
     return _svg(284, body, "macro-F1 over median latency")
 
 
+class Choice(NamedTuple):
+    """One choice of sensors: what a window costs, and how often the network is right. best: as in ``modalities``."""
+
+    name: str
+    macs: float
+    macro_f1: Interval
+    best: bool
+
+
+def choice_plot(choices: Sequence[Choice]) -> str:
+    """Macro-F1 with its interval over MACs a window; a line joins the choices that no other beats in both."""
+    macs = np.array([choice.macs for choice in choices])
+    across = _log_scale(macs.min() / 1.2, macs.max() * 1.2, 60, WIDTH - 240)
+    low, high = min(choice.macro_f1.low for choice in choices), max(choice.macro_f1.high for choice in choices)
+    floor, ceiling = max(0.0, low - 0.02), min(1.0, high + 0.02)
+    up = lambda value: 290 - 270 * (value - floor) / (ceiling - floor)  # noqa: E731
+    ticks = _log_ticks(macs.min() / 1.2, macs.max() * 1.2)
+    if len(ticks) < 2:
+        ticks = _even_ticks(macs.min() / 1.2, macs.max() * 1.2)
+    body = [_grid(across(tick), 300, "%gM" % (tick / 1e6)) for tick in ticks]
+    body += [_rung(up(tick), "%.3g" % tick) for tick in _even_ticks(floor, ceiling)]
+    front = sorted((choice for choice in choices if choice.best), key=lambda choice: choice.macs)
+    body.append(_curve([across(choice.macs) for choice in front], [up(choice.macro_f1.value) for choice in front],
+                       "front"))
+    beside = _spread([up(choice.macro_f1.value) + 4 for choice in choices], 15)
+    for choice, y in zip(choices, beside):
+        x, at, hue = across(choice.macs), up(choice.macro_f1.value), "hue0" if choice.best else "hue3"
+        body.append(_line(x, up(choice.macro_f1.low), x, up(choice.macro_f1.high), "whisker %s" % hue))
+        body.append(_line(x + 7, at, WIDTH - 236, y - 4, "leader"))
+        body.append('<circle class="dot %s" cx="%.1f" cy="%.1f" r="5"/>' % (hue, x, at))
+        body.append(_text(WIDTH - 230, y, "%s, %.3f" % (_short(choice.name, 30), choice.macro_f1.value), "name"))
+    return _svg(324, body, "macro-F1 with its 95 % interval over multiply-accumulates a window")
+
+
 def attribution_plot(found: Attribution, number: int, name: str, signal: Signal) -> str:
     """Window `number` of `found`, of class `name`: its signal where the network looked, and its spectrum.
 
@@ -258,6 +299,40 @@ def mode_plot(lines: Sequence[ModeLine]) -> str:
         body.append(_text(LABEL - 16, y + 4, "%s, %s" % (line.mode, line.precision), "name", "end"))
         body.append(_text(LABEL + length + 8, y + 4, told, "value"))
     return _svg(26 * len(lines) + 16, body, "predicted energy a window of each power mode")
+
+
+class ScalingLine(NamedTuple):
+    """Seconds a window with so many streams at once; limit_s: what the core's arithmetic alone would take."""
+
+    label: str
+    streams: Sequence[int]
+    cost_s: Sequence[float]
+    limit_s: float
+
+
+def scaling_plot(lines: Sequence[ScalingLine]) -> str:
+    """Cost of a window over the number of streams, both logarithmic; each line's limit is dashed in its colour."""
+    low, high = min(line.limit_s for line in lines), max(max(line.cost_s) for line in lines)
+    most = max(max(line.streams) for line in lines)
+    across = _log_scale(1, max(most, 2), 60, WIDTH - 240)
+    up = _log_scale(low / 1.2, high * 1.2, 330, 20)
+    body = [_rung(up(tick), "%g" % (1e6 * tick)) for tick in _log_ticks(low / 1.2, high * 1.2)]
+    body += [_text(across(tick), 348, "%d" % tick, "tick", "middle") for tick in _log_ticks(1, most)]
+    ends = _spread([up(line.cost_s[-1]) + 4 for line in lines], 14)
+    for number, (line, y) in enumerate(zip(lines, ends)):
+        hue = "hue%d" % (number % 4)
+        body.append(_curve(list(map(across, line.streams)), list(map(up, line.cost_s)), "wave " + hue))
+        body.append(_line(60, up(line.limit_s), WIDTH - 240, up(line.limit_s), "mark dashed " + hue))
+        body.append(_text(WIDTH - 232, y, "%s: %.2f us, %.0f %%" % (
+            line.label, 1e6 * line.cost_s[-1], 100 * line.limit_s / line.cost_s[-1]), "axis " + hue))
+    told = "streams on one core; us a window, dashed: what its multiply-adds alone would take, and that share"
+    body.append(_text(60, 372, told, "small"))
+    return _svg(384, body, "cost of a window over the number of streams")
+
+
+def as_file(svg: str) -> str:
+    """`svg` to be opened by itself, in the colours of a page on white."""
+    return svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1).replace(">", ">" + ALONE, 1)
 
 
 def _spread(heights: Sequence[float], least: float) -> List[float]:

@@ -7,10 +7,12 @@
     leave-one-out:person=3                          one person is tested on
     placement-shift:train=torso+left-arm,test=left-leg    other people, and the sensor worn elsewhere
     session-shift:train=S01*+S02*,test=S05*         other people, and other sessions
+    in-time:person=U0209                            one person, trained on early and tested on later
     paper-random:seed=0                             LEAKS: windows shuffled, as many papers do
 
-Test people are nobody's training or validation people, but under ``paper-random``,
-which is there to show what leakage is worth; whatever comes of it is marked.
+Test people are nobody's training or validation people, but under ``in-time``, for corpora
+of which one person is at hand, and ``paper-random``, which is there to show what leakage
+is worth; whatever comes of them is marked.
 """
 
 from __future__ import annotations
@@ -117,6 +119,16 @@ def session_shift(people: People, train: str, test: str, n: int = 0, fold: int =
     return _shifted(people, "session-shift:train=%s,test=%s" % (train, test), n, fold, sessions=patterns)
 
 
+def in_time(people: People, person: Any = "") -> Split:
+    """`person` trains with the first 60 % of the windows, selects with the next 20 and is tested on the last 20."""
+    everybody = _flat(people.units())
+    named = tuple(name for name in everybody if _same(name, person))
+    if not named:
+        raise InputError("%s has no person '%s' to divide in time; there are: %s." % (
+            people.own.dataset, person, ", ".join(everybody)))
+    return Split(people.own.dataset, "in-time:person=%s" % named[0], named, named, named, in_time=True)
+
+
 def paper_random(people: People, seed: int = 0) -> Split:
     """LEAKS: everybody's overlapping windows shuffled and dealt 60/20/20, as in many papers."""
     if not isinstance(seed, int) or seed < 0:
@@ -148,4 +160,4 @@ def _same(name: str, given: Any) -> bool:
 
 PROTOCOLS: Dict[str, Callable[..., Split]] = {
     OWN: own, "folds": folds, "leave-one-out": leave_one_out, "placement-shift": placement_shift,
-    "session-shift": session_shift, "paper-random": paper_random}
+    "session-shift": session_shift, "in-time": in_time, "paper-random": paper_random}

@@ -121,6 +121,11 @@ def add_plugin(path: Path) -> str:
     return "%s/%s" % (path.parent.name, path.stem)
 
 
+def added_plugins() -> List[Path]:
+    """The files that were added, for another process to add too."""
+    return [path for room in _extra_files.values() for path in room.values()]
+
+
 def _is_room(package: str) -> bool:
     """Whether `package` is one of edgehar's open rooms: a package with an interface."""
     if package.count(".") != 1:

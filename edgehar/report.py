@@ -11,14 +11,14 @@ from edgehar.contrasts import contrasts
 from edgehar.errors import InputError
 from edgehar.files import PathLike, written_whole
 from edgehar.histories import History
-from edgehar.plots import (Difference, attribution_plot, confusion_plot, forest_plot, history_plot, interval_plot,
-                           latency_plot, reliability_plot, trade_plot)
+from edgehar.plots import (Choice, Difference, attribution_plot, choice_plot, confusion_plot, forest_plot, history_plot,
+                           interval_plot, latency_plot, reliability_plot, trade_plot)
 from edgehar.results import MEASURED, SIMULATED, Run
 from edgehar.splits import leak_mark
 from edgehar.tables import (AccuracyRow, accuracy_rows, artifact_labels, class_events, cost_rows, energy_rows,
                             event_rows, grouped, latency_rows, marks, millijoules, milliseconds, net_energy_text,
-                            people_of, people_text, per_second, place, place_name, scaled, scenario_text, seconds,
-                            split_text, stream_text, thousands, trades, watts)
+                            on_front, people_of, people_text, per_second, place, place_name, scaled, scenario_text,
+                            seconds, sensor_choices, split_text, stream_text, thousands, trades, watts)
 
 
 def write(runs: Sequence[Run], path: PathLike, artifacts: Sequence[Artifact] = (),
@@ -62,11 +62,12 @@ def page_of(runs: Sequence[Run]) -> Dict[str, Any]:
         "corpora": list(dict.fromkeys(run.engine["dataset"] for run in runs)),
         "engines": len({run.engine["sha256"] for run in runs}),
         "synthetic": sorted({run.engine["dataset"] for run in runs if run.synthetic}),
-        "leaky": sorted({run.engine["dataset"] for run in runs if leak_mark(run.split)}),
+        "leaky": sorted({run.engine["dataset"] for run in runs if "shuffle_seed" in run.split}),
         "machines": [(place_name(group[0].machine), group[0].machine) for group in grouped(runs, place)],
         "sections": [_section(source, found) for source, found in by_source.items() if found],
         "plots": {"intervals": interval_plot, "forest": forest_plot, "confusion": confusion_plot,
-                  "reliability": reliability_plot, "latency": latency_plot, "trade": trade_plot},
+                  "reliability": reliability_plot, "latency": latency_plot, "trade": trade_plot,
+                  "choices": choice_plot},
     }
 
 
@@ -81,7 +82,7 @@ def _section(source: str, runs: Sequence[Run]) -> Dict[str, Any]:
 def _corpus(runs: Sequence[Run]) -> Dict[str, Any]:
     by_task = lambda rows: [(group[0].task, group) for group in grouped(rows, lambda row: row.task)]  # noqa: E731
     return {"dataset": runs[0].engine["dataset"], "split": split_text(runs), "marks": marks(runs[0]),
-            "tasks": [(task, rows, _differences(rows)) for task, rows in by_task(accuracy_rows(runs))],
+            "tasks": [(task, rows, _differences(rows), _choices(rows)) for task, rows in by_task(accuracy_rows(runs))],
             "streams": by_task(event_rows(runs))}
 
 
@@ -89,6 +90,12 @@ def _differences(rows: Sequence[AccuracyRow]) -> List[Difference]:
     """Every method against the same network trained on labels alone, where two people or more can be paired."""
     return [Difference(found.row.label, found.row.engine["precision"], found.difference, found.verdict)
             for found in contrasts(rows) if found.row.people > 1]
+
+
+def _choices(rows: Sequence[AccuracyRow]) -> List[Tuple[str, List[Choice]]]:
+    """[(network, its choices of sensors)] where several were tried."""
+    return [(network, [Choice(name, row.engine["macs"], row.macro_f1, on_front(row, [row for _, row in found]))
+                       for name, row in found]) for network, found in sensor_choices(rows)]
 
 
 def _timings(runs: Sequence[Run]) -> Dict[str, Any]:

@@ -12,7 +12,7 @@ stands at position i modulo `size`.
 
 from __future__ import annotations
 
-from typing import Union
+from typing import Dict, Mapping, Union
 
 import numpy as np
 
@@ -42,6 +42,14 @@ class Ring:
         self._write(rows, first, values[:, :, :fitting])
         if values.shape[2] > fitting:
             self._write(rows, 0, values[:, :, fitting:])
+
+    def snapshot(self) -> Dict[str, np.ndarray]:
+        """All samples, for `restore` of a ring of the same size."""
+        return {"samples": self._samples.copy()}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Go on from what `snapshot` gave. Raises ValueError for another size."""
+        self._samples[...] = arrays["samples"]
 
     def gather(self, streams: np.ndarray, ends: np.ndarray, out: np.ndarray) -> None:
         """Copy the last L <= window samples before the numbers `ends` (n,) of `streams` (n,) into out (n, C, L).

@@ -78,7 +78,8 @@ def macro_f1_over_people(runs: Sequence[Dict[str, np.ndarray]], draws: int = 200
     runs: each {person: (K, K)}, all with the same people. Inference is over people:
     a draw takes as many people as there are, with replacement, the same for every seed.
     """
-    return _pooled_over_people(macro_f1, runs, draws, seed)
+    stacked = _stacked(runs, sorted(runs[0]))
+    return _bootstrap(stacked.shape[1], lambda drawn: _macro_f1_of(drawn, stacked), draws, seed)
 
 
 def paired_difference(a: Sequence[Dict[str, np.ndarray]], b: Sequence[Dict[str, np.ndarray]],
@@ -86,8 +87,7 @@ def paired_difference(a: Sequence[Dict[str, np.ndarray]], b: Sequence[Dict[str, 
     """Pooled macro-F1 of `a` minus `b`, drawn over the same people in both; arguments as above."""
     people = sorted(a[0])
     first, second = _stacked(a, people), _stacked(b, people)
-    return _bootstrap(len(people), lambda chosen: (_mean(macro_f1, first[:, chosen])
-                                                   - _mean(macro_f1, second[:, chosen])), draws, seed)
+    return _bootstrap(len(people), lambda drawn: _macro_f1_of(drawn, first) - _macro_f1_of(drawn, second), draws, seed)
 
 
 def paired_p_value(a: Sequence[Dict[str, np.ndarray]], b: Sequence[Dict[str, np.ndarray]], draws: int = 4000,
@@ -100,9 +100,10 @@ def paired_p_value(a: Sequence[Dict[str, np.ndarray]], b: Sequence[Dict[str, np.
     """
     people = sorted(a[0])
     runs = np.lcm(len(a), len(b))  # a side of fewer seeds has each of them more often
-    pair = np.stack([np.tile(_stacked(side, people), (runs // len(side), 1, 1, 1)) for side in (a, b)])
-    swaps = _swaps(len(people), draws, seed)
-    found = np.abs([_swapped_difference(pair, swap) for swap in swaps])
+    both = np.concatenate([np.tile(_stacked(side, people), (runs // len(side), 1, 1, 1)) for side in (a, b)], axis=1)
+    swap, everybody = _swaps(len(people), draws, seed).astype(bool), np.arange(len(people))
+    first, second = everybody + len(people) * swap, everybody + len(people) * ~swap
+    found = np.abs(_macro_f1_of(first, both) - _macro_f1_of(second, both))
     return float(np.mean(found >= found[0] - 1e-12))
 
 
@@ -113,13 +114,6 @@ def _swaps(people: int, draws: int, seed: int) -> np.ndarray:
     drawn = np.random.default_rng(seed).integers(0, 2, size=(draws, people))
     drawn[0] = 0
     return drawn
-
-
-def _swapped_difference(pair: np.ndarray, swap: np.ndarray) -> float:
-    """pair (2, runs, people, K, K): macro-F1 of the first minus the second, those of swap (people,) exchanged."""
-    everybody = np.arange(len(swap))
-    first, second = pair[swap, :, everybody], pair[1 - swap, :, everybody]  # (people, runs, K, K)
-    return _mean(macro_f1, first.swapaxes(0, 1)) - _mean(macro_f1, second.swapaxes(0, 1))
 
 
 def adjusted(p_values: Sequence[float]) -> List[float]:
@@ -149,10 +143,34 @@ def verdict(difference: Interval, margin: float = 0.01) -> str:
     return "not resolvable (+-%.3f)" % ((difference.high - difference.low) / 2)
 
 
-def _pooled_over_people(score: Callable[[np.ndarray], float], runs: Sequence[Dict[str, np.ndarray]],
-                        draws: int, seed: int) -> Interval:
-    stacked = _stacked(runs, sorted(runs[0]))
-    return _bootstrap(stacked.shape[1], lambda chosen: _mean(score, stacked[:, chosen]), draws, seed)
+def non_inferiority(difference: Interval, margin: float = 0.01) -> str:
+    """Whether a paired difference of macro-F1 shows that the first is at most `margin` below the second.
+
+    "non-inferior" where the interval lies above -`margin`, "inferior" where it lies below,
+    else "not resolvable" with its half-width.
+    """
+    if difference.low > -margin:
+        return "non-inferior (margin %g)" % margin
+    if difference.high < -margin:
+        return "inferior (margin %g)" % margin
+    return "not resolvable (+-%.3f)" % ((difference.high - difference.low) / 2)
+
+
+def share_of_gap(runs: Sequence[Dict[str, np.ndarray]], low: Sequence[Dict[str, np.ndarray]],
+                 high: Sequence[Dict[str, np.ndarray]], draws: int = 2000, seed: int = 0) -> Interval:
+    """Which share of the way from pooled macro-F1 of `low` to that of `high` those of `runs` have come.
+
+    Drawn over the same people in all three; draws in which `high` is not above `low` are
+    left out, so ask only where the gap itself lies above zero.
+    """
+    people = sorted(runs[0])
+    mine, floor, ceiling = (_stacked(each, people) for each in (runs, low, high))
+
+    def share(drawn: np.ndarray) -> np.ndarray:
+        come, start, end = (_macro_f1_of(drawn, each) for each in (mine, floor, ceiling))
+        return np.divide(come - start, end - start, out=np.full(len(drawn), np.nan), where=end > start)
+
+    return _bootstrap(len(people), share, draws, seed)
 
 
 def _stacked(runs: Sequence[Dict[str, np.ndarray]], people: Sequence[str]) -> np.ndarray:
@@ -160,23 +178,42 @@ def _stacked(runs: Sequence[Dict[str, np.ndarray]], people: Sequence[str]) -> np
     return np.stack([[run[person] for person in people] for run in runs])
 
 
-def _mean(score: Callable[[np.ndarray], float], counts: np.ndarray) -> float:
-    """counts (runs, people, ...) -> `score` of the pooled people, averaged over runs."""
-    return float(np.mean([score(run.sum(axis=0)) for run in counts]))
+def _macro_f1_of(drawn: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """(draws,) macro-F1 of the people of each draw pooled, averaged over runs; NaN for a draw without any window.
+
+    drawn: (draws, people) numbers into the people of counts (runs, people, K, K).
+    """
+    runs, people, classes, _ = counts.shape
+    times = np.array([np.bincount(chosen, minlength=people) for chosen in drawn], dtype=float)
+    scores = [_macro_f1_each((times @ run.reshape(people, -1)).reshape(-1, classes, classes)) for run in counts]
+    return np.mean(scores, axis=0)
 
 
-def _bootstrap(people: int, score: Callable[[np.ndarray], float], draws: int, seed: int) -> Interval:
+def _macro_f1_each(counts: np.ndarray) -> np.ndarray:
+    """`macro_f1` of each of counts (draws, K, K)."""
+    hits, truth = counts.diagonal(axis1=1, axis2=2), counts.sum(axis=2)
+    total = counts.sum(axis=1) + truth
+    f1 = np.divide(2 * hits, total, out=np.zeros_like(hits, dtype=float), where=truth > 0)
+    occurring = (truth > 0).sum(axis=1)
+    return np.divide(f1.sum(axis=1), occurring, out=np.full(len(counts), np.nan), where=occurring > 0)
+
+
+def _bootstrap(people: int, score: Callable[[np.ndarray], np.ndarray], draws: int, seed: int) -> Interval:
     """`score` of everybody, with its interval over `draws` of as many people with replacement.
 
-    score: given the numbers (people,) of who was drawn; NaN where they leave nothing to score.
+    score: (draws,), given the numbers (draws, people) of who was drawn; NaN where they leave nothing to score.
     """
-    drawn = np.random.default_rng(seed).integers(0, people, size=(draws, people))
-    scores = np.array([score(chosen) for chosen in drawn])
-    value = float(score(np.arange(people)))
+    scores = score(np.random.default_rng(seed).integers(0, people, size=(draws, people)))
+    value = float(score(np.arange(people)[None])[0])
     if np.isnan(scores).all():
         return Interval(value, float("nan"), float("nan"))
     low, high = np.nanpercentile(scores, [2.5, 97.5])
     return Interval(value, float(low), float(high))
+
+
+def _one_by_one(score: Callable[[np.ndarray], float]) -> Callable[[np.ndarray], np.ndarray]:
+    """`score` of the people (people,) of one draw, for `_bootstrap`."""
+    return lambda drawn: np.array([score(chosen) for chosen in drawn])
 
 
 # ------------------------------------------------------------------ calibration
@@ -223,7 +260,13 @@ def calibration_error(bins: np.ndarray) -> float:
 def calibration_error_over_people(runs: Sequence[Dict[str, np.ndarray]], draws: int = 2000,
                                   seed: int = 0) -> Interval:
     """Pooled calibration error, averaged over `runs`, each {person: (3, B)}, as for macro-F1."""
-    return _pooled_over_people(calibration_error, runs, draws, seed)
+    people = sorted(runs[0])
+    stacked = _stacked(runs, people)
+
+    def error(chosen: np.ndarray) -> float:
+        return float(np.mean([calibration_error(run[chosen].sum(axis=0)) for run in stacked]))
+
+    return _bootstrap(len(people), _one_by_one(error), draws, seed)
 
 
 # ------------------------------------------------------------------ events
@@ -374,7 +417,7 @@ def median_delay_s(runs: Sequence[Dict[str, EventScores]], draws: int = 2000, se
         drawn = [np.concatenate([run[number] for number in chosen]) for run in delays_s]
         return float(np.mean([np.median(each) if len(each) else np.nan for each in drawn]))
 
-    return _bootstrap(len(people), median, draws, seed)
+    return _bootstrap(len(people), _one_by_one(median), draws, seed)
 
 
 def _ratio_over_people(above: Callable[[EventScores], float], below: Callable[[EventScores], float],
@@ -388,4 +431,4 @@ def _ratio_over_people(above: Callable[[EventScores], float], below: Callable[[E
         top, bottom = tops[:, chosen].sum(axis=1), bottoms[:, chosen].sum(axis=1)
         return float(np.mean(np.divide(top, bottom, out=np.full(len(runs), np.nan), where=bottom > 0)))
 
-    return _bootstrap(len(people), ratio, draws, seed)
+    return _bootstrap(len(people), _one_by_one(ratio), draws, seed)

@@ -163,6 +163,15 @@ class Framing(NamedTuple):
     hop: int
 
 
+def scaled(framing: Framing, rate_hz: float) -> Framing:
+    """Windows and hops of equal seconds at `rate_hz`. Raises InputError where they are no whole numbers of samples."""
+    sizes = [samples * rate_hz / framing.rate_hz for samples in (framing.window, framing.hop)]
+    if rate_hz <= 0 or any(size != int(size) for size in sizes):
+        raise InputError("windows of %d samples every %d at %g Hz are %g every %g at %g Hz; choose a rate at which "
+                         "both are whole numbers." % (framing.window, framing.hop, framing.rate_hz, *sizes, rate_hz))
+    return Framing(rate_hz, *map(int, sizes))
+
+
 def cut(recording: Recording, window: int, hop: int, purity: float = 0.8, number: int = 0) -> Windows:
     """Cut one recording into overlapping windows of `window` samples, every `hop`.
 
@@ -257,6 +266,26 @@ def positions(have: Sequence[Channel], want: Sequence[Channel]) -> List[int]:
     return [by_name[channel.name] for channel in want]
 
 
+def same_end(a: str, b: str) -> bool:
+    """Whether one name is the other's last parts: ``acc/x`` and ``wrist/acc/x``."""
+    return ("/" + a).endswith("/" + b) or ("/" + b).endswith("/" + a)
+
+
+def sensors_of(channels: Sequence[Channel]) -> Dict[str, List[int]]:
+    """{"right-arm/imu": channel numbers} of each sensor: of one placement and name, its channels of whatever kinds."""
+    found: Dict[str, List[int]] = {}
+    for number, channel in enumerate(channels):
+        found.setdefault("/".join(filter(None, (channel.placement, channel.sensor))), []).append(number)
+    return found
+
+
+def silenced(windows: Windows, channels: Sequence[Channel]) -> Windows:
+    """The same windows as if nothing came of `channels`: zeros, as the policy "zero" of a stream gives."""
+    x = windows.x.copy()
+    x[:, positions(windows.channels, channels)] = 0
+    return replace(windows, x=x)
+
+
 CHOOSABLE = ("kind", "sensor", "placement", "axis")
 
 
@@ -329,6 +358,27 @@ def require_alive(samples: np.ndarray, channels: Sequence[Channel], where: str) 
         raise InputError("%s: channel '%s' stays at %g for %d samples, as a stuck or unplugged sensor does; "
                          "check it or leave that stretch out." % (
                              where, channels[column].name, samples[0, column], len(samples)))
+
+
+def paired(slow: Windows, fast: Windows) -> Tuple[Windows, Windows]:
+    """Those windows of two cuts of one corpus that span the same seconds of the same recording, in one order.
+
+    A recording at a lower rate begins at the same instant, so that window k of the one
+    begins where window k of the other does; at a recording's end, or where labels change,
+    one cut may have a window that the other has not. Raises InputError where the rates
+    are no multiple, or the windows span different seconds.
+    """
+    factor = fast.rate_hz / slow.rate_hz
+    if factor != int(factor) or fast.x.shape[2] != factor * slow.x.shape[2]:
+        raise InputError("windows of %d samples at %g Hz and of %d at %g Hz do not span the same samples; choose a "
+                         "rate that divides the other, and windows of equal seconds." % (
+                             slow.x.shape[2], slow.rate_hz, fast.x.shape[2], fast.rate_hz))
+    places = {(number, start): row for row, (number, start) in enumerate(fast.origin.tolist())}
+    rows = [places.get((number, int(start * factor)), -1) for number, start in slow.origin.tolist()]
+    both = np.array(rows) >= 0
+    if not both.any():
+        raise InputError("no window of the two cuts begins at the same instant; cut both with hops of equal seconds.")
+    return slow.take(both), fast.take(np.array(rows)[both])
 
 
 def windows_sha256(windows: Windows) -> str:

@@ -18,9 +18,10 @@ from edgehar.files import sha256_of_json
 from edgehar.signals import Recording, Windows, concatenate, cut, labelled
 
 PARTS = ("train", "valid", "test")
-SHUFFLED_SHARES = (0.6, 0.2, 0.2)
+SHARES = (0.6, 0.2, 0.2)  # of the parts where windows are dealt to them, and not people
 BESIDE = ("sha256", "sessions_at_hand")  # what stands in the file of a split and does not decide it
 LEAKY = "LEAKY SPLIT"  # stands beside every figure that comes of one
+SAME_PEOPLE = "SAME PEOPLE, LATER"  # so does this, where a network knows whom it is tested on
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Split:
     sessions: {part: names}, for sessions also patterns such as ``S01*``; a part that is
     not named uses all. shuffle_seed: where given, the split leaks on purpose, as many
     papers' do: the windows of all people are shuffled and dealt, and `leaky` marks
-    whatever comes of it.
+    whatever comes of it. in_time: the windows of each person are divided in time, with none
+    that overlaps two parts: what a network then knows of other people stays untold.
     """
 
     dataset: str
@@ -42,11 +44,12 @@ class Split:
     placements: Mapping[str, Tuple[str, ...]] = field(default_factory=dict)
     sessions: Mapping[str, Tuple[str, ...]] = field(default_factory=dict)
     shuffle_seed: Optional[int] = None
+    in_time: Optional[bool] = None
 
     def __post_init__(self) -> None:
         people = self.train + self.valid + self.test
         twice = sorted({person for person in people if people.count(person) > 1})
-        if twice and not self.leaky:
+        if twice and not self.same_people:
             raise InputError("person %s stands in two parts of split '%s' of %s; each person belongs to one." % (
                 twice[0], self.name, self.dataset))
         for what in ("placements", "sessions"):
@@ -60,6 +63,11 @@ class Split:
     def leaky(self) -> bool:
         """Whether test people, and samples of test windows, are trained on."""
         return self.shuffle_seed is not None
+
+    @property
+    def same_people(self) -> bool:
+        """Whether people are trained on and tested on."""
+        return self.leaky or bool(self.in_time)
 
     @property
     def sha256(self) -> str:
@@ -113,8 +121,8 @@ class Split:
 
 
 def leak_mark(split: Mapping[str, Any]) -> str:
-    """`LEAKY` for the facts of a split that leaks, else nothing."""
-    return LEAKY if "shuffle_seed" in split else ""
+    """`LEAKY` for the facts of a split that leaks, `SAME_PEOPLE` for one in time, else nothing."""
+    return LEAKY if "shuffle_seed" in split else SAME_PEOPLE if "in_time" in split else ""
 
 
 def family(split: Mapping[str, Any]) -> str:
@@ -153,7 +161,7 @@ def require_apart(split: Split, aliases: Mapping[str, str], together: Sequence[S
 
     aliases: {another name: the person}. together: groups of people who share recordings.
     """
-    if split.leaky:
+    if split.same_people:
         return
     named_alike = {person: [person, *(alias for alias in sorted(aliases) if aliases[alias] == person)]
                    for person in aliases.values()}
@@ -194,13 +202,14 @@ def partition(recordings: Iterable[Recording], split: Split, window: int, hop: i
         if part:
             pieces[part].append(labelled(cut(recording, window, hop, purity, number)))
     _require_met(split, placements, sessions)
-    if split.leaky:
-        found = _dealt([piece for part in PARTS for piece in pieces[part]], split)
+    if split.same_people:
+        everything = [piece for part in PARTS for piece in pieces[part]]
+        found = _dealt(everything, split) if split.leaky else _in_time(everything, split)
     else:
         found = {part: _joined(pieces[part], part, split) for part in PARTS}
     parts = Parts(*(replace(found[part], split_sha256=split.sha256, part=part) for part in PARTS))
     if not split.leaky:
-        audit(parts, aliases or {})
+        audit(parts, aliases or {}, split.same_people)
     return parts
 
 
@@ -225,22 +234,36 @@ def _dealt(pieces: Sequence[Windows], split: Split) -> Dict[str, Windows]:
     """All windows shuffled and dealt to the parts: a leak, and meant as one."""
     everything = _joined(pieces, "train", split)
     order = np.random.default_rng(split.shuffle_seed).permutation(len(everything))
-    edges = np.cumsum([int(round(share * len(order))) for share in SHUFFLED_SHARES[:-1]])
+    edges = np.cumsum([int(round(share * len(order))) for share in SHARES[:-1]])
     dealt = {part: everything.take(np.sort(index)) for part, index in zip(PARTS, np.split(order, edges))}
     return {part: _joined([windows], part, split) for part, windows in dealt.items()}
+
+
+def _in_time(pieces: Sequence[Windows], split: Split) -> Dict[str, Windows]:
+    """The first windows of each person to train, the next to select, the last to test on; none overlaps two parts."""
+    found: Dict[str, List[Windows]] = {part: [] for part in PARTS}
+    for person in split.people:
+        windows = _joined([piece for piece in pieces if len(piece) and piece.subjects[0] == person], "train", split)
+        edges = np.cumsum([int(round(share * len(windows))) for share in SHARES[:-1]])
+        train, valid, test = (windows.take(index) for index in np.split(np.arange(len(windows)), edges))
+        valid = valid.take(~overlapping(valid, train))
+        for part, mine in zip(PARTS, (train, valid, test.take(~overlapping(test, valid)))):
+            found[part].append(mine)
+    return {part: _joined(found[part], part, split) for part in PARTS}
 
 
 # ------------------------------------------------------------------ audit
 
 
-def audit(parts: Parts, aliases: Optional[Mapping[str, str]] = None) -> None:
+def audit(parts: Parts, aliases: Optional[Mapping[str, str]] = None, same_people: bool = False) -> None:
     """Prove from origins that no raw sample and no person is in two parts. Raises InputError naming the leak.
 
-    aliases: {another name: the person}, merged before looking.
+    aliases: {another name: the person}, merged before looking. same_people: people may be.
     """
     for first in range(len(parts)):
         for second in range(first + 1, len(parts)):
-            _refuse_shared_people(parts[first], parts[second], aliases or {})
+            if not same_people:
+                _refuse_shared_people(parts[first], parts[second], aliases or {})
             _refuse_shared_samples(parts[first], parts[second])
 
 

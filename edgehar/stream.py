@@ -11,11 +11,12 @@ going and counts.
 
 from __future__ import annotations
 
+import base64
 import math
 import sys
 import time
 from dataclasses import asdict, dataclass
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -23,12 +24,15 @@ from edgehar.artifact import Signal
 from edgehar.backends.base import Session
 from edgehar.errors import InputError, MismatchError
 from edgehar.resampling import Resampler, Stretch, is_gap
-from edgehar.signals import Channel, Decision, require_alive
+from edgehar.signals import Channel, Decision, require_alive, same_end
 from edgehar.sinks.base import Sink
 from edgehar.sources.base import Chunk, Source
 
 RATE_TOLERANCE = 0.02
+HOLD = 3  # windows
 WEAK_GRAVITY = 3.0  # m/s^2; a mean below it is not of a sensor on Earth, but may well be in g
+
+Hold = Union[int, Mapping[str, int]]
 
 
 class Clock:
@@ -70,6 +74,57 @@ class Clock:
         self._last_s = time_s + (count - 1) / self._rate_hz
         self.count += count
 
+    def snapshot(self) -> Tuple[int, float, float, float]:
+        """All that it remembers, for `restore`."""
+        return self.count, self._first_s, self._chunk_s, self._last_s
+
+    def restore(self, snapshot: Tuple[int, float, float, float]) -> None:
+        """Go on from what `snapshot` gave."""
+        self.count, self._first_s, self._chunk_s, self._last_s = snapshot
+
+
+class Snapshot(NamedTuple):
+    """All that a Stream remembers between two chunks.
+
+    samples: (n, C) float32, the newest, at most a window of them. clock: as `Clock.snapshot`
+    gives it. labels: {task: (label that stands, its rival, the rival's votes)}.
+    """
+
+    samples: np.ndarray
+    clock: Tuple[int, float, float, float]
+    labels: Dict[str, Tuple[str, str, int]]
+
+    @property
+    def end_s(self) -> float:
+        """Time of the newest sample; of no meaning where there is none."""
+        return self.clock[3]
+
+    def to_json(self) -> Dict[str, Any]:
+        samples = np.ascontiguousarray(self.samples, dtype="<f4")
+        return {"samples": base64.b64encode(samples.tobytes()).decode("ascii"), "channels": samples.shape[1],
+                "clock": list(self.clock), "labels": {task: list(held) for task, held in self.labels.items()}}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Snapshot":
+        """Raises ValueError, TypeError or KeyError for what `to_json` did not write."""
+        samples = np.frombuffer(base64.b64decode(value["samples"], validate=True), dtype="<f4")
+        count, first_s, chunk_s, last_s = value["clock"]
+        labels = {task: (str(label), str(rival), int(votes)) for task, (label, rival, votes) in value["labels"].items()}
+        return cls(samples.reshape(-1, value["channels"]).astype(np.float32),
+                   (int(count), float(first_s), float(chunk_s), float(last_s)), labels)
+
+
+class Route(NamedTuple):
+    """Who decides where a sensor is worn at one of several places, or whatever else `task` tells apart.
+
+    students: {class of `task`: session}. While a label of `task` stands, the student for it
+    reads each window too and its word counts for every other task that it decides; a
+    class without a student is left to the stream's own session.
+    """
+
+    task: str
+    students: Mapping[str, Session]
+
 
 class Stream:
     """One wearer's samples in, decisions out.
@@ -93,23 +148,28 @@ class Stream:
     session: fed (1, C, window) at a time; stays the caller's to close. tasks: {task:
     class names in the order of the logits}. hop: samples, the signal's own unless
     given. hold: a label changes only after this many consecutive windows agree on the
-    new one; the first decision after a start or a gap speaks at once. allow_constant:
-    accept a channel that does not move during a whole window.
+    new one; one number, or {task: number}, 3 for a task that is not named; the first
+    decision after a start or a gap speaks at once. allow_constant: accept a channel that
+    does not move during a whole window. route: students for some labels of one task; a
+    change between them is no gap, for all read the same ring.
 
-    Raises MismatchError where the session does not read this signal.
+    Raises MismatchError where a session does not read this signal, InputError for a hold
+    or route of a task that is not decided.
     """
 
     def __init__(self, session: Session, signal: Signal, tasks: Mapping[str, Sequence[str]],
-                 hop: Optional[int] = None, hold: int = 3, allow_constant: bool = False) -> None:
+                 hop: Optional[int] = None, hold: Hold = HOLD, allow_constant: bool = False,
+                 route: Optional[Route] = None) -> None:
         self.signal = signal
         self.tasks = dict(tasks)
         self.hop = _at_least_one(signal.hop if hop is None else hop, "hop")
-        self.hold = _at_least_one(hold, "hold")
+        self.hold = _hold_of_each(hold, self.tasks)
         self.allow_constant = allow_constant
         self.gaps = 0
-        self._session = session
+        self._session, self._route = session, route
         self._clock = Clock(signal.rate_hz, signal.max_gap_s)
         self._require_session_fits()
+        self._require_route()
         # Each sample is kept twice, `window` rows apart, so that every window is one slice.
         self._ring = np.zeros((2 * signal.window, len(signal.channels)), dtype=np.float32)
         self._start(0.0)
@@ -136,11 +196,36 @@ class Stream:
             self._start(self._end_s)
             raise
 
+    def snapshot(self) -> Snapshot:
+        """All that it remembers, owned by the caller."""
+        kept = min(self._count, self.signal.window)
+        rows = np.arange(self._count - kept, self._count) % self.signal.window
+        return Snapshot(self._ring[rows], self._clock.snapshot(),
+                        {task: held.snapshot() for task, held in self._hysteresis.items()})
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on where another stream of the same signal stood, as if all its samples had come here.
+
+        A label that is none of this stream's classes is forgotten. Raises MismatchError for
+        a snapshot of another signal.
+        """
+        count, window = snapshot.clock[0], self.signal.window
+        if snapshot.samples.shape != (min(count, window), len(self.signal.channels)):
+            raise MismatchError("the stream that was kept has %d samples of %d channels and the model reads %d of %d; "
+                                "begin a new one." % (*snapshot.samples.shape, window, len(self.signal.channels)))
+        self._start(0.0)
+        self._clock.restore(snapshot.clock)
+        self._count = count - len(snapshot.samples)
+        self._append(snapshot.samples)
+        for task, held in snapshot.labels.items():
+            if task in self.tasks and {*held[:2]} <= {"", *self.tasks[task]}:
+                self._hysteresis[task].restore(held)
+
     def _start(self, time_s: float) -> None:
         """Forget everything; the next sample is the first of a new grid, at `time_s` unless it says otherwise."""
         self._count = 0
         self._clock.start(time_s)
-        self._hysteresis = {task: _Hysteresis(self.hold) for task in self.tasks}
+        self._hysteresis = {task: _Hysteresis(hold) for task, hold in self.hold.items()}
 
     @property
     def _end_s(self) -> float:
@@ -183,13 +268,33 @@ class Stream:
         if not self.allow_constant:
             require_alive(window, self.signal.channels,
                           "the window that ends at %.3f s (allow_constant is off)" % time_s)
-        self._session.input()[0] = window.T
-        self._session.launch(1)
-        logits = self._session.wait()
-        probabilities = {task: softmax(logits[task][0]) for task in self.tasks}
-        raw = {task: self.tasks[task][int(p.argmax())] for task, p in probabilities.items()}
-        label = {task: self._hysteresis[task].settle(name) for task, name in raw.items()}
-        return Decision(time_s, label, raw, probabilities)
+        probabilities = self._ask(self._session, window)
+        label = self._settle(probabilities, [self._route.task] if self._route else [])
+        probabilities.update(self._ask_student(label, window))
+        label.update(self._settle(probabilities, [task for task in self.tasks if task not in label]))
+        raw = {task: self._loudest(task, probabilities) for task in self.tasks}
+        return Decision(time_s, {task: label[task] for task in self.tasks}, raw, probabilities)
+
+    def _settle(self, probabilities: Mapping[str, np.ndarray], tasks: Sequence[str]) -> Dict[str, str]:
+        """{task: the label that stands} after this window."""
+        return {task: self._hysteresis[task].settle(self._loudest(task, probabilities)) for task in tasks}
+
+    def _loudest(self, task: str, probabilities: Mapping[str, np.ndarray]) -> str:
+        return self.tasks[task][int(probabilities[task].argmax())]
+
+    def _ask_student(self, settled: Mapping[str, str], window: np.ndarray) -> Dict[str, np.ndarray]:
+        """What the student for the label that stands says of all tasks but those `settled`; nothing without one."""
+        if self._route is None or settled[self._route.task] not in self._route.students:
+            return {}
+        said = self._ask(self._route.students[settled[self._route.task]], window)
+        return {task: found for task, found in said.items() if task not in settled}
+
+    def _ask(self, session: Session, window: np.ndarray) -> Dict[str, np.ndarray]:
+        """{task: probabilities (K,)} of `window` (T, C), of the tasks that are decided here."""
+        session.input()[0] = window.T
+        session.launch(1)
+        logits = session.wait()
+        return {task: softmax(logits[task][0]) for task in self.tasks if task in logits}
 
     def _shaped(self, samples: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):  # beyond float32 becomes infinite, and that is refused by name
@@ -211,9 +316,22 @@ class Stream:
 
     def _require_session_fits(self) -> None:
         wanted = (len(self.signal.channels), self.signal.window)
-        if self._session.input().shape[1:] != wanted:
-            raise MismatchError("the engine reads windows of shape %s and the signal gives %s; build the engine from "
-                                "the artifact that describes this signal." % (self._session.input().shape[1:], wanted))
+        for session in (self._session, *(self._route.students.values() if self._route else ())):
+            if session.input().shape[1:] != wanted:
+                raise MismatchError("the engine reads windows of shape %s and the signal gives %s; build the engine "
+                                    "from the artifact that describes this signal." % (
+                                        session.input().shape[1:], wanted))
+
+    def _require_route(self) -> None:
+        """Raise InputError for a route along a task or a class that there is none of."""
+        if self._route is None:
+            return
+        known = self.tasks.get(self._route.task)
+        strange = self._route.task if known is None else next((each for each in self._route.students
+                                                              if each not in known), None)
+        if strange is not None:
+            raise InputError("the stream cannot be routed by '%s'; there are: %s." % (
+                strange, ", ".join(self.tasks if known is None else known)))
 
 
 class _Hysteresis:
@@ -232,6 +350,12 @@ class _Hysteresis:
         if not self._label or self._votes >= self._hold:
             self._label = raw
         return self._label
+
+    def snapshot(self) -> Tuple[str, str, int]:
+        return self._label, self._rival, self._votes
+
+    def restore(self, snapshot: Tuple[str, str, int]) -> None:
+        self._label, self._rival, self._votes = snapshot
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -340,13 +464,13 @@ class Feed:
         for chunk in self._selected():
             times_s = chunk.times_s
             if chunk.begins or (times_s is None and clock.is_gap(chunk.time_s)):
-                yield from _as_chunks(self._timed(resampler.flush), clock)
+                yield from _as_chunks(self._timed(resampler.flush), clock, chunk.arrived_s)
                 clock.start(0.0)
             if times_s is None:
                 first = clock.count
                 clock.stamp(_finite_time(chunk.time_s), len(chunk.samples))
                 times_s = np.arange(first, clock.count) / self.claimed_hz
-            yield from _as_chunks(self._timed(resampler.push, times_s, chunk.samples), clock)
+            yield from _as_chunks(self._timed(resampler.push, times_s, chunk.samples), clock, chunk.arrived_s)
         yield from _as_chunks(self._timed(resampler.flush), clock)
 
     def _timed(self, work: Callable[..., List[Stretch]], *given: Any) -> List[Stretch]:
@@ -356,8 +480,9 @@ class Feed:
         return found
 
 
-def _as_chunks(stretches: Iterable[Stretch], clock: Clock) -> Iterator[Chunk]:
-    return (Chunk(each.samples, clock.time_of(0) + each.start_s, begins=each.begins) for each in stretches)
+def _as_chunks(stretches: Iterable[Stretch], clock: Clock, arrived_s: Optional[float] = None) -> Iterator[Chunk]:
+    return (Chunk(each.samples, clock.time_of(0) + each.start_s, begins=each.begins, arrived_s=arrived_s)
+            for each in stretches)
 
 
 def weigh(chunks: Iterable[Chunk], signal: Signal, warn: Callable[[str], Any]) -> Iterator[Chunk]:
@@ -375,7 +500,7 @@ def weigh(chunks: Iterable[Chunk], signal: Signal, warn: Callable[[str], Any]) -
 
 
 def _doubt_light(norms: Mapping[str, float], warn: Callable[[str], Any]) -> None:
-    light = ["%.2g m/s^2 at %s" % (norm, name) for name, norm in norms.items() if norm < WEAK_GRAVITY]
+    light = ["%.2g m/s^2 at %s" % (norm, name) for name, norm in norms.items() if 0 < norm < WEAK_GRAVITY]
     if light:
         warn("acceleration is only %s, and gravity alone is 9.8 m/s^2; if it is in g, multiply it by 9.80665." %
              ", ".join(light))
@@ -408,7 +533,7 @@ def _match(have: Sequence[Channel], wanted: Channel) -> int:
     names = [channel.name for channel in have]
     if wanted.name in names:
         return names.index(wanted.name)
-    found = [index for index, name in enumerate(names) if _same_end(name, wanted.name)]
+    found = [index for index, name in enumerate(names) if same_end(name, wanted.name)]
     if not found:
         raise InputError("the model reads channel '%s' and the source has none of that name or ending; it has: %s; "
                          "rename the right one to '%s'." % (wanted.name, ", ".join(names) or "none", wanted.name))
@@ -416,10 +541,6 @@ def _match(have: Sequence[Channel], wanted: Channel) -> int:
         raise InputError("the model reads channel '%s' and the source has several that end so: %s; rename the right "
                          "one to '%s'." % (wanted.name, ", ".join(names[index] for index in found), wanted.name))
     return found[0]
-
-
-def _same_end(a: str, b: str) -> bool:
-    return ("/" + a).endswith("/" + b) or ("/" + b).endswith("/" + a)
 
 
 def require_rate(have_hz: float, want_hz: float) -> None:
@@ -441,7 +562,7 @@ def pump(chunks: Iterable[Chunk], stream: Stream, sinks: Sequence[Sink], speed: 
     summary = Summary()
     label: Dict[str, str] = {}
     try:
-        for chunk in chunks if speed is None else _paced(chunks, stream.signal.rate_hz * speed, clock, sleep):
+        for chunk in chunks if speed is None else paced(chunks, stream.signal.rate_hz * speed, clock, sleep):
             started_s = clock()
             for decision in stream.push(chunk.samples, chunk.time_s, chunk.begins):
                 summary.changes += bool(label) and label != decision.label
@@ -457,14 +578,24 @@ def pump(chunks: Iterable[Chunk], stream: Stream, sinks: Sequence[Sink], speed: 
     return summary
 
 
-def _paced(chunks: Iterable[Chunk], rate_hz: float, clock: Callable[[], float],
-           sleep: Callable[[float], Any]) -> Iterator[Chunk]:
+def paced(chunks: Iterable[Chunk], rate_hz: float, clock: Callable[[], float] = time.monotonic,
+          sleep: Callable[[float], Any] = time.sleep) -> Iterator[Chunk]:
     """Yield each chunk when its last sample would have been taken."""
     due_s = clock()
     for chunk in chunks:
         due_s += len(chunk.samples) / rate_hz
         sleep(max(0.0, due_s - clock()))
         yield chunk
+
+
+def _hold_of_each(hold: Hold, tasks: Iterable[str]) -> Dict[str, int]:
+    """{task: windows that must agree}."""
+    given = dict.fromkeys(tasks, hold) if isinstance(hold, int) else {**dict.fromkeys(tasks, HOLD), **hold}
+    strange = [task for task in given if task not in tasks]
+    if strange:
+        raise InputError("hold is given for '%s', which is not decided here; there are: %s." % (
+            strange[0], ", ".join(tasks)))
+    return {task: _at_least_one(windows, "hold") for task, windows in given.items()}
 
 
 def _at_least_one(value: int, name: str) -> int:

@@ -27,9 +27,10 @@ T = TypeVar("T")
 PRECISION_ORDER = {"fp32": 0, "fp16": 1, "int8": 2}
 SCENARIO_ORDER = {"single_stream": 0, "paced": 1, "offline": 2}
 METHOD_FACTS = ("dataset", "channels", "channel_names", "tasks", "rate_hz", "window", "hop", "model", "method",
-                "recipe", "teacher", "backend", "precision")
+                "recipe", "teacher", "missing", "backend", "precision")
 STREAM_SETTINGS = ("hop", "hold")
 SEED_FACTS = ("seed", "valid_macro_f1", "weights_sha256")
+CHOICE = "@"  # between a network's name and the sensors it was given
 TOO_FEW = "n/a (too few)"
 
 # ------------------------------------------------------------------ rows
@@ -165,7 +166,8 @@ def _accuracy_row(seeds: Sequence[Sequence[Run]], task: str, labels: Dict[str, s
     calibrated = all(run.calibration for run in runs)
     calibrations = [_merged(run.reliabilities(task) for run in folds) for folds in seeds] if calibrated else []
     return AccuracyRow(
-        label=_common_label([labels[run.engine["artifact_sha256"]] for run in runs]), origin=_origin(first.engine),
+        label=_common_label([labels[run.engine["artifact_sha256"]] for run in runs]) + _lacking(first.engine),
+        origin=_origin(first.engine),
         engine=first.engine, task=task, classes=tuple(map(_readable, first.classes[task])),
         macro_f1=macro_f1_over_people(people),
         balanced_accuracy=float(np.mean([balanced_accuracy(pooled(run)) for run in people])),
@@ -344,6 +346,11 @@ def _common_label(labels: Sequence[str]) -> str:
     return re.sub(r"([-_. ]|[-_.](seed|s|fold)[-_.]?\d*)$", "", commonprefix(names)) or " / ".join(labels)
 
 
+def _lacking(engine: Dict[str, Any]) -> str:
+    """", without left-arm" for what was silent while it was scored."""
+    return ", without %s" % engine["missing"] if engine.get("missing") else ""
+
+
 def _origin(engine: Dict[str, Any]) -> str:
     """Network and training in a few words."""
     teacher = engine.get("teacher")
@@ -371,6 +378,20 @@ class Trade(NamedTuple):
     precision: str
     median_s: float
     macro_f1: float
+
+
+def sensor_choices(rows: Sequence[AccuracyRow]) -> List[Tuple[str, List[Tuple[str, AccuracyRow]]]]:
+    """[(network, [(choice of sensors, row)])] of the networks that a study tried on several choices of sensors."""
+    chosen = [(row.label.split(CHOICE, 1), row) for row in rows if CHOICE in row.label]
+    found = [(group[0][0][0], [(name[1], row) for name, row in group])
+             for group in grouped(chosen, lambda each: each[0][0])]
+    return [(network, choices) for network, choices in found if len(choices) > 1]
+
+
+def on_front(row: AccuracyRow, rows: Sequence[AccuracyRow]) -> bool:
+    """Whether none of `rows` is at least as accurate at fewer MACs."""
+    return not any(other.macro_f1.value >= row.macro_f1.value and other.engine["macs"] < row.engine["macs"]
+                   for other in rows)
 
 
 def trades(runs: Sequence[Run]) -> List[Tuple[str, List[Trade]]]:

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from edgehar import __version__
 from edgehar.artifact import Signal
-from edgehar.augment import Augmentation, augment
+from edgehar.augment import Augmentation, augment_together
 from edgehar.datasets import Corpus
 from edgehar.distillers import DISTILLERS
 from edgehar.distillers.base import Distiller, Phase, Teacher
@@ -36,11 +36,12 @@ from edgehar.histories import FILE as HISTORY
 from edgehar.models import make_model, teach_as_one
 from edgehar.models.base import Model, Outputs
 from edgehar.scoring import confusion, macro_f1
-from edgehar.signals import UNLABELLED, Windows, choose, positions, windows_sha256
+from edgehar.signals import UNLABELLED, Windows, choose, paired, positions, windows_sha256
 from edgehar.views import Views
 
 CHECKPOINT, WEIGHTS, FACTS = "checkpoint.pt", "model.pt", "training.json"
 VIEWS = "views"
+SCORED = 2048  # training windows that are scored after each epoch, at most as many as of validation people
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,13 @@ class Recipe:
         if self.learning_rate == 0:
             raise InputError("the recipe has learning_rate = 0, at which nothing is learnt; it must be above 0.")
 
+    def to_json(self) -> Dict[str, Any]:
+        """All settings; one that came later is left out where it is off, so that older trainings stay the same."""
+        value = asdict(self)
+        if not self.augmentation.sensor_dropout:
+            del value["augmentation"]["sensor_dropout"]
+        return value
+
     @classmethod
     def from_mapping(cls, value: Mapping[str, Any]) -> "Recipe":
         """Raises InputError for an unknown or ill-typed setting."""
@@ -106,7 +114,9 @@ class Progress:
 
     @property
     def score(self) -> float:
-        return float(np.mean(list(self.valid_macro_f1.values())))
+        """Mean over the tasks; one that no validation window is labelled for does not count."""
+        known = [value for value in self.valid_macro_f1.values() if not math.isnan(value)]
+        return float(np.mean(known)) if known else 0.0
 
 
 @dataclass(frozen=True)
@@ -143,31 +153,34 @@ Taught = Union[None, Fitted, Sequence[Fitted]]
 
 def train(corpus: Corpus, spec: str, channels: str, recipe: Recipe, folder: PathLike, method: str = "none",
           teacher: Taught = None, watch: Optional[Callable[[Progress], None]] = None,
-          tasks: Sequence[str] = (), views: Optional[PathLike] = None) -> Fitted:
+          tasks: Sequence[str] = (), views: Optional[PathLike] = None, teaching: Optional[Corpus] = None) -> Fitted:
     """Make the network `spec` for the corpus's signal and `fit` it; arguments as there.
 
     channels: a pattern for ``signals.choose``: what the network sees. tasks: what it
-    decides; all of the corpus where none is named.
+    decides; all of the corpus where none is named. teaching: the same corpus as the
+    teacher reads it, where that is at a higher rate.
     """
     dataset = corpus.dataset
     max_gap_s = max(dataset.max_gap_s, 2 / corpus.framing.rate_hz)  # a step of a slow signal is no gap
     signal = Signal(choose(dataset.channels, channels), *corpus.framing, max_gap_s)
     model = make_model(spec, signal, _chosen_tasks(dataset.classes, tasks), recipe.seed)
     return fit(model, corpus.parts.train, corpus.parts.valid, recipe, folder, method, teacher, _data_facts(corpus),
-               watch, views)
+               watch, views, teaching.parts.train if teaching else None)
 
 
 def fit(model: Model, train: Windows, valid: Windows, recipe: Recipe, folder: PathLike, method: str = "none",
         teacher: Taught = None, facts: Optional[Mapping[str, Any]] = None,
-        watch: Optional[Callable[[Progress], None]] = None, views: Optional[PathLike] = None) -> Fitted:
+        watch: Optional[Callable[[Progress], None]] = None, views: Optional[PathLike] = None,
+        teaching: Optional[Windows] = None) -> Fitted:
     """Train `model` on the people of `train`, keep the epoch that is best on those of `valid`.
 
     method: a distiller's spec. teacher: trained on the same split; its channels may be a
     superset of the model's; several teach as their ensemble. facts: more facts to keep,
     e.g. of the data. watch: called after each epoch. views: where what the teacher says of
     the recipe's views is kept for other trainings; default in `folder`, for this one
-    alone. A half-done training in `folder` is
-    resumed; a finished one is returned as it is. Raises InputError where `folder` holds a
+    alone. teaching: the training windows at the teacher's rate, where that is a multiple of
+    the model's; those are trained on that both have (``signals.paired``). A half-done
+    training in `folder` is resumed; a finished one is returned as it is. Raises InputError where `folder` holds a
     training with other settings, MismatchError where train, valid and teacher come from
     different splits.
     """
@@ -175,6 +188,7 @@ def fit(model: Model, train: Windows, valid: Windows, recipe: Recipe, folder: Pa
     distiller = DISTILLERS.create(method)
     teachers = _needed(teacher, distiller, method)
     _require_one_split(train, valid, teachers)
+    _require_teachers_hear(teachers, model.signal if teaching is None else teaching)
     _require_teachers_decide(model, teachers)
     plan = dict(_plan(model, train, valid, recipe, method, teachers), **facts or {})
     _require_same_plan(folder, plan)
@@ -182,7 +196,7 @@ def fit(model: Model, train: Windows, valid: Windows, recipe: Recipe, folder: Pa
         return Fitted.load(folder)
     _clear_leftovers(folder)
     together = teach_as_one([each.model for each in teachers]) if teachers else None
-    run = _Run(model, together, distiller, train, valid, recipe, Path(views or folder / VIEWS))
+    run = _Run(model, together, distiller, train, valid, recipe, Path(views or folder / VIEWS), teaching)
     run.resume(folder / CHECKPOINT)
     write_json(folder / FACTS, plan)
     while not run.finished:
@@ -202,17 +216,18 @@ def begun(folder: PathLike) -> int:
     return len(_read_history(folder / HISTORY))
 
 
-def predict(model: Model, x: np.ndarray, batch: int = 512) -> Dict[str, np.ndarray]:
-    """Logits {task: (N, K)} of windows x (N, C, T), in evaluation mode."""
+def predict(model: Model, x: np.ndarray, batch: int = 512, judged: str = "") -> Dict[str, np.ndarray]:
+    """Logits {task: (N, K)} of windows x (N, C, T), in evaluation mode; those called `judged` in ``Outputs.named``."""
     model.eval()
     with torch.inference_mode():
-        pieces = [model(torch.from_numpy(x[start:start + batch])).logits for start in range(0, len(x), batch)]
+        found = [model(torch.from_numpy(x[start:start + batch])) for start in range(0, len(x), batch)]
+        pieces = [(each.spoken_by(judged) if judged else each).logits for each in found]
     return {task: torch.cat([piece[task] for piece in pieces]).numpy() for task in pieces[0]}
 
 
-def evaluate(model: Model, windows: Windows) -> Dict[str, float]:
-    """{task: pooled macro-F1} of `model` on windows that hold its channels."""
-    logits = predict(model, windows.select(model.signal.channels).x)
+def evaluate(model: Model, windows: Windows, judged: str = "") -> Dict[str, float]:
+    """{task: pooled macro-F1} of `model` on windows that hold its channels; judged: as in `predict`."""
+    logits = predict(model, windows.select(model.signal.channels).x, judged=judged)
     return {task: macro_f1(confusion(windows.y[task], logits[task].argmax(axis=1), len(names)))
             for task, names in model.tasks.items()}
 
@@ -221,15 +236,21 @@ class _Run:
     """The state of one training: everything a checkpoint must hold, and how an epoch changes it."""
 
     def __init__(self, model: Model, teacher: Optional[Teacher], distiller: Distiller, train: Windows,
-                 valid: Windows, recipe: Recipe, views: Path = Path(VIEWS)) -> None:
+                 valid: Windows, recipe: Recipe, views: Path = Path(VIEWS), teaching: Optional[Windows] = None) -> None:
         torch.manual_seed(recipe.seed)
+        heard = train if teaching is None else teaching
+        if teaching is not None:
+            _require_no_views(recipe)
+            train, heard = paired(train, teaching)
         self.recipe, self.train, self.valid = recipe, train, valid
         self.model, self.distiller = model, distiller
         self.teacher = teacher.eval().requires_grad_(False) if teacher is not None else None
         self.x = torch.from_numpy(train.x)
         self.y = {task: torch.from_numpy(train.y[task]) for task in model.tasks}
+        self.sample = train.take(np.linspace(0, len(train) - 1, min(len(train), len(valid), SCORED)).astype(int))
         self.mine = positions(train.channels, model.signal.channels)
-        self.theirs = positions(train.channels, teacher.signal.channels) if teacher is not None else []
+        self.heard = self.x if teaching is None else torch.from_numpy(heard.x)
+        self.theirs = positions(heard.channels, teacher.signal.channels) if teacher is not None else []
         model.normalise.set_statistics(self.x[:, self.mine])
         self.views = Views(self.x, train.channels, recipe.augmentation, recipe.seed, recipe.views, views, self.teacher,
                            self.theirs) if recipe.views else None
@@ -242,6 +263,7 @@ class _Run:
                                            weight_decay=recipe.weight_decay)
         self.average = copy.deepcopy(model) if recipe.ema_decay else model
         self.best: Dict[str, Tensor] = {}
+        self.kept: Dict[str, Dict[str, Tensor]] = {}
         self.history: List[Progress] = []
         self.step = 0
 
@@ -258,6 +280,7 @@ class _Run:
         totals: Dict[str, float] = {}
         phase, start = self._phase()
         if number == start + 1:
+            self._keep_last_phase()
             self.optimiser.state.clear()
             self.distiller.begin(phase, self.model)
             self.average.load_state_dict(self.model.state_dict())
@@ -268,13 +291,29 @@ class _Run:
         for index in batches:
             for term, value in self._update(index, generator, len(batches)).items():
                 totals[term] = totals.get(term, 0.0) + value / len(batches)
-        scores = evaluate(self.average, self.valid)
-        return self._record(Progress(number, totals, scores, 0, phase.name, self.distiller.figures(self.average)))
+        scores = evaluate(self.average, self.valid, phase.judged)
+        figures = dict(self.distiller.figures(self.average), **self._beside(phase))
+        return self._record(Progress(number, totals, scores, 0, phase.name, figures))
+
+    def _beside(self, phase: Phase) -> Dict[str, float]:
+        """Macro-F1 on people who are trained on, which tells overfitting, and of the method's other networks."""
+        found = {"training": evaluate(self.average, self.sample, phase.judged)}
+        found.update((name, evaluate(network, self.valid)) for name, network in self.distiller.companions().items())
+        return {"macro-F1/%s, %s" % (name, task): value for name, scores in found.items()
+                for task, value in scores.items()}
 
     def _phase(self) -> Tuple[Phase, int]:
         """The phase of the coming epoch, and how many epochs came before it."""
         done = len(self.history)
         return [found for found in zip(self.phases, self.starts) if found[1] <= done][-1]
+
+    def _keep_last_phase(self) -> None:
+        """Where the phase that is over keeps its best epoch, go on from that."""
+        over = [phase for phase, start in zip(self.phases, self.starts) if start + phase.epochs == len(self.history)]
+        for phase in over:
+            if phase.kept:
+                self.kept[phase.name] = self.best
+                self.model.load_state_dict(self.best)
 
     def _free(self, phase: Phase) -> None:
         """Let only what the phase trains be changed: not even statistics of a batch normalisation that it does not."""
@@ -304,8 +343,10 @@ class _Run:
         step = self.step - start * steps_per_epoch
         self._set_learning_rate(phase, step, steps_per_epoch)
         view, teacher = self._look(index, generator)
-        student = self.model(view[:, self.mine])
-        terms = self.distiller.step(student, teacher, {task: y[index] for task, y in self.y.items()}, progress)
+        seen = view[:, self.mine]
+        student = self.model(seen)
+        labels = {task: y[index] for task, y in self.y.items()}
+        terms = self.distiller.step(student, teacher or self._own_teacher(seen), labels, progress)
         terms = phase.minimised(terms)
         self.optimiser.zero_grad(set_to_none=True)
         sum(terms.values()).backward()
@@ -319,9 +360,14 @@ class _Run:
         """A view of the windows at `index`, and what the teacher says of it."""
         if self.views:
             return self.views.at(index)
-        view = augment(self.x[index], self.train.channels, self.recipe.augmentation, generator)
+        rates = [self.x[index]] + ([] if self.heard is self.x else [self.heard[index]])
+        seen = augment_together(rates, self.train.channels, self.recipe.augmentation, generator)
         with torch.no_grad():
-            return view, self.teacher(view[:, self.theirs]) if self.teacher is not None else None
+            return seen[0], self.teacher(seen[-1][:, self.theirs]) if self.teacher is not None else None
+
+    @torch.no_grad()
+    def _own_teacher(self, seen: Tensor) -> Optional[Outputs]:
+        return self.distiller.teach(seen)
 
     def _set_learning_rate(self, phase: Phase, step: int, steps_per_epoch: int) -> None:
         """At `step` of a phase: linear warm-up, then half a cosine down to zero."""
@@ -357,7 +403,7 @@ class _Run:
         """Everything needed to go on exactly as if nothing had happened; written whole."""
         state = {"model": self.model.state_dict(), "average": self.average.state_dict(),
                  "distiller": self.distiller.state_dict(), "optimiser": self.optimiser.state_dict(), "best": self.best,
-                 "step": self.step, "history": [asdict(past) for past in self.history]}
+                 "kept": self.kept, "step": self.step, "history": [asdict(past) for past in self.history]}
         _save(state, path)
 
     def resume(self, path: Path) -> None:
@@ -369,7 +415,7 @@ class _Run:
         self.average.load_state_dict(state["average"])
         self.distiller.load_state_dict(state["distiller"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.best, self.step = state["best"], state["step"]
+        self.best, self.kept, self.step = state["best"], state["kept"], state["step"]
         self.history = [Progress(**past) for past in state["history"]]
 
 
@@ -396,7 +442,7 @@ def _plan(model: Model, train: Windows, valid: Windows, recipe: Recipe, method: 
     """The facts that make two trainings the same training."""
     plan = {"model": model.spec, "signal": model.signal.to_json(),
             "tasks": {task: list(names) for task, names in model.tasks.items()}, "method": method,
-            "recipe": asdict(recipe), "split_sha256": train.split_sha256, "train_sha256": windows_sha256(train),
+            "recipe": recipe.to_json(), "split_sha256": train.split_sha256, "train_sha256": windows_sha256(train),
             "train_windows": len(train), "valid_windows": len(valid), "parameters": model.parameter_count(),
             "macs": model.mac_count()}
     return dict(plan, teacher=_teachers_facts(teachers)) if teachers else plan
@@ -448,13 +494,23 @@ def _require_one_split(train: Windows, valid: Windows, teachers: Sequence[Fitted
                             "train a teacher on this split.")
 
 
-def _require_teachers_decide(model: Model, teachers: Sequence[Fitted]) -> None:
-    for teacher in teachers:
-        theirs, mine = teacher.model.signal, model.signal
-        if (theirs.rate_hz, theirs.window) != (mine.rate_hz, mine.window):
+def _require_teachers_hear(teachers: Sequence[Fitted], heard: Union[Signal, Windows]) -> None:
+    """Raise MismatchError for a teacher that reads windows of another rate or length."""
+    window = heard.window if isinstance(heard, Signal) else heard.x.shape[2]
+    for theirs in (teacher.model.signal for teacher in teachers):
+        if (theirs.rate_hz, theirs.window) != (heard.rate_hz, window):
             raise MismatchError("the teacher learnt windows of %d samples at %g Hz and the student's have %d at %g Hz; "
-                                "train a teacher on the student's." % (theirs.window, theirs.rate_hz, mine.window,
-                                                                       mine.rate_hz))
+                                "train a teacher on the student's." % (theirs.window, theirs.rate_hz, window,
+                                                                       heard.rate_hz))
+
+
+def _require_no_views(recipe: Recipe) -> None:
+    if recipe.views:
+        raise InputError("views of a window are kept at one rate and the teacher reads another than the student; use "
+                         "views = 0.")
+
+
+def _require_teachers_decide(model: Model, teachers: Sequence[Fitted]) -> None:
     for teacher, (task, names) in product(teachers, model.tasks.items()):
         if teacher.model.tasks.get(task) != names:
             raise InputError("the teacher decides %s and the student is to decide '%s' between %s; train a teacher for "
@@ -495,6 +551,8 @@ def _finish(run: _Run, plan: Dict[str, Any], folder: Path) -> Fitted:
     found = run.distiller.finish(model, lambda network: evaluate(network, run.valid))
     write_json(folder / FACTS, dict(plan, outcome=dict(found, heads=model.head_kinds, macs=model.mac_count(),
                                                        parameters=model.parameter_count())))
+    for name, weights in run.kept.items():
+        _save(weights, folder / (name + ".pt"))
     _save(model.state_dict(), folder / WEIGHTS)
     (folder / CHECKPOINT).unlink()
     shutil.rmtree(folder / VIEWS, ignore_errors=True)

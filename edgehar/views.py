@@ -52,7 +52,8 @@ class Views:
             return self._x[index], None
         logits = {task: value[index] for task, value in self._said["logits"].items()}
         stages = [value[index].float() for value in self._said["stages"]]
-        return self._x[index], Outputs(logits, stages, self._said["embedding"][index])
+        named = {name: value[index] for name, value in self._said["named"].items()}
+        return self._x[index], Outputs(logits, stages, self._said["embedding"][index], named)
 
     def _ask(self, number: int) -> Dict[str, Any]:
         path = self.folder / ("%s-%d.pt" % (self._key, number))
@@ -69,7 +70,8 @@ def _joined(said: Sequence[Outputs]) -> Dict[str, Any]:
     """Outputs over consecutive windows as one, as they are kept."""
     return {"logits": {task: torch.cat([each.logits[task] for each in said]) for task in said[0].logits},
             "stages": [torch.cat(maps).half() for maps in zip(*(each.stages for each in said))],
-            "embedding": torch.cat([each.embedding for each in said])}
+            "embedding": torch.cat([each.embedding for each in said]),
+            "named": {name: torch.cat([each.named[name] for each in said]) for name in said[0].named}}
 
 
 def _digest(x: Tensor, teacher: Any, rest: str) -> str:

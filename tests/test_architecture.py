@@ -22,16 +22,18 @@ GROUND = -1  # errors: all floors stand on it
 
 FLOORS = {
     "errors": GROUND,
-    "signals": 0, "files": 0, "resampling": 0, "sysfs": 0, "ring": 0,
+    "signals": 0, "files": 0, "resampling": 0, "sysfs": 0, "ring": 0, "notify": 0, "health": 0,
     "registry": 1, "artifact": 1, "splits": 1, "scoring": 1, "scenarios": 1, "results": 1, "machine": 1, "graph": 1,
-    "kernels": 1, "downloads": 1, "histories": 1, "heads": 1, "attribution": 1, "conditions": 1,
+    "kernels": 1, "downloads": 1, "signing": 1, "mqtt": 1, "histories": 1, "heads": 1, "attribution": 1,
+    "conditions": 1, "places": 1,
     "datasets": 2, "models": 2, "sinks": 2, "protocols": 2, "quantise": 2, "steps": 2, "cost": 2,
-    "tables": 2, "energy": 2, "augment": 2,
+    "tables": 2, "energy": 2, "bundle": 2, "augment": 2,
     "backends": 3, "sources": 3, "views": 3, "distillers": 3, "saliency": 3, "plots": 3,
     "contrasts": 3, "fitting": 3, "meters": 3,
-    "stream": 4, "training": 4, "report": 4, "markdown": 4, "metering": 4,
-    "bench": 5, "fleet": 5, "export": 5,
-    "study": 6,
+    "stream": 4, "filling": 4, "modalities": 4, "training": 4, "report": 4, "markdown": 4, "metering": 4,
+    "installation": 4, "microbatches": 4,
+    "bench": 5, "service": 5, "fleet": 5, "packing": 5, "export": 5,
+    "study": 6, "rehearsal": 6,
     "cli": ROOF, "__main__": ROOF + 1,
 }
 ROOMS = ("backends", "cli", "datasets", "distillers", "meters", "models", "sinks", "sources")

@@ -70,3 +70,37 @@ def test_all_channels_shift_together():
     ramp = torch.arange(40.0).expand(8, len(CHANNELS), 40).contiguous()
     moved = view(ramp, shift=0.25)
     assert torch.equal(moved, moved[:, :1].expand_as(moved))
+
+
+# ------------------------------------------------------------------ sensors that are gone
+
+
+def test_a_sensor_is_gone_as_a_whole_and_one_always_stays():
+    x = torch.ones(4000, len(CHANNELS), 4)
+    seen = view(x, sensor_dropout=0.5)[:, :, 0]
+    waist, wrist = seen[:, :6], seen[:, 6:]
+    for sensor in (waist, wrist):
+        assert torch.equal(sensor, sensor[:, :1].expand_as(sensor))
+    assert bool((waist[:, 0] + wrist[:, 0] > 0).all())
+    gone = float((waist[:, 0] == 0).float().mean())
+    assert 0.33 < gone < 0.42  # 0.5 less half of the quarter of windows in which both would be
+
+
+def test_a_lone_sensor_stays():
+    x = torch.ones(50, 3, 4)
+    strength = Augmentation(**dict(NOTHING, sensor_dropout=0.9))
+    assert torch.equal(augment(x, CHANNELS[:3], strength, torch.Generator().manual_seed(0)), x)
+
+
+def test_it_is_drawn_after_all_else_so_that_what_stays_is_as_without(x):
+    strength = dict(rotation_deg=30.0, scale=0.2, jitter=0.1, shift=0.2)
+    whole, partly = view(x, **strength), view(x, sensor_dropout=0.5, **strength)
+    assert torch.equal(partly, torch.where(partly == 0, partly, whole)) and not torch.equal(partly, whole)
+
+
+def test_a_recipe_without_dropout_reads_as_before():
+    from edgehar.training import Recipe
+
+    assert "sensor_dropout" not in Recipe().to_json()["augmentation"]
+    chosen = Recipe.from_mapping({"augmentation": {"sensor_dropout": 0.2}})
+    assert chosen.to_json()["augmentation"]["sensor_dropout"] == 0.2

@@ -22,6 +22,7 @@ from edgehar.scoring import EventScores, score_events
 from edgehar.signals import Recording, Windows, triad
 from edgehar.splits import Split
 from edgehar.stream import Stream
+from edgehar.tables import accuracy_rows
 from tests.linear import CHANNELS, SIGNAL, LinearSession, add_plugins, noise
 
 CLASSES = ("still", "walk", "run")
@@ -284,6 +285,15 @@ def test_windows_that_are_not_the_engines_test_people_are_refused(engine, change
         bench.run(engine, default_scenario("accuracy"), handmade_windows(*HAND, **changed))
 
 
+def test_accuracy_without_a_channel_is_that_of_zeros_and_says_so(engine):
+    """The network looks at the first channel alone: without it all is "still"."""
+    whole, blind, deaf = (bench.run(engine, default_scenario("accuracy"), handmade_windows(*HAND), missing=missing)
+                          for missing in ("", "acc/x", "acc/y"))
+    assert blind.engine["missing"] == "acc/x" and "missing" not in whole.engine
+    assert np.array(blind.people["activity"]["b"])[:, 0].sum() == 3 and deaf.people == whole.people
+    assert [row.label for row in accuracy_rows([whole, blind])] == ["sign", "sign, without acc/x"]
+
+
 def test_accuracy_without_windows_is_refused(engine):
     with pytest.raises(InputError, match="test people"):
         bench.run(engine, default_scenario("accuracy"))
@@ -431,6 +441,12 @@ def test_the_command_writes_one_run_a_scenario_and_names_the_next(artifact, caps
     assert out.strip().splitlines()[-1] == "next: edgehar report runs/bench -o report.html"
 
 
+def test_missing_channels_are_scored_beside_the_whole(artifact, capsys):
+    code, out, _ = edgehar(capsys, artifact, "--backend", "linear", "--scenario", "accuracy", "--missing", "acc/x",
+                           "--json")
+    assert code == 0 and [told.get("missing") for told in json.loads(out)["runs"]] == [None, "acc/x"]
+
+
 def test_the_recorded_command_repeats_the_run_and_holds_no_absolute_path(artifact, capsys):
     edgehar(capsys, artifact, *SHORT, "--quiet", "-o", artifact.parent / "out")
     found = Run.load(next((artifact.parent / "out").glob("*.json")))
@@ -466,6 +482,9 @@ def test_streaming_from_the_command_line(artifact, capsys):
     (("--max-p99-ms", "0.000001"), 4, "99th percentile"), (("--max-p99-ms", "10000"), 0, ""),
     (("--scenario", "paced", "--max-p99-ms", "10000"), 8, "too few"), (("--strict",), 8, "too short"),
     (("--scenario", "accuracy", "--max-p99-ms", "1"), 2, "bounds the latency"), (("--rate", "3"), 2, "means nothing"),
+    (("--missing", "acc/x"), 2, "told by accuracy"),
+    (("--scenario", "accuracy", "--missing", "each"), 2, "reads a single sensor"),
+    (("--scenario", "accuracy", "--missing", "gyro"), 2, "no channel matches"),
     (("--scenario", "sprint"), 2, "sprint"), (("--precision", "fp16"), 2, "fp16")])
 def test_gates_and_their_exit_codes(artifact, capsys, words, code, told):
     line = SHORT if "accuracy" not in words else SHORT[:2]

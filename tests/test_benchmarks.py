@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -62,6 +65,47 @@ def test_all_ways_to_serve_a_fleet_are_timed_on_the_same_samples(tmp_path):
     assert all(0 < value < 1e-3 for values in fleet.ring_costs(turns=3) for value in values)
 
 
+def test_a_long_run_of_steps_is_exact_also_in_another_session():
+    script("conv_layout")
+    assert 0 < script("fleet").largest_difference("XS", hops=60) < 1e-5
+
+
+def test_what_a_window_costs_is_drawn_over_the_wearers_beside_the_cores_limit(tmp_path):
+    script("conv_layout")
+    script("fleet")
+    scaling = script("fleet_scaling")
+    for streams in (1, 20):
+        for name, run in scaling.compare("XS", streams, hop=32, turns=2, limit_macs_s=1e11).items():
+            run.write(tmp_path / ("%d-%s.json" % (streams, name)))
+    drawn = scaling.lines(load_all([tmp_path]))
+    assert [(line.label, list(line.streams)) for line in drawn] == [("XS, incremental", [1, 20]),
+                                                                    ("XS, whole windows", [1, 20])]
+    steps, windows = (line.limit_s for line in drawn)
+    assert 0 < steps < windows and all(cost_s > line.limit_s for line in drawn for cost_s in line.cost_s)
+    scaling.draw(tmp_path)
+    root = ElementTree.fromstring((tmp_path / "scaling.svg").read_text(encoding="utf-8"))
+    assert len(root.findall(".//{*}polyline")) == len(root.findall(".//{*}line[@class='mark dashed hue0']")) * 2 == 2
+
+
+def test_the_multiply_adds_of_a_window_are_the_models_own():
+    import onnx
+
+    script("conv_layout")
+    ways, scaling = script("fleet"), script("fleet_scaling")
+    graph = onnx.load_model_from_string(ways.graphs_of("S", "relu")["valid"])
+    model = ways.make_model(ways.SPECS["valid"] % ("S", "relu"), ways.SIGNAL, ways.TASKS)
+    assert scaling.window_macs(graph) == model.mac_count()
+    assert scaling.window_macs(graph, 8) < scaling.window_macs(graph) / 10
+
+
+def test_the_limit_of_the_core_is_measured_by_its_own_program():
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler here")
+    script("conv_layout")
+    script("fleet")
+    assert 1e9 < script("fleet_scaling").limit_of_this_core() < 1e12
+
+
 def test_baselines_measure_every_network_and_stop_and_start(tmp_path, monkeypatch):
     baselines = script("baselines")
     monkeypatch.setattr(baselines, "TEACHER", replace(baselines.TEACHER, epochs=1))
@@ -78,3 +122,48 @@ def test_baselines_measure_every_network_and_stop_and_start(tmp_path, monkeypatc
     assert len(contrasts(rows)) == 2
     baselines.run_plan(plan, None, tmp_path / "work", tmp_path / "runs")
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*.json")} == written
+
+
+def test_every_way_to_train_is_timed_in_every_turn(tmp_path):
+    cost = script("training_cost")
+    runs = cost.compare(windows=128, turns=2)
+    stored = {name: Run.load(run.write(tmp_path / (name + ".json"))) for name, run in runs.items()}
+    assert {name: run.engine["method"] for name, run in stored.items()} == {
+        name: way.method for name, way in cost.WAYS.items()}
+    assert all(len(run.measurement("epoch").values) == 2 for run in stored.values())
+    assert cost.ratio(stored, (cost.PLAIN,)) == (1.0, 1.0, 1.0)
+    parts = [cost.ratio(stored, (name,))[0] for name in (cost.TEACHER, cost.TAUGHT)]
+    assert cost.ratio(stored, (cost.TEACHER, cost.TAUGHT))[0] == pytest.approx(sum(parts), rel=0.5)
+    assert "teacher, then kd" in cost.table(stored)
+
+
+def test_ratios_are_of_interleaved_rounds():
+    from types import SimpleNamespace
+
+    ratios = script("ratios")
+    order = []
+    calls = [lambda number=number: order.append(number) for number in range(3)]
+    assert ratios.interleaved(calls, rounds=4, count=2).shape == (3, 4)
+    rounds = [order[start:start + 6] for start in range(0, 30, 6)]
+    assert all(sorted(each) == [0, 0, 1, 1, 2, 2] for each in rounds) and len({tuple(each) for each in rounds}) > 1
+    student, teacher = (SimpleNamespace(manifest=SimpleNamespace(name=name, model={"parameters": count, "macs": macs}))
+                        for name, count, macs in (("small", 5, 1), ("large", 100, 50)))
+    found = ratios.ratios(student, teacher, np.full(4, 1e-5), np.full(4, 3e-4))
+    assert found["parameters_fewer"] == pytest.approx(95) and found["macs_fewer"] == pytest.approx(98)
+    assert found["against"] == "large" and found["times_faster"]["faster"] == pytest.approx(30)
+
+
+def test_convergence_is_drawn_of_the_histories_beside_a_study_s_runs(tmp_path):
+    import json
+
+    for fold, score in (("fold-1", 0.5), ("fold-2", 0.7)):
+        (tmp_path / "corpus" / fold).mkdir(parents=True)
+        epochs = [{"epoch": number, "loss": {}, "valid_macro_f1": {"activity": score}, "best_epoch": 1,
+                   "figures": {"macro-F1/training, activity": 0.9}} for number in (1, 2)]
+        (tmp_path / "corpus" / fold / "smooth-distill-seed0.history.jsonl").write_text(
+            "".join(json.dumps(epoch) + "\n" for epoch in epochs))
+    convergence = script("convergence")
+    networks = convergence.read(tmp_path / "corpus")
+    assert convergence.kept_epochs(networks).endswith("| smooth-distill | activity | 0.600 | +0.300 | 1.0 | 2 |")
+    svg = convergence.picture(networks, "corpus")
+    assert svg.startswith("<svg xmlns=") and "activity: gap" in svg and "nan" not in svg

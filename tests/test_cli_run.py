@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from edgehar.cli.run import _percent, _source
+from edgehar.artifact import Artifact
+from edgehar.cli._streaming import open_source
+from edgehar.cli.run import _percent
 from tests.linear import SPLIT, BACKEND, DATASET, noise, write_artifact
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -94,15 +97,50 @@ def test_limit_hop_and_quiet(artifact):
     assert (code, len(out.splitlines()), err) == (0, 5, "")
 
 
+def test_a_hold_for_each_task_and_a_student_for_a_placement(artifact, tmp_path):
+    """The student has other weights: it decides the activity while the placement is right, and only then."""
+    student = write_artifact(tmp_path / "student", seed=4).folder
+    line = ["--source", "csv", "--sink", "jsonl", "--quiet"]
+
+    def said(*words):
+        code, out, err = run(*words, *line, fed=table())
+        assert code == 0, err
+        return [json.loads(decision) for decision in out.splitlines()]
+
+    held = ("--hold", "activity=1,placement=2")
+    routed = said(artifact, *held, "--route", "placement", "--student", "right=%s" % student)
+    alone, other = said(artifact, *held), said(student, *held)
+    assert [d["label"]["placement"] for d in routed] == [d["label"]["placement"] for d in alone]
+    assert {d["label"]["placement"] for d in routed} == {"left", "right"}
+    for mixed, mine, theirs in zip(routed, alone, other):
+        assert mixed["raw_label"]["activity"] == (
+            theirs if mixed["label"]["placement"] == "right" else mine)["raw_label"]["activity"]
+
+
+@pytest.mark.parametrize("words, code, parts", [
+    (("--route", "placement"), 2, ("--student wrist=ENGINE",)),
+    (("--route", "placement", "--student", "right"), 2, ("LABEL=ENGINE",)),
+    (("--route", "placement", "--student", "ankle=x"), 2, ("'ankle' is no label of 'placement'", "left, right")),
+    (("--route", "placement", "--student", "right=nowhere"), 2, ("nowhere",))])
+def test_a_route_that_cannot_be_is_one_sentence(artifact, words, code, parts):
+    refused(run(artifact, "--source", "csv", *words, fed=table()), code, *parts)
+
+
+@pytest.mark.parametrize("hold", ["three", "activity=", "=3", "activity=3;placement=4"])
+def test_a_hold_that_is_no_number_is_refused(artifact, hold):
+    assert "nor one for each task as in activity=3,placement=10" in run(artifact, "--hold", hold)[2]
+
+
 def test_real_time_takes_its_time(artifact):
     started_s = time.monotonic()
     code, out, err = run(artifact, "--source", "csv", "--speed", "2", fed=table())
     assert code == 0 and time.monotonic() - started_s > 1.2
 
 
-def test_a_replay_is_of_the_models_corpus_in_the_root_unless_the_spec_says_otherwise():
+def test_a_replay_is_of_the_models_corpus_in_the_root_unless_the_spec_says_otherwise(artifact):
+    manifest = replace(Artifact.load(artifact).manifest, data={"dataset": "uci-har", "split": SPLIT.to_json()})
     for spec, expected in (("replay", ("uci-har", "here")), ("replay:dataset=wisdm,root=there", ("wisdm", "there"))):
-        dataset = _source(spec, {"dataset": "uci-har", "split": SPLIT.to_json()}, "here")._dataset
+        dataset = open_source(spec, manifest, "here")._dataset
         assert (dataset.name, dataset.root) == expected
 
 
@@ -162,7 +200,7 @@ def test_acceleration_in_g_is_doubted(artifact):
 
 def test_the_help_names_what_may_be_asked_for():
     out = start("--help").communicate()[0]
-    assert "(csv, replay)" in out and "(console, jsonl)" in out
+    assert "(csv, mqtt, replay)" in out and "(console, jsonl, mqtt)" in out
 
 
 def test_a_share_reads_well():
@@ -224,7 +262,7 @@ def test_a_constant_channel_is_refused_unless_allowed(artifact):
 @pytest.mark.parametrize("words, parts", [
     (["--speed", "fast"], ["'fast' is neither 'max' nor a positive number"]),
     (["--hold", "0"], ["hold is 0"]), (["--hop", "0"], ["hop is 0"]),
-    (["--source", "cvs"], ["no source named 'cvs'", "csv, replay"]),
+    (["--source", "cvs"], ["no source named 'cvs'", "csv, mqtt, replay"]),
     (["--sink", "jsonl:file=x"], ["no option 'file'"]), (["--precision", "fp8"], ["'fp8' is not one of"]),
 ])
 def test_senseless_options_are_refused(artifact, words, parts):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgehar import cli
-from edgehar.contrasts import compare, contrasts, difference_text
+from edgehar.contrasts import compare, contrasts, difference_text, not_inferior, recoveries, recovery_text
 from edgehar.errors import InputError
 from edgehar.results import SIMULATED
 from edgehar.scoring import Interval, paired_difference, verdict
@@ -66,6 +66,15 @@ def test_the_difference_is_a_minus_b_over_the_same_people():
     assert difference_text(found).startswith("-0.")
 
 
+def test_a_network_of_two_tasks_is_compared_with_one_of_a_single_task_on_what_both_decide():
+    b = make("b")
+    two = replace(moved(b, -8), people=dict(moved(b, -8).people, placement=b.people["activity"]),
+                  classes=dict(b.classes, placement=b.classes["activity"]), calibration={})
+    (found,), (turned,) = compare([two], [b]), compare([b], [two])
+    assert found.row.task == turned.row.task == "activity"
+    assert found.difference.value == pytest.approx(-turned.difference.value) and found.verdict == "worse"
+
+
 def test_a_difference_that_one_person_makes_is_not_resolvable():
     b = make("b")
     assert compare([moved(b, -8, "a")], [b])[0].verdict.startswith("not resolvable (+-0.0")
@@ -82,6 +91,34 @@ def test_one_person_is_no_evidence():
     b = make("b", people={"activity": {"a": (40 * np.eye(3, dtype=int) + 10).tolist()}})
     (found,) = compare([moved(b, -8)], [b])
     assert found.verdict == "not resolvable" and difference_text(found).endswith("(one person)")
+
+
+def test_what_is_no_more_than_a_point_below_is_not_inferior():
+    b = make("b")
+    assert not_inferior(compare([b], [b])[0]).verdict == "non-inferior (margin 0.01)"
+    assert not_inferior(compare([moved(b, -8)], [b])[0]).verdict == "inferior (margin 0.01)"
+    assert not_inferior(compare([moved(b, -8, "a")], [b])[0]).verdict.startswith("not resolvable (+-0.0")
+
+
+def test_half_of_a_gap_is_recovered_by_hand():
+    """Each class right in 40, 60 and 80 of 100 windows, for everybody: half of the way, whoever is drawn."""
+    low, middle, high = (spread_over("n%d" % right, right) for right in (40, 60, 80))
+    (found,) = recoveries([middle], [low], [high])
+    assert tuple(found.share) == pytest.approx((0.5, 0.5, 0.5)) and recovery_text(found) == "50 % [50 %, 50 %]"
+    assert found.gap.difference.value == pytest.approx(0.4)
+
+
+def test_where_there_is_no_gap_nothing_is_recovered():
+    low, high = spread_over("low", 80), spread_over("high", 80)
+    (found,) = recoveries([spread_over("mine", 60)], [low], [high])
+    assert found.share is None and recovery_text(found) == "no gap above zero"
+
+
+def spread_over(name, right):
+    """Runs of four people, `right` of 100 windows of each of two classes known."""
+    counts = [[right, 100 - right], [100 - right, right]]
+    return make(name, people={"activity": dict.fromkeys("abcd", counts)}, calibration={},
+                classes={"activity": ("a", "b")})
 
 
 def other_classes(run):

@@ -118,6 +118,34 @@ def test_several_teachers_teach_as_one_and_the_winning_head_is_exported(home):
     assert "agrees" in edgehar("build", "engines/smldist", "--precision", "int8", folder=home)
 
 
+TWO_TASKS = "synthetic:people=5,minutes=0.2,placements=wrist+waist,stacked=true"
+
+
+def test_two_tasks_go_the_whole_way_together(home):
+    """The slim student of Smooth-Distill: export, int8, verify, bench, report, and a stream with a hold for each task
+    that calls itself in for one placement."""
+    (home / "two.toml").write_text("epochs = 6\nwarmup_epochs = 1\nema_decay = 0.0\nbatch_size = 32\n")
+    edgehar("distill", "--data", TWO_TASKS, "--method", "smooth-distill", "--model", "mtl-net:size=slim", "--channels",
+            "kind=acc", "--recipe", "two.toml", "--quiet", "-o", "two", folder=home)
+    edgehar("export", "two", "-o", "engines/two", folder=home)
+    tasks = {"activity", "placement"}
+    assert "agrees" in edgehar("build", "engines/two", "--precision", "int8", folder=home)
+    checks = json.loads(edgehar("verify", "engines/two", "--precision", "int8", "--json", folder=home))
+    assert {check["task"] for check in checks} == tasks and all(check["passed"] for check in checks)
+    edgehar("bench", "engines/two", "--precision", "fp32", "--precision", "int8", "--scenario", "accuracy",
+            "--scenario", "streaming", "-o", "two-runs", folder=home)
+    runs = [json.loads(path.read_text()) for path in (home / "two-runs").glob("*.json")]
+    assert sorted(set(run["people"] or run["events"]) == tasks for run in runs) == [True] * 4
+    edgehar("report", "two-runs", "--training", "two", "-o", "two.html", folder=home)
+    page = (home / "two.html").read_text(encoding="utf-8")
+    assert "training, pla" in page and "average, pla" in page and "stacked=true, placement <span" in page
+    edgehar("run", "engines/two", "--hold", "activity=1,placement=4", "--route", "placement", "--student",
+            "waist=engines/two", "--sink", "jsonl:path=two.jsonl", "--limit-s", "40", folder=home)
+    decisions = [json.loads(line) for line in (home / "two.jsonl").read_text().splitlines()]
+    assert len(decisions) > 10 and all(set(decision["label"]) == tasks for decision in decisions)
+    assert all(decision["label"]["activity"] == decision["raw_label"]["activity"] for decision in decisions)
+
+
 def test_a_teacher_of_another_split_is_exit_6(home):
     sentence = edgehar("distill", "--data", "synthetic:people=10,minutes=0.2", "--protocol", "own", "--teacher",
                        "teacher", "--epochs", "1", "-o", "leak", folder=home, code=6)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import tracemalloc
 from dataclasses import replace
-from typing import Dict, List, Tuple
+from typing import Callable, Dict, Iterable, List, Sequence, Tuple
 
 import numpy as np
 import pytest
@@ -14,7 +16,8 @@ from hypothesis import strategies as st
 
 from edgehar.backends.base import Session
 from edgehar.errors import ConstraintError, InputError, MismatchError
-from edgehar.fleet import Fleet, Service, sustained
+from edgehar.fleet import Fleet, Service
+from edgehar.microbatches import sustained
 from edgehar.ring import Ring
 from edgehar.signals import Decision
 from edgehar.stream import Stream
@@ -116,19 +119,21 @@ def test_a_clock_that_runs_slow_or_fast_adds_up_to_no_gap_either(count, turns, t
 class Wearers:
     """Wearers in one fleet, and for each a stream of its own that says what is right."""
 
-    def __init__(self, places: int) -> None:
-        self.fleet = fleet(places)
+    equal = staticmethod(same)
+
+    def __init__(self, made: Fleet, make_stream: Callable[[], Stream]) -> None:
+        self.fleet, self.make_stream = made, make_stream
         self.alone: Dict[int, Stream] = {}
         self.wanted: Dict[int, List[Decision]] = {}
         self.found: Dict[int, List[Decision]] = {}
 
     def join(self) -> None:
         place = self.fleet.join()
-        self.alone[place], self.wanted[place], self.found[place] = stream(), [], []
+        self.alone[place], self.wanted[place], self.found[place] = self.make_stream(), [], []
 
     def leave(self, which: int) -> None:
         place = sorted(self.alone)[which % len(self.alone)]
-        assert same(self.found[place], self.wanted[place])
+        self.agree([place])
         self.fleet.leave(place)
         del self.alone[place], self.wanted[place], self.found[place]
 
@@ -148,21 +153,28 @@ class Wearers:
         for place, decisions in collected(self.fleet).items():
             self.found[place] += decisions
 
+    def act(self, acts: Sequence[Tuple[str, int, int]]) -> None:
+        for number, (act, whom, count) in enumerate(acts):
+            if act == "join" and len(self.alone) < 6:
+                self.join()
+            elif act == "leave" and self.alone:
+                self.leave(whom)
+            elif act in ("push", "bad"):
+                self.push(whom, count, number, act == "bad")
+        self.agree(self.alone)
+
+    def agree(self, places: Iterable[int]) -> None:
+        assert all(self.equal(self.found[place], self.wanted[place]) for place in places)
+
+
+ACTS = st.lists(st.tuples(st.sampled_from(["join", "join", "leave", "push", "push", "push", "push", "bad"]),
+                          st.integers(0, 63), st.integers(1, 19)), max_size=40)
+
 
 @settings(max_examples=80, deadline=None)
-@given(acts=st.lists(st.tuples(st.sampled_from(["join", "leave", "push", "push", "push", "bad"]), st.integers(0, 63),
-                               st.integers(1, 19)), max_size=40))
+@given(acts=ACTS)
 def test_nobody_disturbs_anybody(acts):
-    wearers = Wearers(places=6)
-    for number, (act, whom, count) in enumerate(acts):
-        if act == "join" and len(wearers.alone) < 6:
-            wearers.join()
-        elif act == "leave" and wearers.alone:
-            wearers.leave(whom)
-        elif act in ("push", "bad"):
-            wearers.push(whom, count, number, act == "bad")
-    for place in wearers.alone:
-        assert same(wearers.found[place], wearers.wanted[place])
+    Wearers(fleet(6), stream).act(acts)
 
 
 @settings(max_examples=20, deadline=None)
@@ -389,6 +401,93 @@ def test_the_fleet_admits_only_so_many():
 
 def test_what_is_sustained_leaves_headroom():
     assert abs(sustained(cost_s=10e-6, signal=SIGNAL) - 8000) <= 1
+
+
+# ------------------------------------------------------------------ taken down and put back
+
+
+def push_all(made: Fleet, turn: int, count: int = 7) -> None:
+    """To each of three wearers a chunk; the second lags by one, and the third has a gap now and then."""
+    for place in range(3):
+        if place == 1 and turn % 5 == 0:
+            continue
+        late_s = 3.0 * (turn // 6) if place == 2 else 0.0
+        made.push([place], noise(count, 10 * turn + place)[None], np.array([turn * count / RATE + late_s]))
+
+
+def test_a_fleet_that_was_saved_goes_on_as_if_nothing_had_happened(tmp_path):
+    """Whatever waits, with every label, grid and count."""
+    made, again = fleet(4, 3, hold=2), fleet(4, 1, hold=2)
+    for turn in range(9):
+        push_all(made, turn)
+        if turn % 3 == 0:
+            collected(made)
+    made.push([0], np.full((1, 2, 3), np.nan))
+    made.save(tmp_path / "fleet.npz")
+    again.push([0], noise(5)[None])
+    again.load(tmp_path / "fleet.npz")
+    assert again.streams.tolist() == [0, 1, 2] and again.reasons == made.reasons and again.refused[0] == 1
+    for turn in range(9, 20):
+        push_all(made, turn)
+        push_all(again, turn)
+        wanted, found = collected(made), collected(again)
+        assert wanted and all(same(found[place], wanted[place]) for place in wanted)
+    assert (again.gaps == made.gaps).all() and made.gaps[2] > 1 and made.join() == again.join() == 3
+
+
+IN_ANOTHER_PROCESS = """
+import sys
+from tests.test_fleet import collected, fleet, push_all
+made = fleet(4)
+made.load(sys.argv[1])
+push_all(made, 9)
+print({place: [each.time_s for each in decisions] for place, decisions in collected(made).items()})
+"""
+
+
+def test_another_process_goes_on_from_the_file(tmp_path):
+    made = fleet(4, 3)
+    for turn in range(9):
+        push_all(made, turn)
+    made.save(tmp_path / "fleet.npz")
+    push_all(made, 9)
+    wanted = {place: [each.time_s for each in decisions] for place, decisions in collected(made).items()}
+    said = subprocess.run([sys.executable, "-c", IN_ANOTHER_PROCESS, str(tmp_path / "fleet.npz")],
+                          stdout=subprocess.PIPE, universal_newlines=True, check=True).stdout
+    assert said.strip() == str(wanted) and len(wanted) == 3
+
+
+@pytest.mark.parametrize("other, reason", [
+    (dict(hop=HOP + 1), "another hop"), (dict(places=5), "another places"),
+    (dict(service=Service(batch=4, depth=3)), "another depth")])
+def test_a_file_of_another_fleet_is_refused(tmp_path, other, reason):
+    fleet(4, 3).save(tmp_path / "fleet.npz")
+    made = fleet(**{**dict(places=4, joined=1), **other})
+    with pytest.raises(MismatchError, match=reason):
+        made.load(tmp_path / "fleet.npz")
+    assert made.streams.tolist() == [0]
+
+
+def test_a_file_of_another_network_is_refused(tmp_path):
+    made = fleet(4, 3)
+    made.save(tmp_path / "fleet.npz", network="one")
+    with pytest.raises(MismatchError, match="another network"):
+        made.load(tmp_path / "fleet.npz", network="two")
+
+
+@pytest.mark.parametrize("damage", [
+    lambda data: data[:len(data) // 2], lambda data: b"", lambda data: b"PK" + data[:99],
+    lambda data: data[:3000] + b"x" + data[3001:]])
+def test_a_damaged_file_is_refused_and_changes_nothing(tmp_path, damage):
+    path = tmp_path / "fleet.npz"
+    fleet(4, 3).save(path)
+    path.write_bytes(damage(path.read_bytes()))
+    made = fleet(4, 1)
+    with pytest.raises(InputError, match="no saved fleet"):
+        made.load(path)
+    with pytest.raises(InputError, match="cannot read"):
+        made.load(tmp_path / "none.npz")
+    assert made.streams.tolist() == [0]
 
 
 # ------------------------------------------------------------------ memory

@@ -34,6 +34,19 @@ def test_figures_are_grouped_by_name_and_an_epoch_without_one_is_left_open(tmp_p
     assert curves["loss"]["labels"][1] == 1.0 and math.isnan(curves["loss"]["labels"][0])
 
 
+def test_the_overfitting_gap_of_each_task_is_drawn_where_training_people_were_scored(tmp_path):
+    figures = {"macro-F1/training, activity": 0.9, "macro-F1/training, placement": 0.8,
+               "macro-F1/average, activity": 0.7}
+    epoch = dict(EPOCHS[0], valid_macro_f1={"activity": 0.5, "placement": 0.75}, best_epoch=1, figures=figures)
+    write(tmp_path, [epoch])
+    found = histories.load(tmp_path)
+    assert found.gaps() == {"activity": [pytest.approx(0.4)], "placement": [pytest.approx(0.05)]}
+    curves = found.curves()
+    assert curves["overfitting gap"] == found.gaps() and curves["macro-F1"]["average, activity"] == [0.7]
+    write(tmp_path, EPOCHS)
+    assert histories.load(tmp_path).gaps() == {}
+
+
 def test_a_file_of_another_name_is_a_history_too(tmp_path):
     path = write(tmp_path, EPOCHS).rename(tmp_path / "smldist-seed0.history.jsonl")
     found = histories.load(path)

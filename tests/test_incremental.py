@@ -17,14 +17,15 @@ from edgehar.backends import BACKENDS
 from edgehar.backends.base import BuildSpec
 from edgehar.backends.ort import OrtStepSession
 from edgehar.errors import AccuracyError, InputError, MismatchError
-from edgehar.fleet import Fleet, Service, choose
+from edgehar.fleet import Fleet, Service
 from edgehar.graph import operators, require_parsable
+from edgehar.microbatches import choose, widths
 from edgehar.signals import Decision
 from edgehar.steps import EXACT, open_graph, proven_steps, step_graph
 from edgehar.stream import Stream
 from tests import tiny
 from tests.linear import noise
-from tests.test_fleet import collected
+from tests.test_fleet import ACTS, Wearers, collected
 
 WINDOW, HOP, LANES = 32, 4, 4
 TASKS = {"activity": ("still", "walk", "run")}
@@ -143,7 +144,7 @@ def test_the_step_of_a_real_network_is_exact_and_parsable(tmp_path):
     signal = Signal(SIGNAL.channels, 50.0, 128, 8, 0.1)
     model = _onnx_model(make_model("mobilenet:size=XS,conv=valid,head=cosine", signal, TASKS).eval(), 16, "valid")
     step = proven_steps(written(model, tmp_path), windows(window=128), 8, 16)
-    assert {"Concat", "Slice", "ReduceMean"} <= set(operators(step.model))
+    assert {"Conv", "Slice", "MatMul"} <= set(operators(step.model))
     with pytest.raises(InputError, match="squeeze-excitation|padded"):
         usual = _onnx_model(make_model("mobilenet:size=XS", signal, TASKS).eval(), 16, "usual")
         step_graph(usual, 8, 16)
@@ -153,13 +154,15 @@ def test_the_graph_is_valid_and_lints_for_tensorrt():
     step = step_graph(network(), HOP, LANES)
     onnx.checker.check_model(step.model, full_check=True)
     require_parsable(step.model, "the step graph")
-    assert [each.name for each in step.model.graph.input] == ["chunk", *step.states]
-    assert [each.name for each in step.model.graph.output] == ["activity", *(name + ".next" for name in step.states)]
+    read = [name for memory in step.memories for name in memory.read]
+    assert [each.name for each in step.model.graph.input] == ["chunk", *read, *(sums.read for sums in step.sums)]
+    said = [each.said for each in (*step.memories, *step.sums)]
+    assert [each.name for each in step.model.graph.output] == ["activity", *said]
 
 
 def test_columns_behind_the_pool_are_kept_as_sums_of_what_fits():
-    shapes = list(step_graph(network(((8, 4, 2), (8, 4, 1))), 8, LANES).states.values())
-    assert shapes[-1] == (1, 8, 2, LANES)  # 12 columns, 4 new: 3 means of 4, of which 2 are old
+    (sums,) = step_graph(network(((8, 4, 2), (8, 4, 1))), 8, LANES).sums
+    assert sums.shape == (2, 8, LANES) and sums.blocks == 1  # 12 columns, 4 new: 3 sums of 4, of which 2 are old
 
 
 # ------------------------------------------------------------------ refused
@@ -196,8 +199,8 @@ def test_a_step_off_by_one_column_is_found_out(tmp_path, monkeypatch):
     """The fault that looks right: the grid anchored to the newest sample instead of the window's start."""
     path = written(network(((8, 3, 2), (8, 3, 1))), tmp_path)
     proven_steps(path, windows(), HOP, LANES)
-    honest = steps._Writer._with_old
-    monkeypatch.setattr(steps._Writer, "_with_old", lambda self, x, kept: honest(
+    honest = steps._Writer._pieces
+    monkeypatch.setattr(steps._Writer, "_pieces", lambda self, x, kept: honest(
         self, x, kept - (x.whole - 3) % 2 if x.name == "step/x0" else kept))
     with pytest.raises(AccuracyError, match="differs from the full window"):
         proven_steps(path, windows(), HOP, LANES)
@@ -307,6 +310,32 @@ def test_each_wearer_gets_its_streams_decisions_in_any_phase(acts, together):
     assert all(close_to(found[place], wanted[place]) for place in range(6))
 
 
+class SteppedWearers(Wearers):
+    equal = staticmethod(close_to)
+
+
+@settings(max_examples=25, deadline=None)
+@given(acts=ACTS)
+def test_who_joins_leaves_or_sends_rubbish_changes_nobody_elses_steps(acts):
+    model = network()
+    SteppedWearers(stepped(6, service=Service(depth=20)),
+                   lambda: Stream(WholeSession(model), SIGNAL, TASKS)).act(acts)
+
+
+@settings(max_examples=15, deadline=None)
+@given(order=st.permutations(range(6)))
+def test_a_permutation_of_streams_permutes_their_steps(order):
+    signals = np.stack([noise(2 * WINDOW, seed) for seed in range(6)])
+    found = []
+    for which in (range(6), order):
+        made = stepped(6, service=Service(depth=40))
+        for _ in range(6):
+            made.join()
+        made.push(range(6), signals[list(which)])
+        found.append(collected(made))
+    assert all(close_to(found[1][place], found[0][seed]) for place, seed in enumerate(order)) and len(found[0][0]) == 9
+
+
 def test_streams_of_one_phase_advance_together():
     made, counts = stepped(6), []
     for joining in range(2):
@@ -383,6 +412,38 @@ def test_no_step_is_left_out_whose_samples_were_overwritten():
     assert made.dropped[0] == 1 and collected(made) == {}
 
 
+@pytest.mark.parametrize("lanes", [LANES, 8])
+def test_a_fleet_in_steps_that_was_saved_goes_on_exactly(tmp_path, lanes):
+    """In as many lanes as before, or others; three phases, and steps that wait."""
+    def turn(made: Fleet, number: int) -> Dict[int, List[Decision]]:
+        made.push(range(6), np.stack([noise(HOP, 10 * number + place) for place in range(6)]))
+        return collected(made) if number % 3 else {}
+
+    made = stepped(6, service=Service(depth=20))
+    for place in range(6):
+        made.join()
+        made.push(range(place + 1), np.stack([noise(1 + place % 2, place + other) for other in range(place + 1)]))
+    for number in range(17):
+        turn(made, number)
+    made.save(tmp_path / "fleet.npz")
+    again = Fleet(OrtStepSession(step_graph(network(), HOP, lanes), 8), SIGNAL, TASKS, 6, service=Service(depth=20))
+    again.load(tmp_path / "fleet.npz")
+    for number in range(17, 50):
+        wanted, found = turn(made, number), turn(again, number)
+        assert set(found) == set(wanted) and all(close_to(found[place], wanted[place]) for place in wanted)
+    assert len(wanted) == 6
+
+
+def test_states_of_another_network_are_refused(tmp_path):
+    made = stepped(4)
+    made.join()
+    made.push([0], noise(HOP)[None])
+    made.save(tmp_path / "fleet.npz")
+    other = Fleet(session(model=network(((8, 4, 2), (8, 3, 1)))), SIGNAL, TASKS, 4)
+    with pytest.raises(MismatchError, match="no 'engine/states'"):
+        other.load(tmp_path / "fleet.npz")
+
+
 @pytest.mark.parametrize("places, hop", [(9, HOP), (8, 2 * HOP)])
 def test_a_session_for_other_streams_is_refused(places, hop):
     with pytest.raises(MismatchError, match="steps 8 streams by 4 samples"):
@@ -412,6 +473,11 @@ def test_the_faster_way_is_kept_and_both_are_told(tmp_path):
     made.join()
     made.push([0], noise(WINDOW)[None])
     choice.session.close()
+
+
+@pytest.mark.parametrize("places, tried", [(1, [16]), (16, [16]), (20, [16, 32]), (1000, [64, 128, 256])])
+def test_the_widths_that_are_tried_are_filled_by_half_at_least(places, tried):
+    assert list(widths(places)) == tried
 
 
 def test_a_network_without_a_step_runs_whole_windows_and_says_why(tmp_path):

@@ -34,6 +34,15 @@ def test_calibration_has_a_column_where_a_run_recorded_it():
     assert {line[0]: line[7] for line in table[2:]}["| old"] == "–"
 
 
+def test_rows_of_several_tasks_say_which():
+    run = make("a")
+    both = replace(run, people=dict(run.people, placement=run.people["activity"]), calibration={},
+                   classes=dict(run.classes, placement=run.classes["activity"]))
+    table = [line.split(" | ") for line in markdown([both]).splitlines() if line.startswith("|")]
+    assert table[0][:2] == ["| network", "task"] and {line[1] for line in table[2:]} == {"activity", "placement"}
+    assert {len(line) for line in table} == {11} and "| task |" not in markdown([run])
+
+
 def test_streams_have_a_table_of_their_own():
     text = markdown([make(scenario="streaming", synthetic=True)])
     assert text.startswith("Streaming: **corpus**, SYNTHETIC DATA, split") and "2.56 s every 1.28 s, hold 3" in text

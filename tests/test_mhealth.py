@@ -58,6 +58,18 @@ def test_a_log_is_a_recording_in_si_units(tmp_path):
         assert values[name] == pytest.approx(value), name
 
 
+def test_stacked_placements_are_recordings_of_one_accelerometer_each(tmp_path):
+    _write(tmp_path, {"mHealth_subject1.log": _log()})
+    whole, = _read(tmp_path)
+    stacked = list(Mhealth(root=str(tmp_path), stacked=True).recordings())
+    assert [each.placement for each in stacked] == ["chest", "left_ankle", "right_lower_arm"]
+    for number, (one, first) in enumerate(zip(stacked, (0, 5, 14))):
+        assert [channel.name for channel in one.channels] == ["acc/x", "acc/y", "acc/z"]
+        assert (one.samples == whole.samples[:, first:first + 3]).all()
+        assert set(one.labels["placement"]) == {number}
+        assert (one.labels["activity"] == whole.labels["activity"]).all()
+
+
 def test_channels_by_sensor_and_placement():
     assert len(Mhealth.channels) == 23
     assert len(choose(Mhealth.channels, "left_ankle")) == len(choose(Mhealth.channels, "right_lower_arm")) == 9

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edgehar.datasets import DATASETS, cut_corpus
 from edgehar.errors import InputError, MismatchError
 from edgehar.protocols import People, every_fold, make_split
-from edgehar.splits import PARTS, Split, require_apart, split_by_fives
+from edgehar.splits import PARTS, Split, leak_mark, overlapping, require_apart, split_by_fives
 
 TEN = People(split_by_fives("ten", [str(n) for n in range(1, 11)]), {}, ())
 
@@ -54,6 +54,24 @@ def test_one_person_is_left_out_and_the_next_ones_are_selected_on() -> None:
     split = make_split("leave-one-out:person=9", TEN)
     assert (split.test, split.valid) == (("9",), ("10",)) and len(split.train) == 8
     assert make_split("leave-one-out:person=09", TEN) == split
+
+
+def test_one_person_is_divided_in_time_and_no_sample_twice() -> None:
+    spec = "synthetic:people=3,minutes=1"
+    corpus = cut_corpus(spec, split=make_split("in-time:person=person-002", people_of(spec)))
+    train, valid, test = corpus.parts
+    assert {name for part in corpus.parts for name in part.subjects} == {"person-002"}
+    assert corpus.split.same_people and leak_mark(corpus.split.to_json()) == "SAME PEOPLE, LATER"
+    for earlier, later in ((train, valid), (valid, test)):
+        assert not overlapping(later, earlier).any()
+        assert tuple(earlier.origin[-1]) < tuple(later.origin[0])
+    assert 0.5 < len(train) / sum(map(len, corpus.parts)) < 0.7
+    assert Split.from_json(dict(corpus.split.to_json(), sha256=corpus.split.sha256)) == corpus.split
+
+
+def test_a_stranger_cannot_be_divided_in_time() -> None:
+    with pytest.raises(InputError, match="no person '11' to divide in time"):
+        make_split("in-time:person=11", TEN)
 
 
 def test_people_who_share_a_recording_are_left_out_together() -> None:
@@ -111,7 +129,7 @@ def test_the_split_of_another_corpus_is_refused() -> None:
 
 @pytest.mark.parametrize("change, told", [
     ({"train": ["person-02"]}, "names person 'person-02', who is none of synthetic's: person-0"),
-    ({"session": {"train": ["a"]}}, "has 'session', which is nothing of a split; it takes: dataset, name")])
+    ({"session": {"train": ["a"]}}, "has 'session', which is nothing of a split; it takes: dataset, in_time, name")])
 def test_a_typo_in_a_file_is_told_and_not_dropped(change: dict, told: str) -> None:
     value = dict(DATASETS.create("synthetic").split().to_json(), **change)
     with pytest.raises(InputError, match=told):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgehar.cli import execute
 from edgehar.markdown import markdown
 from edgehar.results import Run, load_all
 
@@ -55,3 +56,23 @@ def test_the_layout_ratios_are_those_of_the_runs(size):
             size.lower(), batch, layout))).measurement("latency").values) for layout in ("conv1d", "conv2d"))
         cells.append("%.2f [%.2f, %.2f]" % tuple(np.percentile(slow / fast, [50, 2.5, 97.5])))
     assert "| %s | %s |" % (size, " | ".join(cells)) in between("layout")
+
+
+STUDIES = (ROOT / "benchmarks" / "STUDIES.md").read_text(encoding="utf-8")
+STUDIED = re.findall(r"<!-- ([a-z-]+) -->", STUDIES)
+
+
+@pytest.mark.parametrize("name", STUDIED)
+def test_the_tables_of_a_study_are_those_of_its_runs(name, corpora, capsys):
+    pytest.importorskip("torch")
+    file = ROOT / "benchmarks" / "studies" / ("%s.toml" % name.replace("-", "_"))
+    assert execute(["study", str(file), "--root", str(corpora), "-o", str(RESULTS / name), "--markdown"]) == 0
+    told = re.search(r"<!-- %s -->\n(.*?)<!-- /%s -->" % (name, name), STUDIES, re.S).group(1).strip()
+    assert told == capsys.readouterr().out.strip()
+
+
+def test_contrasts_shown_here_stand_in_the_studies():
+    shown = re.findall(r"\| ([a-z -]+ \| [a-z]+ \| [-+]0\.\d+ \[.*?\] \| .*?) \|$", README, re.M)
+    assert len(shown) >= 5
+    for contrast in shown:
+        assert "| %s |" % contrast in STUDIES

@@ -13,7 +13,7 @@ from edgehar.errors import InputError, MismatchError
 from edgehar.resampling import resample, unbroken
 from edgehar.signals import Channel, triad
 from edgehar.sources.base import Chunk, Source
-from edgehar.stream import Feed, Stream, _Hysteresis, match_channels, pump, require_rate, softmax, weigh
+from edgehar.stream import Feed, Route, Stream, _Hysteresis, match_channels, pump, require_rate, softmax, weigh
 from tests.linear import (CHANNELS, SIGNAL, TASKS, LinearSession, ScriptedSession, noise, pieces, same, stream,
                           weights)
 
@@ -158,10 +158,71 @@ def test_labels_hold_in_a_stream_and_speak_at_once_after_a_gap():
     assert after.label == {"activity": "run", "placement": "left"}
 
 
+def test_each_task_may_have_a_hold_of_its_own():
+    signal = replace(SIGNAL, window=2, hop=1)
+    found = stream(signal, ScriptedSession, hold={"placement": 4}).push(_saying("00111111"))
+    assert [d.label["activity"] for d in found] == ["still"] * 3 + ["walk"] * 4
+    assert [d.label["placement"] for d in found] == ["left"] * 4 + ["right"] * 3
+    with pytest.raises(InputError, match="hold is given for 'posture', which is not decided here; there are: activity"):
+        stream(hold={"posture": 2})
+
+
 def _saying(classes: str) -> np.ndarray:
     samples = noise(len(classes))
     samples[:, 0] = [int(digit) + 0.001 * place for place, digit in enumerate(classes)]
     return samples
+
+
+# ------------------------------------------------------------------ students for a label
+
+
+class Student(ScriptedSession):
+    """Always says "run", whatever the sample; decides nothing else, and counts what it read."""
+
+    def __init__(self, signal) -> None:
+        super().__init__({"activity": np.zeros((3, 1))}, signal=signal)
+        self.read = []
+
+    def launch(self, count: int, slot: int = 0) -> None:
+        self.read.append(self._x[0].copy())
+        self._logits = {"activity": np.array([[0, 0, 10]], dtype=np.float32)}
+
+
+def _routed(hold=1, **students):
+    signal = replace(SIGNAL, window=2, hop=1)
+    return stream(signal, ScriptedSession, hold=hold, route=Route("placement", students)), signal
+
+
+def test_the_student_for_the_label_that_stands_decides_the_other_tasks():
+    """Placement is left at samples 0 and 2 and right at 1; only the right has a student, which says "run"."""
+    student = Student(replace(SIGNAL, window=2, hop=1))
+    spoken, _ = _routed(right=student)
+    found = spoken.push(_saying("0011200"))
+    assert [d.label["placement"] for d in found] == ["left", "right", "right", "left", "left", "left"]
+    assert [d.label["activity"] for d in found] == ["still", "run", "run", "run", "still", "still"]
+    assert found[3].probabilities["activity"].argmax() == 2 and len(student.read) == 2
+
+
+def test_a_change_of_students_loses_no_window_and_waits_for_the_hold():
+    """Every window is decided, the student reads the very windows of the ring, and one stray label calls nobody."""
+    student = Student(replace(SIGNAL, window=2, hop=1))
+    samples = _saying("0010001111")
+    spoken, _ = _routed(hold={"placement": 3, "activity": 1}, right=student)
+    found = spoken.push(samples)
+    assert [d.time_s for d in found] == pytest.approx(np.arange(1, 10) / RATE) and spoken.gaps == 0
+    assert [d.label["placement"] for d in found] == ["left"] * 7 + ["right"] * 2
+    assert [d.label["activity"] for d in found][7:] == ["run"] * 2
+    assert all((window == samples[at - 1:at + 1].T).all() for window, at in zip(student.read, (8, 9)))
+
+
+def test_a_route_that_leads_nowhere_is_refused():
+    student = Student(replace(SIGNAL, window=2, hop=1))
+    with pytest.raises(InputError, match="cannot be routed by 'ankle'; there are: left, right"):
+        _routed(ankle=student)
+    with pytest.raises(InputError, match="cannot be routed by 'posture'; there are: activity, placement"):
+        stream(route=Route("posture", {}))
+    with pytest.raises(MismatchError, match=r"\(3, 2\)"):
+        stream(route=Route("placement", {"right": student}))
 
 
 # ------------------------------------------------------------------ what cannot be used

@@ -16,9 +16,11 @@ pytest.importorskip("torch")
 
 from edgehar.cli import execute
 from edgehar.contrasts import p_value
+from edgehar import registry
 from edgehar.errors import InputError
 from edgehar.results import load_all
-from edgehar.study import Cell, load_study, outcomes, plan, run_study
+from edgehar.study import (Cell, _require_its_own, _run_path, load_study, only_modalities, outcomes, plan,
+                           run_study)
 
 FILE = """
 seeds = [0]
@@ -151,10 +153,30 @@ def test_an_ensemble_teaches_by_all_seeds(tmp_path: Path) -> None:
     assert Cell(fold, "kd", 0).teachers() == [Cell(fold, "teacher", 0), Cell(fold, "teacher", 1)]
 
 
+def test_a_corpus_may_be_cut_otherwise_and_a_plugin_s_is_known_to_the_workers(tmp_path: Path, monkeypatch) -> None:
+    """The corpus is a file of the user's own, which processes that are begun anew have to be told of."""
+    monkeypatch.setattr(registry, "_extra_files", {})
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "mine.py").write_text(
+        "from edgehar.datasets.synthetic import Synthetic as Base\n\n\nclass Mine(Base):\n    title = 'mine'\n")
+    registry.add_plugin(tmp_path / "datasets" / "mine.py")
+    short = ('recipe = { epochs = 1, windows_per_epoch = 128 }\n[corpora."mine:people=6,minutes=0.3"]\nwindow = 64\n'
+             'hop = 48\n[networks.alone]\nmodel = "mobilenet:size=S"\nchannels = "kind=acc"\n')
+    study = load_study(written(tmp_path, short))
+    run_study(study, None, tmp_path / "work", tmp_path / "results", jobs=1)
+    run, = load_all([tmp_path / "results"])
+    assert (run.engine["dataset"], run.engine["window"], run.engine["hop"]) == ("mine:people=6,minutes=0.3", 64, 48)
+    with pytest.raises(InputError, match="of another hop than"):
+        run_study(load_study(written(tmp_path, short.replace("hop = 48", "hop = 32"))), None, tmp_path / "work",
+                  tmp_path / "results")
+    with pytest.raises(InputError, match="window = 0; it must be a number of samples above 0"):
+        load_study(written(tmp_path, short.replace("window = 64", "window = 0")))
+
+
 def test_the_committed_studies_can_be_read(corpora: Path) -> None:
     for path in (Path(__file__).resolve().parents[1] / "benchmarks" / "studies").glob("*.toml"):
         study = load_study(path, str(corpora))
-        assert study.contrasts or study.exploratory
+        assert study.contrasts or study.exploratory or study.modalities
 
 
 def test_an_edited_study_shows_no_old_figures(tmp_path: Path) -> None:
@@ -169,3 +191,53 @@ def test_an_edited_study_shows_no_old_figures(tmp_path: Path) -> None:
 def test_tables_of_a_study_that_is_not_done_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="12 of the 12 cells of synthetic:people=6,minutes=0.3 have no Run"):
         outcomes(load_study(written(tmp_path)), tmp_path / "results")
+
+
+SENSORS = FILE.replace('protocol = "folds:n=3"', "") + """
+[modalities]
+network = "kd"
+rates_hz = [25]
+[modalities.channels]
+up = "kind=acc/axis=z"
+"""
+
+
+def test_choices_of_sensors_are_networks_of_the_study(tmp_path: Path) -> None:
+    study = load_study(written(tmp_path, SENSORS))
+    assert {"kd@up", "kd@up@25Hz"} < set(study.folds[0].networks)
+    alone = only_modalities(study)
+    assert list(alone.folds[0].networks) == ["teacher", "kd@up", "kd@up@25Hz"] and not alone.contrasts
+    slow = Cell(alone.folds[0], "kd@up@25Hz", 0)
+    assert (slow.framing.rate_hz, slow.framing.window) == (25.0, study.folds[0].framing.window // 2)
+    assert slow.teachers() == [Cell(alone.folds[0], "teacher", 0)]
+
+
+def test_choices_are_trained_at_their_rate_and_ranked(tmp_path: Path) -> None:
+    study = only_modalities(load_study(written(tmp_path, SENSORS.replace("seeds = [0, 1]", ""))))
+    run_study(study, None, tmp_path / "work", tmp_path / "results", jobs=1)
+    for cell in study.cells():
+        _require_its_own(cell, _run_path(tmp_path / "results", cell))
+    outcome, = outcomes(study, tmp_path / "results")
+    assert {each.name: each.row.engine["rate_hz"] for each in outcome.modalities} == {"up": 50.0, "up@25Hz": 25.0}
+    assert all(each.row.engine["channels"] == 1 for each in outcome.modalities)
+
+
+@pytest.mark.parametrize("old, new, told", [
+    ('network = "kd"', 'network = "nobody"', "modalities of network 'nobody', which is none"),
+    ("rates_hz = [25]", "rates_hz = [24.7]", "whole numbers"), ("rates_hz", "rates", "has no setting 'rates'"),
+    ("kind=acc/axis=z", "kind=gyro", "no channel has kind=gyro")])
+def test_choices_that_make_no_sense_are_refused(tmp_path: Path, old: str, new: str, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        load_study(written(tmp_path, SENSORS.replace(old, new, 1)))
+
+
+def test_a_study_without_choices_ranks_none(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="ranks no choices of sensors"):
+        only_modalities(load_study(written(tmp_path)))
+
+
+def test_a_gap_has_two_ends(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the lower and the upper"):
+        load_study(written(tmp_path, 'gap = ["alone", "nobody"]\n' + FILE))
+    study = load_study(written(tmp_path, 'gap = ["alone", "teacher"]\nnon_inferiority = [["kd", "alone"]]\n' + FILE))
+    assert (study.gap, study.non_inferiority) == (("alone", "teacher"), (("kd", "alone"),))

@@ -93,3 +93,13 @@ def test_the_gyroscope_is_the_rate_of_the_turning_accelerometer():
     turning = np.gradient(acc, 1 / recording.rate_hz, axis=0)
     expected = np.cross(gyro, acc)
     assert np.corrcoef(turning.ravel(), expected.ravel())[0, 1] > 0.5
+
+
+def test_stacked_placements_are_the_same_signals_under_one_name():
+    whole = list(Synthetic(people=3, minutes=0.2, placements="wrist+waist").recordings())
+    stacked = list(Synthetic(people=3, minutes=0.2, placements="wrist+waist", stacked=True).recordings())
+    assert [each.placement for each in stacked] == ["wrist", "waist"] * len(whole)
+    assert [channel.name for channel in stacked[0].channels][:4] == ["acc/x", "acc/y", "acc/z", "gyro/x"]
+    for recording, wrist, waist in zip(whole, stacked[::2], stacked[1::2]):
+        assert (np.concatenate([wrist.samples, waist.samples], axis=1) == recording.samples).all()
+        assert set(wrist.labels["placement"]) == {0} and set(waist.labels["placement"]) == {1}

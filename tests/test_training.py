@@ -144,15 +144,22 @@ def test_other_settings_in_the_same_folder_are_refused(parts, tmp_path):
         fit(network(), parts.train.take(np.arange(len(parts.train) - 1)), parts.valid, small.RECIPE, tmp_path / "t")
 
 
+def scores_of_validation_people(scores):
+    """A stand-in for `evaluate`; training people always score 1."""
+    left = iter(scores)
+    return lambda model, windows, judged="": {"activity": next(left) if windows.part == "valid" else 1.0}
+
+
 def test_best_epoch_is_kept_whatever_comes_later(parts, tmp_path, monkeypatch):
     """With scores 0.5, 0.9, 0.1 handed in, the weights kept are those after epoch 2."""
     import edgehar.training as training
 
-    seen, scores = [], iter([0.5, 0.9, 0.1])
+    seen, told = [], scores_of_validation_people([0.5, 0.9, 0.1])
 
-    def score(model, windows):
-        seen.append({name: value.clone() for name, value in model.state_dict().items()})
-        return {"activity": next(scores)}
+    def score(model, windows, judged=""):
+        if windows.part == "valid":
+            seen.append({name: value.clone() for name, value in model.state_dict().items()})
+        return told(model, windows)
 
     monkeypatch.setattr(training, "evaluate", score)
     fitted = fit(network(), parts.train, parts.valid, small.recipe(epochs=3, patience=99), tmp_path / "t")
@@ -164,7 +171,7 @@ def test_best_epoch_is_kept_whatever_comes_later(parts, tmp_path, monkeypatch):
 def test_stops_early_when_validation_no_longer_improves(parts, tmp_path, monkeypatch):
     import edgehar.training as training
 
-    monkeypatch.setattr(training, "evaluate", lambda model, windows: {"activity": 0.5})
+    monkeypatch.setattr(training, "evaluate", lambda model, windows, judged="": {"activity": 0.5})
     fitted = fit(network(), parts.train, parts.valid, small.recipe(epochs=30, patience=2), tmp_path / "t")
     assert len(fitted.history) == 4
 
@@ -385,8 +392,7 @@ def test_each_phase_has_its_own_warm_up_optimiser_and_average(parts):
 def test_only_epochs_of_the_last_phase_are_candidates_and_try_its_patience(parts, tmp_path, monkeypatch):
     import edgehar.training as training
 
-    scores = iter([0.9, 0.8, 0.2, 0.3, 0.1, 0.1, 0.1])
-    monkeypatch.setattr(training, "evaluate", lambda model, windows: {"activity": next(scores)})
+    monkeypatch.setattr(training, "evaluate", scores_of_validation_people([0.9, 0.8, 0.2, 0.3, 0.1, 0.1, 0.1]))
     run = new_run(parts, InTwo(), epochs=20, windows_per_epoch=16, patience=1)
     while not run.finished:
         run.epoch()

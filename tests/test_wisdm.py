@@ -244,3 +244,72 @@ def test_both_devices_are_one_corpus_of_two_placements(tmp_path):
     assert {each.placement: set(each.labels["placement"]) for each in found} == {"wrist": {0}, "pocket": {1}}
     watch = _read(merged, device="watch")
     assert all((a.samples == b.samples).all() for a, b in zip(found, watch))
+
+
+# ------------------------------------------------------------------ devices made alike
+
+
+def _motion(person, times_s, strength):
+    """Gravity and swings of all rates up to 9.8 Hz, (n, 3): one motion, whatever device records it."""
+    draw = np.random.default_rng(person)
+    rates_hz, phases = draw.uniform(0.1, 9.8, (120, 3)), draw.uniform(0, 6.3, (120, 3))
+    swings = np.sin(2 * np.pi * rates_hz * times_s[:, None, None] + phases).sum(axis=1)
+    return [0, 0, 9.8] + strength * draw.uniform(0.5, 1.5) * swings / np.sqrt(60)
+
+
+def _recorded(device, person, rate_hz, step, strength=1.0):
+    times_s = np.random.default_rng([person, len(device)]).uniform(0, 0.05) + np.arange(int(60 * rate_hz)) / rate_hz
+    return _lines(person, "A", times_s, np.round(_motion(person, times_s, strength) / step) * step)
+
+
+def _archive_of_one_motion(root, people, phone_hz, strength):
+    """Each person's motion, as the corpus' phones and its coarsest watches would have recorded it."""
+    with zipfile.ZipFile(str(root / "wisdm-dataset.zip"), "w") as archive:
+        archive.writestr(TOP + "activity_key.txt", KEY)
+        for device, rate_hz, step in (("phone", phone_hz, 1.5e-5), ("watch", 1 / 0.04992, 2.4e-3)):
+            for person in people:
+                lines = _recorded(device, int(person), rate_hz, step, strength)
+                archive.writestr(TOP + "raw/%s/accel/data_%s_accel_%s.txt" % (device, person, device), "\n".join(lines))
+
+
+def _probed(recordings, learnt_from):
+    """How often a linear probe tells the placement of windows of people beyond the first `learnt_from`.
+
+    It sees what rate and resolution leave behind: the spectrum, and how many values differ.
+    """
+    people = sorted({recording.subject for recording in recordings})
+    features, placements, learnt = [], [], []
+    for recording in recordings:
+        x = recording.samples[:len(recording.samples) // 50 * 50].reshape(-1, 50, 3).astype(np.float64)
+        spectrum = np.log(np.abs(np.fft.rfft((x - x.mean(axis=1, keepdims=True)) * np.hanning(50)[:, None], axis=1))
+                          .mean(axis=2) + 1e-3)
+        distinct = np.array([[np.log(len(np.unique(window.round(5)))), 1.0] for window in x])
+        features.append(np.concatenate([spectrum, distinct], axis=1))
+        placements += [2.0 * recording.labels["placement"][0] - 1] * len(x)
+        learnt += [recording.subject in people[:learnt_from]] * len(x)
+    features, placements, learnt = np.concatenate(features), np.array(placements), np.array(learnt)
+    weights = np.linalg.lstsq(features[learnt], placements[learnt], rcond=None)[0]
+    return float(((features[~learnt] @ weights > 0) == (placements[~learnt] > 0)).mean())
+
+
+@pytest.mark.parametrize("phone_hz, strength", [(1 / 0.04992, 0.001), (25.0, 1.0), (50.0, 1.0)])
+def test_placement_is_not_read_from_rate_or_resolution(tmp_path, phone_hz, strength):
+    """One motion in both files: at rest the steps tell them apart, moving the rate, and nothing once they are alike."""
+    _archive_of_one_motion(tmp_path, PEOPLE[:16], phone_hz, strength)
+    assert _probed(_read(tmp_path, device="both"), 8) > 0.64
+    assert _probed(_read(tmp_path, device="both", alike=True), 8) < 0.56
+
+
+def test_devices_made_alike_have_one_rate_one_step_and_the_same_people(tmp_path):
+    with zipfile.ZipFile(str(tmp_path / "wisdm-dataset.zip"), "w") as archive:
+        archive.writestr(TOP + "activity_key.txt", KEY)
+        for device, people in (("phone", ("1600", "1601")), ("watch", ("1601", "1602"))):
+            for person in people:
+                archive.writestr(TOP + "raw/%s/accel/data_%s_accel_%s.txt" % (device, person, device),
+                                 "\n".join(_recorded(device, int(person), 20.0, 1e-4)))
+    found = _read(tmp_path, device="both", alike=True)
+    assert [(r.subject, r.placement, r.rate_hz) for r in found] == [("1601", "wrist", 10.0), ("1601", "pocket", 10.0)]
+    steps = found[0].samples / 0.05
+    assert np.abs(steps - np.round(steps)).max() < 1e-3 and len(_read(tmp_path, device="both")) == 4
+    with pytest.raises(InputError, match="give it with device=both"):
+        Wisdm(alike=True)

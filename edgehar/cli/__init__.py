@@ -21,7 +21,8 @@ from edgehar.errors import EdgeharError, InputError, MissingError
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141
-EXTRAS = {"torch": "train", "onnx": "cpu", "onnxruntime": "cpu", "pycuda": "jetson", "jtop": "jetson"}
+EXTRAS = {"torch": "train", "onnx": "cpu", "onnxruntime": "cpu", "pycuda": "jetson", "jtop": "jetson", "paho": "mqtt",
+          "cryptography": "bundle"}
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -86,6 +87,7 @@ def edgehar(plugins: Sequence[str], debug: bool) -> None:
       export   the student to a checked artifact build    an engine for this machine
       verify   that it still agrees              run      it on a live or replayed signal
       bench    its accuracy and latency          report   everything on one page
+      pack     all of it into one signed file    install  it on a device, or rollback
 
     Start with `edgehar doctor` (is all here?) and `edgehar datasets` (what can I train on?).
 

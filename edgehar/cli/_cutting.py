@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple, Optional, Sequence
 
 import click
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from edgehar.datasets import Corpus
     from edgehar.signals import Framing
     from edgehar.splits import Split
+    from edgehar.training import Fitted
 
 
 class Asked(NamedTuple):
@@ -61,6 +62,15 @@ def corpus_of(asked: Asked, teacher: Optional[Mapping[str, Any]] = None) -> Corp
         split = Split.from_json(teacher["data"]["split"])
     return cut_corpus(asked.spec, asked.root, split,
                       _framing(asked, Signal.from_json(teacher["signal"]).framing if teacher else None))
+
+
+def heard_by(teachers: Sequence[Fitted], corpus: Corpus, root: Optional[str]) -> Optional[Corpus]:
+    """`corpus` as the teachers read it, where that is at another rate; else None."""
+    from edgehar.datasets import cut_corpus
+
+    if not teachers or teachers[0].model.signal.rate_hz == corpus.framing.rate_hz:
+        return None
+    return cut_corpus(corpus.spec, root, corpus.split, teachers[0].model.signal.framing)
 
 
 def split_by(data: str, root: Optional[str], protocol: str) -> Split:

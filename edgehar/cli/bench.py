@@ -7,7 +7,7 @@ import shlex
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import click
 from click.core import ParameterSource
@@ -42,6 +42,9 @@ SETTINGS = {"single_stream": ("duration_s", "warmup_s"), "paced": ("duration_s",
 @click.option("--hold", type=click.IntRange(1), help="Windows that must agree before a label changes (streaming).")
 @click.option("--data", metavar="CORPUS",
               help="Corpus for accuracy and streaming; default: the one the model was trained on.")
+@click.option("--missing", multiple=True, metavar="PATTERN|each", help="Score also with zeros in place of "
+              "these channels (accuracy), e.g. left-arm/imu or placement=torso; each: of every sensor in turn. "
+              "Repeatable.")
 @click.option("--root", metavar="FOLDER", help="Folder with the downloaded corpora; default EDGEHAR_DATA.")
 @click.option("--power", metavar="METER", help="Measure energy too, by a meter: %s. Takes six minutes a Run." % (
     names_in_room("meters")))
@@ -62,8 +65,8 @@ SETTINGS = {"single_stream": ("duration_s", "warmup_s"), "paced": ("duration_s",
 @click.pass_context
 def command(context: click.Context, paths: Sequence[str], scenarios: Sequence[str], backend: str,
             precisions: Sequence[str], data: Optional[str], root: Optional[str], power: Optional[str], idle_s: float,
-            load_s: float, repeats: int, max_p99_ms: Optional[float], strict: bool, output: str, as_json: bool,
-            quiet: bool, **settings: Any) -> None:
+            load_s: float, repeats: int, max_p99_ms: Optional[float], strict: bool, missing: Sequence[str], output: str,
+            as_json: bool, quiet: bool, **settings: Any) -> None:
     """Measure latency, throughput, energy, accuracy or streams of engines.
 
     An artifact is built first, unless an engine of it is ready. Timing needs no data; accuracy and streaming read the
@@ -81,8 +84,8 @@ def command(context: click.Context, paths: Sequence[str], scenarios: Sequence[st
     if strict or power or max_p99_ms is not None:
         for engine in engines:
             bench.require_measured(engine)
-    done = _measure_all(engines, asked, data, root, power, plan, Path(output), _command_line(context),
-                        quiet or as_json)
+    done = _measure_all(_jobs(engines, asked, missing), data, root, power, plan, Path(output),
+                        _command_line(context), quiet or as_json)
     _show(done, as_json)
     for _, run in done:
         if max_p99_ms is not None:
@@ -143,27 +146,62 @@ def _engines(paths: Sequence[str], backend: Optional[str], precisions: Sequence[
     return list({engine.sha256: engine for engine in found}.values())
 
 
-def _measure_all(engines: Sequence[Engine], scenarios: Sequence[Scenario], data: Optional[str], root: Optional[str],
-                 power: Optional[str], plan: Plan, folder: Path, line: str, quiet: bool) -> List[Tuple[Path, Run]]:
-    """Measure and write one Run an engine and scenario; what is finished stays if a later one fails."""
+class Job(NamedTuple):
+    """One Run to make. missing: pattern of the channels that are silent; none where empty."""
+
+    engine: Engine
+    scenario: Scenario
+    missing: str = ""
+
+    def __str__(self) -> str:
+        return "%s %s, %s%s" % (self.engine.manifest.name, self.engine.spec.precision, self.scenario.name,
+                                " without " + self.missing if self.missing else "")
+
+
+def _jobs(engines: Sequence[Engine], scenarios: Sequence[Scenario], missing: Sequence[str]) -> List[Job]:
+    """Every engine in every scenario, accuracy also without what may be missing, all checked before the first."""
+    if missing and not any(scenario.name == "accuracy" for scenario in scenarios):
+        raise click.UsageError("--missing is told by accuracy; add --scenario accuracy")
+    return [Job(engine, scenario, silent) for engine in engines for scenario in scenarios
+            for silent in ["", *(_silent(engine, missing) if scenario.name == "accuracy" else ())]]
+
+
+def _silent(engine: Engine, missing: Sequence[str]) -> List[str]:
+    """The patterns to leave out, "each" as one a sensor."""
+    from edgehar.errors import InputError
+    from edgehar.signals import choose, sensors_of
+
+    signal = engine.manifest.signal
+    sensors = list(sensors_of(signal.channels))
+    if "each" in missing and len(sensors) < 2:
+        raise InputError("%s reads a single sensor, without which nothing is left; name channels of it, as in "
+                         "--missing gyro." % engine.manifest.name)
+    found = [pattern for given in missing for pattern in (sensors if given == "each" else [given])]
+    for pattern in found:
+        choose(signal.channels, pattern)
+    return list(dict.fromkeys(found))
+
+
+def _measure_all(jobs: Sequence[Job], data: Optional[str], root: Optional[str], power: Optional[str], plan: Plan,
+                 folder: Path, line: str, quiet: bool) -> List[Tuple[Path, Run]]:
+    """Measure and write one Run a job; what is finished stays if a later one fails."""
     from edgehar import bench
     from edgehar.meters import METERS
     from edgehar.scenarios import UNTIMED
 
     done = []
-    with _progress(len(engines) * len(scenarios), quiet) as tell:
-        for engine in engines:
-            for scenario in scenarios:
-                what = "%s %s, %s" % (engine.manifest.name, engine.spec.precision, scenario.name)
-                tell("%s: preparing" % what, 0)
-                windows = bench.windows_for(engine, data, root) if scenario.name == "accuracy" else None
-                recordings = bench.recordings_for(engine, data, root) if scenario.name == "streaming" else None
-                meter = METERS.create(power) if power and scenario.name not in UNTIMED else None
-                run = bench.run(engine, scenario, windows, command=line, recordings=recordings, meter=meter, plan=plan,
-                                dataset=data,
-                                on_phase=lambda phase, what=what: tell("%s: %s" % (what, phase), 0))
-                done.append((run.write(folder / bench.file_name(run)), run))
-                tell(what, 1)
+    with _progress(len(jobs), quiet) as tell:
+        for job in jobs:
+            engine, scenario, missing = job
+            tell("%s: preparing" % str(job), 0)
+            windows = bench.windows_for(engine, data, root) if scenario.name == "accuracy" else None
+            recordings = bench.recordings_for(engine, data, root) if scenario.name == "streaming" else None
+            meter = METERS.create(power) if power and scenario.name not in UNTIMED else None
+            run = bench.run(engine, scenario, windows, command=line, recordings=recordings, meter=meter, plan=plan,
+                            dataset=data, missing=missing,
+                            on_phase=lambda phase, what=str(job): tell("%s: %s" % (what, phase), 0))
+            done.append((run.write(folder / bench.file_name(run)), run))
+            tell(str(job), 1)
     return done
 
 
@@ -314,6 +352,8 @@ def _summary(path: Path, run: Run) -> Dict[str, Any]:
         facts["predicted_latency_s"] = dict(zip(("value", "low", "high"), run.measurement("predicted_latency").values))
     if run.measurement("gpu_latency"):
         facts["gpu_median_s"] = run.measurement("gpu_latency").median
+    if run.engine.get("missing"):
+        facts["missing"] = run.engine["missing"]
     facts["tasks"] = {row.task: _task_summary(row) for row in tables.accuracy_rows([run])}
     if run.energy:
         facts["energy"] = dict(run.energy, meter=run.power["meter"], verified=run.engine["verified"])

@@ -7,7 +7,7 @@ from typing import Any, Optional, Sequence
 
 import click
 
-from edgehar.cli._cutting import Asked, corpus_of, corpus_options
+from edgehar.cli._cutting import Asked, corpus_of, corpus_options, heard_by
 from edgehar.cli._show import names_in_room
 from edgehar.cli._training import training_options
 
@@ -34,7 +34,8 @@ def command(teacher_folders: Sequence[str], method: str, model_spec: str, channe
     Teacher and student see the same augmented windows; the student may see fewer
     channels. The teacher must have been trained on the same split, or it would have seen
     the student's test people; unless told otherwise, the student takes the teacher's
-    split, rate and window.
+    split, rate and window. With --rate it may be slower: at a half or a quarter of the
+    teacher's rate it reads the same seconds in fewer samples.
     """
     from edgehar.cli._show import show_next
     from edgehar.cli._training import epoch_bar, read_recipe, show_training, tell_resumed
@@ -43,9 +44,11 @@ def command(teacher_folders: Sequence[str], method: str, model_spec: str, channe
     recipe = read_recipe(recipe_file, epochs=epochs, seed=seed)
     teachers = [Fitted.load(teacher_folder) for teacher_folder in teacher_folders]
     corpus = corpus_of(Asked(**asked), teachers[0].facts if teachers else None)
+    teaching = heard_by(teachers, corpus, asked["root"])
     tell_resumed(folder)
     with epoch_bar(recipe.epochs, quiet or as_json) as watch:
-        fitted = train(corpus, model_spec, channels, recipe, folder, method, teachers, watch, tasks)
+        fitted = train(corpus, model_spec, channels, recipe, folder, method, teachers, watch, tasks,
+                       teaching=teaching)
     show_training(fitted, folder, as_json)
     if not as_json:
         show_next("edgehar export %s -o engines/%s" % (folder, Path(folder).resolve().name))

@@ -28,7 +28,7 @@ def command(runs: Sequence[str], output: str, folders: Sequence[str], trainings:
     from edgehar import histories, report, results
     from edgehar.artifact import Artifact
     from edgehar.markdown import markdown as tables_of
-    from edgehar.splits import LEAKY, leak_mark
+    from edgehar.splits import LEAKY
 
     found = results.load_all(runs)
     if markdown:
@@ -37,7 +37,8 @@ def command(runs: Sequence[str], output: str, folders: Sequence[str], trainings:
     page = report.write(found, output, [Artifact.load(folder) for folder in folders],
                         [histories.load(folder) for folder in trainings])
     facts = {"page": str(page), "runs": len(found), "warnings": sum(bool(run.warnings) for run in found),
-             "synthetic": any(run.synthetic for run in found), "leaky": any(leak_mark(run.split) for run in found)}
+             "synthetic": any(run.synthetic for run in found),
+             "leaky": any("shuffle_seed" in run.split for run in found)}
     if as_json:
         show_json(facts)
         return

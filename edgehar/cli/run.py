@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Dict, Optional, Sequence, Union
 
 import click
 
 from edgehar.cli._show import names_in_room, progress_line, show_json
+from edgehar.cli._streaming import Hold, Speed, announce, marks, open_source, warn
 
 if TYPE_CHECKING:
     from edgehar.artifact import Signal
-    from edgehar.sources.base import Source
-    from edgehar.stream import Feed, Stream, Summary
-
-
-class Speed(click.ParamType):
-    """"max", or a positive factor of real time."""
-
-    name = "max|FACTOR"
-
-    def convert(self, value: Any, param: Any, context: Any) -> Optional[float]:
-        if value == "max" or value is None:
-            return None
-        try:
-            factor = float(value)
-        except ValueError:
-            factor = 0.0
-        if not 0 < factor < float("inf"):
-            self.fail("'%s' is neither 'max' nor a positive number." % value, param, context)
-        return factor
+    from edgehar.stream import Feed, Summary
 
 
 @click.command()
@@ -43,24 +26,41 @@ class Speed(click.ParamType):
               "file of that name. Repeatable.  [default: console, or nowhere with --json]" % names_in_room("sinks"))
 @click.option("--backend", help="For an artifact: what runs it; default ort.")
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="For an artifact; default fp32.")
-@click.option("--hop", type=int, help="Samples from one window to the next.  [default: the model's]")
-@click.option("--hold", type=int, default=3, show_default=True, help="Windows that must agree before a label changes.")
+@click.option("--hop", type=int, help="Samples from one window to the next.  [default: as packed, or the model's]")
+@click.option("--hold", type=Hold(),
+              help="Windows that must agree before a label changes, or one number a task, e.g. "
+              "activity=3,placement=10.  [default: as packed, or 3]")
+@click.option("--route", metavar="TASK", help="Let the label of this task that stands choose the --student.")
+@click.option("--student", "students", multiple=True, metavar="LABEL=ENGINE",
+              help="Decides all other tasks while that label of --route stands; where none is given for it, the engine "
+              "itself does. Repeatable.")
 @click.option("--speed", type=Speed(), default="max", help="1.0 is real time.  [default: max]")
 @click.option("--limit-s", type=click.FloatRange(min=0, min_open=True), default=float("inf"),
               help="Stop after that many seconds of samples.")
+@click.option("--missing", type=click.Choice(["refuse", "zero", "hold"]), default="refuse", show_default=True,
+              help="Where a channel is not there, or comes as NaN: refuse, or feed zeros, or its last value.")
 @click.option("--allow-constant", is_flag=True, help="Accept a channel that does not move during a window.")
 @click.option("--quiet", is_flag=True, help="Decisions and warnings only.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, after the last decision.")
 def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], backend: Optional[str],
-            precision: Optional[str], hop: Optional[int], hold: int, speed: Optional[float], limit_s: float,
-            allow_constant: bool, quiet: bool, as_json: bool) -> None:
+            precision: Optional[str], hop: Optional[int], hold: Union[None, int, Dict[str, int]],
+            route: Optional[str], students: Sequence[str], speed: Optional[float], limit_s: float,
+            missing: str, allow_constant: bool, quiet: bool, as_json: bool) -> None:
     """Recognise activities in a stream: samples in, decisions out.
 
     Decisions go to the sinks, the summary to standard error. Ctrl-C ends the stream.
+
+    \b
+    A model of two tasks tells where the sensor is worn too, and may call in a student for that place:
+      edgehar run engines/two-tasks --hold activity=3,placement=10 --route placement \\
+          --student wrist=engines/wrist --student pocket=engines/pocket
     """
     from contextlib import ExitStack
 
     from edgehar.backends import BACKENDS, ready_engine
+    from edgehar.cli._routing import open_route
+    from edgehar.filling import filled
+    from edgehar.installation import stream_settings
     from edgehar.sinks import SINKS
     from edgehar.stream import Feed, Stream, pump, weigh
 
@@ -68,56 +68,28 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
         engine = ready_engine(path, backend, precision, on_progress)
     manifest = engine.manifest
     with ExitStack() as opened:
-        origin = opened.enter_context(_source(source, manifest.data, root))
+        origin = filled(opened.enter_context(open_source(source, manifest, root)), manifest.signal.channels, missing)
         feed = Feed(origin, manifest.signal, limit_s)
         session = opened.enter_context(BACKENDS.create(engine.backend).open(engine, max_batch=1))
-        stream = Stream(session, manifest.signal, manifest.tasks, hop, hold, allow_constant)
+        settings = stream_settings(engine.folder, hop, hold, allow_constant or missing != "refuse")
+        ready = lambda other: ready_engine(other, backend, precision)  # noqa: E731
+        settings["route"] = open_route(route, students, manifest, ready, opened)
+        stream = Stream(session, manifest.signal, manifest.tasks, **settings)
         targets = [opened.enter_context(SINKS.create(sink)) for sink in sinks or ([] if as_json else ["console"])]
-        marks = _marks(manifest.data, origin.synthetic)
+        marked = marks(manifest.data, origin.synthetic)
         if not quiet:
-            click.echo(_announce(stream, origin, feed) + marks, err=True)
-        summary = pump(weigh(feed, manifest.signal, _warn), stream, targets, speed)
+            click.echo(announce(stream, origin, feed) + marked, err=True)
+        summary = pump(weigh(feed, manifest.signal, warn), stream, targets, speed)
         summary.busy_s += feed.busy_s
     _require_decisions(summary, manifest.signal)
     if not feed.keeps_rate:
-        _warn("the source claims %.4g samples a second and delivered %.4g on average; check its rate." % (
+        warn("the source claims %.4g samples a second and delivered %.4g on average; check its rate." % (
             feed.claimed_hz, feed.measured_hz))
     if as_json:
         show_json(dict(summary.to_json(), **feed.to_json(), engine=str(engine.folder),
                        trained_on_synthetic=manifest.data["synthetic"], fed_synthetic=origin.synthetic))
     elif not quiet:
-        click.echo("%s%s\nnext: edgehar bench %s" % (_describe(summary, feed), marks, engine.folder), err=True)
-
-
-def _source(spec: str, data: Mapping[str, Any], root: Optional[str]) -> Source:
-    """The source that `spec` names; a replay is of the model's own corpus and split unless it names another corpus."""
-    from edgehar.registry import parse_spec
-    from edgehar.sources import SOURCES
-    from edgehar.splits import Split
-
-    given = {"dataset": data["dataset"], "root": root or ""}
-    return SOURCES.create(spec, split=Split.from_json(data["split"]),
-                          **{key: value for key, value in given.items() if key not in parse_spec(spec)[1]})
-
-
-def _announce(stream: Stream, origin: Source, feed: Feed) -> str:
-    """One line on what is about to be recognised, for whoever waits for the first decision."""
-    signal = stream.signal
-    units = ", ".join(dict.fromkeys(channel.unit for channel in signal.channels))
-    said = "recognising %s from %d channels (%s) at %g Hz: %.2f s every %.2f s" % (
-        " and ".join(stream.tasks), len(signal.channels), units, signal.rate_hz, signal.window / signal.rate_hz,
-        stream.hop / signal.rate_hz)
-    return "; ".join(filter(None, [said, origin.remark, _resampling(origin, feed, signal) if feed.resampled else ""]))
-
-
-def _resampling(origin: Source, feed: Feed, signal: Signal) -> str:
-    measured = ", %.4g Hz by its clock," % origin.measured_hz if origin.measured_hz else ""
-    return "the source's %.4g Hz%s are resampled to %.4g Hz, which delays decisions by %.2g s" % (
-        feed.claimed_hz, measured, signal.rate_hz, feed.delay_s)
-
-
-def _warn(sentence: str) -> None:
-    click.echo("warning: " + sentence, err=True)
+        click.echo("%s%s\nnext: edgehar bench %s" % (_describe(summary, feed), marked, engine.folder), err=True)
 
 
 def _require_decisions(summary: Summary, signal: Signal) -> None:
@@ -140,12 +112,3 @@ def _describe(summary: Summary, feed: Feed) -> str:
 
 def _percent(share: float) -> str:
     return ("{:.2g} %" if share < 0.1 else "{:,.0f} %").format(100 * share)
-
-
-def _marks(data: Mapping[str, Any], streamed: bool) -> str:
-    """Generated data and a split that leaks are said to be so wherever their results are shown."""
-    from edgehar.splits import leak_mark
-
-    what = ["trained on synthetic data" if data["synthetic"] else "", "fed synthetic data" if streamed else "",
-            leak_mark(data["split"])]
-    return " [%s]" % ", ".join(filter(None, what)) if any(what) else ""

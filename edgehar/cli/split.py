@@ -58,7 +58,7 @@ def _sessions(corpus: Corpus) -> Dict[str, Dict[str, Any]]:
 def _show(corpus: Corpus) -> None:
     from edgehar.cli._show import show_table
     from edgehar.cli._training import rate_told
-    from edgehar.splits import LEAKY, overlapping
+    from edgehar.splits import LEAKY, SAME_PEOPLE, overlapping
 
     split, parts = corpus.split, corpus.parts
     click.echo(rate_told(corpus.framing.rate_hz, corpus.measured_hz))
@@ -70,5 +70,8 @@ def _show(corpus: Corpus) -> None:
     if split.leaky:
         share = overlapping(parts.test, parts.train).mean()
         click.echo("%s: %.0f %% of the test windows hold samples that are trained on" % (LEAKY, 100 * share))
+    elif split.same_people:
+        click.echo("%s: divided in time; audited: no sample of the %d windows is in two parts" % (
+            SAME_PEOPLE, sum(map(len, parts))))
     else:
         click.echo("audited: no person, and no sample of the %d windows, is in two parts" % sum(map(len, parts)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional,
 import click
 
 if TYPE_CHECKING:
+    from edgehar.modalities import Modality
     from edgehar.study import Outcome, Study
 
 Table = Tuple[str, Sequence[str], List[Sequence[Any]]]  # title, columns, rows
@@ -23,19 +24,21 @@ Table = Tuple[str, Sequence[str], List[Sequence[Any]]]  # title, columns, rows
               help="Where the Runs go.")
 @click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Folds at a time.")
 @click.option("--markdown", is_flag=True, help="Only print the tables of a study that is done, for a README.")
+@click.option("--modalities", "by_sensors", is_flag=True, help="Only train and rank the choices of sensors that FILE "
+              "names in its table [modalities]: what a second sensor is worth.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(path: str, only_plan: bool, root: Optional[str], work: str, results: str, jobs: int, markdown: bool,
-            quiet: bool, as_json: bool) -> None:
+            by_sensors: bool, quiet: bool, as_json: bool) -> None:
     """Train, export and score every network of FILE in every fold, and compare them over people.
 
     Stop it at will, even by kill -9: the same line goes on where it stopped, and a cell that
     has its Run is never done again. What FILE may hold is told at the top of edgehar/study.py.
     """
     from edgehar.cli._show import show_next
-    from edgehar.study import load_study, run_study
+    from edgehar.study import load_study, only_modalities, run_study
 
-    study = load_study(path, root)
+    study = only_modalities(load_study(path, root)) if by_sensors else load_study(path, root)
     if only_plan:
         _show_plan(study, root, results, jobs, quiet or as_json, as_json)
         return
@@ -101,7 +104,7 @@ def _show_markdown(study: Study, results: str) -> None:
 
 
 def _tables(outcome: Outcome) -> Iterator[Table]:
-    from edgehar.contrasts import difference_text
+    from edgehar.contrasts import difference_text, recovery_text
     from edgehar.tables import interval_text, people_text, scaled
 
     yield ("Test people of %s" % ", ".join([outcome.corpus, *outcome.marks]),
@@ -114,11 +117,31 @@ def _tables(outcome: Outcome) -> Iterator[Table]:
         yield ("Contrasts fixed beforehand, paired over people", ("difference", "task", "macro-F1", "verdict"),
                [("%s - %s" % (first, second), contrast.row.task, difference_text(contrast), contrast.verdict)
                 for first, second, contrast in outcome.contrasts])
+    if outcome.recovered:
+        yield ("Recovered of the gap between two of them", ("network", "task", "gap", "recovered [95 % over people]"),
+               [(name, found.row.task, difference_text(found.gap), recovery_text(found))
+                for name, found in outcome.recovered])
+    if outcome.modalities:
+        yield _modality_table(outcome)
     if outcome.exploratory:
         yield ("Exploratory contrasts, p-values adjusted for their number in the study (Benjamini-Hochberg)",
                ("difference", "task", "macro-F1", "adjusted p"),
                [("%s - %s" % (first, second), contrast.row.task, difference_text(contrast), "%.3f" % p_value)
                 for first, second, contrast, p_value in outcome.exploratory])
+
+
+def _modality_table(outcome: Outcome) -> Table:
+    """The choices of sensors, the most accurate first; what a gain is told over is the best part of the choice."""
+    from edgehar.contrasts import difference_text
+    from edgehar.tables import interval_text, scaled
+
+    return ("What sensors are worth on %s (exploratory; * none is as accurate at fewer MACs)" % ", ".join(
+        [outcome.corpus, *outcome.marks]),
+        ("sensors", "task", "channels", "rate Hz", "MACs", "macro-F1 [95 % over people]", "gain", "over"),
+        [("%s%s" % (found.name, " *" if found.best else ""), found.row.task, found.row.engine["channels"],
+          "%g" % found.row.engine["rate_hz"], scaled(found.row.engine["macs"]),
+          interval_text(found.row.macro_f1, found.row.people), difference_text(found.gain) if found.gain else "–",
+          found.over or "–") for found in outcome.modalities])
 
 
 def _summary(outcome: Outcome) -> Dict[str, Any]:
@@ -131,5 +154,13 @@ def _summary(outcome: Outcome) -> Dict[str, Any]:
     exploratory = [{"first": first, "second": second, "task": contrast.row.task,
                     "difference": contrast.difference._asdict(), "adjusted_p": p_value}
                    for first, second, contrast, p_value in outcome.exploratory]
+    recovered = [{"network": name, "task": found.row.task, "share": found.share._asdict() if found.share else None}
+                 for name, found in outcome.recovered]
     return {"corpus": outcome.corpus, "marks": outcome.marks, "rows": rows, "contrasts": contrasts,
-            "exploratory": exploratory}
+            "exploratory": exploratory, "recovered": recovered, "modalities": list(map(_choice, outcome.modalities))}
+
+
+def _choice(found: Modality) -> Dict[str, Any]:
+    facts = {key: found.row.engine[key] for key in ("channels", "channel_names", "rate_hz", "macs", "parameters")}
+    return dict(facts, name=found.name, task=found.row.task, macro_f1=found.row.macro_f1._asdict(), best=found.best,
+                over=found.over or None, gain=found.gain.difference._asdict() if found.gain else None)

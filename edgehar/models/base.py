@@ -31,12 +31,18 @@ class Outputs(NamedTuple):
     """What a network gives for B windows.
 
     logits: {task: (B, K)}. stages: feature maps [(B, D, T')], early to late, for
-    distillation. embedding: (B, D), what the heads read.
+    distillation. embedding: (B, D), what the heads read. named: {name: (B, D)}, what else
+    a family has to teach.
     """
 
     logits: Dict[str, Tensor]
     stages: List[Tensor]
     embedding: Tensor
+    named: Mapping[str, Tensor] = {}
+
+    def spoken_by(self, name: str) -> "Outputs":
+        """The same with the logits ``name/task`` of `named` in the place of those that are deployed."""
+        return self._replace(logits={task: self.named["%s/%s" % (name, task)] for task in self.logits})
 
 
 class Normalise(nn.Module):

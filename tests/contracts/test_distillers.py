@@ -17,9 +17,14 @@ from tests.contracts.test_models import network
 LABELS = {"activity": torch.tensor([0, 1, 2, -1]), "placement": torch.tensor([0, -1, 1, 1])}
 
 
+SMALL_TSAK = "tsak:stem=16,width=32"
+STUDENTS, TEACHERS = {"tsak-teacher": SMALL_TSAK}, {"tsak": SMALL_TSAK}  # of methods that ask for a family
+
+
 def prepared(spec):
     """Distiller, student in training and teacher, as `fit` brings them together."""
-    student, teacher = network("mobilenet:size=S").eval(), network("resnet:width=16").eval().requires_grad_(False)
+    student = network(STUDENTS.get(spec, "mobilenet:size=S")).eval()
+    teacher = network(TEACHERS.get(spec, "resnet:width=16")).eval().requires_grad_(False)
     distiller = DISTILLERS.create(spec)
     distiller.prepare(student, teacher, torch.zeros(2, 9, 128))
     return distiller, student.train(), teacher

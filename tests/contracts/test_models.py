@@ -20,7 +20,8 @@ VARIANTS = {
                   for conv in ("same", "valid") for act in ("relu", "hardswish")]
     + ["mobilenet:size=XS", "mobilenet:se=false", "mobilenet:size=S,width=1.5,depth=2"]
     + ["mobilenet:head=" + head for head in HEADS],
-    "resnet": ["resnet", "resnet:width=16,head=hopfield"]}
+    "mtl-net": ["mtl-net", "mtl-net:size=slim", "mtl-net:size=slim,width=8"],
+    "resnet": ["resnet", "resnet:width=16,head=hopfield"], "tsak": ["tsak:stem=16,width=32"]}
 SPECS = [spec for name in MODELS.names() for spec in VARIANTS.get(name, [name])]
 
 
@@ -47,7 +48,8 @@ def test_every_channel_and_time_step_has_a_gradient(spec, window):
 def test_every_parameter_gets_a_gradient(spec):
     model = network(spec).train()
     outputs = model(torch.randn(16, len(CHANNELS), 128))
-    sum((logits * torch.randn_like(logits)).sum() for logits in outputs.logits.values()).backward()
+    said = [*outputs.logits.values(), *outputs.named.values()]
+    sum((value * torch.randn_like(value)).sum() for value in said).backward()
     dead = [name for name, parameter in model.named_parameters()
             if parameter.grad is None or not parameter.grad.abs().sum() > 0]
     assert not dead

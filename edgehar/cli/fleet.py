@@ -1,0 +1,96 @@
+"""``edgehar fleet``: how many wearers does this machine serve?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Optional
+
+import click
+
+from edgehar.cli._show import names_in_room, progress_line, show_json, show_next
+from edgehar.cli._streaming import marks, open_source, warn
+
+if TYPE_CHECKING:
+    from edgehar.microbatches import Choice
+    from edgehar.rehearsal import Outcome
+
+PREPARED_S = 600.0  # of the source, which the wearers go round
+
+
+@click.command()
+@click.argument("path", metavar="ENGINE_OR_ARTIFACT", type=click.Path())
+@click.option("--streams", "wearers", type=click.IntRange(1), default=100, show_default=True,
+              help="Wearers at once.")
+@click.option("--seconds", "duration_s", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True,
+              help="Seconds of signal to serve to each.")
+@click.option("--fast", is_flag=True, help="As fast as it goes; else in real time, and lateness is told.")
+@click.option("--source", default="replay", metavar="SPEC",
+              help="What they wear is replayed from here (%s), each from another moment on.  [default: replay of the "
+              "test people of the model's corpus]" % names_in_room("sources"))
+@click.option("--root", type=click.Path(), help="Folder with the downloaded corpora; default EDGEHAR_DATA.")
+@click.option("--backend", help="For an artifact: what runs it; default ort.")
+@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="For an artifact; default fp32.")
+@click.option("--hop", type=click.IntRange(1), help="Samples from one window to the next.  [default: the model's]")
+@click.option("--hold", type=click.IntRange(1), default=3, show_default=True,
+              help="Windows that must agree before a label changes.")
+@click.option("--allow-constant", is_flag=True, help="Accept a channel that does not move during a window.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(path: str, wearers: int, duration_s: float, fast: bool, source: str, root: Optional[str],
+            backend: Optional[str], precision: Optional[str], hop: Optional[int], hold: int, allow_constant: bool,
+            as_json: bool) -> None:
+    """Serve many wearers at once and tell how it went: throughput, latency, late and lost decisions.
+
+    Whole windows and incremental steps are measured first, and the faster is kept. All wearers' samples come at the
+    same instants, which is the worst case.
+
+    \b
+    Will a thousand wearers do, with a decision twice a second?
+      edgehar fleet engines/wisdm-watch-s --streams 1000 --hop 10
+    What is the most this machine could do?
+      edgehar fleet engines/wisdm-watch-s --streams 2000 --fast
+    """
+    from edgehar.backends import ready_engine
+    from edgehar.fleet import Fleet, Service
+    from edgehar.microbatches import choose
+    from edgehar.rehearsal import in_hops, rehearse
+    from edgehar.stream import Feed
+
+    with progress_line() as on_progress:
+        engine = ready_engine(path, backend, precision, on_progress)
+    manifest = engine.manifest
+    signal, hop = manifest.signal, hop or manifest.signal.hop
+    with open_source(source, manifest, root) as origin:
+        hops = in_hops(Feed(origin, signal, PREPARED_S), hop, signal.window)
+        synthetic = origin.synthetic
+    choice = choose(engine, wearers, hop)
+    with choice.session as session:
+        fleet = Fleet(session, signal, manifest.tasks, wearers, hop, hold, allow_constant,
+                      Service(deadline_s=hop / signal.rate_hz))
+        found = rehearse(fleet, hops, wearers, duration_s, paced=not fast)
+    if found.refused:
+        warn("%d chunks were refused, one of them because %s." % (found.refused, next(iter(fleet.reasons.values()))))
+    if as_json:
+        show_json(dict(found.to_json(), engine=str(engine.folder), hop=hop, way=choice.way, cost_s=choice.costs_s,
+                       why_not_incremental=choice.reason, fed_synthetic=synthetic,
+                       trained_on_synthetic=manifest.data["synthetic"]))
+        return
+    click.echo(_chosen(choice))
+    click.echo(_told(found) + marks(manifest.data, synthetic))
+    show_next("edgehar serve %s --source mqtt:topic=wearers/anna/samples" % engine.folder)
+
+
+def _chosen(choice: Choice) -> str:
+    """Which way was kept, and why."""
+    costs = ", ".join("%s %.2f us" % (way, 1e6 * cost_s) for way, cost_s in choice.costs_s.items())
+    why = "; not incremental: %s" % choice.reason.rstrip(".") if choice.reason else ""
+    return "kept: %s, measured a window: %s%s" % (choice.way, costs, why)
+
+
+def _told(found: Outcome) -> str:
+    """Two lines on how it went."""
+    paced = "" if not found.latencies_s else ", latency: %.2f ms (p99 %.2f ms), late: %s" % (
+        1e3 * found.latency_s(50), 1e3 * found.latency_s(99), "{:,}".format(found.late))
+    return "wearers: {:,}, signal: {:.1f} s each, decisions: {:,}{}, lost: {:,}, refused: {:,}{}\n" \
+        "{:,.0f} decisions a second of work, {:.2g} % of one core: about {:,} wearers would do".format(
+            found.wearers, found.signal_s, found.decisions, paced, found.dropped, found.refused,
+            "; stopped by Ctrl-C" if found.interrupted else "", found.decisions_per_s, 100 * found.load,
+            found.sustained)

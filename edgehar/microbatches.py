@@ -1,0 +1,249 @@
+"""Two ways from samples to logits in micro-batches, whole windows or incremental steps, and the choice between them."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from itertools import cycle
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+
+import numpy as np
+
+from edgehar.artifact import Signal
+from edgehar.backends import BACKENDS
+from edgehar.backends.base import Engine, Session, StepSession
+from edgehar.errors import AccuracyError, InputError
+from edgehar.places import Waiting
+from edgehar.ring import Ring
+
+HEADROOM = 0.8  # share of the machine's time that admitted streams may take
+FULL = "full window"
+WIDTHS = (16, 32, 64, 128, 256)  # streams computed together
+TRIED_GROUPS = 8
+
+
+class WholeWindows:
+    """Full windows, `length` samples of a stream at a time and `batch` streams.
+
+    first: samples of a grid until the first is due. skips: one may be left out.
+    """
+
+    name = "whole windows"
+    skips = True
+
+    def __init__(self, session: Session, window: int, batch: int, batches: int) -> None:
+        self._session = session
+        self.first = self.length = window
+        self.batch = min(batch, session.max_batch)
+        self._most = batches * self.batch
+
+    def begin(self, places: np.ndarray, written: np.ndarray, waiting: Waiting) -> None:
+        """Windows know no phase."""
+
+    def leave(self, place: int) -> None:
+        """Nor a place."""
+
+    def snapshot(self) -> Dict[str, np.ndarray]:
+        """Nothing is kept from one window to the next."""
+        return {}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Nor put back."""
+
+    def chosen(self, waiting: Waiting, streams: int, urgent: bool) -> Tuple[np.ndarray, List[int]]:
+        """The places that are due, and the sizes of their micro-batches: full ones, and where it is urgent the rest."""
+        size = max(1, min(self.batch, streams))
+        count = waiting.count if urgent else waiting.count // size * size
+        places = waiting.earliest(min(count, self._most))
+        return places, [min(self.batch, len(places) - first) for first in range(0, len(places), self.batch)]
+
+    def run(self, ring: Ring, places: np.ndarray, ends: np.ndarray, sizes: Sequence[int],
+            out: Mapping[str, np.ndarray], probes: np.ndarray) -> None:
+        """Logits of n places into out {task: (n, K)}, some samples of what was read into probes (., n, C)."""
+        first = 0
+        for size in sizes:
+            rows, first = slice(first, first + size), first + size
+            x = self._session.input()[:size]
+            ring.gather(places[rows], ends[rows], x)
+            _probe(x, probes[:, rows])
+            self._session.launch(size)
+            logits = self._session.wait()
+            for task, values in out.items():
+                values[rows] = logits[task]
+
+
+class Steps:
+    """Steps of a hop. A place is seated in a lane among those of its phase, with whom it advances.
+
+    The phase is where in a hop a grid begins. Where no lane is left among its like, a
+    stream sits down in an empty group, else anywhere: it is then advanced together with
+    whoever is due, which takes more steps and changes no logit.
+    """
+
+    name = "incremental"
+    skips = False
+
+    def __init__(self, session: StepSession, channels: int, places: int, batches: int) -> None:
+        self._session = session
+        self.first = self.length = session.hop
+        self.batch = session.lanes
+        self._batches = batches
+        self._chunk = np.zeros((batches * session.lanes, channels, session.hop), np.float32)
+        self._seats = np.full((session.slots // session.lanes, session.lanes), -1)
+        self._phases = np.zeros(len(self._seats), np.int64)
+        self._slots = np.full(places, -1)
+
+    def begin(self, places: np.ndarray, written: np.ndarray, waiting: Waiting) -> None:
+        """Seat the places by the number of their grids' first samples; who still waits keeps the old seat."""
+        settled = (self._slots[places] >= 0) & (waiting.pending(places) > 0)
+        for place, phase in zip(places[~settled].tolist(), (written[~settled] % self.first).tolist()):
+            self.leave(place)
+            self._sit(place, phase)
+
+    def leave(self, place: int) -> None:
+        if self._slots[place] >= 0:
+            self._seats.flat[self._slots[place]] = -1
+            self._slots[place] = -1
+
+    def snapshot(self) -> Dict[str, np.ndarray]:
+        """Who is seated, in which phase, and the states; where they sit may be another place next time."""
+        seated = np.flatnonzero(self._slots >= 0)
+        slots = self._slots[seated]
+        return {"seated": seated, "phases": self._phases[slots // self.batch], "states": self._session.snapshot(slots)}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Seat everybody anew, in as many lanes as there are here."""
+        self._seats[:], self._slots[:] = -1, -1
+        for place, phase in zip(arrays["seated"].tolist(), arrays["phases"].tolist()):
+            self._sit(place, phase)
+        self._session.restore(self._slots[arrays["seated"]], arrays["states"])
+
+    def chosen(self, waiting: Waiting, streams: int, urgent: bool) -> Tuple[np.ndarray, List[int]]:
+        """The places of each group that is due: with a step of each of its streams, or urgent with those there are."""
+        earliest = waiting.earliest(self._batches * self.batch)
+        seats = self._seats[np.unique(self._slots[earliest] // self.batch)[:self._batches]]
+        seated = seats >= 0
+        due = seated.copy()
+        due[seated] = waiting.pending(seats[seated]) > 0
+        if not urgent:
+            due &= (due == seated).all(axis=1, keepdims=True)
+        return seats[due], [size for size in due.sum(axis=1).tolist() if size]
+
+    def run(self, ring: Ring, places: np.ndarray, ends: np.ndarray, sizes: Sequence[int],
+            out: Mapping[str, np.ndarray], probes: np.ndarray) -> None:
+        """As with whole windows."""
+        chunk, slots, first = self._chunk[:len(places)], self._slots[places], 0
+        ring.gather(places, ends, chunk)
+        _probe(chunk, probes)
+        for size in sizes:
+            rows, first = slice(first, first + size), first + size
+            self._session.advance(chunk[rows], slots[rows], {task: values[rows] for task, values in out.items()})
+
+    def _sit(self, place: int, phase: int) -> None:
+        taken = (self._seats >= 0).sum(axis=1)
+        free = taken < self.batch
+        for wanted in (free & (taken > 0) & (self._phases == phase), taken == 0, free):
+            if wanted.any():
+                group = int(wanted.argmax())
+                break
+        if not taken[group]:
+            self._phases[group] = phase
+        lane = int(np.argmin(self._seats[group]))
+        self._seats[group, lane] = place
+        self._slots[place] = group * self.batch + lane
+
+
+def _probe(x: np.ndarray, probes: np.ndarray) -> None:
+    """Evenly spread samples of x (n, C, L) into probes (at most L, n, C)."""
+    step = x.shape[2] // len(probes)
+    probes[:] = x[:, :, :len(probes) * step:step].transpose(2, 0, 1)
+
+
+# ------------------------------------------------------------------ the choice between them
+
+
+class Choice(NamedTuple):
+    """The session that takes less time, open; seconds a window of each, {"full window": s, "incremental": s}.
+
+    reason: why there is no incremental inference; empty where there is.
+    """
+
+    session: Union[Session, StepSession]
+    costs_s: Dict[str, float]
+    reason: str
+
+    @property
+    def way(self) -> str:
+        """The one that was kept."""
+        return min(self.costs_s, key=self.costs_s.__getitem__)
+
+
+def choose(engine: Engine, places: int, hop: Optional[int] = None, batch: int = 64, turns: int = 15) -> Choice:
+    """Measure full windows against incremental inference for `places` streams here and now; keep the faster.
+
+    How many streams are best computed together depends on the network and the caches, so
+    up to three widths are tried. Raises what `Backend.open` raises.
+    """
+    hop = engine.manifest.signal.hop if hop is None else hop
+    backend = BACKENDS.create(engine.backend)
+    with ExitStack() as trials:
+        whole = trials.enter_context(backend.open(engine, batch))
+        ways: Dict[Any, Turn] = {FULL: _window_turn(whole, places)}
+        reason = ""
+        try:
+            for lanes in widths(places):
+                slots = lanes * min(-(-places // lanes), TRIED_GROUPS)
+                steps = trials.enter_context(backend.open_steps(engine, hop, slots, lanes))
+                ways[lanes] = _step_turn(steps, engine, places)
+        except (InputError, AccuracyError) as refused:
+            reason = str(refused)
+        costs_s = _costs_s(ways, turns)
+    best = min(costs_s, key=costs_s.__getitem__)
+    session = (backend.open(engine, batch) if best == FULL else
+               backend.open_steps(engine, hop, -(-places // best) * best, best))
+    fastest = {"incremental": min(cost_s for way, cost_s in costs_s.items() if way != FULL)} if not reason else {}
+    return Choice(session, {FULL: costs_s[FULL], **fastest}, reason)
+
+
+def widths(places: int) -> Sequence[int]:
+    """Numbers of lanes worth trying for so many streams: the three largest that are at least half full."""
+    return [lanes for lanes in WIDTHS if lanes < 2 * places or lanes == WIDTHS[0]][-3:]
+
+
+def sustained(cost_s: float, signal: Signal, hop: Optional[int] = None) -> int:
+    """How many streams may be admitted at `cost_s` seconds a window, with a fifth of the machine's time to spare."""
+    return int(HEADROOM * (signal.hop if hop is None else hop) / signal.rate_hz / cost_s)
+
+
+Turn = Tuple[Callable[[], Any], int]
+
+
+def _window_turn(session: Session, places: int) -> Turn:
+    count = min(session.max_batch, places)
+    session.input()[:] = 0
+
+    def turn() -> None:
+        session.launch(count)
+        session.wait()
+
+    return turn, count
+
+
+def _step_turn(session: StepSession, engine: Engine, places: int) -> Turn:
+    """One group after the other, as far as there are, so that states come from where they would come."""
+    count = min(session.lanes, places)
+    chunk = np.zeros((count, len(engine.manifest.signal.channels), session.hop), np.float32)
+    out = {task: np.zeros((count, len(names)), np.float32) for task, names in engine.manifest.tasks.items()}
+    groups = cycle([np.arange(first, first + count) for first in range(0, session.slots, session.lanes)])
+    return lambda: session.advance(chunk, next(groups), out), count
+
+
+def _costs_s(ways: Mapping[Any, Turn], turns: int) -> Dict[Any, float]:
+    """Median seconds a window of each, turn by turn."""
+    taken: Dict[Any, List[float]] = {name: [] for name in ways}
+    for _ in range(turns + 3):
+        for name, (turn, count) in ways.items():
+            started_s = time.perf_counter()
+            turn()
+            taken[name].append((time.perf_counter() - started_s) / count)
+    return {name: float(np.median(values[3:])) for name, values in taken.items()}

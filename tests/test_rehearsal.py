@@ -1,0 +1,121 @@
+"""A crowd of wearers: each goes its own way round the signal, and what is late or lost is told."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgehar.errors import InconclusiveError
+from edgehar.rehearsal import in_hops, rehearse
+from edgehar.sources.base import Chunk
+from tests.linear import BACKEND, DATASET, SIGNAL, noise, stream, write_artifact
+from tests.test_fleet import HOP, RATE, RowSession, WINDOW, Watch, fleet
+
+HOP_S = HOP / RATE
+
+
+def hops(count: int = 60):
+    return in_hops([Chunk(noise(count), 0.0)], HOP, WINDOW)
+
+
+def test_a_signal_is_cut_into_hops_between_its_gaps():
+    chunks = [Chunk(noise(7), 0.0), Chunk(noise(7, 1), None), Chunk(noise(13, 2), 50.0, begins=True)]
+    found = in_hops(chunks, hop=5, window=16)
+    assert (found.samples[:2].reshape(10, 3) == np.concatenate([noise(7), noise(7, 1)])[:10]).all()
+    assert (found.samples[2:].reshape(10, 3) == noise(13, 2)[:10]).all()
+    assert found.begins.tolist() == [True, False, True, False]
+
+
+def test_less_than_a_window_is_no_crowd():
+    with pytest.raises(InconclusiveError, match="less than one window of 16 samples"):
+        in_hops([Chunk(noise(9), 0.0)], HOP, WINDOW)
+
+
+def test_each_wearer_goes_its_own_way_round():
+    """As fast as it goes: the first of three stands at the start, the others a third apart, and all go round."""
+    made, said = fleet(3), []
+    tick = made.tick
+    made.tick = lambda flush=False: said.append(tick(flush)) or said[-1]
+    found = rehearse(made, hops(), 3, duration_s=8 * HOP_S, paced=False)
+    filled = -(-WINDOW // HOP)
+    wanted = stream().push(noise(60)[20:])  # wearer 1 begins a third of the way round, up to its wrap
+    have = [one.one(row) for one in said if one is not None for row in np.flatnonzero(one.places == 1)]
+    assert [each.raw_label for each in have[:len(wanted)]] == [each.raw_label for each in wanted]
+    assert found.decisions == sum(len(one.places) for one in said if one is not None) - 3 * (filled * HOP >= WINDOW)
+    assert found.signal_s == pytest.approx(8 * HOP_S) and found.latencies_s == [] and not found.late
+
+
+def test_in_real_time_lateness_is_told():
+    """A session that takes a hop and a half a micro-batch, on a clock that is set by hand."""
+    watch = Watch()
+
+    class Slow(RowSession):
+        def launch(self, count: int, slot: int = 0) -> None:
+            super().launch(count)
+            watch.time_s += 1.5 * HOP_S
+
+    made = fleet(2, session=Slow, clock=watch)
+    found = rehearse(made, hops(), 2, 10 * HOP_S, clock=watch, sleep=lambda pause_s: setattr(
+        watch, "time_s", watch.time_s + pause_s))
+    assert found.late == found.decisions == len(np.concatenate(found.latencies_s)) > 10
+    assert found.latency_s(50) > 1.5 * HOP_S and found.load == pytest.approx(1.5, abs=0.3)
+    assert found.sustained <= 1 and found.to_json()["late"] == found.late
+    quick = rehearse(fleet(2, clock=watch), hops(), 2, 10 * HOP_S, clock=watch, sleep=lambda pause_s: setattr(
+        watch, "time_s", watch.time_s + pause_s))
+    assert quick.late == 0 and quick.latency_s(99) == pytest.approx(0, abs=1e-6) and quick.decisions == found.decisions
+
+
+def test_ctrl_c_ends_it_with_what_was_done():
+    turns = []
+
+    def sleep(pause_s: float) -> None:
+        turns.append(pause_s)
+        if len(turns) == 4:
+            raise KeyboardInterrupt
+
+    found = rehearse(fleet(2), hops(), 2, 5.0, sleep=sleep)
+    assert found.interrupted and found.signal_s == pytest.approx(3 * HOP_S)
+
+
+# ------------------------------------------------------------------ the command
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory):
+    return write_artifact(tmp_path_factory.mktemp("artifacts") / "linear").folder
+
+
+def run(*words):
+    """(exit code, stdout, stderr) of one ``edgehar fleet``."""
+    line = [sys.executable, "-c", "from edgehar.cli import main; main()", "--plugin", str(BACKEND), "--plugin",
+            str(DATASET), "fleet", *map(str, words), "--backend", "linear"]
+    done = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=60,
+                          cwd=str(Path(__file__).resolve().parents[1]))
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_command_tells_what_was_kept_and_how_it_went(artifact):
+    code, out, err = run(artifact, "--streams", 20, "--seconds", 0.5)
+    assert code == 0, err
+    kept, served, done, following = out.splitlines()
+    assert kept.startswith("kept: full window, measured a window: full window ") and "no incremental inference" in kept
+    assert served.startswith("wearers: 20, signal: 0.5 s each, decisions: ") and ", late: " in served
+    assert done.endswith("wearers would do [trained on synthetic data, fed synthetic data]")
+    assert following.startswith("next: edgehar serve ")
+
+
+def test_the_command_speaks_json_too(artifact):
+    code, out, err = run(artifact, "--streams", 3, "--seconds", 1, "--fast", "--json")
+    told = json.loads(out)
+    assert code == 0 and (told["wearers"], told["way"], told["hop"]) == (3, "full window", SIGNAL.hop)
+    assert told["decisions"] > 20 and told["dropped"] == told["late"] == 0 and told["fed_synthetic"] is True
+
+
+def test_a_signal_too_short_is_inconclusive(artifact):
+    code, _, err = run(artifact, "--hop", 5000)
+    assert code == 8 and "less than one window" in err
