@@ -431,6 +431,14 @@ def measuring(device: Device) -> List[int]:
     return found
 
 
+def leads_on_device(pid: int) -> bool:
+    """Whether the process is the device's shell that leads a session; some have ended since they were listed."""
+    try:
+        return os.getsid(pid) == pid and b"on_device" in Path("/proc/%d/cmdline" % pid).read_bytes()
+    except OSError:
+        return False
+
+
 def test_a_bench_sets_power_and_clocks_restores_them_and_brings_its_runs(fleet: Fleet, jetson: Device,
                                                                          tmp_path: Path) -> None:
     done = fleet.workstation.deploy("bench", jetson.address, "--mode", "0", "--clocks", "-o", tmp_path / "runs", *SHORT)
@@ -465,9 +473,7 @@ def test_power_is_restored_where_the_shell_that_was_to_do_it_is_killed(fleet: Fl
                                                                        tmp_path: Path) -> None:
     benching = fleet.workstation.start("bench", jetson.address, "--mode", "0", "-o", tmp_path, "--", "--duration", "60")
     wait_for(lambda: power(jetson)[0] == "0" and len(measuring(jetson)) > 1)
-    shells = [pid for pid in measuring(jetson) if os.getsid(pid) == pid and b"on_device" in Path(
-        "/proc/%d/cmdline" % pid).read_bytes()]
-    os.kill(shells[0], signal.SIGKILL)
+    os.kill(next(pid for pid in measuring(jetson) if leads_on_device(pid)), signal.SIGKILL)
     assert ended(benching).status != 0
     wait_for(lambda: power(jetson)[0] == "7" and not measuring(jetson))
 
