@@ -98,9 +98,9 @@ def difference_text(found: Contrast) -> str:
 
 
 def recovery_text(found: Recovery) -> str:
-    """"62 % [40 %, 85 %]", or that there is nothing to recover."""
+    """"62 % [40 %, 85 %]", or why there is nothing to recover."""
     if found.share is None:
-        return "no gap above zero"
+        return "no gap above zero" if found.row.people > 1 else "one person tells no gap"
     return "%.0f %% [%.0f %%, %.0f %%]" % tuple(100 * value for value in found.share)
 
 
