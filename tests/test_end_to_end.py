@@ -152,10 +152,10 @@ def test_a_teacher_of_another_split_is_exit_6(home):
     assert "another split" in sentence and not (home / "leak").exists()
 
 
-def test_a_teacher_of_another_rate_is_exit_6(home):
-    sentence = edgehar("distill", "--data", DATA, "--teacher", "teacher", "--rate", "25", "--epochs", "1", "-o", "slow",
-                       folder=home, code=6)
-    assert "the teacher learnt windows of 128 samples at 50 Hz and the student's have 64 at 25 Hz" in sentence
+def test_a_teacher_whose_rate_is_no_multiple_of_the_student_s_is_exit_2(home):
+    sentence = edgehar("distill", "--data", DATA, "--teacher", "teacher", "--rate", "20", "--epochs", "1", "-o", "slow",
+                       folder=home, code=2)
+    assert "choose a rate that divides the other" in sentence
 
 
 def test_a_student_takes_its_teacher_s_split_and_leakage_stays_marked_to_the_end(home):

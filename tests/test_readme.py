@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 from pathlib import Path
 
@@ -69,6 +70,13 @@ def test_the_tables_of_a_study_are_those_of_its_runs(name, corpora, capsys):
     assert execute(["study", str(file), "--root", str(corpora), "-o", str(RESULTS / name), "--markdown"]) == 0
     told = re.search(r"<!-- %s -->\n(.*?)<!-- /%s -->" % (name, name), STUDIES, re.S).group(1).strip()
     assert told == capsys.readouterr().out.strip()
+
+
+def test_the_ratios_of_tsak_are_those_that_were_measured():
+    full = json.loads((ROOT / "benchmarks" / "fits" / "tsak-ratios.json").read_text(encoding="utf-8"))["ratios"][0]
+    words = " ".join(README.split())
+    assert "%.1f %% fewer parameters and %.1f %% fewer MACs" % (full["parameters_fewer"], full["macs_fewer"]) in words
+    assert "is %.1f times faster" % full["times_faster"]["faster"] in words
 
 
 def test_contrasts_shown_here_stand_in_the_studies():
