@@ -182,14 +182,15 @@ def test_a_reload_swaps_engines_between_two_windows_and_keeps_the_samples(serve,
     served.feed(samples[200:300], first=200)
     until(lambda: len(served.decisions) > 50, "the old one goes on")
     assert served.decisions == expected(samples[:300])[:len(served.decisions)]
-    before = len(served.decisions)
+    before = len(served.decisions)  # at least: what was fed before the reload may still be decided by the old one
     move(current, other)
     served.process.send_signal(signal.SIGHUP)
     served.says("reloaded: %s" % other)
     served.feed(samples[300:], first=300)
     served.process.stdin.close()
     assert served.process.wait(timeout=15) == 0
-    assert served.decisions == expected(samples)[:before] + expected(samples, seed=7)[before:]
+    old, new, after = expected(samples), expected(samples, seed=7), len(expected(samples[:300]))
+    assert any(served.decisions == old[:swap] + new[swap:] for swap in range(before, after + 1))
 
 
 def move(link: Path, target: Path) -> None:
