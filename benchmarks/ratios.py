@@ -90,7 +90,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("artifacts", nargs="+", help="the student's, then those of its teachers")
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--calls", type=int, default=50, help="of each network in a round")
-    parser.add_argument("-o", dest="file", default="benchmarks/results/%s/tsak-ratios.json" % machine.label())
+    parser.add_argument("-o", dest="file", default="benchmarks/figures/tsak-ratios.json")
     options = parser.parse_args()
     if len(options.artifacts) < 2:
         parser.error("name the student and at least one teacher")

@@ -79,7 +79,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--root", help="folder of the corpora; default EDGEHAR_DATA")
     parser.add_argument("--corpus", help="this one alone, without its options")
     parser.add_argument("--work", default="runs/study", help="where the study trains")
-    parser.add_argument("-o", dest="folder", default="benchmarks/fits/smldist-tuning")
+    parser.add_argument("-o", dest="folder", default="benchmarks/figures/smldist-tuning")
     return parser.parse_args()
 
 

@@ -48,8 +48,7 @@ def f1_per_class(counts: np.ndarray) -> np.ndarray:
 
 def macro_f1(counts: np.ndarray) -> float:
     """Mean F1 over the classes that occur in the truth; NaN without any window."""
-    occurs = counts.sum(axis=1) > 0
-    return float(f1_per_class(counts)[occurs].mean()) if occurs.any() else float("nan")
+    return float(_macro_f1_each(counts[None])[0])
 
 
 def balanced_accuracy(counts: np.ndarray) -> float:

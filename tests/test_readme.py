@@ -73,7 +73,7 @@ def test_the_tables_of_a_study_are_those_of_its_runs(name, corpora, capsys):
 
 
 def test_the_ratios_of_tsak_are_those_that_were_measured():
-    full = json.loads((ROOT / "benchmarks" / "fits" / "tsak-ratios.json").read_text(encoding="utf-8"))["ratios"][0]
+    full = json.loads((ROOT / "benchmarks" / "figures" / "tsak-ratios.json").read_text(encoding="utf-8"))["ratios"][0]
     words = " ".join(README.split())
     assert "%.1f %% fewer parameters and %.1f %% fewer MACs" % (full["parameters_fewer"], full["macs_fewer"]) in words
     assert "is %.1f times faster" % full["times_faster"]["faster"] in words
