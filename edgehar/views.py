@@ -8,6 +8,7 @@ same teacher share what it said.
 from __future__ import annotations
 
 import hashlib
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Dict, Optional, Sequence, Tuple
 
@@ -57,13 +58,30 @@ class Views:
 
     def _ask(self, number: int) -> Dict[str, Any]:
         path = self.folder / ("%s-%d.pt" % (self._key, number))
-        if not path.is_file():
+        said = _kept(path)
+        if said is None:
             with torch.no_grad():
-                said = [self._teacher(part[:, self._seen]) for part in self._x.split(CHUNK)]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with written_whole(path) as temporary:
-                torch.save(_joined(said), str(temporary))
+                told = [self._teacher(part[:, self._seen]) for part in self._x.split(CHUNK)]
+            said = _keep(path, _joined(told))
+        return said
+
+
+def _kept(path: Path) -> Optional[Dict[str, Any]]:
+    """What stands in `path`, read as it is needed; None where nothing does, or it is damaged and is to be made anew."""
+    try:
         return torch.load(str(path), mmap=True, weights_only=True)
+    except Exception:  # torch tells of damage in many ways
+        return None
+
+
+def _keep(path: Path, said: Dict[str, Any]) -> Dict[str, Any]:
+    """Write it whole. Raises InputError where the disk is full."""
+    buffer = BytesIO()  # torch tells of a full disk in ways of its own
+    torch.save(said, buffer)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+    return said
 
 
 def _joined(said: Sequence[Outputs]) -> Dict[str, Any]:

@@ -66,6 +66,18 @@ def test_the_teacher_is_asked_once_a_view(data, teacher, tmp_path, monkeypatch):
     assert asked == [False, False, True, True, True, True]
 
 
+def test_what_was_damaged_is_asked_anew(data, teacher, tmp_path):
+    index, said = torch.arange(4), []
+    for damage in (b"", b"no tensors", None):
+        shown = views(data, tmp_path, teacher.model)
+        shown.turn_to(1)
+        said.append(shown.at(index)[1].logits["activity"])
+        kept, = tmp_path.glob("*.pt")
+        if damage is not None:
+            kept.write_bytes(damage)
+    assert torch.equal(said[0], said[1]) and torch.equal(said[1], said[2])
+
+
 @pytest.mark.parametrize("change", [dict(seed=1), dict(jitter=0.2)])
 def test_another_training_finds_a_name_of_its_own(data, teacher, tmp_path, change):
     assert views(data, tmp_path, teacher.model)._key != views(data, tmp_path, teacher.model, **change)._key
