@@ -90,7 +90,12 @@ def _told(found: Outcome) -> str:
     paced = "" if not found.latencies_s else ", latency: %.2f ms (p99 %.2f ms), late: %s" % (
         1e3 * found.latency_s(50), 1e3 * found.latency_s(99), "{:,}".format(found.late))
     return "wearers: {:,}, signal: {:.1f} s each, decisions: {:,}{}, lost: {:,}, refused: {:,}{}\n" \
-        "{:,.0f} decisions a second of work, {:.2g} % of one core: about {:,} wearers would do".format(
+        "{:,.0f} decisions a second of work, {:.2g} % of one core; extrapolated, not tried: {:,} wearers".format(
             found.wearers, found.signal_s, found.decisions, paced, found.dropped, found.refused,
             "; stopped by Ctrl-C" if found.interrupted else "", found.decisions_per_s, 100 * found.load,
-            found.sustained)
+            _rough(found.sustained))
+
+
+def _rough(count: int) -> int:
+    """Two digits of it: no more can be told of what was not tried."""
+    return int(round(count, 2 - len(str(count))))
