@@ -179,19 +179,19 @@ def step_session(graph: bytes, hop: int, streams: int) -> OrtStepSession:
     taken: Dict[int, List[float]] = {lanes: [] for lanes in tried}
     for turn in range(TRIALS if len(tried) > 1 else 1):
         for lanes, session in tried.items():
-            taken[lanes].append(_step_s(session, turn))
+            taken[lanes].append(_step_s(session, turn) * -(-streams // lanes))
     best = min(taken, key=lambda lanes: float(np.median(taken[lanes])))
     return OrtStepSession(step_graph(model, hop, best), streams)
 
 
 def _step_s(session: OrtStepSession, turn: int) -> float:
-    """Seconds a stream of a step of one group."""
+    """Seconds of a step of one group."""
     chunk = np.ones((session.lanes, CHANNELS, session.hop), np.float32)
     out = {task: np.zeros((session.lanes, len(names)), np.float32) for task, names in TASKS.items()}
     first = turn * session.lanes % session.slots
     started_s = time.perf_counter()
     session.advance(chunk, np.arange(first, first + session.lanes), out)
-    return (time.perf_counter() - started_s) / session.lanes
+    return time.perf_counter() - started_s
 
 
 def ways_of(size: str, act: str, streams: int, hop: int) -> Dict[str, Way]:

@@ -18,7 +18,7 @@ from edgehar.ring import Ring
 
 HEADROOM = 0.8  # share of the machine's time that admitted streams may take
 FULL = "full window"
-WIDTHS = (16, 32, 64, 128, 256)  # streams computed together
+LEAST, MOST = 16, 1024  # streams computed together; always a multiple of the least
 TRIED_GROUPS = 8
 
 
@@ -178,36 +178,43 @@ class Choice(NamedTuple):
         return min(self.costs_s, key=self.costs_s.__getitem__)
 
 
-def choose(engine: Engine, places: int, hop: Optional[int] = None, batch: int = 64, turns: int = 15) -> Choice:
+def choose(engine: Engine, places: int, hop: Optional[int] = None, batch: int = 64, turns: int = 15,
+           cohorts: int = 1) -> Choice:
     """Measure full windows against incremental inference for `places` streams here and now; keep the faster.
 
-    How many streams are best computed together depends on the network and the caches, so
-    up to three widths are tried. Raises what `Backend.open` raises.
+    cohorts: in so many groups of like size do hops become due: 1 where samples come in whole
+    hops at the same instants, up to the hop where each wearer sends sample by sample in a
+    phase of its own. How many streams are best computed together depends on the network and
+    the caches, so up to four widths are tried. Raises what `Backend.open` raises.
     """
     hop = engine.manifest.signal.hop if hop is None else hop
-    backend = BACKENDS.create(engine.backend)
+    backend, like = BACKENDS.create(engine.backend), -(-places // cohorts)
     with ExitStack() as trials:
         whole = trials.enter_context(backend.open(engine, batch))
-        ways: Dict[Any, Turn] = {FULL: _window_turn(whole, places)}
+        ways: Dict[Any, Turn] = {FULL: _window_turn(whole, like)}
         reason = ""
         try:
-            for lanes in widths(places):
-                slots = lanes * min(-(-places // lanes), TRIED_GROUPS)
+            for lanes in widths(like):
+                slots = lanes * min(cohorts * -(-like // lanes), TRIED_GROUPS)
                 steps = trials.enter_context(backend.open_steps(engine, hop, slots, lanes))
-                ways[lanes] = _step_turn(steps, engine, places)
+                ways[lanes] = _step_turn(steps, engine, like)
         except (InputError, AccuracyError) as refused:
             reason = str(refused)
         costs_s = _costs_s(ways, turns)
     best = min(costs_s, key=costs_s.__getitem__)
     session = (backend.open(engine, batch) if best == FULL else
-               backend.open_steps(engine, hop, -(-places // best) * best, best))
+               backend.open_steps(engine, hop, cohorts * -(-like // best) * best, best))
     fastest = {"incremental": min(cost_s for way, cost_s in costs_s.items() if way != FULL)} if not reason else {}
     return Choice(session, {FULL: costs_s[FULL], **fastest}, reason)
 
 
 def widths(places: int) -> Sequence[int]:
-    """Numbers of lanes worth trying for so many streams: the three largest that are at least half full."""
-    return [lanes for lanes in WIDTHS if lanes < 2 * places or lanes == WIDTHS[0]][-3:]
+    """Numbers of lanes worth trying for streams that advance together.
+
+    In as few groups as may be, or in two, four or eight times so many, each as full as may be.
+    """
+    fewest = -(-places // MOST)
+    return sorted({LEAST * -(-places // (fewest * times * LEAST)) for times in (1, 2, 4, 8)})
 
 
 def sustained(cost_s: float, signal: Signal, hop: Optional[int] = None) -> int:
@@ -215,7 +222,7 @@ def sustained(cost_s: float, signal: Signal, hop: Optional[int] = None) -> int:
     return int(HEADROOM * (signal.hop if hop is None else hop) / signal.rate_hz / cost_s)
 
 
-Turn = Tuple[Callable[[], Any], int]
+Turn = Tuple[Callable[[], Any], float]
 
 
 def _window_turn(session: Session, places: int) -> Turn:
@@ -230,12 +237,15 @@ def _window_turn(session: Session, places: int) -> Turn:
 
 
 def _step_turn(session: StepSession, engine: Engine, places: int) -> Turn:
-    """One group after the other, as far as there are, so that states come from where they would come."""
+    """One group after the other, as far as there are, so that states come from where they would come.
+
+    Lanes that would stay empty in the last group are paid by all streams.
+    """
     count = min(session.lanes, places)
     chunk = np.zeros((count, len(engine.manifest.signal.channels), session.hop), np.float32)
     out = {task: np.zeros((count, len(names)), np.float32) for task, names in engine.manifest.tasks.items()}
     groups = cycle([np.arange(first, first + count) for first in range(0, session.slots, session.lanes)])
-    return lambda: session.advance(chunk, next(groups), out), count
+    return lambda: session.advance(chunk, next(groups), out), places / -(-places // session.lanes)
 
 
 def _costs_s(ways: Mapping[Any, Turn], turns: int) -> Dict[Any, float]:

@@ -231,6 +231,20 @@ def test_a_step_leaves_the_states_of_others_alone():
     assert ends.max() > 3 * WINDOW
 
 
+def test_states_put_back_stay_while_only_others_advance():
+    model, signal = network(), np.stack([noise(40 * HOP, seed).T for seed in range(LANES)])
+    first, second = session(), session()
+    for end in range(HOP, 20 * HOP + 1, HOP):
+        advance(first, signal, end, range(LANES))
+    second.restore(np.array([2, 3]), first.snapshot(np.array([2, 3])))
+    for end in range(HOP, 7 * HOP + 1, HOP):
+        advance(second, signal[:1], end, [1])
+    for end in range(21 * HOP, 30 * HOP + 1, HOP):
+        have = advance(second, signal[2:4], end, [2, 3])
+        want = logits_of(model, signal[2:4, :, end - WINDOW:end])
+        assert np.abs(have - want).max() < EXACT
+
+
 def test_states_put_back_elsewhere_go_on_exactly_where_they_were():
     model, signal = network(), np.stack([noise(40 * HOP, seed).T for seed in range(LANES)])
     first, second = session(), session()
@@ -475,9 +489,25 @@ def test_the_faster_way_is_kept_and_both_are_told(tmp_path):
     choice.session.close()
 
 
-@pytest.mark.parametrize("places, tried", [(1, [16]), (16, [16]), (20, [16, 32]), (1000, [64, 128, 256])])
-def test_the_widths_that_are_tried_are_filled_by_half_at_least(places, tried):
+def test_cohorts_that_are_due_at_different_times_do_not_share_a_group(tmp_path, monkeypatch):
+    engine = BACKENDS.create("ort").build(artifact(tmp_path / "a", network()), BuildSpec(), tmp_path / "engine")
+    opened, open_steps = [], type(BACKENDS.create("ort")).open_steps
+    monkeypatch.setattr(type(BACKENDS.create("ort")), "open_steps",
+                        lambda self, *given: opened.append(given[2:]) or open_steps(self, *given))
+    choose(engine, places=60, turns=1, cohorts=3).session.close()
+    assert opened[:2] == [(3 * 2 * 16, 16), (3 * 32, 32)] and set(opened[2:]) <= set(opened[:2])
+
+
+@pytest.mark.parametrize("places, tried", [(1, [16]), (16, [16]), (20, [16, 32]), (300, [48, 80, 160, 304]),
+                                           (1000, [128, 256, 512, 1008])])
+def test_the_widths_that_are_tried_leave_few_lanes_empty(places, tried):
     assert list(widths(places)) == tried
+
+
+@pytest.mark.parametrize("places", range(1, 2000, 37))
+def test_no_group_has_more_than_a_few_lanes_to_spare(places):
+    for lanes in widths(places):
+        assert lanes <= 1024 and lanes % 16 == 0 and -(-places // lanes) * (lanes - 16) < places
 
 
 def test_a_network_without_a_step_runs_whole_windows_and_says_why(tmp_path):

@@ -57,8 +57,9 @@ class OrtStepSession(StepSession):
         read, 1 ago       2      0      1      2
         read, 2 ago       1      2      0      1        so nothing is moved when all lanes advance
 
-    Lanes that do not advance with their group are moved on by hand. Sums of the pool lie
-    in a circle of their own for each lane, and its newest where its advances, counted round the circle, say.
+    Lanes that do not advance with their group are moved on by hand, if anybody ever advanced
+    there. Sums of the pool lie in a circle of their own for each lane, and its newest where
+    its advances, counted round the circle, say.
     """
 
     def __init__(self, step: StepGraph, slots: int, threads: int = 1) -> None:
@@ -73,6 +74,7 @@ class OrtStepSession(StepSession):
         self.slots, self._rounds = groups * self.lanes, step.ages + 1
         self._all_lanes = np.arange(self.lanes)
         self._turn, self._advanced = np.zeros(groups, np.int64), np.zeros((groups, self.lanes), np.int64)
+        self._used = np.zeros((groups, self.lanes), bool)
         self._around = int(np.lcm.reduce([sums.shape[0] for sums in step.sums], initial=1))
         self._said = np.zeros((groups, self._rounds, step.floats, self.lanes), np.float32)
         self._sums = [np.zeros((groups, *sums.shape), np.float32) for sums in step.sums]
@@ -85,8 +87,7 @@ class OrtStepSession(StepSession):
         self._chunk[0][:, :, lanes] = chunk.transpose(1, 2, 0)
         turn = int(self._turn[group])
         self._session.run_with_iobinding(self._bindings[group][turn])
-        if not isinstance(lanes, slice):
-            self._move_on(group, turn, np.delete(self._all_lanes, lanes))
+        self._move_on(group, turn, lanes)
         self._turn[group] = (turn + 1) % self._rounds
         self._keep_sums(group, lanes)
         for task, logits in self._logits.items():
@@ -102,6 +103,7 @@ class OrtStepSession(StepSession):
     def restore(self, slots: np.ndarray, states: np.ndarray) -> None:
         groups, lanes = np.divmod(slots, self.lanes)
         self._advanced[groups, lanes], first = states[:, 0], 1
+        self._used[groups, lanes] = True
         for age in range(1, self._rounds):
             self._said[groups, self._ago(groups, age), :, lanes] = states[:, first:first + self._step.floats]
             first += self._step.floats
@@ -117,33 +119,39 @@ class OrtStepSession(StepSession):
         """Where each group's words of `age` steps ago stand."""
         return (self._turn[groups] - age) % self._rounds
 
-    def _move_on(self, group: int, turn: int, idle: np.ndarray) -> None:
-        """What lanes `idle` remember, to where it is looked for after this turn."""
-        said = self._said[group]
+    def _move_on(self, group: int, turn: int, lanes: Rows) -> None:
+        """What all but `lanes` remember, to where it is looked for after this turn."""
+        used, said = self._used[group], self._said[group]
+        used[lanes] = False
+        idle = np.flatnonzero(used)
+        used[lanes] = True
+        if not len(idle):
+            return
         for age in range(self._rounds - 1):
             said[turn - age][:, idle] = said[turn - age - 1][:, idle]
 
     def _keep_sums(self, group: int, lanes: Rows) -> None:
-        advanced = self._advanced[group]
+        advanced = self._advanced[group][lanes]
         alike = isinstance(lanes, slice) and bool((advanced == advanced[0]).all())
         for sums, kept, fresh in zip(self._step.sums, self._sums, self._fresh):
             for block in range(max(0, sums.blocks - sums.shape[0]), sums.blocks):
                 if alike:
-                    kept[group, (int(advanced[0]) * sums.blocks + block) % sums.shape[0]] = fresh[0, :, block]
+                    at = (int(advanced[0]) * sums.blocks + block) % sums.shape[0]
+                    kept[group, at, :, lanes] = fresh[0, :, block, lanes]
                 else:
-                    at, which = (advanced[lanes] * sums.blocks + block) % sums.shape[0], self._all_lanes[lanes]
+                    at, which = (advanced * sums.blocks + block) % sums.shape[0], self._all_lanes[lanes]
                     kept[group, at, :, which] = fresh[0, :, block, which]
-        advanced[lanes] = (advanced[lanes] + 1) % self._around
+        self._advanced[group, lanes] = (advanced + 1) % self._around
 
     def _lanes_of(self, slots: np.ndarray, group: int) -> Rows:
-        """A slice where they are all of the group in their order: that is a view and not a copy."""
+        """A slice where they lie side by side in their order: that is a view and not a copy."""
         lanes = slots - group * self.lanes
-        if len(lanes) == self.lanes and bool((lanes == self._all_lanes).all()):
-            return slice(None)
         if int(lanes.min()) < 0 or int(lanes.max()) >= self.lanes:
             raise InputError("slots %s are not all of one group of %d; advance one group at a time." % (
                 slots.tolist(), self.lanes))
-        return lanes
+        first = int(lanes[0])
+        abreast = slice(first, first + len(lanes))
+        return abreast if np.array_equal(lanes, self._all_lanes[abreast]) else lanes
 
     def _bind(self, group: int, turn: int) -> Any:
         """Every input and output at its place in memory."""
