@@ -153,17 +153,32 @@ def test_ratios_are_of_interleaved_rounds():
     assert found["against"] == "large" and found["times_faster"]["faster"] == pytest.approx(30)
 
 
-def test_convergence_is_drawn_of_the_histories_beside_a_study_s_runs(tmp_path):
+@pytest.fixture
+def histories(tmp_path):
+    """A study's folder of two folds of one network."""
     import json
 
     for fold, score in (("fold-1", 0.5), ("fold-2", 0.7)):
         (tmp_path / "corpus" / fold).mkdir(parents=True)
-        epochs = [{"epoch": number, "loss": {}, "valid_macro_f1": {"activity": score}, "best_epoch": 1,
-                   "figures": {"macro-F1/training, activity": 0.9}} for number in (1, 2)]
-        (tmp_path / "corpus" / fold / "smooth-distill-seed0.history.jsonl").write_text(
+        epochs = [{"epoch": number, "loss": {}, "valid_macro_f1": {"activity": score}, "best_epoch": 2,
+                   "figures": {"macro-F1/training, activity": 0.9, "importance/activity/mlp": score / number}}
+                  for number in (1, 2, 3)]
+        (tmp_path / "corpus" / fold / "smldist-seed0.history.jsonl").write_text(
             "".join(json.dumps(epoch) + "\n" for epoch in epochs))
+    return tmp_path / "corpus"
+
+
+def test_convergence_is_drawn_of_the_histories_beside_a_study_s_runs(histories):
     convergence = script("convergence")
-    networks = convergence.read(tmp_path / "corpus")
-    assert convergence.kept_epochs(networks).endswith("| smooth-distill | activity | 0.600 | +0.300 | 1.0 | 2 |")
-    svg = convergence.picture(networks, "corpus")
+    networks = convergence.read(histories)
+    assert convergence.kept_epochs(networks).endswith("| smldist | activity | 0.600 | +0.300 | 2.0 | 2 |")
+    svg = convergence.picture(convergence.convergence(networks), networks, "corpus")
     assert svg.startswith("<svg xmlns=") and "activity: gap" in svg and "nan" not in svg
+
+
+def test_what_a_method_tells_of_itself_is_drawn_too(histories, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["convergence.py", str(histories.parent), "--network", "smldist"])
+    script("convergence").main()
+    assert capsys.readouterr().out.endswith("| importance/activity | mlp | 0.600 | 0.300 | 0.250 to 0.350 | 2 |\n")
+    svg = (histories.parent / "corpus-smldist.svg").read_text()
+    assert "importance/activity" in svg and "macro-F1" not in svg and "nan" not in svg
