@@ -407,10 +407,17 @@ class _Run:
         _save(state, path)
 
     def resume(self, path: Path) -> None:
-        """Take up the state in `path`, where there is one."""
+        """Take up the state in `path`, where there is one. Raises InputError where it is damaged or of another code."""
         if not path.is_file():
             return
         state = _load(path)
+        try:
+            self._take_up(state)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise InputError("%s was left by another version of edgehar (%s); remove its folder and train again." % (
+                path, str(error).splitlines()[0][:100])) from error
+
+    def _take_up(self, state: Mapping[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.distiller.load_state_dict(state["distiller"])

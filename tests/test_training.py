@@ -230,6 +230,17 @@ def test_damaged_checkpoint_says_so(parts, tmp_path):
         fit(network(), parts.train, parts.valid, small.RECIPE, tmp_path / "t")
 
 
+@pytest.mark.parametrize("part", ["kept", "optimiser", "distiller"])
+def test_a_checkpoint_of_another_version_says_so(parts, tmp_path, part):
+    with pytest.raises(Stop):
+        fit(network(), parts.train, parts.valid, small.RECIPE, tmp_path / "t", watch=stop_after(1))
+    path = tmp_path / "t" / "checkpoint.pt"
+    state = torch.load(str(path), weights_only=True)
+    torch.save({key: value for key, value in state.items() if key != part}, str(path))
+    with pytest.raises(InputError, match="another version of edgehar .*%s" % part):
+        fit(network(), parts.train, parts.valid, small.RECIPE, tmp_path / "t")
+
+
 def test_damaged_history_says_so(parts, tmp_path):
     fit(network(), parts.train, parts.valid, small.recipe(epochs=1), tmp_path / "t")
     (tmp_path / "t" / "history.jsonl").write_text('{"epoch": 1, "lo')
