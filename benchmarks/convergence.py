@@ -42,6 +42,9 @@ def main() -> None:
     options = parser.parse_args()
     for folder in sorted(path for path in options.results.iterdir() if path.is_dir()):
         networks, name = read(folder), folder.name
+        if options.network and options.network not in networks:
+            print("\n%s has no history of network '%s'; it has: %s." % (name, options.network, ", ".join(networks)))
+            continue
         if options.network:
             name, networks = "%s-%s" % (name, options.network), {options.network: networks[options.network]}
         curves = told(networks[options.network]) if options.network else convergence(networks)

@@ -17,12 +17,14 @@ the device wing and runs on Python 3.8 without torch)::
             fleet         many wearers: micro-batches, incremental steps
             packing       artifact, Runs, streaming settings -> bundle
             export        trained model -> Artifact                     (torch)
+            cells         a study file -> a network, seed and fold each (torch)
     floor 4 stream        samples in, decisions out
             training      one loop for teachers and students            (torch)
             report        Runs -> one HTML page
             markdown      Runs -> tables for a README
             microbatches  whole windows or incremental steps, and the choice between them
             filling       what stands in for a sensor that says nothing
+            ensembles     several engines asked as one
             modalities    what each sensor is worth: choices of them, ranked
             metering      idle, load, idle under a meter -> power trace
             installation  bundles on a device: switched at once, and back

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import lru_cache
 from itertools import cycle
@@ -32,6 +33,7 @@ from edgehar.backends import BACKENDS
 from edgehar.backends.base import Backend, Engine, Session, infer_all
 from edgehar.datasets import DATASETS, cut_corpus, framed, read_recordings, require_split_of
 from edgehar.energy import CHANGED, DRIFTED, THROTTLED, Trace, estimate
+from edgehar.ensembles import EnsembleSession, ensemble_facts
 from edgehar.errors import AccuracyError, ConstraintError, InconclusiveError, InputError, MismatchError, UnstableError
 from edgehar.metering import Plan, record
 from edgehar.meters.base import Meter
@@ -103,6 +105,30 @@ def run(engine: Engine, scenario: Scenario, windows: Optional[Windows] = None, c
         chosen = {"running": dict(session.running), "verified": verified}
     return _run_of(engine, scenario, command, chosen, measurements=_measurements(scenario, timed),
                    warnings=tuple(warnings + _timing_warnings(scenario, timed) + _unverified(verified)), **found)
+
+
+def run_as_one(engines: Sequence[Engine], scenario: Scenario, windows: Windows, name: str, seed: int = 0,
+               command: str = "") -> Run:
+    """The accuracy of several engines asked as one, by the mean of their probabilities.
+
+    engines: of networks that differ in their seeds alone. windows: of the test people. name, seed: the Run tells of an
+    engine of that name and seed, with the sum of the members' parameters, MACs and sizes. Raises MismatchError where
+    the windows are not those that their split keeps for testing, or the engines do not read and decide the same.
+    """
+    for engine in engines[1:]:
+        _require_alike(engines[0].manifest, engine.manifest)
+    seen = [_test_windows_of(engine, windows) for engine in engines]
+    with ExitStack() as opened:
+        sessions = [opened.enter_context(BACKENDS.create(engine.backend).open(engine, max_batch=scenario.batch))
+                    for engine in engines]
+        found = _run_of(engines[0], scenario, command, **_scores(EnsembleSession(sessions), scenario, seen[0]))
+    return replace(found, engine=ensemble_facts([_engine_facts(engine) for engine in engines], name, seed))
+
+
+def _require_alike(first: Manifest, other: Manifest) -> None:
+    if (first.signal, first.tasks) != (other.signal, other.tasks):
+        raise MismatchError("%s and %s read other channels or decide between other classes, so they are not asked as "
+                            "one; take engines of one network." % (first.name, other.name))
 
 
 def _run_of(engine: Engine, scenario: Scenario, command: str, chosen: Mapping[str, Any] = {}, **found: Any) -> Run:

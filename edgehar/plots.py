@@ -20,7 +20,9 @@ svg { background: #fff; font-family: sans-serif; } text { font-size: 12px; fill:
 .tick, .small { fill: #667085; font-size: 11px; } .grid { stroke: #e5e2dc; }
 .hue0 { --hue: #2f5d8a; } .hue1 { --hue: #7a5ba6; } .hue2 { --hue: #c2703a; } .hue3 { --hue: #4c7a5a; }
 .axis { fill: var(--hue); font-weight: 600; } .wave { fill: none; stroke: var(--hue); stroke-width: 1.5; }
-.mark { stroke: var(--hue); opacity: .5; } .dashed { stroke-dasharray: 4 3; }
+.mark { stroke: var(--hue); opacity: .5; } .dashed { stroke-dasharray: 4 3; } .leader { stroke: #98a2b3; }
+.dot { fill: var(--hue); } .hollow { fill: #fff; stroke: var(--hue); stroke-width: 2; }
+.whisker { stroke: var(--hue); stroke-width: 2.5; opacity: .6; }
 </style>"""
 
 
@@ -52,20 +54,53 @@ class Difference(NamedTuple):
 
 def forest_plot(lines: Sequence[Difference]) -> str:
     """Paired differences of macro-F1 as dots with their 95 % intervals around zero, one line each."""
-    reach = max(max(abs(line.difference.low), abs(line.difference.high), abs(line.difference.value)) for line in lines)
-    reach = np.ceil(100 * max(reach, 0.01)) / 100
+    reach, bottom = _reach(lines), 26 * len(lines) + 8
     scale = lambda value: LABEL + (WIDTH - LABEL - NOTE - 60) * (value + reach) / (2 * reach)  # noqa: E731
-    bottom = 26 * len(lines) + 8
-    ticks = reach * np.array([-1, -0.5, 0, 0.5, 1])
-    body = [_grid(scale(tick), bottom, "%+.2g" % tick if tick else "0") for tick in ticks]
-    body.append(_line(scale(0), 0, scale(0), bottom, "leader"))
+    body = _zero_grid(scale, reach, bottom)
     for number, line in enumerate(lines):
-        y, found, hue = 26 * number + 20, line.difference, _hue(line.precision)
+        y = 26 * number + 20
         body.append(_row_label(y, line.label, line.precision))
-        body.append(_line(scale(found.low), y, scale(found.high), y, "whisker %s" % hue))
-        body.append('<circle class="dot %s" cx="%.1f" cy="%d" r="5"/>' % (hue, scale(found.value), y))
-        body.append(_text(WIDTH - NOTE - 44, y + 4, "%+.3f %s" % (found.value, line.verdict), "small"))
+        body += _whisker(line.difference, y, scale, _hue(line.precision))
+        body.append(_text(WIDTH - NOTE - 44, y + 4, "%+.3f %s" % (line.difference.value, line.verdict), "small"))
     return _svg(bottom + 22, body, "paired differences of macro-F1 with their 95 % intervals over people")
+
+
+def contrast_plot(fixed: Sequence[Difference], exploratory: Sequence[Difference], title: str) -> str:
+    """A study's paired differences as in `forest_plot`: those fixed beforehand above, the others below, hollow."""
+    groups = [group for group in (("fixed beforehand", fixed, "hue0"), ("exploratory", exploratory, "hue3 hollow"))
+              if group[1]]
+    every = [*fixed, *exploratory]
+    reach, bottom = _reach(every), 26 * (len(every) + len(groups)) + 36
+    left, right = 24 + 6.6 * max(len(line.label) for line in every), WIDTH - NOTE - 80
+    scale = lambda value: left + (right - left) * (value + reach) / (2 * reach)  # noqa: E731
+    body, y = [_text(8, 18, title, "axis"), *_zero_grid(scale, reach, bottom, 30)], 44
+    for name, lines, kind in groups:
+        body.append(_text(8, y + 4, name, "tick"))
+        for line in lines:
+            y += 26
+            body.append(_text(left - 12, y + 4, line.label, "name", "end"))
+            body += _whisker(line.difference, y, scale, kind)
+            body.append(_text(right + 12, y + 4, "%+.3f %s" % (line.difference.value, line.verdict), "small"))
+        y += 26
+    return _svg(bottom + 22, body, "%s, paired, with 95 %% intervals over people" % title)
+
+
+def _reach(lines: Sequence[Difference]) -> float:
+    """How far the axis of differences goes to either side: the farthest end, rounded up to a point."""
+    farthest = max(abs(end) for line in lines for end in line.difference)
+    return float(np.ceil(100 * max(farthest, 0.01)) / 100)
+
+
+def _zero_grid(scale: Callable[[float], float], reach: float, bottom: float, top: float = 4) -> List[str]:
+    ticks = reach * np.array([-1, -0.5, 0, 0.5, 1])
+    return [*(_grid(scale(tick), bottom, "%+.2g" % tick if tick else "0", top) for tick in ticks),
+            _line(scale(0), top - 4, scale(0), bottom, "leader")]
+
+
+def _whisker(found: Interval, y: float, scale: Callable[[float], float], kind: str) -> List[str]:
+    """A dot, and its interval as a line."""
+    return [_line(scale(found.low), y, scale(found.high), y, "whisker %s" % kind.split()[0]),
+            '<circle class="dot %s" cx="%.1f" cy="%d" r="5"/>' % (kind, scale(found.value), y)]
 
 
 def confusion_plot(row: AccuracyRow) -> str:
@@ -389,8 +424,8 @@ def _slanted(x: float, y: float, text: str) -> str:
     return '<text class="name" transform="translate(%.1f %.1f) rotate(-45)">%s</text>' % (x, y, escape(text))
 
 
-def _grid(x: float, bottom: float, label: str) -> str:
-    return _line(x, 4, x, bottom, "grid") + _text(x, bottom + 16, label, "tick", "middle")
+def _grid(x: float, bottom: float, label: str, top: float = 4) -> str:
+    return _line(x, top, x, bottom, "grid") + _text(x, bottom + 16, label, "tick", "middle")
 
 
 def _rung(y: float, label: str) -> str:

@@ -1,307 +1,46 @@
 """Corpora x networks x folds -> Runs: a comparison that can be planned, stopped and trusted.
 
-A study is a TOML file::
-
-    seeds = [0]
-    contrasts = [["kd", "alone"]]            # fixed before the first run
-    exploratory = [["kd", "teacher"]]        # also told, as such, with p-values adjusted for their number
-    non_inferiority = [["kd", "teacher"]]    # is the first at most a point below the second? Fixed beforehand as well
-    gap = ["alone", "teacher"]               # which share of it each of the other networks recovers
-
-    [recipe]
-    epochs = 20
-
-    [corpora."wisdm:device=watch"]
-    protocol = "folds:n=5"                   # all five; leave-one-out: everybody once; default own
-    recipe = { windows_per_epoch = 8000 }
-
-    [corpora.watch-to-phone]                 # a name of your own, for a corpus that stands here twice
-    corpus = "wisdm:device=both"
-    protocol = "placement-shift:train=wrist,test=pocket,n=3"
-    window = 100                             # samples; default the corpus' own, as for hop
-    hop = 60
-
-    [networks.teacher]
-    model = "resnet:width=32"
-    recipe = { epochs = 30 }
-
-    [networks.alone]
-    model = "mobilenet:size=S"
-    channels = "live"
-
-    [networks.kd]
-    model = "mobilenet:size=S"
-    channels = "live"
-    method = "kd"
-    teacher = "teacher"
-    rate_hz = 12.5                           # slower than the corpus, and it may be than its teacher
-
-What choices of sensors are worth is asked by a table [modalities], see ``edgehar.modalities``.
-
-A *cell* is one network with one seed in one fold: trained, exported, built and scored on
-the fold's test people through the built engine. Its Run is ``<results>/<corpus>/<fold>/
-<network>-seed<n>.json``, with the training's history beside it; a cell whose Run is there
-is done, and a training that was killed goes on after its last epoch.
+A cell, one network with one seed in one fold, is trained, exported, built and scored on
+the fold's test people through the built engine; of an ensemble the engines of its members
+are asked. Its Run is ``<results>/<corpus>/<fold>/<network>-seed<n>.json``, with the
+training's history beside it; a cell whose Run is there is done, and a training that was
+killed goes on after its last epoch. What a study file may hold stands in ``edgehar.cells``.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from edgehar import bench, histories
+import torch
+
+from edgehar import bench, histories, machine
+from edgehar.artifact import Artifact
 from edgehar.backends import ready_engine
+from edgehar.cells import Cell, Fold, Study, file_name, own_run
 from edgehar.contrasts import Contrast, Recovery, compare, not_inferior, p_value, recoveries
 from edgehar.datasets import DATASETS, Corpus, cut_corpus, slower
 from edgehar.errors import InputError
 from edgehar.export import export
-from edgehar.files import PathLike, read_toml
-from edgehar.protocols import OWN, People, every_fold, make_split
+from edgehar.files import PathLike, written_whole
+from edgehar.modalities import Modality, ranking
+from edgehar.plots import Difference, as_file, contrast_plot
+from edgehar.protocols import People, make_split
 from edgehar.registry import add_plugin, added_plugins
 from edgehar.results import Run
 from edgehar.scenarios import default_scenario
 from edgehar.scoring import adjusted
-from edgehar.modalities import Modality, choices, ranking
-from edgehar.modalities import SETTINGS as MODALITY_SETTINGS
-from edgehar.signals import Channel, Framing, choose, scaled
-from edgehar.tables import CHOICE, AccuracyRow, accuracy_rows, marks
+from edgehar.tables import AccuracyRow, accuracy_rows, marks
 from edgehar.training import VIEWS, Fitted, Recipe, train
-
-Settings = Dict[str, Any]
-NETWORK_SETTINGS = ("model", "channels", "rate_hz", "method", "teacher", "ensemble", "tasks", "seeds", "recipe")
-STUDY_SETTINGS = ("seeds", "contrasts", "exploratory", "non_inferiority", "gap", "recipe", "corpora", "networks",
-                  "modalities")
-CORPUS_SETTINGS = ("corpus", "protocol", "window", "hop", "recipe", "networks")
-
-
-@dataclass(frozen=True)
-class Network:
-    """One row of the comparison. teacher: another network's name; ensemble: of all its seeds.
-
-    rate_hz: at which it reads the signal, in windows of equal seconds; 0: that of the corpus.
-    """
-
-    model: str
-    channels: str = "all"
-    rate_hz: float = 0.0
-    method: str = "none"
-    teacher: str = ""
-    ensemble: bool = False
-    tasks: Tuple[str, ...] = ()
-    seeds: Tuple[int, ...] = (0,)
-    recipe: Settings = field(default_factory=dict)
-
-
-class Fold(NamedTuple):
-    """One division of one corpus: what one process works through.
-
-    name: of the corpus in the study; networks: {name: Network}, teachers first; framing:
-    how the corpus is cut.
-    """
-
-    name: str
-    corpus: str
-    protocol: str
-    networks: Mapping[str, Network]
-    framing: Framing
-
-    @property
-    def folder(self) -> Path:
-        """``wisdm-device-watch/folds-n-5-fold-1``."""
-        return Path(_file_name(self.name)) / _file_name(self.protocol)
-
-    def cells(self) -> Iterator["Cell"]:
-        return (Cell(self, name, seed) for name, network in self.networks.items() for seed in network.seeds)
-
-
-class Cell(NamedTuple):
-    """One network with one seed in one fold."""
-
-    fold: Fold
-    name: str
-    seed: int
-
-    @property
-    def network(self) -> Network:
-        return self.fold.networks[self.name]
-
-    @property
-    def path(self) -> Path:
-        return self.fold.folder / ("%s-seed%d" % (self.name, self.seed))
-
-    @property
-    def framing(self) -> Framing:
-        """How the corpus is cut for it."""
-        return scaled(self.fold.framing, self.network.rate_hz or self.fold.framing.rate_hz)
-
-    def recipe(self) -> Recipe:
-        return replace(Recipe.from_mapping(self.network.recipe), seed=self.seed)
-
-    def teachers(self) -> List["Cell"]:
-        """The cells to learn from: all seeds of the teacher for an ensemble, else its same or first seed."""
-        if not self.network.teacher:
-            return []
-        seeds = self.fold.networks[self.network.teacher].seeds
-        chosen = seeds if self.network.ensemble else (self.seed if self.seed in seeds else seeds[0],)
-        return [Cell(self.fold, self.network.teacher, seed) for seed in chosen]
-
-
-@dataclass(frozen=True)
-class Study:
-    """contrasts: pairs of networks that were to be compared before the first run; exploratory: more of them.
-
-    non_inferiority: pairs of which the first was to be no more than a point worse. gap: the
-    lower and the upper network of a gap to be recovered; none where empty. modalities: the
-    network of which choices of sensors are ranked; none where empty.
-    """
-
-    folds: Tuple[Fold, ...]
-    contrasts: Tuple[Tuple[str, str], ...]
-    exploratory: Tuple[Tuple[str, str], ...] = ()
-    non_inferiority: Tuple[Tuple[str, str], ...] = ()
-    gap: Tuple[str, ...] = ()
-    modalities: str = ""
-
-    def cells(self) -> List[Cell]:
-        return [cell for fold in self.folds for cell in fold.cells()]
-
-
-def load_study(path: PathLike, root: Optional[str] = None) -> Study:
-    """Read a study. root: the data folder, for the people of its corpora.
-
-    Raises InputError naming an unknown or missing setting, or a teacher that is no network.
-    """
-    value = read_toml(path)
-    _require_known(value, STUDY_SETTINGS, "%s" % path)
-    if not value.get("corpora") or not value.get("networks"):
-        raise InputError("%s needs at least one [corpora.NAME] and one [networks.NAME]." % path)
-    folds = [fold for name, corpus in value["corpora"].items() for fold in _folds(name, corpus, value, root, path)]
-    pairs = (_pairs(value, setting, path) for setting in ("contrasts", "exploratory", "non_inferiority"))
-    return Study(tuple(folds), *pairs, gap=_gap(value, path),
-                 modalities=value.get("modalities", {}).get("network", ""))
-
-
-def only_modalities(study: Study) -> Study:
-    """The part of `study` that ranks choices of sensors, and their teachers. Raises InputError where it has none."""
-    if not study.modalities:
-        raise InputError("the study ranks no choices of sensors; name them in a table [modalities], e.g. with "
-                         "network = \"%s\" and by = \"placement\"." % next(iter(study.folds[0].networks)))
-    return Study(tuple(fold._replace(networks=_with_teachers(study.modalities + CHOICE, fold.networks))
-                       for fold in study.folds), (), modalities=study.modalities)
-
-
-def _with_teachers(prefix: str, networks: Mapping[str, Network]) -> Dict[str, Network]:
-    kept: Dict[str, Network] = {}
-    for name in reversed(list(networks)):  # students stand behind their teachers
-        if name.startswith(prefix) or name in {network.teacher for network in kept.values()}:
-            kept[name] = networks[name]
-    return {name: networks[name] for name in networks if name in kept}
-
-
-def _pairs(study: Settings, setting: str, path: PathLike) -> Tuple[Tuple[str, str], ...]:
-    pairs = tuple((first, second) for first, second in study.get(setting, ()))
-    for name in (name for pair in pairs for name in pair):
-        if name not in study["networks"]:
-            raise InputError("%s contrasts '%s', which is none of its networks: %s." % (
-                path, name, ", ".join(study["networks"])))
-    return pairs
-
-
-def _gap(study: Settings, path: PathLike) -> Tuple[str, ...]:
-    gap = tuple(study.get("gap", ()))
-    if gap and (len(gap) != 2 or not set(gap) <= set(study["networks"])):
-        raise InputError("%s has gap = %s; it is two of its networks, the lower and the upper: %s." % (
-            path, list(gap), ", ".join(study["networks"])))
-    return gap
-
-
-def _folds(title: str, corpus: Settings, study: Settings, root: Optional[str], path: PathLike) -> Iterator[Fold]:
-    _require_known(corpus, CORPUS_SETTINGS, "%s, corpus %s" % (path, title))
-    spec = corpus.get("corpus", title)
-    shared = dict(study.get("recipe", {}), **corpus.get("recipe", {}))
-    networks = {name: _network(name, dict(settings, **corpus.get("networks", {}).get(name, {})), shared, study, path)
-                for name, settings in study["networks"].items()}
-    dataset = DATASETS.create(spec, root=root)
-    framing = dataset.framing._replace(**{key: _samples(corpus[key], key, title, path) for key in ("window", "hop")
-                                          if key in corpus})
-    networks.update(_choices(networks, study.get("modalities", {}), dataset.channels, path))
-    for rate_hz in (network.rate_hz for network in networks.values() if network.rate_hz):
-        scaled(framing, rate_hz)
-    people = People(dataset.split(), dataset.aliases, dataset.together)
-    for protocol in every_fold(corpus.get("protocol", OWN), people):
-        make_split(protocol, people)
-        yield Fold(title, spec, protocol, _teachers_first(networks, path), framing)
-
-
-def _choices(networks: Mapping[str, Network], settings: Settings, channels: Sequence[Channel],
-             path: PathLike) -> Dict[str, Network]:
-    """The networks that the table of modalities adds: one of them on every choice of sensors."""
-    if not settings:
-        return {}
-    _require_known(settings, MODALITY_SETTINGS, "%s, modalities" % path)
-    name = settings.get("network", "")
-    if name not in networks:
-        raise InputError("%s, modalities of network '%s', which is none of its networks: %s." % (
-            path, name, ", ".join(networks)))
-    seen = choose(channels, networks[name].channels)
-    return {"%s%s%s" % (name, CHOICE, choice): replace(networks[name], **changes)
-            for choice, changes in choices(settings, seen).items()}
-
-
-def _samples(value: Any, key: str, title: str, path: PathLike) -> int:
-    if not isinstance(value, int) or value < 1:
-        raise InputError("%s, corpus %s has %s = %r; it must be a number of samples above 0." % (
-            path, title, key, value))
-    return value
-
-
-def _network(name: str, settings: Settings, shared: Settings, study: Settings, path: PathLike) -> Network:
-    _require_known(settings, NETWORK_SETTINGS, "%s, network %s" % (path, name))
-    if "model" not in settings:
-        raise InputError("%s, network %s names no model." % (path, name))
-    seeds = tuple(settings.get("seeds", study.get("seeds", [0])))
-    merged = dict(settings, tasks=tuple(settings.get("tasks", ())), seeds=seeds,
-                  recipe=dict(shared, **settings.get("recipe", {})))
-    Recipe.from_mapping(merged["recipe"])
-    return Network(**merged)
-
-
-def _teachers_first(networks: Mapping[str, Network], path: PathLike) -> Dict[str, Network]:
-    """The networks in an order in which every teacher is trained before its students."""
-    ordered: Dict[str, Network] = {}
-    while len(ordered) < len(networks):
-        ready = {name: network for name, network in networks.items()
-                 if name not in ordered and (not network.teacher or network.teacher in ordered)}
-        if not ready:
-            name = next(name for name in networks if name not in ordered)
-            raise InputError("%s, network %s learns from '%s', which is no network or learns from it in turn." % (
-                path, name, networks[name].teacher))
-        ordered.update(ready)
-    return ordered
-
-
-def _require_known(settings: Any, known: Sequence[str], where: str) -> None:
-    if not isinstance(settings, dict):
-        raise InputError("%s is %r, not a table of settings." % (where, settings))
-    for key in settings:
-        if key not in known:
-            raise InputError("%s has no setting '%s'; it takes: %s." % (where, key, ", ".join(known)))
-
-
-def _file_name(text: str) -> str:
-    """Letters, digits and dashes alone."""
-    words = "".join(letter if letter.isalnum() else " " for letter in text).split()
-    return "-".join(words)
-
 
 # ------------------------------------------------------------------ plan
 
@@ -319,18 +58,19 @@ class Estimate(NamedTuple):
     hours: float
 
 
-def plan(study: Study, root: Optional[str], results: PathLike,
-         watch: Callable[[str], None] = lambda what: None) -> List[Estimate]:
+def plan(study: Study, root: Optional[str], results: PathLike, watch: Callable[[str], None] = lambda what: None,
+         jobs: int = 1) -> List[Estimate]:
     """How long what is left of `study` will take on this machine: each network is probed once a corpus.
 
-    The prediction holds for an idle machine, and for as many epochs as the recipe allows. It asks the teacher in
-    every epoch, also where the recipe's views let it be asked once.
+    jobs: folds at a time, among which the cores are divided. The prediction holds for an idle machine, and for as many
+    epochs as the recipe allows; that an ensemble is scored counts for nothing. Teachers are counted in every epoch,
+    also those of which `asked_less` tells.
     """
     found = []
     for title in dict.fromkeys(fold.name for fold in study.folds):
         folds = [fold for fold in study.folds if fold.name == title]
         corpus = cut_fold(folds[0], root)
-        with TemporaryDirectory() as scratch:
+        with TemporaryDirectory() as scratch, _threads(jobs):
             for name in folds[0].networks:
                 watch("%s, %s" % (title, name))
                 found.append(_estimate(name, folds, corpus, Path(results), Path(scratch)))
@@ -339,7 +79,9 @@ def plan(study: Study, root: Optional[str], results: PathLike,
 
 def _estimate(name: str, folds: Sequence[Fold], corpus: Corpus, results: Path, scratch: Path) -> Estimate:
     cells = [cell for fold in folds for cell in fold.cells() if cell.name == name]
-    done = sum(_run_path(results, cell).exists() for cell in cells)
+    done = len([own_run(cell, results) for cell in cells if cell.run_path(results).exists()])
+    if done == len(cells) or cells[0].members():
+        return Estimate(folds[0].name, name, len(cells), done, 0.0)
     recipe = cells[0].recipe()
     windows = recipe.windows_per_epoch or len(corpus.parts.train)
     few, many = (min(count, windows) for count in PROBED_WINDOWS)
@@ -347,6 +89,11 @@ def _estimate(name: str, folds: Sequence[Fold], corpus: Corpus, results: Path, s
     per_window_s = max(0.0, long - short) / max(1, many - few)
     epoch_s = short + per_window_s * (windows - few)
     return Estimate(folds[0].name, name, len(cells), done, (len(cells) - done) * epoch_s * recipe.epochs / 3600)
+
+
+def asked_less(study: Study) -> bool:
+    """Whether some teacher is asked once a view and fold, and so less often than `plan` counts."""
+    return any(cell.network.teacher and cell.recipe().views for cell in study.cells())
 
 
 def _epoch_s(cell: Cell, corpus: Corpus, scratch: Path, windows: int) -> float:
@@ -362,6 +109,22 @@ def _epoch_s(cell: Cell, corpus: Corpus, scratch: Path, windows: int) -> float:
 # ------------------------------------------------------------------ run
 
 
+@contextmanager
+def _threads(jobs: int) -> Iterator[None]:
+    """Let torch compute with this process's share of the cores meanwhile, unless OMP_NUM_THREADS says otherwise."""
+    before = torch.get_num_threads()
+    _share_cores(jobs)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _share_cores(jobs: int) -> None:
+    if not os.environ.get("OMP_NUM_THREADS"):
+        torch.set_num_threads(max(1, machine.usable_cores() // jobs))
+
+
 def run_study(study: Study, root: Optional[str], work: PathLike, results: PathLike, jobs: int = 2, command: str = "",
               watch: Callable[[int], None] = lambda done: None) -> None:
     """Work through all cells that have no Run yet, `jobs` folds at a time, each in a process of its own.
@@ -372,19 +135,23 @@ def run_study(study: Study, root: Optional[str], work: PathLike, results: PathLi
     work, results = Path(work), Path(results)
     cells = study.cells()
     for cell in cells:
-        _require_its_own(cell, _run_path(results, cell))
+        if cell.run_path(results).exists():
+            own_run(cell, results)
+        else:
+            _require_members(cell, work, results)
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin_worker,
-                             initargs=(added_plugins(),)) as pool:
+                             initargs=(added_plugins(), jobs)) as pool:
         running = [pool.submit(run_fold, fold, root, work, results, command) for fold in study.folds]
         while not all(each.done() for each in running):
-            watch(sum(_run_path(results, cell).exists() for cell in cells))
+            watch(sum(cell.run_path(results).exists() for cell in cells))
             time.sleep(1.0)
-    watch(sum(_run_path(results, cell).exists() for cell in cells))
+    watch(sum(cell.run_path(results).exists() for cell in cells))
     for each in running:
         each.result()
 
 
-def _begin_worker(plugins: Sequence[Path]) -> None:
+def _begin_worker(plugins: Sequence[Path], jobs: int) -> None:
+    _share_cores(jobs)
     for path in plugins:
         add_plugin(path)
     _end_with_parent()
@@ -404,10 +171,10 @@ def _end_with_parent() -> None:
 
 def run_fold(fold: Fold, root: Optional[str], work: Path, results: Path, command: str = "") -> None:
     """Every cell of one fold that has no Run yet, teachers first."""
-    missing = [cell for cell in fold.cells() if not _run_path(results, cell).exists()]
+    missing = [cell for cell in fold.cells() if not cell.run_path(results).exists()]
     corpus = cut_fold(fold, root) if missing else None
     for cell in missing:
-        _run_cell(cell, corpus, work, results, command)
+        (_score_ensemble if cell.members() else _run_cell)(cell, corpus, work, results, command)
     shutil.rmtree(work / fold.folder / VIEWS, ignore_errors=True)
 
 
@@ -422,13 +189,35 @@ def _run_cell(cell: Cell, corpus: Corpus, work: Path, results: Path, command: st
     """Train or resume, export, build, score on the test people; one Run."""
     fitted = fit_cell(cell, corpus, work)
     corpus = slower(corpus, cell.network.rate_hz)
-    artifact = export(fitted, corpus.parts.train, corpus.parts.valid, work / "artifacts" / cell.path, cell.name)
+    artifact = export(fitted, corpus.parts.train, corpus.parts.valid, cell.artifact_folder(work), cell.name)
     engine = ready_engine(artifact.folder, "ort", "fp32")
     run = bench.run(engine, default_scenario("accuracy"), corpus.parts.test, command=command)
-    path = _run_path(results, cell)
+    path = cell.run_path(results)
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(str(work / cell.path / histories.FILE), str(path.with_suffix(".history.jsonl")))
     run.write(path)
+
+
+def _score_ensemble(cell: Cell, corpus: Corpus, work: Path, results: Path, command: str) -> None:
+    """Ask the engines of its members as one on the test people; one Run."""
+    _require_members(cell, work, results)
+    engines = [ready_engine(member.artifact_folder(work), "ort", "fp32") for member in cell.members()]
+    test = slower(corpus, cell.network.rate_hz).parts.test
+    run = bench.run_as_one(engines, default_scenario("accuracy"), test, cell.name, cell.seed, command)
+    run.write(cell.run_path(results))
+
+
+def _require_members(cell: Cell, work: Path, results: Path) -> None:
+    """Raise InputError for a member of an ensemble that has its Run, so is not made again, and not its artifact."""
+    for member in cell.members():
+        path, folder = member.run_path(results), member.artifact_folder(work)
+        if path.exists() and not (folder / "manifest.json").is_file():
+            raise InputError("%s has its Run, but its artifact is not in %s, and %s is scored from it; give the folder "
+                             "of its training by --work, or remove %s, so that it is made again." % (
+                                 member.path, folder, cell.name, path))
+        if path.exists() and Run.load(path).engine["artifact_sha256"] != Artifact.load(folder).sha256:
+            raise InputError("%s is not the artifact that the Run %s was scored with; give the folder of its training "
+                             "by --work, or remove the Run, so that it is made again." % (folder, path))
 
 
 def fit_cell(cell: Cell, corpus: Corpus, work: Path, recipe: Optional[Recipe] = None) -> Fitted:
@@ -440,24 +229,6 @@ def fit_cell(cell: Cell, corpus: Corpus, work: Path, recipe: Optional[Recipe] = 
     return train(slower(corpus, network.rate_hz), network.model, network.channels, recipe or cell.recipe(),
                  work / cell.path, network.method, teachers, tasks=network.tasks,
                  views=work / cell.fold.folder / VIEWS, teaching=teaching)
-
-
-def _require_its_own(cell: Cell, path: Path) -> None:
-    """Raise InputError where the Run at `path` is of other settings, so that an edited study shows no old figures."""
-    if not path.exists():
-        return
-    facts, network = Run.load(path).engine, cell.network
-    wanted = {"dataset": cell.fold.corpus, "window": cell.framing.window, "hop": cell.framing.hop,
-              "model": network.model, "method": network.method,
-              "recipe": json.loads(json.dumps(cell.recipe().to_json()))}
-    for what, value in wanted.items():
-        if facts.get(what) != value:
-            raise InputError("%s is a Run of another %s than the study's %s now has; choose another folder with -o, or "
-                             "remove it." % (path, what, cell.name))
-
-
-def _run_path(results: Path, cell: Cell) -> Path:
-    return results / cell.path.with_name(cell.path.name + ".json")
 
 
 # ------------------------------------------------------------------ results
@@ -492,21 +263,49 @@ def outcomes(study: Study, results: PathLike) -> List[Outcome]:
 def _outcome(study: Study, title: str, results: Path) -> Outcome:
     """The outcome of one corpus, its p-values not adjusted."""
     cells = [cell for cell in study.cells() if cell.fold.name == title]
-    missing = [cell for cell in cells if not _run_path(results, cell).exists()]
+    missing = [cell for cell in cells if not cell.run_path(results).exists()]
     if missing:
         raise InputError("%d of the %d cells of %s have no Run in %s yet, such as %s; run the study to its end." % (
             len(missing), len(cells), title, results, missing[0].path))
-    runs = {name: [Run.load(_run_path(results, cell)) for cell in cells if cell.name == name]
+    runs = {name: [own_run(cell, results) for cell in cells if cell.name == name]
             for name in cells[0].fold.networks}
     fixed, exploratory = ([(first, second, contrast) for first, second in pairs
                            for contrast in compare(runs[first], runs[second])]
                           for pairs in (study.contrasts, study.exploratory))
     fixed += [(first, second, not_inferior(contrast)) for first, second in study.non_inferiority
               for contrast in compare(runs[first], runs[second])]
-    everything = [run for each in runs.values() for run in each]
-    return Outcome(title, tuple(marks(everything[0])), tuple(accuracy_rows(everything)), tuple(fixed),
+    rows = [row for each in runs.values() for row in accuracy_rows(each)]  # two networks may differ in name alone
+    rows.sort(key=lambda row: (row.task, -row.engine["parameters"], row.label))
+    return Outcome(title, tuple(marks(runs[cells[0].name][0])), tuple(rows), tuple(fixed),
                    tuple((*each, p_value(each[2])) for each in exploratory), tuple(_recovered(study.gap, runs)),
                    tuple(ranking(study.modalities, runs)) if study.modalities else ())
+
+
+def write_forests(found: Sequence[Outcome], results: PathLike) -> List[Path]:
+    """Draw the contrasts of each corpus that were paired over several people: ``<results>/<corpus>-forest.svg``."""
+    written = []
+    for outcome in found:
+        fixed, exploratory = _differences(outcome)
+        if fixed or exploratory:
+            path = Path(results) / (file_name(outcome.corpus) + "-forest.svg")
+            title = "difference of macro-F1 on test people of %s" % ", ".join([outcome.corpus, *outcome.marks])
+            with written_whole(path) as temporary:
+                temporary.write_text(as_file(contrast_plot(fixed, exploratory, title)) + "\n", encoding="utf-8")
+            written.append(path)
+    return written
+
+
+def _differences(outcome: Outcome) -> Tuple[List[Difference], List[Difference]]:
+    """Lines of a forest plot: of the contrasts that were fixed beforehand, and of the exploratory ones."""
+    several = len({row.task for row in outcome.rows}) > 1
+
+    def line(first: str, second: str, contrast: Contrast, told: str) -> Difference:
+        task = ", %s" % contrast.row.task if several else ""
+        return Difference("%s - %s%s" % (first, second, task), "", contrast.difference, told)
+
+    fixed = [line(*each, each[2].verdict) for each in outcome.contrasts if each[2].row.people > 1]
+    return fixed, [line(first, second, contrast, "adjusted p %.3f" % chance)
+                   for first, second, contrast, chance in outcome.exploratory if contrast.row.people > 1]
 
 
 def _recovered(gap: Sequence[str], runs: Mapping[str, List[Run]]) -> Iterator[Tuple[str, Recovery]]:

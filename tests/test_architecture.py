@@ -31,13 +31,14 @@ FLOORS = {
     "backends": 3, "sources": 3, "views": 3, "distillers": 3, "saliency": 3, "plots": 3,
     "contrasts": 3, "fitting": 3, "meters": 3,
     "stream": 4, "filling": 4, "modalities": 4, "training": 4, "report": 4, "markdown": 4, "metering": 4,
-    "installation": 4, "microbatches": 4,
-    "bench": 5, "service": 5, "fleet": 5, "packing": 5, "export": 5,
+    "installation": 4, "microbatches": 4, "ensembles": 4,
+    "bench": 5, "service": 5, "fleet": 5, "packing": 5, "export": 5, "cells": 5,
     "study": 6, "rehearsal": 6,
     "cli": ROOF, "__main__": ROOF + 1,
 }
 ROOMS = ("backends", "cli", "datasets", "distillers", "meters", "models", "sinks", "sources")
-TORCH_WING = {"heads", "models", "augment", "views", "saliency", "distillers", "training", "export", "study"}
+TORCH_WING = {"heads", "models", "augment", "views", "saliency", "distillers", "training", "export", "cells",
+              "study"}
 
 
 class Import(NamedTuple):

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
-from typing import List
+from typing import List, Tuple
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
+from edgehar import machine, registry, study as studies, views
+from edgehar.backends import BACKENDS, ready_engine
+from edgehar.backends.base import infer_all
+from edgehar.cells import Cell, load_study, only_modalities, own_run
 from edgehar.cli import execute
 from edgehar.contrasts import p_value
-from edgehar import registry
 from edgehar.errors import InputError
 from edgehar.results import load_all
-from edgehar.study import (Cell, _require_its_own, _run_path, load_study, only_modalities, outcomes, plan,
-                           run_study)
+from edgehar.scoring import confusion
+from edgehar.stream import softmax
+from edgehar.study import cut_fold, outcomes, plan, run_fold, run_study
 
 FILE = """
 seeds = [0]
@@ -47,6 +56,20 @@ channels = "kind=acc"
 """
 
 
+ENSEMBLE = """
+[networks.ensemble]
+members = "teacher"
+"""
+ONE_FOLD = FILE.replace('protocol = "folds:n=3"', "").replace('["alone", "teacher"]]', '["kd", "kd-hard"]]') + """
+[networks.kd-hard]
+model = "mobilenet:size=S"
+channels = "kind=acc"
+method = "kd:share=0.5"
+teacher = "teacher"
+"""
+ROOT = Path(__file__).resolve().parents[1]
+
+
 def written(folder: Path, text: str = FILE) -> Path:
     path = folder / "study.toml"
     path.write_text(text, encoding="utf-8")
@@ -58,6 +81,8 @@ def test_teachers_come_first_and_every_fold_is_there(tmp_path: Path) -> None:
     assert [fold.protocol for fold in study.folds] == ["folds:n=3,fold=%d" % fold for fold in (1, 2, 3)]
     names = list(study.folds[0].networks)
     assert names.index("teacher") < names.index("kd") and len(study.cells()) == 12
+    assert list(load_study(written(tmp_path, FILE + ENSEMBLE)).folds[0].networks) == [
+        "teacher", "ensemble", "alone", "kd"]
     student = Cell(study.folds[0], "kd", 0)
     assert student.teachers() == [Cell(study.folds[0], "teacher", 0)]
     assert str(student.path) == "synthetic-people-6-minutes-0-3/folds-n-3-fold-1/kd-seed0"
@@ -76,8 +101,13 @@ protocol = "paper-random"
 
 
 @pytest.mark.parametrize("old, new, told", [
+    ('members = "teacher"', 'members = "alone"', "must be a trained network of two seeds or more, one of: teacher"),
+    ('members = "teacher"', 'members = "ensemble"', "has members = 'ensemble'"),
+    ('members = "teacher"', 'members = ["teacher"]', r"has members = \['teacher'\]"),
+    ('members = "teacher"', 'members = "teacher"\nmodel = "resnet"', "trained by nobody, has no setting 'model'"),
+    ('\nteacher = "teacher"', '\nteacher = "ensemble"', "learns from 'ensemble', which is no network that is trained"),
     ('method = "kd"', 'methd = "kd"', "network kd has no setting 'methd'; it takes: model"),
-    ('teacher = "teacher"', 'teacher = "kd"', "network kd learns from 'kd', which is no network or learns from it"),
+    ('teacher = "teacher"', 'teacher = "kd"', "network kd learns from 'kd', which is no network that is trained, or"),
     ('teacher = "teacher"', 'teacher = "nobody"', "learns from 'nobody'"),
     ('model = "resnet:width=8"', "", "network teacher names no model"),
     ('[["kd", "alone"]]', '[["kd", "nobody"]]', "contrasts 'nobody', which is none of its networks"),
@@ -85,7 +115,7 @@ protocol = "paper-random"
     ("folds:n=3", "folds:n=9", "n is 3 to 6"), ("seeds = [0]\ncon", "sedes = [0]\ncon", "no setting 'sedes'")])
 def test_a_file_that_makes_no_sense_is_refused(tmp_path: Path, old: str, new: str, told: str) -> None:
     with pytest.raises(InputError, match=told):
-        load_study(written(tmp_path, FILE.replace(old, new, 1)))
+        load_study(written(tmp_path, (FILE + ENSEMBLE).replace(old, new, 1)))
 
 
 def test_a_study_is_planned_run_and_never_done_twice(tmp_path: Path, capsys) -> None:
@@ -132,6 +162,7 @@ def test_a_killed_study_goes_on_and_leaves_no_process(tmp_path: Path) -> None:
     done = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*.json")}
     second = subprocess.run(line, stdout=subprocess.PIPE, check=True)
     assert len(json.loads(second.stdout)[0]["rows"]) == 3
+    assert (tmp_path / "results" / "synthetic-people-6-minutes-0-3-forest.svg").is_file()
     assert all(path.stat().st_mtime_ns == at for path, at in done.items())
 
 
@@ -151,6 +182,133 @@ def test_an_ensemble_teaches_by_all_seeds(tmp_path: Path) -> None:
     study = load_study(written(tmp_path, FILE.replace('teacher = "teacher"', 'teacher = "teacher"\nensemble = true')))
     fold = study.folds[0]
     assert Cell(fold, "kd", 0).teachers() == [Cell(fold, "teacher", 0), Cell(fold, "teacher", 1)]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory) -> Path:
+    """A folder with a study of one fold, study.toml, its results and its work."""
+    folder = tmp_path_factory.mktemp("done")
+    fold, = load_study(written(folder, ONE_FOLD)).folds
+    run_fold(fold, None, folder / "work", folder / "results")
+    return folder
+
+
+@pytest.fixture
+def finished(done: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    shutil.copytree(str(done), str(tmp_path / "copy"))
+    return tmp_path / "copy"
+
+
+def test_an_ensemble_is_scored_from_artifacts_of_a_study_that_is_done(finished: Path) -> None:
+    shutil.rmtree(str(finished / "work" / "synthetic-people-6-minutes-0-3"))  # the trainings
+    study = load_study(written(finished, ONE_FOLD.replace('["kd", "teacher"]', '["ensemble", "teacher"]') + ENSEMBLE))
+    assert {each.network: (each.cells, each.hours) for each in plan(study, None, finished / "results")} == {
+        "teacher": (2, 0), "alone": (1, 0), "kd": (1, 0), "kd-hard": (1, 0), "ensemble": (1, 0)}
+    before = {path: path.stat().st_mtime_ns for path in (finished / "results").rglob("*.json")}
+    run_study(study, None, finished / "work", finished / "results", jobs=1)
+    cell, = (cell for cell in study.cells() if cell.name == "ensemble")
+    run = own_run(cell, finished / "results")
+    members = [own_run(member, finished / "results").engine for member in cell.members()]
+    for fact in ("parameters", "macs", "size_bytes"):
+        assert run.engine[fact] == sum(member[fact] for member in members)
+    assert (run.engine["model"], run.engine["method"], run.engine["seed"]) == (
+        "ensemble of 2 x resnet:width=8", "none", 0)
+    assert [each["sha256"] for each in run.engine["members"]] == [member["sha256"] for member in members]
+    assert sum(run.confusions("activity").values()).tolist() == mean_of_two(finished, cell).tolist()
+    assert all(path.stat().st_mtime_ns == at for path, at in before.items())
+    outcome, = outcomes(study, finished / "results")
+    assert ("ensemble", "ensemble of 2 x resnet:width=8, labels alone") in {
+        (row.label, row.origin) for row in outcome.rows}
+    assert outcome.exploratory[0][:2] == ("ensemble", "teacher")
+
+
+def mean_of_two(folder: Path, cell: Cell) -> np.ndarray:
+    """Confusion (K, K) of the mean of the members' probabilities, worked out by hand."""
+    test, probabilities = cut_fold(cell.fold, None).parts.test, []
+    for member in cell.members():
+        engine = ready_engine(folder / "work" / "artifacts" / member.path, "ort", "fp32")
+        with BACKENDS.create("ort").open(engine) as session:
+            logits = infer_all(session, test.select(engine.manifest.signal.channels).x)["activity"]
+        probabilities.append(softmax(logits))
+    found = np.mean(probabilities, axis=0)
+    assert (found.argmax(axis=1) != probabilities[0].argmax(axis=1)).any()  # or the first alone would do
+    return confusion(test.y["activity"], found.argmax(axis=1), found.shape[1])
+
+
+def test_a_member_without_its_artifact_is_told_before_anything_begins(finished: Path, monkeypatch) -> None:
+    monkeypatch.setattr(studies, "ProcessPoolExecutor", None)
+    study = load_study(written(finished, ONE_FOLD + ENSEMBLE))
+    member = next(cell for cell in study.cells() if cell.name == "ensemble").members()[1]
+    folder = finished / "work" / "artifacts" / member.path
+    shutil.rmtree(str(folder))
+    with pytest.raises(InputError, match="teacher-seed1 has its Run, but its artifact is not in"):
+        run_study(study, None, finished / "work", finished / "results")
+    shutil.copytree(str(folder.with_name("teacher-seed0")), str(folder))
+    with pytest.raises(InputError, match="teacher-seed1 is not the artifact that the Run"):
+        run_study(study, None, finished / "work", finished / "results")
+
+
+def test_contrasts_are_drawn_of_the_runs_that_are_there(finished: Path, capsys) -> None:
+    path = finished / "results" / "synthetic-people-6-minutes-0-3-forest.svg"
+    for _ in range(2):  # over an older one, too
+        assert execute(["study", str(finished / "study.toml"), "-o", str(finished / "results"), "--forest"]) == 0
+    assert capsys.readouterr().out.split() == [str(path)] * 2
+    drawn = ElementTree.fromstring(path.read_text(encoding="utf-8"))
+    shown = [each.text or "" for each in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    heads = [shown.index(head) for head in ("fixed beforehand", "exploratory")]
+    assert heads[0] < shown.index("kd - alone") < heads[1] < min(map(shown.index, ("kd - teacher", "kd - kd-hard")))
+    assert any("SYNTHETIC DATA" in text for text in shown)
+    outcome, = outcomes(load_study(finished / "study.toml"), finished / "results")
+    assert "%+.3f %s" % (outcome.contrasts[0][2].difference.value, outcome.contrasts[0][2].verdict) in shown
+    dots = [each.get("class") for each in drawn.iter("{http://www.w3.org/2000/svg}circle")]
+    assert len(dots) == 3 and ["hollow" in dot for dot in dots] == [False, True, True]
+
+
+def test_one_teacher_speaks_once_of_a_view_for_all_its_students(tmp_path: Path, monkeypatch) -> None:
+    heard: List[Tuple[Path, int]] = []
+    monkeypatch.setattr(views, "_keep", lambda path, said, keep=views._keep: heard.append(
+        (path.parent, len(said["embedding"]))) or keep(path, said))
+    fold, = load_study(written(tmp_path, ONE_FOLD.replace("epochs = 1,", "epochs = 3, views = 2,"))).folds
+    run_fold(fold, None, tmp_path / "work", tmp_path / "results")
+    assert [cell.name for cell in fold.cells() if cell.teachers()] == ["kd", "kd-hard"]
+    assert heard == 2 * [(tmp_path / "work" / fold.folder / "views", len(cut_fold(fold, None).parts.train))]
+    assert not heard[0][0].exists() and len(load_all([tmp_path / "results"])) == 5
+
+
+def test_a_plan_is_shown_of_a_study_that_is_half_done(finished: Path, capsys, monkeypatch) -> None:
+    line = ["study", str(finished / "study.toml"), "-o", str(finished / "results"), "--plan"]
+    next(finished.rglob("results/**/alone-seed0.json")).unlink()
+    assert execute([*line, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {each["network"]: (each["done"], each["hours"] > 0) for each in told["networks"]} == {
+        "teacher": (2, False), "kd": (1, False), "kd-hard": (1, False), "alone": (0, True)}
+    assert execute([*line, "--jobs", "3"]) == 0
+    said = capsys.readouterr()
+    assert "with --jobs 3" in said.out and "note:" not in said.out and "probing synthetic" in said.err
+    written(finished, ONE_FOLD.replace("epochs = 1,", "epochs = 1, views = 2,"))
+    shutil.rmtree(str(finished / "results"))
+    monkeypatch.setattr(studies, "plan", lambda *_: [])
+    assert execute(line) == 0
+    assert "note: a teacher is counted in every epoch" in capsys.readouterr().out
+
+
+def test_folds_at_a_time_share_the_cores(finished: Path, monkeypatch) -> None:
+    study, before, seen = load_study(finished / "study.toml"), torch.get_num_threads(), []
+    monkeypatch.setattr(studies, "_epoch_s", None)  # what is done is not probed
+    for given, cores, jobs in (("", 8, 3), ("", 8, 16), ("5", 8, 2)):
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+        monkeypatch.setattr(machine, "usable_cores", lambda cores=cores: cores)
+        plan(study, None, finished / "results", lambda what: seen.append(torch.get_num_threads()), jobs)
+        assert torch.get_num_threads() == before
+    assert seen == 4 * [2] + 4 * [1] + 4 * [before]
+
+
+def test_workers_take_their_share_of_the_cores(monkeypatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=studies._begin_worker,
+                             initargs=((), machine.usable_cores())) as pool:
+        assert pool.submit(torch.get_num_threads).result() == 1
 
 
 def test_a_corpus_may_be_cut_otherwise_and_a_plugin_s_is_known_to_the_workers(tmp_path: Path, monkeypatch) -> None:
@@ -174,18 +332,39 @@ def test_a_corpus_may_be_cut_otherwise_and_a_plugin_s_is_known_to_the_workers(tm
 
 
 def test_the_committed_studies_can_be_read(corpora: Path) -> None:
-    for path in (Path(__file__).resolve().parents[1] / "benchmarks" / "studies").glob("*.toml"):
+    for path in (ROOT / "benchmarks" / "studies").glob("*.toml"):
         study = load_study(path, str(corpora))
         assert study.contrasts or study.exploratory or study.modalities
 
 
-def test_an_edited_study_shows_no_old_figures(tmp_path: Path) -> None:
-    short = FILE.replace('protocol = "folds:n=3"', "").replace("seeds = [0, 1]", "")
-    study = load_study(written(tmp_path, short))
-    run_study(study, None, tmp_path / "work", tmp_path / "results", jobs=1)
-    edited = load_study(written(tmp_path, short.replace("epochs = 1", "epochs = 2")))
-    with pytest.raises(InputError, match="is a Run of another recipe than the study's teacher now has"):
-        run_study(edited, None, tmp_path / "work", tmp_path / "results")
+@pytest.mark.parametrize("old, new, what, whose", [
+    ("epochs = 1", "epochs = 2", "recipe", "teacher"),
+    ('"kind=acc"', '"kind=gyro"', "channel names", "kd"),
+    ('teacher = "teacher"', 'teacher = "teacher"\nensemble = true', "teacher", "kd"),
+    ('teacher = "teacher"', 'teacher = "alone"', "teacher", "kd"),
+    ('width=8"', 'width=8"\ntasks = ["activity"]\nchannels = "kind=acc"', "channel names", "teacher"),
+    ("synthetic:people=6,minutes=0.3", "synthetic:people=6,minutes=0.3,seed=1", "dataset", "teacher")])
+def test_an_edited_study_shows_no_old_figures(done: Path, tmp_path: Path, capsys, old, new, what, whose) -> None:
+    results = tmp_path / "results"
+    path = written(tmp_path, ONE_FOLD.replace(old, new, 1))
+    shutil.copytree(str(done / "results"), str(results))
+    for folder in results.iterdir():
+        folder.rename(results / load_study(path).folds[0].folder.parts[0])
+    told = "is a Run of another %s than the study's %s now has" % (what, whose)
+    with pytest.raises(InputError, match=told):
+        run_study(load_study(path), None, tmp_path / "work", results)
+    assert execute(["study", str(path), "-o", str(results), "--markdown"]) == 2
+    said = capsys.readouterr()
+    assert told in " ".join(said.err.split()) and not said.out
+
+
+def test_the_committed_runs_are_those_of_the_studies(corpora: Path) -> None:
+    counted = {}
+    for folder in (ROOT / "benchmarks" / "results" / "amd-epyc-2-cores").iterdir():
+        for path in (ROOT / "benchmarks" / "studies").glob(folder.name.replace("-", "[-_]") + ".toml"):
+            cells = [cell for cell in load_study(path, str(corpora)).cells() if cell.run_path(folder).exists()]
+            counted[folder.name] = len([own_run(cell, folder) for cell in cells])
+    assert len(counted) >= 5 and all(counted.values())
 
 
 def test_tables_of_a_study_that_is_not_done_are_refused(tmp_path: Path) -> None:
@@ -216,7 +395,7 @@ def test_choices_are_trained_at_their_rate_and_ranked(tmp_path: Path) -> None:
     study = only_modalities(load_study(written(tmp_path, SENSORS.replace("seeds = [0, 1]", ""))))
     run_study(study, None, tmp_path / "work", tmp_path / "results", jobs=1)
     for cell in study.cells():
-        _require_its_own(cell, _run_path(tmp_path / "results", cell))
+        own_run(cell, tmp_path / "results")
     outcome, = outcomes(study, tmp_path / "results")
     assert {each.name: each.row.engine["rate_hz"] for each in outcome.modalities} == {"up": 50.0, "up@25Hz": 25.0}
     assert all(each.row.engine["channels"] == 1 for each in outcome.modalities)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional,
 import click
 
 if TYPE_CHECKING:
+    from edgehar.cells import Study
     from edgehar.modalities import Modality
-    from edgehar.study import Outcome, Study
+    from edgehar.study import Outcome
 
 Table = Tuple[str, Sequence[str], List[Sequence[Any]]]  # title, columns, rows
 
@@ -24,47 +25,61 @@ Table = Tuple[str, Sequence[str], List[Sequence[Any]]]  # title, columns, rows
               help="Where the Runs go.")
 @click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Folds at a time.")
 @click.option("--markdown", is_flag=True, help="Only print the tables of a study that is done, for a README.")
+@click.option("--forest", "only_forest", is_flag=True, help="Only draw the contrasts of a study that is done, again: "
+              "<corpus>-forest.svg beside the Runs.")
 @click.option("--modalities", "by_sensors", is_flag=True, help="Only train and rank the choices of sensors that FILE "
               "names in its table [modalities]: what a second sensor is worth.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(path: str, only_plan: bool, root: Optional[str], work: str, results: str, jobs: int, markdown: bool,
-            by_sensors: bool, quiet: bool, as_json: bool) -> None:
+            only_forest: bool, by_sensors: bool, quiet: bool, as_json: bool) -> None:
     """Train, export and score every network of FILE in every fold, and compare them over people.
 
     Stop it at will, even by kill -9: the same line goes on where it stopped, and a cell that
-    has its Run is never done again. What FILE may hold is told at the top of edgehar/study.py.
+    has its Run is never done again. What FILE may hold is told at the top of edgehar/cells.py.
     """
+    from edgehar.cells import load_study, only_modalities
     from edgehar.cli._show import show_next
-    from edgehar.study import load_study, only_modalities, run_study
+    from edgehar.study import outcomes, run_study, write_forests
 
     study = only_modalities(load_study(path, root)) if by_sensors else load_study(path, root)
     if only_plan:
         _show_plan(study, root, results, jobs, quiet or as_json, as_json)
         return
+    if not markdown and not only_forest:
+        with _cell_bar(len(study.cells()), quiet or as_json) as watch:
+            run_study(study, root, work, results, jobs, "edgehar study %s" % path, watch)
+    found = outcomes(study, results)
     if markdown:
-        _show_markdown(study, results)
+        _show_markdown(found)
         return
-    with _cell_bar(len(study.cells()), quiet or as_json) as watch:
-        run_study(study, root, work, results, jobs, "edgehar study %s" % path, watch)
-    _show_results(study, results, as_json)
+    drawn = write_forests(found, results)
+    if only_forest:
+        click.echo("\n".join(map(str, drawn)) or "nothing to draw: no two networks are paired over several people.")
+        return
+    _show_results(found, as_json)
     if not as_json:
         show_next("edgehar report %s -o report.html" % results)
 
 
 def _show_plan(study: Study, root: Optional[str], results: str, jobs: int, quiet: bool, as_json: bool) -> None:
     from edgehar.cli._show import show_json, show_next, show_table
-    from edgehar.study import plan
+    from edgehar.study import asked_less, plan
 
-    found = plan(study, root, results, lambda what: None if quiet else click.echo("probing %s" % what, err=True))
+    watch = lambda what: None if quiet else click.echo("probing %s" % what, err=True)  # noqa: E731
+    found = plan(study, root, results, watch, jobs)
     hours = sum(each.hours for each in found)
     if as_json:
         networks = [each._asdict() for each in found]
-        show_json({"source": "predicted", "hours_of_one_process": hours, "networks": networks})
+        show_json({"source": "predicted", "hours_of_one_process": hours, "networks": networks,
+                   "teachers_overcounted": asked_less(study)})
         return
     show_table("Predicted from a probe, hours of one process", ("corpus", "network", "cells", "done", "hours left"),
                [(each.corpus, each.network, each.cells, each.done, "%.2f" % each.hours) for each in found])
     click.echo("predicted: %.1f hours of one process, so at least %.1f with --jobs %d" % (hours, hours / jobs, jobs))
+    if asked_less(study):
+        click.echo("note: a teacher is counted in every epoch; with views of the windows it is asked once a view, so "
+                   "less is needed.")
     show_next("the same line without --plan")
 
 
@@ -82,11 +97,9 @@ def _cell_bar(cells: int, quiet: bool) -> Iterator[Callable[[int], None]]:
         yield lambda done: bar.update(task, completed=done)
 
 
-def _show_results(study: Study, results: str, as_json: bool) -> None:
+def _show_results(found: Sequence[Outcome], as_json: bool) -> None:
     from edgehar.cli._show import show_json, show_table
-    from edgehar.study import outcomes
 
-    found = outcomes(study, results)
     if as_json:
         show_json([_summary(outcome) for outcome in found])
         return
@@ -94,11 +107,10 @@ def _show_results(study: Study, results: str, as_json: bool) -> None:
         show_table(*table)
 
 
-def _show_markdown(study: Study, results: str) -> None:
+def _show_markdown(found: Sequence[Outcome]) -> None:
     from edgehar.markdown import table
-    from edgehar.study import outcomes
 
-    pieces = ["%s:\n\n%s" % (title, table(columns, rows)) for outcome in outcomes(study, results)
+    pieces = ["%s:\n\n%s" % (title, table(columns, rows)) for outcome in found
               for title, columns, rows in _tables(outcome)]
     click.echo("\n\n".join(pieces))
 

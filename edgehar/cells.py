@@ -1,0 +1,382 @@
+"""What a study file asks for: every network with every seed in every fold of every corpus is a cell.
+
+A study is a TOML file::
+
+    seeds = [0]
+    contrasts = [["kd", "alone"]]            # fixed before the first run
+    exploratory = [["kd", "teacher"]]        # also told, as such, with p-values adjusted for their number
+    non_inferiority = [["kd", "teacher"]]    # is the first at most a point below the second? Fixed beforehand as well
+    gap = ["alone", "teacher"]               # which share of it each of the other networks recovers
+
+    [recipe]
+    epochs = 20
+
+    [corpora."wisdm:device=watch"]
+    protocol = "folds:n=5"                   # all five; leave-one-out: everybody once; default own
+    recipe = { windows_per_epoch = 8000 }
+
+    [corpora.watch-to-phone]                 # a name of your own, for a corpus that stands here twice
+    corpus = "wisdm:device=both"
+    protocol = "placement-shift:train=wrist,test=pocket,n=3"
+    window = 100                             # samples; default the corpus' own, as for hop
+    hop = 60
+
+    [networks.teacher]
+    model = "resnet:width=32"
+    recipe = { epochs = 30 }
+
+    [networks.alone]
+    model = "mobilenet:size=S"
+    channels = "live"
+
+    [networks.kd]
+    model = "mobilenet:size=S"
+    channels = "live"
+    method = "kd"
+    teacher = "teacher"
+    rate_hz = 12.5                           # slower than the corpus, and it may be than its teacher
+
+    [networks.ensemble]
+    members = "teacher"                      # all its seeds asked as one; trained by nobody, scored from their engines
+
+What choices of sensors are worth is asked by a table [modalities], see ``edgehar.modalities``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from edgehar.datasets import DATASETS
+from edgehar.distillers import DISTILLERS
+from edgehar.ensembles import ensemble_model
+from edgehar.errors import InputError
+from edgehar.files import PathLike, read_toml
+from edgehar.modalities import SETTINGS as MODALITY_SETTINGS
+from edgehar.modalities import choices
+from edgehar.protocols import OWN, People, every_fold, make_split
+from edgehar.results import Run
+from edgehar.signals import Channel, Framing, choose, scaled
+from edgehar.tables import CHOICE, seedless
+from edgehar.training import Recipe
+
+Settings = Dict[str, Any]
+ENSEMBLE_SETTINGS = ("members",)
+NETWORK_SETTINGS = ("model", "channels", "rate_hz", "method", "teacher", "ensemble", "tasks", "seeds", "recipe")
+STUDY_SETTINGS = ("seeds", "contrasts", "exploratory", "non_inferiority", "gap", "recipe", "corpora", "networks",
+                  "modalities")
+CORPUS_SETTINGS = ("corpus", "protocol", "window", "hop", "recipe", "networks")
+OWN_FACTS = ("dataset", "rate_hz", "window", "hop", "model", "method", "seed", "tasks", "channel_names")  # of a Run
+
+
+@dataclass(frozen=True)
+class Network:
+    """One row of the comparison. teacher: another network's name; ensemble: of all its seeds.
+
+    rate_hz: at which it reads the signal, in windows of equal seconds; 0: that of the corpus.
+    members: the network of which this is an ensemble, of all its seeds; what else stands
+    here is then theirs.
+    """
+
+    model: str
+    channels: str = "all"
+    rate_hz: float = 0.0
+    method: str = "none"
+    teacher: str = ""
+    ensemble: bool = False
+    tasks: Tuple[str, ...] = ()
+    seeds: Tuple[int, ...] = (0,)
+    recipe: Settings = field(default_factory=dict)
+    members: str = ""
+
+
+class Fold(NamedTuple):
+    """One division of one corpus: what one process works through.
+
+    name: of the corpus in the study; networks: {name: Network}, teachers first, ensembles
+    behind their members; framing: how the corpus is cut; channels, tasks: all that it has.
+    """
+
+    name: str
+    corpus: str
+    protocol: str
+    networks: Mapping[str, Network]
+    framing: Framing
+    channels: Tuple[Channel, ...]
+    tasks: Tuple[str, ...]
+
+    @property
+    def folder(self) -> Path:
+        """``wisdm-device-watch/folds-n-5-fold-1``."""
+        return Path(file_name(self.name)) / file_name(self.protocol)
+
+    def cells(self) -> Iterator["Cell"]:
+        return (Cell(self, name, seed) for name, network in self.networks.items() for seed in network.seeds)
+
+
+class Cell(NamedTuple):
+    """One network with one seed in one fold."""
+
+    fold: Fold
+    name: str
+    seed: int
+
+    @property
+    def network(self) -> Network:
+        return self.fold.networks[self.name]
+
+    @property
+    def path(self) -> Path:
+        return self.fold.folder / ("%s-seed%d" % (self.name, self.seed))
+
+    @property
+    def framing(self) -> Framing:
+        """How the corpus is cut for it."""
+        return scaled(self.fold.framing, self.network.rate_hz or self.fold.framing.rate_hz)
+
+    def run_path(self, results: Path) -> Path:
+        return results / self.path.with_name(self.path.name + ".json")
+
+    def artifact_folder(self, work: Path) -> Path:
+        return work / "artifacts" / self.path
+
+    def channel_names(self) -> List[str]:
+        return [channel.name for channel in choose(self.fold.channels, self.network.channels)]
+
+    def recipe(self) -> Recipe:
+        return replace(Recipe.from_mapping(self.network.recipe), seed=self.seed)
+
+    def teachers(self) -> List["Cell"]:
+        """The cells to learn from: all seeds of the teacher for an ensemble, else its same or first seed."""
+        if not self.network.teacher:
+            return []
+        seeds = self.fold.networks[self.network.teacher].seeds
+        chosen = seeds if self.network.ensemble else (self.seed if self.seed in seeds else seeds[0],)
+        return [Cell(self.fold, self.network.teacher, seed) for seed in chosen]
+
+    def members(self) -> List["Cell"]:
+        """The cells whose engines are asked as one, where it is an ensemble of them."""
+        name = self.network.members
+        return [Cell(self.fold, name, seed) for seed in self.fold.networks[name].seeds] if name else []
+
+
+@dataclass(frozen=True)
+class Study:
+    """contrasts: pairs of networks that were to be compared before the first run; exploratory: more of them.
+
+    non_inferiority: pairs of which the first was to be no more than a point worse. gap: the
+    lower and the upper network of a gap to be recovered; none where empty. modalities: the
+    network of which choices of sensors are ranked; none where empty.
+    """
+
+    folds: Tuple[Fold, ...]
+    contrasts: Tuple[Tuple[str, str], ...]
+    exploratory: Tuple[Tuple[str, str], ...] = ()
+    non_inferiority: Tuple[Tuple[str, str], ...] = ()
+    gap: Tuple[str, ...] = ()
+    modalities: str = ""
+
+    def cells(self) -> List[Cell]:
+        return [cell for fold in self.folds for cell in fold.cells()]
+
+
+def load_study(path: PathLike, root: Optional[str] = None) -> Study:
+    """Read a study. root: the data folder, for the people of its corpora.
+
+    Raises InputError naming an unknown or missing setting, or a teacher that is no network.
+    """
+    value = read_toml(path)
+    _require_known(value, STUDY_SETTINGS, "%s" % path)
+    if not value.get("corpora") or not value.get("networks"):
+        raise InputError("%s needs at least one [corpora.NAME] and one [networks.NAME]." % path)
+    folds = [fold for name, corpus in value["corpora"].items() for fold in _folds(name, corpus, value, root, path)]
+    pairs = (_pairs(value, setting, path) for setting in ("contrasts", "exploratory", "non_inferiority"))
+    return Study(tuple(folds), *pairs, gap=_gap(value, path),
+                 modalities=value.get("modalities", {}).get("network", ""))
+
+
+def only_modalities(study: Study) -> Study:
+    """The part of `study` that ranks choices of sensors, and their teachers. Raises InputError where it has none."""
+    if not study.modalities:
+        raise InputError("the study ranks no choices of sensors; name them in a table [modalities], e.g. with "
+                         "network = \"%s\" and by = \"placement\"." % next(iter(study.folds[0].networks)))
+    return Study(tuple(fold._replace(networks=_with_teachers(study.modalities + CHOICE, fold.networks))
+                       for fold in study.folds), (), modalities=study.modalities)
+
+
+def _with_teachers(prefix: str, networks: Mapping[str, Network]) -> Dict[str, Network]:
+    kept: Dict[str, Network] = {}
+    for name in reversed(list(networks)):  # students stand behind their teachers
+        if name.startswith(prefix) or name in {network.teacher for network in kept.values()}:
+            kept[name] = networks[name]
+    return {name: networks[name] for name in networks if name in kept}
+
+
+def _pairs(study: Settings, setting: str, path: PathLike) -> Tuple[Tuple[str, str], ...]:
+    pairs = tuple((first, second) for first, second in study.get(setting, ()))
+    for name in (name for pair in pairs for name in pair):
+        if name not in study["networks"]:
+            raise InputError("%s contrasts '%s', which is none of its networks: %s." % (
+                path, name, ", ".join(study["networks"])))
+    return pairs
+
+
+def _gap(study: Settings, path: PathLike) -> Tuple[str, ...]:
+    gap = tuple(study.get("gap", ()))
+    if gap and (len(gap) != 2 or not set(gap) <= set(study["networks"])):
+        raise InputError("%s has gap = %s; it is two of its networks, the lower and the upper: %s." % (
+            path, list(gap), ", ".join(study["networks"])))
+    return gap
+
+
+def _folds(title: str, corpus: Settings, study: Settings, root: Optional[str], path: PathLike) -> Iterator[Fold]:
+    _require_known(corpus, CORPUS_SETTINGS, "%s, corpus %s" % (path, title))
+    spec = corpus.get("corpus", title)
+    shared = dict(study.get("recipe", {}), **corpus.get("recipe", {}))
+    here = corpus.get("networks", {})
+    settings = {name: dict(each, **here.get(name, {})) for name, each in study["networks"].items()}
+    networks = {name: _network(name, each, shared, study, path) for name, each in settings.items()
+                if "members" not in each}
+    dataset = DATASETS.create(spec, root=root)
+    framing = dataset.framing._replace(**{key: _samples(corpus[key], key, title, path) for key in ("window", "hop")
+                                          if key in corpus})
+    networks.update(_choices(networks, study.get("modalities", {}), dataset.channels, path))
+    for rate_hz in (network.rate_hz for network in networks.values() if network.rate_hz):
+        scaled(framing, rate_hz)
+    ensembles = {name: _ensemble(name, each, networks, study, path) for name, each in settings.items()
+                 if "members" in each}
+    ordered = _behind_members(_teachers_first(networks, path), ensembles)
+    people = People(dataset.split(), dataset.aliases, dataset.together)
+    for protocol in every_fold(corpus.get("protocol", OWN), people):
+        make_split(protocol, people)
+        yield Fold(title, spec, protocol, ordered, framing, tuple(dataset.channels), tuple(dataset.classes))
+
+
+def _choices(networks: Mapping[str, Network], settings: Settings, channels: Sequence[Channel],
+             path: PathLike) -> Dict[str, Network]:
+    """The networks that the table of modalities adds: one of them on every choice of sensors."""
+    if not settings:
+        return {}
+    _require_known(settings, MODALITY_SETTINGS, "%s, modalities" % path)
+    name = settings.get("network", "")
+    if name not in networks:
+        raise InputError("%s, modalities of network '%s', which is none of its networks: %s." % (
+            path, name, ", ".join(networks)))
+    seen = choose(channels, networks[name].channels)
+    return {"%s%s%s" % (name, CHOICE, choice): replace(networks[name], **changes)
+            for choice, changes in choices(settings, seen).items()}
+
+
+def _samples(value: Any, key: str, title: str, path: PathLike) -> int:
+    if not isinstance(value, int) or value < 1:
+        raise InputError("%s, corpus %s has %s = %r; it must be a number of samples above 0." % (
+            path, title, key, value))
+    return value
+
+
+def _network(name: str, settings: Settings, shared: Settings, study: Settings, path: PathLike) -> Network:
+    _require_known(settings, NETWORK_SETTINGS, "%s, network %s" % (path, name))
+    if "model" not in settings:
+        raise InputError("%s, network %s names no model." % (path, name))
+    seeds = tuple(settings.get("seeds", study.get("seeds", [0])))
+    merged = dict(settings, tasks=tuple(settings.get("tasks", ())), seeds=seeds,
+                  recipe=dict(shared, **settings.get("recipe", {})))
+    Recipe.from_mapping(merged["recipe"])
+    return Network(**merged)
+
+
+def _ensemble(name: str, settings: Settings, networks: Mapping[str, Network], study: Settings,
+              path: PathLike) -> Network:
+    """An ensemble of all seeds of one of `networks`, which are trained."""
+    _require_known(settings, ENSEMBLE_SETTINGS, "%s, network %s, which is trained by nobody," % (path, name))
+    members = networks.get(str(settings["members"]))
+    if members is None or len(members.seeds) < 2:
+        raise InputError("%s, network %s has members = %r; it must be a trained network of two seeds or more, one of: "
+                         "%s." % (path, name, settings["members"], ", ".join(
+                             name for name, each in networks.items() if len(each.seeds) > 1) or "none"))
+    return replace(members, members=settings["members"], seeds=tuple(study.get("seeds", (0,)))[:1],
+                   model=ensemble_model(len(members.seeds), members.model))
+
+
+def _teachers_first(networks: Mapping[str, Network], path: PathLike) -> Dict[str, Network]:
+    """The networks in an order in which every teacher is trained before its students."""
+    ordered: Dict[str, Network] = {}
+    while len(ordered) < len(networks):
+        ready = {name: network for name, network in networks.items()
+                 if name not in ordered and (not network.teacher or network.teacher in ordered)}
+        if not ready:
+            name = next(name for name in networks if name not in ordered)
+            raise InputError("%s, network %s learns from '%s', which is no network that is trained, or learns "
+                             "from it in turn." % (path, name, networks[name].teacher))
+        ordered.update(ready)
+    return ordered
+
+
+def _behind_members(networks: Mapping[str, Network], ensembles: Mapping[str, Network]) -> Dict[str, Network]:
+    """All of them, each ensemble next behind its members."""
+    ordered: Dict[str, Network] = {}
+    for name, network in networks.items():
+        ordered[name] = network
+        ordered.update((other, ensemble) for other, ensemble in ensembles.items() if ensemble.members == name)
+    return ordered
+
+
+def _require_known(settings: Any, known: Sequence[str], where: str) -> None:
+    if not isinstance(settings, dict):
+        raise InputError("%s is %r, not a table of settings." % (where, settings))
+    for key in settings:
+        if key not in known:
+            raise InputError("%s has no setting '%s'; it takes: %s." % (where, key, ", ".join(known)))
+
+
+def file_name(text: str) -> str:
+    """Letters, digits and dashes alone."""
+    words = "".join(letter if letter.isalnum() else " " for letter in text).split()
+    return "-".join(words)
+
+
+# ------------------------------------------------------------------ Runs
+
+
+def own_run(cell: Cell, results: Path) -> Run:
+    """The Run of `cell`. Raises InputError where it is of other settings: an edited study shows no old figures."""
+    path = cell.run_path(results)
+    run = Run.load(path)
+    found, wanted = _told(run), _wanted(cell)
+    for what, value in wanted.items():
+        if found[what] != value:
+            raise InputError("%s is a Run of another %s than the study's %s now has; choose another folder with -o, or "
+                             "remove it." % (path, what.replace("_", " "), cell.name))
+    return run
+
+
+def _told(run: Run) -> Settings:
+    """What a Run tells of the cell that it is of."""
+    facts = run.engine
+    return {**{key: facts.get(key) for key in OWN_FACTS}, "recipe": seedless(facts.get("recipe")),
+            "teacher": _teachers_told(facts.get("teacher"))}
+
+
+def _teachers_told(teacher: Optional[Settings]) -> List[Settings]:
+    """Model, channels and recipe of each teacher that a Run tells of."""
+    return [{key: each[key] for key in ("model", "channels", "recipe")}
+            for each in (teacher.get("members", [teacher]) if teacher else [])]
+
+
+def _wanted(cell: Cell) -> Settings:
+    """The same as the study has it now."""
+    fold, network = cell.fold, cell.network
+    needed = DISTILLERS.create(network.method).needs_teacher
+    teachers = (cell.members() or [cell])[0].teachers() if needed else []
+    return {"dataset": fold.corpus, "rate_hz": cell.framing.rate_hz, "window": cell.framing.window,
+            "hop": cell.framing.hop, "model": network.model, "method": network.method, "seed": cell.seed,
+            "tasks": sorted(network.tasks or fold.tasks), "channel_names": cell.channel_names(),
+            "recipe": seedless(_plain_recipe(cell)),
+            "teacher": [{"model": each.network.model, "channels": each.channel_names(), "recipe": _plain_recipe(each)}
+                        for each in teachers]}
+
+
+def _plain_recipe(cell: Cell) -> Settings:
+    return json.loads(json.dumps(cell.recipe().to_json()))
