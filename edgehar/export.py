@@ -6,6 +6,7 @@ The graph: input ``signal`` (N, C, 1, T) in physical units, one output of logits
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from io import BytesIO
@@ -22,7 +23,7 @@ from edgehar.attribution import Attribution
 from edgehar.errors import AccuracyError, InputError, MismatchError
 from edgehar.files import PathLike, folder_written_whole
 from edgehar.graph import MAX_IR_VERSION, operators, require_parsable
-from edgehar.heads import Competition
+from edgehar.heads import Competition, make_head
 from edgehar.models.base import Model
 from edgehar.quantise import activation_ranges
 from edgehar.saliency import attribute
@@ -86,13 +87,23 @@ class Deployed(nn.Module):
         return tuple(self.model.recognise(signal).logits.values())
 
 
+class Body(nn.Module):
+    """The network without its heads: (N, C, 1, T) -> embedding (N, D)."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, signal: Tensor) -> Tensor:
+        return self.model.recognise(signal).embedding
+
+
 def _onnx_model(model: Model, opset: int, name: str) -> Any:
     """Trace the model. Raises InputError naming what TensorRT 8.5 cannot parse."""
     import onnx
 
-    _require_one_head(model)
-    example = torch.zeros(1, len(model.signal.channels), 1, model.signal.window)
-    graph = onnx.load_model_from_string(trace(Deployed(model), example, list(model.tasks), opset))
+    _require_no_competition(model)
+    graph = onnx.load_model_from_string(trace(Deployed(model), _example(model), list(model.tasks), opset))
     graph.ir_version = min(graph.ir_version, MAX_IR_VERSION)
     graph.graph.name = name
     onnx.checker.check_model(graph)
@@ -100,14 +111,42 @@ def _onnx_model(model: Model, opset: int, name: str) -> Any:
     if "BatchNormalization" in operators(graph):
         raise InputError("model '%s' has a batch normalisation that cannot be folded into a convolution; place it "
                          "right after one." % model.spec)
+    _require_one_head(model, graph, opset)
     return graph
 
 
-def _require_one_head(model: Model) -> None:
+def _example(model: Model) -> Tensor:
+    return torch.zeros(1, len(model.signal.channels), 1, model.signal.window)
+
+
+def _require_no_competition(model: Model) -> None:
     for task, head in model.heads.items():
-        if isinstance(head, Competition):
+        for rival in (module for module in head.modules() if isinstance(module, Competition)):
             raise InputError("task '%s' of model '%s' still has %d competing heads, and one is to be exported; finish "
-                             "its training, which keeps the winner." % (task, model.spec, len(head.heads)))
+                             "its training, which keeps the winner." % (task, model.spec, len(rival.heads)))
+
+
+def _require_one_head(model: Model, graph: Any, opset: int) -> None:
+    """Raise InputError where the graph holds more weights than the body and one head of its kind a task."""
+    with torch.random.fork_rng(devices=[]):  # untrained heads, for their number of weights; no draw of others changes
+        heads = [make_head(kind, model.embedding_width, len(model.tasks[task]))
+                 for task, kind in model.head_kinds.items()]
+    parts = [(Body(model), _example(model)), *((head, torch.zeros(1, model.embedding_width)) for head in heads)]
+    left = _weight_count(graph) - sum(_traced_weight_count(module, example, opset) for module, example in parts)
+    if left > 0:
+        raise InputError("the graph of model '%s' holds %d weights that belong neither to its body nor to one head a "
+                         "task (%s), so another head was left in; keep one alone when the training is finished." % (
+                             model.spec, left, ", ".join("%s: %s" % each for each in model.head_kinds.items())))
+
+
+def _traced_weight_count(module: nn.Module, example: Tensor, opset: int) -> int:
+    import onnx
+
+    return _weight_count(onnx.load_model_from_string(trace(module, example, ["output"], opset)))
+
+
+def _weight_count(graph: Any) -> int:
+    return sum(math.prod(entry.dims) for entry in graph.graph.initializer)
 
 
 def trace(module: nn.Module, example: Tensor, outputs: List[str], opset: int) -> bytes:

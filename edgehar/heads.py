@@ -114,6 +114,7 @@ class Memory(nn.Module):
     def _score(self, state: Tensor) -> Tensor:
         return self.beta * (state @ self._stored().T)
 
+
 class Competition(nn.Module):
     """Heads of all kinds for one task, trained together; the one of the largest importance is to be kept.
 
@@ -175,7 +176,10 @@ def unit(x: Tensor) -> Tensor:
 
 
 class Standardise(nn.Module):
-    """Layer normalisation without scale and offset: each row of (B, width) to mean 0 and variance 1."""
+    """Layer normalisation without scale and offset: each row of (B, width) to mean 0 and variance 1.
+
+    Written out, because TensorRT 8.5 has no operator for it.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ from edgehar.artifact import Artifact, Signal
 from edgehar.errors import AccuracyError, InputError, MismatchError
 from edgehar.export import Samples, _onnx_model, export, synthetic_signals, trace
 from edgehar.graph import operators, opset, require_parsable
-from edgehar.heads import HEADS, Competition, Memory
+from edgehar.heads import HEADS, Competition, Memory, make_head
 from edgehar.models import make_model
 from edgehar.quantise import activation_ranges, quantise
 from edgehar.training import fit, predict
@@ -68,21 +68,21 @@ def test_graph_agrees_and_is_clean(spec):
     assert graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
 
 
-PLAIN = {"Conv", "Relu", "HardSigmoid", "HardSwish", "GlobalAveragePool", "Mul", "Add", "Gemm", "MatMul", "Flatten",
-         "Reshape", "Constant", "Sub"}  # Sub: the mean of the normalisation, which INT8 leaves alone
-OF_A_HEAD = {"linear": set(), "cosine": {"ReduceL2", "Clip", "Div"}, "mlp": {"ReduceL2", "Clip", "Div"},
-             "hopfield": {"ReduceL2", "Clip", "Div", "Softmax"}}
+# Sub takes the mean off the signal. As an Add, of -mean or behind the Mul, INT8 would quantise it with the additions of
+# the body: that cost three students of the SMLDist study 0.1 to 4.6 dB against their golden logits.
+PLAIN = {"Conv", "Relu", "HardSigmoid", "GlobalAveragePool", "Mul", "Add", "Sub", "Flatten"}
+NORM = {"ReduceL2", "Clip", "Div"}
+# mlp and hopfield standardise: layer normalisation by hand, the mean as MatMul and Sub, because TensorRT 8.5 has none.
+OF_A_HEAD = {"linear": {"Gemm"}, "cosine": {"MatMul", *NORM}, "mlp": {"Gemm", "MatMul", *NORM},
+             "hopfield": {"Gemm", "MatMul", "Softmax", *NORM}}
 
 
 @pytest.mark.parametrize("conv", ["same", "valid"])
 @pytest.mark.parametrize("head", HEADS)
 def test_a_student_holds_plain_operators_and_what_its_head_needs(head, conv):
-    graph = graph_of("mobilenet:size=S,head=%s,conv=%s" % (head, conv))
-    found = set(operators(graph)) - ({"Slice"} if conv == "valid" else set())  # a skip around a valid convolution
-    assert OF_A_HEAD[head] <= found <= PLAIN | OF_A_HEAD[head]
-    constant = {entry.name for entry in graph.graph.initializer} | {
-        name for node in graph.graph.node if node.op_type == "Constant" for name in node.output}
-    assert all(node.input[1] in constant for node in graph.graph.node if node.op_type == "Reshape")
+    found = set(operators(graph_of("mobilenet:size=S,head=%s,conv=%s" % (head, conv)))) - {"Constant"}
+    crop = {"Slice"} if conv == "valid" else set()  # a skip around a valid convolution
+    assert found == PLAIN | OF_A_HEAD[head] | crop
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -114,6 +114,43 @@ def test_competing_heads_are_not_exported():
         _onnx_model(model, 16, "test")
     model.heads["placement"] = model.heads["placement"].heads["hopfield"]
     _onnx_model(model, 16, "test")
+
+
+class Several(torch.nn.Module):
+    """Heads of which each has a say, and which claim to be one linear head."""
+
+    kind = "linear"
+
+    def __init__(self, *heads: torch.nn.Module) -> None:
+        super().__init__()
+        self.heads = torch.nn.ModuleList(heads)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return sum(head(x) for head in self.heads)
+
+
+@pytest.mark.parametrize("left", HEADS)
+def test_a_head_that_was_left_in_is_found_by_its_weights(left):
+    model = network("mobilenet:size=S").eval()
+    width = model.embedding_width
+    model.heads["placement"] = Several(make_head("linear", width, 2))
+    _onnx_model(model, 16, "test")
+    model.heads["placement"] = Several(make_head("linear", width, 2), make_head(left, width, 2)).eval()
+    with pytest.raises(InputError, match=r"\d+ weights that belong .* placement: linear.* another head was left in"):
+        _onnx_model(model, 16, "test")
+
+
+def test_heads_that_compete_within_a_head_are_not_exported():
+    model = network("mobilenet:size=S").eval()
+    model.heads["placement"] = Several(Competition(model.embedding_width, 2)).eval()
+    with pytest.raises(InputError, match="'placement' .* 4 competing heads"):
+        _onnx_model(model, 16, "test")
+
+
+def test_export_leaves_the_draws_of_others_alone():
+    model, state = network("mobilenet:size=S").eval(), torch.get_rng_state()
+    _onnx_model(model, 16, "test")
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize("number", [13, 17])

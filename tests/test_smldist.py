@@ -179,6 +179,19 @@ def test_patterns_are_copied_when_the_student_s_memory_begins_to_learn():
     assert torch.equal(mine, theirs) and mine is not theirs
 
 
+def test_all_at_once_the_copy_is_taken_before_the_first_epoch():
+    """Of patterns that the teacher was trained with; but of untrained ones where a memory is fitted along."""
+    for spec in ("resnet:width=16,head=hopfield", "resnet:width=16"):
+        distiller, student, teacher = prepared("smldist:sequential=false", teacher=spec)
+        mine, theirs = (memory.patterns for memory in distiller._memories["activity"])
+        before = theirs.detach().clone()
+        only, = distiller.phases(20)
+        assert only.terms == () and not torch.equal(mine, theirs)
+        distiller.begin(only, student)
+        assert torch.equal(mine, before) and torch.equal(mine, theirs) and mine is not theirs
+        assert (memory_of(teacher, "activity") is None) == theirs.requires_grad == bool(distiller.teacher_heads)
+
+
 def test_without_a_hopfield_head_the_student_has_a_memory_for_training_only():
     distiller, student, teacher = prepared("smldist:search=false")
     assert set(distiller.student_memories) == {"activity", "placement"}
@@ -288,6 +301,7 @@ def test_an_ensemble_teaches_through_all_its_members():
     distiller.prepare(student, Ensemble(members), torch.zeros(2, 9, 128))
     assert distiller.adapters[1].out_channels == 2 * (8 + 24)
     assert distiller.teacher_heads["activity"].memory.query[0].in_features == 4 * (8 + 24)
+    assert memory_of(Ensemble([network("resnet:width=8,head=hopfield")]), "activity") is None
     assert all(bool(torch.isfinite(term)) for term in terms_of(distiller, student.train(), Ensemble(members)).values())
 
 

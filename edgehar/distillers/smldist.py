@@ -64,7 +64,9 @@ class Smldist(Distiller):
     `conditional_targets`.
 
     The weights, shares and tau are ours. The teacher's patterns are those of its own
-    Hopfield head, or of one that is fitted here to its embedding and the labels.
+    Hopfield head, or of one that is fitted here to its embedding and the labels. An
+    ensemble never has a head of its own. Where everything is taught at once, the one that
+    is fitted learns beside the student, whose patterns begin as a copy of untrained ones.
     """
 
     paper = "arXiv:2107.07331"
