@@ -13,8 +13,10 @@ a fleet of one gives a stream's decisions bit for bit, and no wearer changes tho
 another. What a stream raises for bad samples, a fleet counts and goes on: the chunk is
 lost and that place starts anew.
 
-All memory is taken at the start. A push or tick costs a fixed number of array
-operations for all streams that stand alike; no sample is touched by itself.
+A push or tick costs a fixed number of array operations, wherever in the ring the streams
+stand; no sample is touched by itself. All memory of streams is taken at the start: no
+buffer of samples or states is taken in a tick, but where streams of a micro-batch stand
+apart in the ring, for their samples; decisions are the caller's.
 """
 
 from __future__ import annotations
@@ -47,17 +49,26 @@ class Service(NamedTuple):
 
     batch: windows that go through the session together, 16 to 64 are fastest on a CPU; steps go by the session's lanes.
     batches: so many micro-batches a tick at most; they share what is done around the session.
-    deadline_s: so long a window may wait for its micro-batch to fill; 0: not at all.
+    deadline_s: so long a window may wait for its micro-batch to fill; 0: not at all. Unless
+    given, whole windows do not wait, and steps a hop: a step costs its group the same
+    whether one stream advances or all, so they wait until all have sent theirs. A stream
+    that sends no more should leave, for its group waits for it in every hop.
     depth: windows of one stream that may wait. overflow: what becomes of one more:
     "drop-oldest" gives up the oldest that waits, "drop-newest" the new one, and "degrade"
     the new one and every second, fourth, ... after it until none of the stream waits.
     However they are served, a window is given up when its samples are 2 * depth + 1 hops
-    old. A stream that loses a step of incremental inference starts anew, whatever the policy.
+    old.
+
+    No step of incremental inference can be left out, so with steps there is only
+    "drop-oldest", and a stream that loses one starts anew. Such a fleet must not be
+    overloaded for long: whoever comes last in every hop starts anew again and again and
+    is never decided, while as many as the machine can bear are served as if alone. A
+    `limit` of streams prevents it, see `microbatches.Choice.limit`.
     """
 
     batch: int = 64
     batches: int = 8
-    deadline_s: float = 0.0
+    deadline_s: Optional[float] = None
     depth: int = 4
     overflow: str = "drop-oldest"
 
@@ -89,7 +100,8 @@ class Fleet:
 
     session: a Session for whole windows, or a StepSession for incremental inference; it
     stays the caller's to close. hop, hold, allow_constant: as for `Stream`. limit: so
-    many streams are admitted, as many as there are places unless given.
+    many streams are admitted, as many as there are places unless given; what the machine
+    bears is `microbatches.Choice.limit`.
 
     gaps, dropped, refused: (places,) int64, how often a place had a gap, gave up a window
     (or a step), or was sent what cannot be used; reasons: {place: the last refusal}.
@@ -108,6 +120,8 @@ class Fleet:
         _require_sensible(places, self.hop, hold, service)
         self._allow_constant, self._service, self._clock = allow_constant, service, clock
         self._engine = _engine(session, signal, self.hop, places, service)
+        self._deadline_s = (self._engine.patience * self.hop / signal.rate_hz if service.deadline_s is None
+                            else service.deadline_s)
         self._ring = Ring(places, len(signal.channels), signal.window,
                           signal.window + (2 * service.depth + 1) * self.hop)
         self._clocks = Clocks(places, signal.rate_hz, signal.max_gap_s, RATE_TOLERANCE)
@@ -232,7 +246,7 @@ class Fleet:
         before = self._follow_clock(places, samples.shape[1], times_s, begins)
         if not np.isfinite(samples).all():
             places, samples, before = self._finite(places, samples, before)
-        due_s = self._clock() + self._service.deadline_s
+        due_s = self._clock() + self._deadline_s
         for start in range(0, samples.shape[1] if len(places) else 0, self.hop):
             self._take(places, samples[:, start:start + self.hop], before + start, due_s)
 
@@ -297,13 +311,7 @@ class Fleet:
     def _take(self, places: np.ndarray, piece: np.ndarray, before: np.ndarray, due_s: float) -> None:
         """Write up to a hop of samples, by which each place comes to at most one window more."""
         rows, written = rows_of(places), self._written
-        first = written[rows]
-        if int(first.min()) == int(first.max()):
-            self._ring.push(rows, int(first[0]), piece)
-        else:
-            for number in np.unique(first):
-                alike = first == number
-                self._ring.push(rows_of(places[alike]), int(number), piece[alike])
+        self._ring.scatter(places, written[rows], piece)
         written[rows] += piece.shape[1]
         if self._waiting.count:
             self._give_up_overwritten(places)
@@ -342,11 +350,11 @@ class Fleet:
         """(n,) bool: for which there is room, by the policy."""
         pending = self._waiting.pending(places)
         full = pending >= self._service.depth
-        if self._service.overflow == "degrade" and self._engine.skips:
+        if self._service.overflow == "degrade":
             return self._degrade(places, count, pending, full)
         if not full.any():
             return ~full
-        if self._engine.skips and self._service.overflow == "drop-newest":
+        if self._service.overflow == "drop-newest":
             self.dropped[places[full]] += 1
             return ~full
         self._give_up(places[full])
@@ -372,9 +380,9 @@ class Fleet:
         """
         if not self._waiting.count:
             return None
-        started_s, due_s = self._clock(), self._waiting.due_s()
-        urgent = flush or started_s + self._tick_s >= due_s
-        places, sizes = self._engine.chosen(self._waiting, int(self._joined.sum()), urgent)
+        started_s = self._clock()
+        until_s = math.inf if flush else started_s + self._tick_s
+        places, sizes = self._engine.chosen(self._waiting, int(self._joined.sum()), until_s)
         if not len(places):
             return None
         decided = self._decide(places, sizes)
@@ -449,6 +457,9 @@ def _engine(session: Union[Session, StepSession], signal: Signal, hop: int, plac
         if session.hop != hop or session.slots // session.lanes * session.lanes < places:
             raise MismatchError("the session steps %d streams by %d samples and the fleet has %d places and a hop of "
                                 "%d; open it for these." % (session.slots, session.hop, places, hop))
+        if service.overflow != "drop-oldest":
+            raise InputError("overflow is '%s', but no step can be left out of incremental inference; use drop-oldest, "
+                             "or whole windows." % service.overflow)
         return Steps(session, len(signal.channels), places, service.batches)
     wanted = (len(signal.channels), signal.window)
     if session.input().shape[1:] != wanted:
@@ -462,6 +473,6 @@ def _require_sensible(places: int, hop: int, hold: int, service: Service) -> Non
                         ("batches", service.batches), ("depth", service.depth)):
         if value < 1:
             raise InputError("%s is %d; it must be 1 or more." % (name, value))
-    if service.overflow not in OVERFLOWS or not 0 <= service.deadline_s < math.inf:
+    if service.overflow not in OVERFLOWS or not 0 <= (service.deadline_s or 0) < math.inf:
         raise InputError("overflow is '%s' and deadline_s %s; overflow must be one of %s, and the deadline 0 s or more."
                          % (service.overflow, service.deadline_s, ", ".join(OVERFLOWS)))

@@ -25,11 +25,13 @@ TRIED_GROUPS = 8
 class WholeWindows:
     """Full windows, `length` samples of a stream at a time and `batch` streams.
 
-    first: samples of a grid until the first is due. skips: one may be left out.
+    first: samples of a grid until the first is due. skips: one may be left out. patience: so
+    many hops one waits for company, where the service does not say.
     """
 
     name = "whole windows"
     skips = True
+    patience = 0
 
     def __init__(self, session: Session, window: int, batch: int, batches: int) -> None:
         self._session = session
@@ -50,10 +52,10 @@ class WholeWindows:
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Nor put back."""
 
-    def chosen(self, waiting: Waiting, streams: int, urgent: bool) -> Tuple[np.ndarray, List[int]]:
-        """The places that are due, and the sizes of their micro-batches: full ones, and where it is urgent the rest."""
+    def chosen(self, waiting: Waiting, streams: int, until_s: float) -> Tuple[np.ndarray, List[int]]:
+        """The places of full micro-batches, and of all where one is due by `until_s`; the sizes of micro-batches."""
         size = max(1, min(self.batch, streams))
-        count = waiting.count if urgent else waiting.count // size * size
+        count = waiting.count if waiting.due_s() <= until_s else waiting.count // size * size
         places = waiting.earliest(min(count, self._most))
         return places, [min(self.batch, len(places) - first) for first in range(0, len(places), self.batch)]
 
@@ -82,6 +84,7 @@ class Steps:
 
     name = "incremental"
     skips = False
+    patience = 1
 
     def __init__(self, session: StepSession, channels: int, places: int, batches: int) -> None:
         self._session = session
@@ -102,6 +105,7 @@ class Steps:
 
     def leave(self, place: int) -> None:
         if self._slots[place] >= 0:
+            self._session.forget(self._slots[place:place + 1])
             self._seats.flat[self._slots[place]] = -1
             self._slots[place] = -1
 
@@ -113,21 +117,21 @@ class Steps:
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Seat everybody anew, in as many lanes as there are here."""
+        self._session.forget(self._slots[self._slots >= 0])
         self._seats[:], self._slots[:] = -1, -1
         for place, phase in zip(arrays["seated"].tolist(), arrays["phases"].tolist()):
             self._sit(place, phase)
         self._session.restore(self._slots[arrays["seated"]], arrays["states"])
 
-    def chosen(self, waiting: Waiting, streams: int, urgent: bool) -> Tuple[np.ndarray, List[int]]:
-        """The places of each group that is due: with a step of each of its streams, or urgent with those there are."""
-        earliest = waiting.earliest(self._batches * self.batch)
-        seats = self._seats[np.unique(self._slots[earliest] // self.batch)[:self._batches]]
-        seated = seats >= 0
-        due = seated.copy()
-        due[seated] = waiting.pending(seats[seated]) > 0
-        if not urgent:
-            due &= (due == seated).all(axis=1, keepdims=True)
-        return seats[due], [size for size in due.sum(axis=1).tolist() if size]
+    def chosen(self, waiting: Waiting, streams: int, until_s: float) -> Tuple[np.ndarray, List[int]]:
+        """The places of groups with a step of each stream, or with one due by `until_s`; the earliest group first."""
+        seated = self._seats >= 0
+        due_s = np.where(seated, waiting.oldest_due_s(self._seats), np.inf)
+        waits, first_s = due_s < np.inf, due_s.min(axis=1)
+        due = waits.any(axis=1) & ((waits == seated).all(axis=1) | (first_s <= until_s))
+        groups = np.flatnonzero(due)
+        groups = groups[np.argsort(first_s[groups], kind="stable")][:self._batches]
+        return self._seats[groups][waits[groups]], waits[groups].sum(axis=1).tolist()
 
     def run(self, ring: Ring, places: np.ndarray, ends: np.ndarray, sizes: Sequence[int],
             out: Mapping[str, np.ndarray], probes: np.ndarray) -> None:
@@ -165,7 +169,8 @@ def _probe(x: np.ndarray, probes: np.ndarray) -> None:
 class Choice(NamedTuple):
     """The session that takes less time, open; seconds a window of each, {"full window": s, "incremental": s}.
 
-    reason: why there is no incremental inference; empty where there is.
+    The costs are of the session alone: what a fleet does around it comes on top. reason:
+    why there is no incremental inference; empty where there is.
     """
 
     session: Union[Session, StepSession]
@@ -177,35 +182,55 @@ class Choice(NamedTuple):
         """The one that was kept."""
         return min(self.costs_s, key=self.costs_s.__getitem__)
 
+    def limit(self, signal: Signal, hop: Optional[int] = None) -> int:
+        """How many streams are `sustained` this way: the limit to give a `Fleet` on the same session."""
+        return sustained(self.costs_s[self.way], signal, hop)
+
 
 def choose(engine: Engine, places: int, hop: Optional[int] = None, batch: int = 64, turns: int = 15,
            cohorts: int = 1) -> Choice:
     """Measure full windows against incremental inference for `places` streams here and now; keep the faster.
 
-    cohorts: in so many groups of like size do hops become due: 1 where samples come in whole
-    hops at the same instants, up to the hop where each wearer sends sample by sample in a
-    phase of its own. How many streams are best computed together depends on the network and
-    the caches, so up to four widths are tried. Raises what `Backend.open` raises.
+    Steps are measured in full groups, and are as fast in a fleet whose service lets them
+    wait for one another, as it does unless told otherwise. cohorts: in so many groups of
+    like size do hops become due: 1 where samples come in whole hops, up to the hop where
+    each wearer sends sample by sample in a phase of its own; more than one may differ in
+    size by a group. How many streams are best computed together depends on the network and
+    the caches, so up to four widths are tried. Raises what `Backend.open` raises, and
+    InputError for less than one cohort.
     """
+    if cohorts < 1:
+        raise InputError("cohorts is %d; it must be 1 or more." % cohorts)
     hop = engine.manifest.signal.hop if hop is None else hop
     backend, like = BACKENDS.create(engine.backend), -(-places // cohorts)
-    with ExitStack() as trials:
-        whole = trials.enter_context(backend.open(engine, batch))
-        ways: Dict[Any, Turn] = {FULL: _window_turn(whole, like)}
-        reason = ""
-        try:
-            for lanes in widths(like):
-                slots = lanes * min(cohorts * -(-like // lanes), TRIED_GROUPS)
-                steps = trials.enter_context(backend.open_steps(engine, hop, slots, lanes))
-                ways[lanes] = _step_turn(steps, engine, like)
-        except (InputError, AccuracyError) as refused:
-            reason = str(refused)
-        costs_s = _costs_s(ways, turns)
+    costs_s, reason = _tried(engine, hop, batch, like, cohorts, turns)
     best = min(costs_s, key=costs_s.__getitem__)
     session = (backend.open(engine, batch) if best == FULL else
-               backend.open_steps(engine, hop, cohorts * -(-like // best) * best, best))
-    fastest = {"incremental": min(cost_s for way, cost_s in costs_s.items() if way != FULL)} if not reason else {}
-    return Choice(session, {FULL: costs_s[FULL], **fastest}, reason)
+               backend.open_steps(engine, hop, best * _groups(like, best, cohorts), best))
+    steps_s = [cost_s for way, cost_s in costs_s.items() if way != FULL]
+    return Choice(session, {FULL: costs_s[FULL], **({"incremental": min(steps_s)} if steps_s else {})}, reason)
+
+
+def _tried(engine: Engine, hop: int, batch: int, like: int, cohorts: int, turns: int) -> Tuple[Dict[Any, float], str]:
+    """Seconds a window by way, the full window or so many lanes; why there are no lanes. Nothing of it stays open."""
+    backend, reason = BACKENDS.create(engine.backend), ""
+    with ExitStack() as trials:
+        ways: Dict[Any, Turn] = {FULL: _window_turn(trials.enter_context(backend.open(engine, batch)), like)}
+        for lanes in widths(like):
+            slots = lanes * min(cohorts * -(-like // lanes), TRIED_GROUPS)
+            try:
+                steps = trials.enter_context(backend.open_steps(engine, hop, slots, lanes))
+            except (InputError, AccuracyError) as refused:
+                reason = str(refused)
+            else:
+                ways[lanes] = _step_turn(steps, engine, like)
+        return _costs_s(ways, turns), reason if len(ways) == 1 else ""
+
+
+def _groups(like: int, lanes: int, cohorts: int) -> int:
+    """One more a cohort where there are several: by chance one is larger than another."""
+    fewest = -(-like // lanes)
+    return fewest if cohorts == 1 else cohorts * (fewest + 1)
 
 
 def widths(places: int) -> Sequence[int]:
@@ -218,7 +243,10 @@ def widths(places: int) -> Sequence[int]:
 
 
 def sustained(cost_s: float, signal: Signal, hop: Optional[int] = None) -> int:
-    """How many streams may be admitted at `cost_s` seconds a window, with a fifth of the machine's time to spare."""
+    """How many streams may be admitted at `cost_s` seconds a window, with a fifth of the machine's time to spare.
+
+    Where the cost is of a session alone, that fifth is also for what a fleet does around it.
+    """
     return int(HEADROOM * (signal.hop if hop is None else hop) / signal.rate_hz / cost_s)
 
 

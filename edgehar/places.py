@@ -108,9 +108,10 @@ class Waiting(Kept):
         self._depth = depth
         self._work = Work(*(np.zeros(places * depth, kind) for kind in (np.int64, np.float64, np.int64, bool)))
         self._end, self._time_s, self._grid, self._whole = self._work
+        self._due_s = np.zeros(places * depth)
         self._oldest, self._next = np.zeros(places, np.int64), np.zeros(places, np.int64)
         room = places * (2 * depth + 1)
-        self._place, self._number, self._due_s = np.zeros(room, np.int64), np.zeros(room, np.int64), np.zeros(room)
+        self._place, self._number = np.zeros(room, np.int64), np.zeros(room, np.int64)
         self._head = self._tail = 0
         self.count = 0
 
@@ -128,7 +129,13 @@ class Waiting(Kept):
     def due_s(self) -> float:
         """When the earliest should be decided; something waits."""
         self._pass_by()
-        return float(self._due_s[self._head])
+        return float(self.oldest_due_s(self._place[self._head]))
+
+    def oldest_due_s(self, places: np.ndarray) -> np.ndarray:
+        """When the oldest of each of `places`, of any shape, should be decided; infinite where nothing waits."""
+        oldest = self._oldest[places]
+        due_s = self._due_s[places * self._depth + oldest % self._depth]
+        return np.where(self._next[places] > oldest, due_s, np.inf)
 
     def pending(self, places: np.ndarray) -> np.ndarray:
         rows = rows_of(places)
@@ -143,9 +150,9 @@ class Waiting(Kept):
         if self._tail + len(places) > len(self._place):
             self._close_up()
         at, order = self._at(places, self._next), slice(self._tail, self._tail + len(places))
-        for column, values in zip(self._work, (end, time_s, grid, whole)):
+        for column, values in zip((*self._work, self._due_s), (end, time_s, grid, whole, due_s)):
             column[at] = values
-        self._place[order], self._number[order], self._due_s[order] = places, self._next[places], due_s
+        self._place[order], self._number[order] = places, self._next[places]
         self._next[places] += 1
         self._tail = order.stop
         self.count += len(places)
@@ -191,6 +198,6 @@ class Waiting(Kept):
     def _close_up(self) -> None:
         """Move what waits to the front; what was given up makes room."""
         alive = self._alive(slice(self._head, self._tail))
-        for column in (self._place, self._number, self._due_s):
+        for column in (self._place, self._number):
             column[:self.count] = column[self._head:self._tail][alive]
         self._head, self._tail = 0, self.count

@@ -5,6 +5,14 @@
     one signal, in hops   |0|1|2|...                               |K-1|   (a gap restarts a wearer)
     wearer 0               ^->            all at one place apart, each goes its own way round,
     wearer 1                     ^->      and everybody's hop comes at the same instant: the worst case
+
+In phases, samples come in smaller pieces, to everybody at the same instants, and each wearer's
+hop is complete with the piece of its cohort::
+
+    pieces            |0|1|2|0|1|2|0|1|2|
+    cohort 0           [ hop ][ hop ][ hop ]
+    cohort 1             [ hop ][ hop ]          the work of a hop is spread over it
+    cohort 2               [ hop ][ hop ]
 """
 
 from __future__ import annotations
@@ -16,7 +24,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple
 
 import numpy as np
 
-from edgehar.errors import InconclusiveError
+from edgehar.errors import InconclusiveError, InputError
 from edgehar.fleet import Decided, Fleet
 from edgehar.microbatches import HEADROOM
 from edgehar.sources.base import Chunk
@@ -54,7 +62,7 @@ class Outcome:
     """What became of a rehearsal.
 
     signal_s: seconds of signal served to each wearer; busy_s: seconds of work; wall_s: how
-    long it took. latencies_s: of each decision, from the arrival of the hop with its last
+    long it took. latencies_s: of each decision, from the arrival of the piece with its last
     sample; empty where nothing was paced. late: decided after the wearer's next hop had come.
     """
 
@@ -94,41 +102,71 @@ class Outcome:
         return dict(facts, decisions_per_s=self.decisions_per_s, load=self.load, sustained=self.sustained, **found)
 
 
-def rehearse(fleet: Fleet, hops: Hops, wearers: int, duration_s: float, paced: bool = True,
+class Crowd:
+    """Wearers in a fleet that was empty, each `phases` pieces to a hop and in its cohort's phase."""
+
+    def __init__(self, fleet: Fleet, hops: Hops, wearers: int, phases: int) -> None:
+        self._fleet, self._phases, self._pieces = fleet, phases, _in_pieces(hops, phases)
+        self.places = np.array([fleet.join() for _ in range(wearers)])
+        self._cohorts = np.arange(wearers) % phases
+        self._offsets = np.arange(wearers) * len(hops.samples) // wearers
+        self.piece_s = fleet.hop / fleet.signal.rate_hz / phases
+
+    def fill(self) -> int:
+        """Serve until every window is full; the pieces it took."""
+        pieces = self._phases * -(-self._fleet.signal.window // self._fleet.hop) + self._phases - 1
+        for number in range(pieces):
+            deque(self.serve(number), maxlen=0)
+        return pieces
+
+    def serve(self, number: int) -> Iterator[Decided]:
+        """To each wearer the piece with that number; and all that is then due."""
+        at = (self._offsets * self._phases + number - self._cohorts) % len(self._pieces.samples)
+        begins = self._pieces.begins[at] | (self._cohorts == number)
+        self._fleet.push(self.places, self._pieces.samples[at], None, begins)
+        yield from self._fleet.drain()
+
+    def came_in(self, decided: Decided) -> np.ndarray:
+        """The number of the piece that brought each window's last sample."""
+        return np.rint(decided.time_s * self._fleet.signal.rate_hz) // (self._fleet.hop // self._phases)
+
+
+def _in_pieces(hops: Hops, phases: int) -> Hops:
+    """Each hop in so many; a gap stands before the first of them. Raises InputError where they are not alike."""
+    count, hop, channels = hops.samples.shape
+    if not 1 <= phases <= hop or hop % phases:
+        raise InputError("a hop of %d samples cannot come in %d equal pieces; choose phases that divide it: %s." % (
+            hop, phases, ", ".join(str(each) for each in range(1, hop + 1) if hop % each == 0)))
+    begins = np.zeros((count, phases), bool)
+    begins[:, 0] = hops.begins
+    return Hops(hops.samples.reshape(count * phases, hop // phases, channels), begins.reshape(-1))
+
+
+def rehearse(fleet: Fleet, hops: Hops, wearers: int, duration_s: float, paced: bool = True, phases: int = 1,
              clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], Any] = time.sleep) -> Outcome:
     """Let `wearers` join an empty fleet, fill their windows, and serve them for so many seconds of signal.
 
-    paced: in real time, else as fast as it goes. Ctrl-C ends it as the time would.
+    paced: in real time, else as fast as it goes. phases: at so many instants of a hop, the
+    wearers' hops are complete. Ctrl-C ends it as the time would. Raises InputError where
+    phases do not divide the hop.
     """
-    found = Outcome(wearers)
-    places = np.array([fleet.join() for _ in range(wearers)])
-    offsets = np.arange(wearers) * len(hops.samples) // wearers
-    hop_s, filled = fleet.hop / fleet.signal.rate_hz, -(-fleet.signal.window // fleet.hop)
-    for turn in range(filled):
-        deque(_serve(fleet, places, hops, offsets + turn), maxlen=0)
+    found, crowd = Outcome(wearers), Crowd(fleet, hops, wearers, phases)
+    filled, piece_s = crowd.fill(), crowd.piece_s
     started_s = clock()
     try:
-        for turn in range(max(1, int(round(duration_s / hop_s)))):
+        for turn in range(max(1, int(round(duration_s / piece_s)))):
             if paced:
-                sleep(max(0.0, started_s + (turn + 1) * hop_s - clock()))
+                sleep(max(0.0, started_s + (turn + 1) * piece_s - clock()))
             began_s = clock()
-            for decided in _serve(fleet, places, hops, offsets + filled + turn):
+            for decided in crowd.serve(filled + turn):
                 found.decisions += len(decided.places)
                 if paced:
-                    came_in = np.rint(decided.time_s * fleet.signal.rate_hz) // fleet.hop - filled  # the turn
-                    found.latencies_s.append(clock() - started_s - (came_in + 1) * hop_s)
+                    found.latencies_s.append(clock() - started_s - (crowd.came_in(decided) - filled + 1) * piece_s)
             found.busy_s += clock() - began_s
-            found.signal_s += hop_s
+            found.signal_s += piece_s
     except KeyboardInterrupt:
         found.interrupted = True
     found.wall_s = clock() - started_s
-    found.late = sum(int((each > hop_s).sum()) for each in found.latencies_s)
-    found.dropped, found.refused = int(fleet.dropped[places].sum()), int(fleet.refused[places].sum())
+    found.late = sum(int((each > phases * piece_s).sum()) for each in found.latencies_s)
+    found.dropped, found.refused = int(fleet.dropped[crowd.places].sum()), int(fleet.refused[crowd.places].sum())
     return found
-
-
-def _serve(fleet: Fleet, places: np.ndarray, hops: Hops, at: np.ndarray) -> Iterator[Decided]:
-    """One hop of each, `at` so many hops of the way round; and all that is then due."""
-    at = at % len(hops.samples)
-    fleet.push(places, hops.samples[at], None, hops.begins[at])
-    yield from fleet.drain()

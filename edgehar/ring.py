@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Dict, Mapping, Union
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 Rows = Union[slice, np.ndarray]
 
@@ -33,6 +34,7 @@ class Ring:
     def __init__(self, streams: int, channels: int, window: int, size: int) -> None:
         self.window, self.size = window, size
         self._samples = np.zeros((streams, channels, size + window), dtype=np.float32)
+        self._windows = sliding_window_view(self._samples, window, axis=2)  # (streams, channels, first, window)
 
     def push(self, rows: Rows, number: int, samples: np.ndarray) -> None:
         """Write samples (n, L, C), L <= size, of the streams `rows`, each stream's first under the same `number`."""
@@ -42,6 +44,16 @@ class Ring:
         self._write(rows, first, values[:, :, :fitting])
         if values.shape[2] > fitting:
             self._write(rows, 0, values[:, :, fitting:])
+
+    def scatter(self, streams: np.ndarray, numbers: np.ndarray, samples: np.ndarray) -> None:
+        """As `push`, each of `streams` (n,) under a number (n,) of its own; one push where all come to one position."""
+        first = numbers % self.size
+        if (first == first[0]).all():
+            self.push(rows_of(streams), int(first[0]), samples)
+            return
+        at = (first[:, None] + np.arange(samples.shape[1])) % self.size
+        for positions in (at, np.where(at < self.window, at + self.size, at)):
+            self._samples[streams[:, None], :, positions] = samples
 
     def snapshot(self) -> Dict[str, np.ndarray]:
         """All samples, for `restore` of a ring of the same size."""
@@ -54,16 +66,14 @@ class Ring:
     def gather(self, streams: np.ndarray, ends: np.ndarray, out: np.ndarray) -> None:
         """Copy the last L <= window samples before the numbers `ends` (n,) of `streams` (n,) into out (n, C, L).
 
-        Streams side by side that stand at one place go in one copy.
+        Streams side by side that stand at one position go in one copy, others by way of a temporary of that shape.
         """
         skipped = self.window - out.shape[2]
-        first, at = int(streams[0]), (int(ends[0]) - self.window) % self.size + skipped
         if self._stand_alike(streams, ends):
+            first, at = int(streams[0]), (int(ends[0]) - self.window) % self.size + skipped
             out[:] = self._samples[first:first + len(streams), :, at:at + out.shape[2]]
-            return
-        starts = (ends - self.window) % self.size + skipped
-        for row, (stream, start) in enumerate(zip(streams.tolist(), starts.tolist())):
-            out[row] = self._samples[stream, :, start:start + out.shape[2]]
+        else:
+            out[:] = self._windows[streams, :, (ends - self.window) % self.size, skipped:]
 
     def _write(self, rows: Rows, first: int, values: np.ndarray) -> None:
         self._samples[rows, :, first:first + values.shape[2]] = values

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from dataclasses import replace
 from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
@@ -16,16 +18,16 @@ from edgehar.artifact import Artifact, Signal, write_manifest
 from edgehar.backends import BACKENDS
 from edgehar.backends.base import BuildSpec
 from edgehar.backends.ort import OrtStepSession
-from edgehar.errors import AccuracyError, InputError, MismatchError
+from edgehar.errors import AccuracyError, ConstraintError, InputError, MismatchError
 from edgehar.fleet import Fleet, Service
 from edgehar.graph import operators, require_parsable
-from edgehar.microbatches import choose, widths
+from edgehar.microbatches import Choice, choose, sustained, widths
 from edgehar.signals import Decision
 from edgehar.steps import EXACT, open_graph, proven_steps, step_graph
 from edgehar.stream import Stream
 from tests import tiny
 from tests.linear import noise
-from tests.test_fleet import ACTS, Wearers, collected
+from tests.test_fleet import ACTS, Wearers, collected, memory_of_ticks
 
 WINDOW, HOP, LANES = 32, 4, 4
 TASKS = {"activity": ("still", "walk", "run")}
@@ -195,6 +197,31 @@ def test_a_graph_that_no_tensorrt_reads_is_refused():
         step_graph(model, HOP, LANES)
 
 
+def test_a_proof_in_many_lanes_runs_few_whole_windows_at_a_time(tmp_path, monkeypatch):
+    """With the same error as all of them at once."""
+    model, signal, counts = network(), steps._strung(windows(), 150), []
+    step, open_whole = step_graph(model, HOP, 150), steps.open_graph
+    error = steps._largest_error(model, step, signal, WINDOW, HOP)
+    monkeypatch.setattr(steps, "WHOLE_BATCH", 150)
+    assert steps._largest_error(model, step, signal, WINDOW, HOP) == error > 0
+    monkeypatch.undo()
+
+    class Counting:
+        def __init__(self, *given):
+            self._graph = open_whole(*given)
+
+        def get_inputs(self):
+            return self._graph.get_inputs()
+
+        def run(self, names, given):
+            counts.extend([len(given["signal"])] if "signal" in given else [])
+            return self._graph.run(names, given)
+
+    monkeypatch.setattr(steps, "open_graph", Counting)
+    steps._largest_error(model, step, signal, WINDOW, HOP)
+    assert set(counts) == {64, 22}
+
+
 def test_a_step_off_by_one_column_is_found_out(tmp_path, monkeypatch):
     """The fault that looks right: the grid anchored to the newest sample instead of the window's start."""
     path = written(network(((8, 3, 2), (8, 3, 1))), tmp_path)
@@ -257,6 +284,38 @@ def test_states_put_back_elsewhere_go_on_exactly_where_they_were():
         found = advance(second, signal[[2, 1, 3, 0]], end, [4, 5, 6, 7])
         assert np.abs(found - logits_of(model, signal[[2, 1, 3, 0], :, end - WINDOW:end])).max() < EXACT
         assert (found == advance(first, signal, end, range(LANES))[[2, 1, 3, 0]]).all()
+
+
+def test_who_is_forgotten_is_moved_on_no_more():
+    """Two of three leave a fleet; the third advances as if it were alone, and who comes later begins afresh."""
+    model, made = network(), stepped(4, slots=4, service=Service(depth=20))
+    used = made._engine._session._used
+    for _ in range(3):
+        made.join()
+    made.push(range(3), np.stack([noise(WINDOW, place) for place in range(3)]))
+    assert set(collected(made)) == {0, 1, 2} and used.tolist() == [[True, True, True, False]]
+    made.leave(0)
+    made.leave(2)
+    assert used.tolist() == [[False, True, False, False]] and made.join() == 0
+    made.push([1], noise(WINDOW, 9)[None])
+    assert used.tolist() == [[False, True, False, False]] and len(collected(made)[1]) == 8
+    made.push([0], noise(WINDOW, 7)[None])
+    assert close_to(collected(made)[0], Stream(WholeSession(model), SIGNAL, TASKS).push(noise(WINDOW, 7)))
+
+
+def test_a_state_put_back_elsewhere_leaves_nobody_behind(tmp_path):
+    made = stepped(4)
+    for _ in range(2):
+        made.join()
+    made.push(range(2), np.stack([noise(HOP, place) for place in range(2)]))
+    collected(made)
+    made.save(tmp_path / "fleet.npz")
+    for _ in range(2):
+        made.join()
+    made.push(range(4), np.stack([noise(HOP, place) for place in range(4)]))
+    collected(made)
+    made.load(tmp_path / "fleet.npz")
+    assert made._engine._session._used.sum() == 2
 
 
 def test_slots_of_two_groups_are_refused():
@@ -351,7 +410,7 @@ def test_a_permutation_of_streams_permutes_their_steps(order):
 
 
 def test_streams_of_one_phase_advance_together():
-    made, counts = stepped(6), []
+    made = stepped(6)
     for joining in range(2):
         places = range(3 * joining + 3)
         for _ in range(3):
@@ -359,14 +418,71 @@ def test_streams_of_one_phase_advance_together():
         made.push(places, np.stack([noise(2, seed) for seed in places]))
     while made.tick() is not None:
         pass
-    advance_group = OrtStepSession.advance
-    made._engine._session.advance = lambda chunk, slots, out: (
-        counts.append(sorted(slots // LANES)), advance_group(made._engine._session, chunk, slots, out))
+    taken = advances(made)
     for _ in range(4):
         made.push(range(6), np.stack([noise(2, seed) for seed in range(6)]))
         while made.tick() is not None:
             pass
-    assert counts == [[1, 1, 1], [0, 0, 0]] * 2
+    assert taken == [[4, 5, 6], [0, 1, 2]] * 2
+
+
+def advances(made: Fleet) -> List[List[int]]:
+    """Filled with the slots of each step from now on."""
+    session, found = made._engine._session, []
+    advance_group = session.advance
+    session.advance = lambda chunk, slots, out: (found.append(sorted(slots.tolist())), advance_group(chunk, slots, out))
+    return found
+
+
+@pytest.mark.parametrize("silent", [(), (2,), (1, 6)])
+def test_hops_that_come_one_by_one_cost_their_group_one_step(silent):
+    """Pushed in another order in each hop, a tick after each; in whose group somebody is silent, a hop waits."""
+    time_s, draw, wanted = [5.0], np.random.default_rng(0), {0: [], 1: []}
+    made = stepped(8, service=Service(depth=6), clock=lambda: time_s[0])
+    for _ in range(8):
+        made.join()
+    made.push(range(8), np.stack([noise(HOP, place) for place in range(8)]))
+    assert made.tick() is not None and made.tick() is None
+    taken = advances(made)
+    for turn in range(20):
+        talking = [place for place in draw.permutation(8).tolist() if place not in silent]
+        for place in talking:
+            time_s[0] += HOP / SIGNAL.rate_hz / len(talking)
+            made.push([place], noise(HOP, 10 * turn + place)[None])
+            made.tick()
+    for group in wanted:
+        steps = [slots for slots in taken if slots[0] // LANES == group]
+        heard = [slot for slot in range(LANES * group, LANES * group + LANES) if slot not in silent]
+        assert len(steps) <= (20 if len(heard) == LANES else 30) and sum(map(len, steps)) >= 18 * len(heard)
+    assert not made.dropped.any()
+
+
+def test_the_group_that_waits_longest_is_served_first():
+    made = stepped(12, slots=12, service=Service(batches=1, deadline_s=0.0, depth=6))
+    for _ in range(12):
+        made.join()
+    made.push(range(12), np.stack([noise(HOP, place) for place in range(12)]))
+    assert collected(made) == {}
+    taken = advances(made)
+    for place in (8, 0, 4):
+        made.push([place], noise(HOP, place)[None])
+    for first in (0, 4, 8):
+        made.push(range(first + 1, first + LANES), np.stack([noise(HOP, first)] * (LANES - 1)))
+    made.push([8], noise(HOP)[None])
+    for _ in range(4):
+        assert len(made.tick().places) == 0  # no window is whole yet
+    assert made.tick() is None and taken == [[8, 9, 10, 11], [0, 1, 2, 3], [4, 5, 6, 7], [8]]
+
+
+def test_a_group_whose_streams_are_all_there_does_not_wait_behind_those_that_wait():
+    made = stepped(12, slots=12, service=Service(batches=1, deadline_s=60.0))
+    for _ in range(12):
+        made.join()
+    made.push(range(12), np.stack([noise(HOP, place) for place in range(12)]))
+    assert collected(made) == {}
+    taken = advances(made)
+    made.push([0, 1, 2, 4, 5, 6, 8, 9, 10, 11], np.stack([noise(HOP)] * 10))
+    assert made.tick() is not None and taken == [[8, 9, 10, 11]] and made.tick() is None
 
 
 def test_a_group_waits_for_its_streams_until_the_deadline():
@@ -415,6 +531,35 @@ def test_a_stream_that_loses_a_step_starts_anew():
     assert close_to(found, wanted) and len(found) == 5
 
 
+@pytest.mark.parametrize("overflow", ["drop-newest", "degrade"])
+def test_no_policy_leaves_out_a_step(overflow):
+    with pytest.raises(InputError, match="overflow is '%s', but no step can be left out" % overflow):
+        stepped(2, service=Service(overflow=overflow))
+
+
+def test_under_overload_those_who_come_last_are_never_decided_until_others_leave():
+    """16 in four groups, of which two can be served in a hop: admission is to prevent that, see Service."""
+    made = stepped(16, slots=16, service=Service(batches=1))
+    decided = np.zeros(16, int)
+
+    def serve(places: Sequence[int], hops: int) -> None:
+        for number in range(hops):
+            made.push(places, np.stack([noise(HOP, 20 * number + place) for place in places]))
+            for _ in range(2):
+                found = made.tick()
+                decided[[] if found is None else found.places] += 1
+
+    for _ in range(16):
+        made.join()
+    serve(range(16), 100)
+    assert (decided[:8] > 85).all() and not decided[8:].any()
+    assert not made.dropped[:8].any() and (made.dropped[8:] > 10).all()
+    for place in range(8):
+        made.leave(place)
+    serve(range(8, 16), 20)
+    assert (decided[8:] >= 10).all()
+
+
 def test_no_step_is_left_out_whose_samples_were_overwritten():
     """One step waits while gaps write the ring full, and is lost just as the next window would be whole."""
     made = stepped(1, service=Service(depth=10))
@@ -458,6 +603,15 @@ def test_states_of_another_network_are_refused(tmp_path):
         other.load(tmp_path / "fleet.npz")
 
 
+def test_a_tick_leaves_nothing_behind_and_takes_no_samples_or_states_of_memory():
+    step = step_graph(network(((8, 4, 2), (8, 33, 1)), window=256), 64, 64)
+    made = Fleet(OrtStepSession(step, 128), replace(SIGNAL, window=256, hop=64), TASKS, 128)
+    most, kept = memory_of_ticks(made, 128)
+    samples, states = 128 * 3 * 64 * 4, 128 * step.floats * 4
+    assert most < min(samples, states) / 2
+    assert kept < 30000  # a number a hop would be 32,000; ONNX Runtime's binding comes to hold up to 24,000
+
+
 @pytest.mark.parametrize("places, hop", [(9, HOP), (8, 2 * HOP)])
 def test_a_session_for_other_streams_is_refused(places, hop):
     with pytest.raises(MismatchError, match="steps 8 streams by 4 samples"):
@@ -483,10 +637,25 @@ def test_the_faster_way_is_kept_and_both_are_told(tmp_path):
     assert set(choice.costs_s) == {"full window", "incremental"} and not choice.reason
     fastest = min(choice.costs_s, key=choice.costs_s.get)
     assert isinstance(choice.session, OrtStepSession) == (fastest == "incremental")
-    made = Fleet(choice.session, SIGNAL, TASKS, 20)
+    made = Fleet(choice.session, SIGNAL, TASKS, 20, limit=choice.limit(SIGNAL))
     made.join()
     made.push([0], noise(WINDOW)[None])
     choice.session.close()
+
+
+def test_no_more_are_admitted_than_the_measured_cost_sustains():
+    dear = Choice(session(), {"full window": 0.05, "incremental": 0.02}, "")
+    assert (dear.way, dear.limit(SIGNAL), dear.limit(SIGNAL, 2 * HOP)) == ("incremental", 3, 6)
+    made = Fleet(dear.session, SIGNAL, TASKS, 8, limit=dear.limit(SIGNAL))
+    for _ in range(3):
+        made.join()
+    with pytest.raises(ConstraintError, match="has 3 streams and admits no more"):
+        made.join()
+
+
+def narrowest_steps_first(ways: Dict[object, object], turns: int) -> Dict[object, float]:
+    """Costs by which steps are faster than whole windows, and few lanes faster than many."""
+    return {way: 1.0 if way == "full window" else 1e-3 * way for way in ways}
 
 
 def test_cohorts_that_are_due_at_different_times_do_not_share_a_group(tmp_path, monkeypatch):
@@ -494,8 +663,45 @@ def test_cohorts_that_are_due_at_different_times_do_not_share_a_group(tmp_path, 
     opened, open_steps = [], type(BACKENDS.create("ort")).open_steps
     monkeypatch.setattr(type(BACKENDS.create("ort")), "open_steps",
                         lambda self, *given: opened.append(given[2:]) or open_steps(self, *given))
+    monkeypatch.setattr("edgehar.microbatches._costs_s", narrowest_steps_first)
     choose(engine, places=60, turns=1, cohorts=3).session.close()
-    assert opened[:2] == [(3 * 2 * 16, 16), (3 * 32, 32)] and set(opened[2:]) <= set(opened[:2])
+    assert opened == [(3 * 2 * 16, 16), (3 * 32, 32), (3 * (2 + 1) * 16, 16)]
+    with pytest.raises(InputError, match="cohorts is 0; it must be 1 or more"):
+        choose(engine, places=60, cohorts=0)
+
+
+def test_cohorts_of_chance_size_keep_their_groups_to_themselves():
+    """60 wearers in 3 phases, as many groups of 4 as `choose` would open for cohorts of 20, and one more each."""
+    made = stepped(60, slots=3 * (5 + 1) * LANES)
+    places, phases = np.arange(60), np.random.default_rng(1).integers(0, 3, 60)
+    made._engine.begin(places, phases, made._waiting)
+    assert (np.bincount(phases) > 20).any()
+    assert all(len(set(phases[seats[seats >= 0]])) <= 1 for seats in made._engine._seats)
+
+
+@pytest.mark.parametrize("refused", [{16}, {32}, {16, 32}])
+def test_a_width_that_is_refused_costs_no_other_its_chance(tmp_path, monkeypatch, refused):
+    """And nothing that was tried is kept while the one that was chosen is opened."""
+    engine = BACKENDS.create("ort").build(artifact(tmp_path / "a", network()), BuildSpec(), tmp_path / "engine")
+    kind, tried, left = type(BACKENDS.create("ort")), [], []
+    open_steps = kind.open_steps
+
+    def open_some(self, engine, hop, slots, lanes):
+        left.append(sum(each() is not None for each in tried))
+        if lanes in refused:
+            raise AccuracyError("%d lanes are too many" % lanes)
+        session = open_steps(self, engine, hop, slots, lanes)
+        tried.append(weakref.ref(session))
+        return session
+
+    monkeypatch.setattr(kind, "open_steps", open_some)
+    monkeypatch.setattr("edgehar.microbatches._costs_s", narrowest_steps_first)
+    choice = choose(engine, places=20, turns=1)
+    none = refused == {16, 32}
+    assert (choice.way == "full window") == (not isinstance(choice.session, OrtStepSession)) == none
+    assert choice.reason == ("32 lanes are too many" if none else "") and not left[-1]
+    assert choice.limit(SIGNAL) == sustained(choice.costs_s[choice.way], SIGNAL)
+    choice.session.close()
 
 
 @pytest.mark.parametrize("places, tried", [(1, [16]), (16, [16]), (20, [16, 32]), (300, [48, 80, 160, 304]),

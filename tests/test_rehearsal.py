@@ -9,11 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from edgehar.errors import InconclusiveError
+from edgehar.cli.fleet import command
+from edgehar.errors import InconclusiveError, InputError
+from edgehar.fleet import Service
 from edgehar.rehearsal import in_hops, rehearse
 from edgehar.sources.base import Chunk
-from tests.linear import BACKEND, DATASET, SIGNAL, noise, stream, write_artifact
+from tests.linear import BACKEND, DATASET, SIGNAL, add_plugins, noise, stream, write_artifact
 from tests.test_fleet import HOP, RATE, RowSession, WINDOW, Watch, fleet
 
 HOP_S = HOP / RATE
@@ -70,6 +73,46 @@ def test_in_real_time_lateness_is_told():
     assert quick.late == 0 and quick.latency_s(99) == pytest.approx(0, abs=1e-6) and quick.decisions == found.decisions
 
 
+def test_in_phases_each_cohort_is_served_at_its_own_instant():
+    """Ten wearers in five phases, whose hops are due two at a time: each gets its stream's decisions, at once."""
+    watch, said = Watch(), []
+    made = fleet(10, clock=watch)
+    tick = made.tick
+    made.tick = lambda flush=False: said.append((watch.time_s, tick(flush))) or said[-1][1]
+    found = rehearse(made, hops(600), 10, 6 * HOP_S, phases=5, clock=watch, sleep=lambda pause_s: setattr(
+        watch, "time_s", watch.time_s + pause_s))
+    served = [(time_s, one) for time_s, one in said[-30:] if one is not None]
+    assert all(len(one.places) == 2 and one.places[1] == one.places[0] + 5 for _, one in served) and len(served) == 30
+    assert np.diff([time_s for time_s, _ in served]) == pytest.approx(HOP_S / 5)
+    assert found.decisions == 60 and found.latency_s(99) == pytest.approx(0, abs=1e-6) and not found.late
+    alone = stream().push(noise(600)[72 * HOP:])  # wearer 6 begins six tenths of the way round
+    mine = [one.one(1) for _, one in said if one is not None and one.places.tolist() == [1, 6]]
+    assert len(mine) >= 6 and all(have.probabilities["activity"].tobytes() == want.probabilities["activity"].tobytes()
+                                  for have, want in zip(mine, alone))
+
+
+@pytest.mark.parametrize("phases, latency_s", [(1, 0.5 * HOP_S), (5, 0.1 * HOP_S)])
+def test_in_phases_nobody_waits_for_everybody(phases, latency_s):
+    """A tenth of a hop a window: where five are due at one instant, the last waits for all."""
+    watch = Watch()
+
+    class Slow(RowSession):
+        def launch(self, count: int, slot: int = 0) -> None:
+            super().launch(count)
+            watch.time_s += 0.1 * HOP_S
+
+    found = rehearse(fleet(5, session=Slow, service=Service(batch=1, batches=1), clock=watch), hops(600), 5, 9 * HOP_S,
+                     phases=phases, clock=watch, sleep=lambda pause_s: setattr(watch, "time_s", watch.time_s + pause_s))
+    assert found.decisions == 45 and found.load == pytest.approx(0.5)
+    assert found.latency_s(99) == pytest.approx(latency_s)
+
+
+@pytest.mark.parametrize("phases", [2, 6, 10, 0])
+def test_phases_that_do_not_divide_the_hop_are_refused(phases):
+    with pytest.raises(InputError, match="a hop of 5 samples cannot come in %d equal pieces.*: 1, 5" % phases):
+        rehearse(fleet(2), hops(), 2, 1.0, phases=phases)
+
+
 def test_ctrl_c_ends_it_with_what_was_done():
     turns = []
 
@@ -114,6 +157,22 @@ def test_the_command_speaks_json_too(artifact):
     told = json.loads(out)
     assert code == 0 and (told["wearers"], told["way"], told["hop"]) == (3, "full window", SIGNAL.hop)
     assert told["decisions"] > 20 and told["dropped"] == told["late"] == 0 and told["fed_synthetic"] is True
+
+
+def test_the_command_spreads_the_wearers_over_the_hop(artifact):
+    code, out, err = run(artifact, "--streams", 10, "--seconds", 1, "--phases", 5, "--json")
+    told = json.loads(out)
+    assert code == 0 and told["phases"] == 5 and told["decisions"] > 50 and told["limit"] > 10, err
+    code, _, err = run(artifact, "--streams", 10, "--phases", 3)
+    assert code == 2 and "choose phases that divide it: 1, 5" in err
+
+
+def test_more_wearers_than_the_measured_cost_sustains_are_warned_of(artifact, monkeypatch):
+    monkeypatch.setattr("edgehar.microbatches.HEADROOM", 1e-9)
+    add_plugins(monkeypatch)
+    done = CliRunner().invoke(command, [str(artifact), "--backend", "linear", "--streams", "3", "--seconds", "0.2",
+                                        "--fast"])
+    assert done.exit_code == 0 and "3 wearers are more than the 0 that the measured cost of a window" in done.output
 
 
 def test_a_signal_too_short_is_inconclusive(artifact):

@@ -184,7 +184,8 @@ class StepSession(ABC):
 
     A stream has a *slot*; slots stand in groups of `lanes`, which are computed together.
     A state may be anything at first: window / hop steps after a stream began, nothing is
-    left of it, and the logits are those of the whole window. Not for use from two threads.
+    left of it, and the logits are those of the whole window; so a stream needs no farewell,
+    but `forget` may spare work. Not for use from two threads.
 
     tasks: names of the outputs. slots: how many streams it keeps states of.
     """
@@ -208,6 +209,9 @@ class StepSession(ABC):
     @abstractmethod
     def restore(self, slots: np.ndarray, states: np.ndarray) -> None:
         """Put back what `snapshot` gave, in any slots of a session of the same step."""
+
+    def forget(self, slots: np.ndarray) -> None:
+        """The states of slots (n,) are of no more use to anybody; does nothing where that spares nothing."""
 
     def close(self) -> None:
         """Release the engine; the session is of no use afterwards."""

@@ -57,9 +57,9 @@ class OrtStepSession(StepSession):
         read, 1 ago       2      0      1      2
         read, 2 ago       1      2      0      1        so nothing is moved when all lanes advance
 
-    Lanes that do not advance with their group are moved on by hand, if anybody ever advanced
-    there. Sums of the pool lie in a circle of their own for each lane, and its newest where
-    its advances, counted round the circle, say.
+    Lanes that do not advance with their group are moved on by hand, if anybody advanced there
+    and was not forgotten since. Sums of the pool lie in a circle of their own for each lane,
+    and its newest where its advances, counted round the circle, say.
     """
 
     def __init__(self, step: StepGraph, slots: int, threads: int = 1) -> None:
@@ -110,6 +110,9 @@ class OrtStepSession(StepSession):
         for kept, sums in zip(self._sums, self._step.sums):
             kept[groups, :, :, lanes] = states[:, first:first + sums.floats].reshape(-1, *sums.shape[:2])
             first += sums.floats
+
+    def forget(self, slots: np.ndarray) -> None:
+        self._used.flat[slots] = False
 
     def close(self) -> None:
         self._session = None

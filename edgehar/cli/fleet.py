@@ -22,6 +22,9 @@ PREPARED_S = 600.0  # of the source, which the wearers go round
               help="Wearers at once.")
 @click.option("--seconds", "duration_s", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True,
               help="Seconds of signal to serve to each.")
+@click.option("--phases", type=click.IntRange(1), default=1, show_default=True,
+              help="Instants of a hop at which wearers' hops are complete: 1 where all send whole hops on one beat, "
+              "more where each was switched on at another moment. It must divide the hop.")
 @click.option("--fast", is_flag=True, help="As fast as it goes; else in real time, and lateness is told.")
 @click.option("--source", default="replay", metavar="SPEC",
               help="What they wear is replayed from here (%s), each from another moment on.  [default: replay of the "
@@ -34,22 +37,24 @@ PREPARED_S = 600.0  # of the source, which the wearers go round
               help="Windows that must agree before a label changes.")
 @click.option("--allow-constant", is_flag=True, help="Accept a channel that does not move during a window.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(path: str, wearers: int, duration_s: float, fast: bool, source: str, root: Optional[str],
+def command(path: str, wearers: int, duration_s: float, phases: int, fast: bool, source: str, root: Optional[str],
             backend: Optional[str], precision: Optional[str], hop: Optional[int], hold: int, allow_constant: bool,
             as_json: bool) -> None:
     """Serve many wearers at once and tell how it went: throughput, latency, late and lost decisions.
 
-    Whole windows and incremental steps are measured first, and the faster is kept. All wearers' samples come at the
-    same instants, which is the worst case.
+    Whole windows and incremental steps are measured first, and the faster is kept. All wearers' hops are complete at
+    the same instant, which is the worst case for latency; --phases spreads them over the hop.
 
     \b
     Will a thousand wearers do, with a decision twice a second?
       edgehar fleet engines/wisdm-watch-s --streams 1000 --hop 10
     What is the most this machine could do?
       edgehar fleet engines/wisdm-watch-s --streams 2000 --fast
+    And if each wearer sends in a phase of its own?
+      edgehar fleet engines/wisdm-watch-s --streams 1000 --hop 10 --phases 10
     """
     from edgehar.backends import ready_engine
-    from edgehar.fleet import Fleet, Service
+    from edgehar.fleet import Fleet
     from edgehar.microbatches import choose
     from edgehar.rehearsal import in_hops, rehearse
     from edgehar.stream import Feed
@@ -61,21 +66,28 @@ def command(path: str, wearers: int, duration_s: float, fast: bool, source: str,
     with open_source(source, manifest, root) as origin:
         hops = in_hops(Feed(origin, signal, PREPARED_S), hop, signal.window)
         synthetic = origin.synthetic
-    choice = choose(engine, wearers, hop)
+    choice = choose(engine, wearers, hop, cohorts=phases)
+    limit = choice.limit(signal, hop)
+    _warn_beyond(limit, wearers)
     with choice.session as session:
-        fleet = Fleet(session, signal, manifest.tasks, wearers, hop, hold, allow_constant,
-                      Service(deadline_s=hop / signal.rate_hz))
-        found = rehearse(fleet, hops, wearers, duration_s, paced=not fast)
+        fleet = Fleet(session, signal, manifest.tasks, wearers, hop, hold, allow_constant)
+        found = rehearse(fleet, hops, wearers, duration_s, not fast, phases)
     if found.refused:
         warn("%d chunks were refused, one of them because %s." % (found.refused, next(iter(fleet.reasons.values()))))
     if as_json:
-        show_json(dict(found.to_json(), engine=str(engine.folder), hop=hop, way=choice.way, cost_s=choice.costs_s,
-                       why_not_incremental=choice.reason, fed_synthetic=synthetic,
-                       trained_on_synthetic=manifest.data["synthetic"]))
+        show_json(dict(found.to_json(), engine=str(engine.folder), hop=hop, phases=phases, limit=limit,
+                       way=choice.way, cost_s=choice.costs_s, why_not_incremental=choice.reason,
+                       fed_synthetic=synthetic, trained_on_synthetic=manifest.data["synthetic"]))
         return
     click.echo(_chosen(choice))
     click.echo(_told(found) + marks(manifest.data, synthetic))
     show_next("edgehar serve %s --source mqtt:topic=wearers/anna/samples" % engine.folder)
+
+
+def _warn_beyond(limit: int, wearers: int) -> None:
+    if wearers > limit:
+        warn("%d wearers are more than the %d that the measured cost of a window sustains; lengthen the hop, or use a "
+             "smaller network or another machine." % (wearers, _rough(limit)))
 
 
 def _chosen(choice: Choice) -> str:
