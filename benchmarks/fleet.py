@@ -13,15 +13,22 @@ depend on them. The ways:
     full-same     a Fleet on the same-padded network, whole windows
     full-valid    a Fleet on the valid network, whole windows
     incremental   a Fleet on the valid network, in steps of one hop, in as many lanes as are fastest
+    full-apart, incremental-apart    the last two with streams that each have lost other samples before, so that no
+                                     eight of them stand side by side at one place of the ring
     null          a Fleet on a session that computes nothing
 
 Writes a Run a way, with all raw times in the order of the turns, to
-benchmarks/results/<machine>/fleet; and what push and gather of the ring cost alone.
+benchmarks/results/<machine>/fleet.
+
+    python benchmarks/fleet.py --ring
+
+measures what push and gather of the ring cost alone (results/<machine>/fleet-ring).
 
     python benchmarks/fleet.py --exact 100000
 
 serves 16 streams so many hops both ways, whole windows and steps, and refuses a logit that
-differs by over 1e-5 of its range; halfway all states are taken down and put into another session.
+differs by over 1e-5 of its range (results/<machine>/fleet-exact). One stream in fifty misses
+a hop each time; halfway all states are taken down and put into another session.
 """
 
 from __future__ import annotations
@@ -34,12 +41,13 @@ import time
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
-from typing import Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 import conv_layout
 import numpy as np
 import onnx
 import torch
+from fleet_memory import no_engine
 
 from edgehar import machine
 from edgehar.backends.base import Session
@@ -57,6 +65,8 @@ SIGNAL, TASKS = conv_layout.SIGNAL, conv_layout.TASKS
 CHANNELS, WINDOW = len(SIGNAL.channels), SIGNAL.window
 BATCH, HOLD = 64, 3
 TRIALS = 60
+MISSED = 0.02  # of all hops, while exactness is proven
+APART = 30  # hops between streams that do not stand side by side
 HOPS = 4  # a turn, so that a way is timed with its own data in the cache and not with the last one's
 NAIVE_STREAMS = 64  # its cost a window does not depend on them, and a thousand would take minutes
 SPECS = {"same": "mobilenet:size=%s,act=%s", "valid": "mobilenet:size=%s,act=%s,conv=valid"}
@@ -65,7 +75,9 @@ RATIOS = (("full-same", "raw-same", "runtime over raw ONNX Runtime, same-padded"
           ("naive", "full-same", "naive over whole windows, same-padded"),
           ("full-same", "incremental", "whole windows, same-padded, over incremental"),
           ("full-valid", "incremental", "whole windows, same network, over incremental"),
-          ("naive", "incremental", "naive over incremental"))
+          ("naive", "incremental", "naive over incremental"),
+          ("full-apart", "full-valid", "whole windows, streams apart, over side by side"),
+          ("incremental-apart", "incremental", "incremental, streams apart, over side by side"))
 
 SIZES = ("S", "M", "L")
 
@@ -161,9 +173,14 @@ def raw(graph: bytes, streams: int) -> Tick:
     return lambda samples: [session.launch(count) for count in counts]
 
 
-def served(fleet: Fleet, streams: int) -> Tick:
-    """All streams of a fleet in one push, and ticks until all is decided."""
+def served(fleet: Fleet, streams: int, apart: int = 0) -> Tick:
+    """All streams of a fleet in one push, and ticks until all is decided; up to `apart` hops stand between them."""
     places = np.array([fleet.join() for _ in range(streams)])
+    ahead = np.random.default_rng(3).integers(0, apart + 1, streams)
+    samples = np.random.default_rng(4).normal(size=(streams, fleet.hop, CHANNELS)).astype(np.float32)
+    for number in range(int(ahead.max())):
+        fleet.push(places[ahead > number], samples[ahead > number])
+        deque(fleet.drain(), maxlen=0)
 
     def tick(samples: np.ndarray) -> List[np.ndarray]:
         fleet.push(places, samples)
@@ -197,13 +214,13 @@ def _step_s(session: OrtStepSession, turn: int) -> float:
 def ways_of(size: str, act: str, streams: int, hop: int) -> Dict[str, Way]:
     graphs, signal = graphs_of(size, act), replace(SIGNAL, hop=hop)
     few = min(streams, NAIVE_STREAMS)
-    steps = step_session(graphs["valid"], hop, streams)
+    steps, apart = (step_session(graphs["valid"], hop, streams) for _ in range(2))
 
     def way(tick: Tick, network: str, count: int = streams) -> Way:
         return Way(tick, count, SPECS["valid" if network == "valid" else "same"] % (size, act), graphs[network])
 
-    def fleet(session: object) -> Tick:
-        return served(Fleet(session, signal, TASKS, streams, hold=HOLD), streams)
+    def fleet(session: object, apart: int = 0) -> Tick:
+        return served(Fleet(session, signal, TASKS, streams, hold=HOLD), streams, apart)
 
     return {"naive": way(Naive(graphs["naive"], few), "naive", few),
             "raw-same": way(raw(graphs["same"], streams), "same"),
@@ -211,6 +228,8 @@ def ways_of(size: str, act: str, streams: int, hop: int) -> Dict[str, Way]:
             "full-same": way(fleet(WholeSession(graphs["same"])), "same"),
             "full-valid": way(fleet(WholeSession(graphs["valid"])), "valid"),
             "incremental": way(fleet(steps), "valid")._replace(lanes=steps.lanes),
+            "full-apart": way(fleet(WholeSession(graphs["valid"]), APART), "valid"),
+            "incremental-apart": way(fleet(apart, APART), "valid")._replace(lanes=apart.lanes),
             "null": way(fleet(NullSession()), "same")}
 
 
@@ -245,17 +264,20 @@ def seconds_a_window(way: Way, chunks: np.ndarray) -> float:
 
 
 def run_of(name: str, way: Way, streams: int, hop: int, turns: int, times: Sequence[float]) -> Run:
-    digest = hashlib.sha256(way.graph).hexdigest()
-    model = make_model(way.spec, SIGNAL, TASKS)
     return Run(
         scenario={"name": "fleet", "way": name, "streams": way.streams, "of": streams, "hop": hop, "batch": BATCH,
                   "turns": turns, **({"lanes": way.lanes} if way.lanes else {})},
-        engine={"backend": "ort", "precision": "fp32", "threads": 1, "sha256": digest, "size_bytes": len(way.graph),
-                "artifact": "%s, %s" % (way.spec, name), "artifact_sha256": digest, "model": way.spec,
-                "parameters": model.parameter_count(), "macs": model.mac_count(), "dataset": "random signals",
-                "channels": CHANNELS, "window": WINDOW, "method": "untrained", "seed": 0},
-        machine=machine.describe(), synthetic=True, command="python benchmarks/fleet.py --turns %d" % turns,
+        engine=engine_of(way.spec, way.graph, name), machine=machine.describe(), synthetic=True,
+        command="python benchmarks/fleet.py --turns %d" % turns,
         measurements=(Measurement("time_per_window", "s", tuple(np.round(times, 10).tolist())),))
+
+
+def engine_of(spec: str, graph: bytes, what: str) -> Dict[str, Any]:
+    digest, model = hashlib.sha256(graph).hexdigest(), make_model(spec, SIGNAL, TASKS)
+    return {"backend": "ort", "precision": "fp32", "threads": 1, "sha256": digest, "size_bytes": len(graph),
+            "artifact": "%s, %s" % (spec, what), "artifact_sha256": digest, "model": spec,
+            "parameters": model.parameter_count(), "macs": model.mac_count(), "dataset": "random signals",
+            "channels": CHANNELS, "window": WINDOW, "method": "untrained", "seed": 0}
 
 
 def ratio(runs: Mapping[str, Run], slow: str, fast: str) -> Tuple[float, float, float]:
@@ -291,23 +313,26 @@ def outspoken(graph: bytes) -> bytes:
 def largest_difference(size: str, hops: int, hop: int = 8, streams: int = 16) -> float:
     """Of any logit of so many hops, steps against whole windows, as a share of how far it varies.
 
-    Halfway the states move to another session.
+    One stream in fifty misses a hop; halfway the states move to another session.
     """
     graph, draw = outspoken(graphs_of(size, "relu")["valid"]), np.random.default_rng(2)
     whole, steps = open_graph(onnx.load_model_from_string(graph)), step_session(graph, hop, streams)
-    slots = np.arange(streams)
-    out = {task: np.zeros((streams, len(names)), np.float32) for task, names in TASKS.items()}
+    slots, advanced = np.arange(streams), np.zeros(streams, int)
     window, worst, low, high = np.zeros((streams, CHANNELS, 1, WINDOW), np.float32), 0.0, np.inf, -np.inf
     for number in range(hops):
         if number == hops // 2:
             states, steps = steps.snapshot(slots), step_session(graph, hop, streams)
             steps.restore(slots, states)
-        chunk = draw.normal(0, draw.uniform(0.1, 10), (streams, CHANNELS, hop)).astype(np.float32)
-        window = np.concatenate([window[..., hop:], chunk[:, :, None]], axis=3)
-        steps.advance(chunk, slots, out)
-        if (number + 1) * hop >= WINDOW:
-            wanted = whole.run(None, {"signal": window})[0]
-            worst = max(worst, float(np.abs(wanted - out["activity"]).max()))
+        going = np.flatnonzero(draw.random(streams) > MISSED)
+        chunk = draw.normal(0, draw.uniform(0.1, 10), (len(going), CHANNELS, hop)).astype(np.float32)
+        window[going] = np.concatenate([window[going][..., hop:], chunk[:, :, None]], axis=3)
+        advanced[going] += hop
+        out = {task: np.zeros((len(going), len(names)), np.float32) for task, names in TASKS.items()}
+        steps.advance(chunk, slots[going], out)
+        full = advanced[going] >= WINDOW
+        if full.any():
+            wanted = whole.run(None, {"signal": window[going[full]]})[0]
+            worst = max(worst, float(np.abs(wanted - out["activity"][full]).max()))
             low, high = np.minimum(low, wanted.min(axis=0)), np.maximum(high, wanted.max(axis=0))
     return worst / float((high - low).min())
 
@@ -345,14 +370,13 @@ def main() -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     if options.exact:
         show_exactness(options)
+    elif options.ring:
+        show_ring(options)
     else:
         compare_all(options)
 
 
 def compare_all(options: argparse.Namespace) -> None:
-    alone, together = ring_costs(10 * options.turns)
-    print("ring alone: push and gather of one stream %.2f us a tick, push in bulk %.1f ns a sample" % (
-        1e6 * np.median(alone), 1e9 * np.median(together)))
     for size in options.sizes.split(","):
         for hop in map(int, options.hops.split(",")):
             for streams in map(int, options.streams.split(",")):
@@ -363,10 +387,24 @@ def compare_all(options: argparse.Namespace) -> None:
                         size.lower(), options.act, hop, streams, name)))
 
 
+def show_ring(options: argparse.Namespace) -> None:
+    alone, together = ring_costs(10 * options.turns)
+    print("ring alone: push and gather of one stream %.2f us a tick, push in bulk %.1f ns a sample" % (
+        1e6 * np.median(alone), 1e9 * np.median(together)))
+    measured = (Measurement("push_and_gather", "s", tuple(alone)), Measurement("push_per_sample", "s", tuple(together)))
+    Run({"name": "fleet-ring", "streams": 1024, "hop": 8}, no_engine("ring"), machine.describe(), synthetic=True,
+        command="python benchmarks/fleet.py --ring", measurements=measured).write(Path(options.folder) / "ring.json")
+
+
 def show_exactness(options: argparse.Namespace) -> None:
     for size in options.sizes.split(","):
         found = largest_difference(size, options.exact)
         print("%s: %d hops of 16 streams, largest difference %.2g of a logit's range" % (size, options.exact, found))
+        Run({"name": "fleet-exact", "streams": 16, "hop": 8, "hops": options.exact, "missed": MISSED},
+            engine_of(SPECS["valid"] % (size, "relu"), graphs_of(size, "relu")["valid"], "exact"), machine.describe(),
+            synthetic=True, command="python benchmarks/fleet.py --exact %d" % options.exact,
+            measurements=(Measurement("largest_difference", "of a logit's range", (found,)),)).write(
+                Path(options.folder) / ("%s.json" % size.lower()))
         if not found <= EXACT:
             raise SystemExit("steps are not exact")
 
@@ -381,14 +419,18 @@ def show(runs: Mapping[str, Run], size: str, hop: int, streams: int) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-o", dest="folder", default="benchmarks/results/%s/fleet" % machine.label())
+    parser.add_argument("-o", dest="folder")
     parser.add_argument("--sizes", default="S,M,L")
     parser.add_argument("--hops", default="8,32")
     parser.add_argument("--streams", default="1024")
     parser.add_argument("--turns", type=int, default=30)
     parser.add_argument("--exact", type=int, metavar="HOPS", help="prove exactness over so many hops instead")
+    parser.add_argument("--ring", action="store_true", help="measure the ring alone instead")
     parser.add_argument("--act", default="relu", choices=("relu", "hardswish"))
-    return parser.parse_args()
+    options = parser.parse_args()
+    what = "fleet-exact" if options.exact else "fleet-ring" if options.ring else "fleet"
+    options.folder = options.folder or "benchmarks/results/%s/%s" % (machine.label(), what)
+    return options
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Dict, List, Mapping, NamedTuple, Union
+from typing import Any, Dict, List, Mapping, NamedTuple, Union
 
 import numpy as np
 
@@ -119,20 +119,24 @@ def growth(readings: List[Reading]) -> float:
 
 
 def as_run(readings: List[Reading], way: str) -> Run:
-    digest = hashlib.sha256(way.encode("ascii")).hexdigest()
     values = {"rss": "B", "blocks": "blocks", "time_per_tick": "s"}
     columns = [[each.rss_bytes for each in readings], [each.blocks for each in readings],
                [each.tick_s for each in readings]]
     return Run(
         scenario={"name": "fleet-memory", "way": way, "ticks": readings[-1].ticks, "places": PLACES, "hop": SIGNAL.hop,
                   "growth": round(growth(readings), 6)},
-        engine={"backend": "none", "precision": "fp32", "threads": 1, "sha256": digest, "size_bytes": 0,
-                "artifact": "nothing is computed", "artifact_sha256": digest, "model": "none",
-                "parameters": 0, "macs": 0, "dataset": "random signals", "channels": len(SIGNAL.channels),
-                "window": SIGNAL.window, "method": "untrained", "seed": 0},
-        machine=machine.describe(), synthetic=True, command="python benchmarks/fleet_memory.py",
+        engine=no_engine(way), machine=machine.describe(), synthetic=True, command="python benchmarks/fleet_memory.py",
         measurements=tuple(Measurement(name, unit, tuple(map(float, column)))
                            for (name, unit), column in zip(values.items(), columns)))
+
+
+def no_engine(what: str) -> Dict[str, Any]:
+    """Facts of an engine for a Run in which nothing is computed."""
+    digest = hashlib.sha256(what.encode("ascii")).hexdigest()
+    return {"backend": "none", "precision": "fp32", "threads": 1, "sha256": digest, "size_bytes": 0,
+            "artifact": "nothing is computed", "artifact_sha256": digest, "model": "none", "parameters": 0, "macs": 0,
+            "dataset": "random signals", "channels": len(SIGNAL.channels), "window": SIGNAL.window,
+            "method": "untrained", "seed": 0}
 
 
 def _rss_bytes() -> int:

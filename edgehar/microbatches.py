@@ -18,7 +18,7 @@ from edgehar.ring import Ring
 
 HEADROOM = 0.8  # share of the machine's time that admitted streams may take
 FULL = "full window"
-LEAST, MOST = 16, 1024  # streams computed together; always a multiple of the least
+LEAST, MOST = 16, 256  # streams computed together, a multiple of the least; with more, a fleet is slower again
 TRIED_GROUPS = 8
 
 
@@ -196,7 +196,7 @@ def choose(engine: Engine, places: int, hop: Optional[int] = None, batch: int = 
     like size do hops become due: 1 where samples come in whole hops, up to the hop where
     each wearer sends sample by sample in a phase of its own; more than one may differ in
     size by a group. How many streams are best computed together depends on the network and
-    the caches, so up to four widths are tried. Raises what `Backend.open` raises, and
+    the caches, so up to three widths are tried. Raises what `Backend.open` raises, and
     InputError for less than one cohort.
     """
     if cohorts < 1:
@@ -236,10 +236,10 @@ def _groups(like: int, lanes: int, cohorts: int) -> int:
 def widths(places: int) -> Sequence[int]:
     """Numbers of lanes worth trying for streams that advance together.
 
-    In as few groups as may be, or in two, four or eight times so many, each as full as may be.
+    In as few groups as may be, or in two or four times so many, each as full as may be.
     """
     fewest = -(-places // MOST)
-    return sorted({LEAST * -(-places // (fewest * times * LEAST)) for times in (1, 2, 4, 8)})
+    return sorted({LEAST * -(-places // (fewest * times * LEAST)) for times in (1, 2, 4)})
 
 
 def sustained(cost_s: float, signal: Signal, hop: Optional[int] = None) -> int:

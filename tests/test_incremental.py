@@ -704,8 +704,8 @@ def test_a_width_that_is_refused_costs_no_other_its_chance(tmp_path, monkeypatch
     choice.session.close()
 
 
-@pytest.mark.parametrize("places, tried", [(1, [16]), (16, [16]), (20, [16, 32]), (300, [48, 80, 160, 304]),
-                                           (1000, [128, 256, 512, 1008])])
+@pytest.mark.parametrize("places, tried", [(1, [16]), (16, [16]), (20, [16, 32]), (300, [48, 80, 160]),
+                                           (1000, [64, 128, 256])])
 def test_the_widths_that_are_tried_leave_few_lanes_empty(places, tried):
     assert list(widths(places)) == tried
 
@@ -713,7 +713,7 @@ def test_the_widths_that_are_tried_leave_few_lanes_empty(places, tried):
 @pytest.mark.parametrize("places", range(1, 2000, 37))
 def test_no_group_has_more_than_a_few_lanes_to_spare(places):
     for lanes in widths(places):
-        assert lanes <= 1024 and lanes % 16 == 0 and -(-places // lanes) * (lanes - 16) < places
+        assert lanes <= 256 and lanes % 16 == 0 and -(-places // lanes) * (lanes - 16) < places
 
 
 def test_a_network_without_a_step_runs_whole_windows_and_says_why(tmp_path):
