@@ -63,6 +63,17 @@ STUDIES = (ROOT / "benchmarks" / "STUDIES.md").read_text(encoding="utf-8")
 STUDIED = re.findall(r"<!-- ([a-z-]+) -->", STUDIES)
 
 
+def test_the_other_figures_of_a_fleet_are_those_of_the_runs():
+    words = " ".join(README.split())
+    exact, (ring,), memory = (load_all([RESULTS / name]) for name in ("fleet-exact", "fleet-ring", "fleet-memory"))
+    largest = max(run.measurement("largest_difference").values[0] for run in exact)
+    assert len(exact) == 3 and "by at most %.1e of a logit's range" % largest in words.replace("e-6", "e-06")
+    assert "takes %.1f us for a push" % (1e6 * ring.measurement("push_and_gather").median) in words
+    assert "and %.1f ns a sample in bulk" % (1e9 * ring.measurement("push_per_sample").median) in words
+    growth = max(run.scenario["growth"] for run in memory)
+    assert {run.scenario["ticks"] for run in memory} == {10_000_000} and "(%+.2f %%;" % (100 * growth) in words
+
+
 @pytest.mark.parametrize("name", STUDIED)
 def test_the_tables_of_a_study_are_those_of_its_runs(name, corpora, capsys):
     pytest.importorskip("torch")
