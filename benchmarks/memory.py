@@ -32,7 +32,7 @@ from edgehar.heads import HopfieldHead, entropy
 from edgehar.markdown import table
 from edgehar.models.base import Model
 from edgehar.scoring import confusion, macro_f1
-from edgehar.splits import leak_mark
+from edgehar.splits import data_marks
 from edgehar.study import cut_fold
 from edgehar.training import Fitted
 
@@ -59,14 +59,13 @@ def remembered(cell: Cell, fitted: Fitted, root: Optional[str]) -> Iterator[Dict
     """The figures of each task's memory, on the windows of the fold's test people."""
     test = slower(cut_fold(cell.fold, root), cell.network.rate_hz).parts.test.select(fitted.model.signal.channels)
     embedding, data = embed(fitted.model, test.x), fitted.facts["data"]
-    marks = [mark for mark in ("SYNTHETIC DATA" if data["synthetic"] else "", leak_mark(data["split"])) if mark]
     for task, head in fitted.model.heads.items():
         if not isinstance(head, HopfieldHead):
             raise InputError("%s has a head of kind '%s' for task '%s', and no memory to look at; name a network with "
                              "head=hopfield by --network." % (cell.path, head.kind, task))
-        yield dict(corpus=cell.fold.name, protocol=cell.fold.protocol, seed=cell.seed, task=task, marks=marks,
-                   split_sha256=data["split"]["sha256"], people=len(set(test.subjects)), windows=len(test),
-                   **figures(head, embedding, test.y[task]))
+        yield dict(corpus=cell.fold.name, protocol=cell.fold.protocol, seed=cell.seed, task=task,
+                   marks=data_marks(data["synthetic"], data["split"]), split_sha256=data["split"]["sha256"],
+                   people=len(set(test.subjects)), windows=len(test), **figures(head, embedding, test.y[task]))
 
 
 @torch.no_grad()

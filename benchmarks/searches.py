@@ -21,7 +21,7 @@ from edgehar.errors import InputError
 from edgehar.files import write_json
 from edgehar.heads import HEADS
 from edgehar.markdown import table
-from edgehar.splits import leak_mark
+from edgehar.splits import data_marks
 
 COMMAND = "python benchmarks/searches.py"
 
@@ -49,10 +49,9 @@ def _searches(artifact: Artifact) -> List[Dict[str, Any]]:
     """artifact: in ``artifacts/<corpus>/<fold>/<network>-seed<n>``."""
     manifest, (corpus, fold) = artifact.manifest, artifact.folder.parts[-3:-1]
     data = manifest.data
-    marks = [mark for mark in ("SYNTHETIC DATA" if data["synthetic"] else "", leak_mark(data["split"])) if mark]
     shared = {"corpus": corpus, "fold": fold, "network": manifest.name, "seed": manifest.training["seed"],
-              "method": manifest.training["method"], "marks": marks, "artifact_sha256": artifact.sha256,
-              "people_validated": len(data["split"]["valid"])}
+              "method": manifest.training["method"], "marks": data_marks(data["synthetic"], data["split"]),
+              "artifact_sha256": artifact.sha256, "people_validated": len(data["split"]["valid"])}
     return [dict(shared, task=task, given_away=given_away(search), **search)
             for task, search in manifest.training.get("search", {}).items()]
 

@@ -14,7 +14,7 @@ from edgehar.histories import History
 from edgehar.plots import (Choice, Difference, attribution_plot, choice_plot, confusion_plot, forest_plot, history_plot,
                            interval_plot, latency_plot, reliability_plot, trade_plot)
 from edgehar.results import MEASURED, SIMULATED, Run
-from edgehar.splits import leak_mark
+from edgehar.splits import data_marks
 from edgehar.tables import (AccuracyRow, accuracy_rows, artifact_labels, class_events, cost_rows, energy_rows,
                             event_rows, grouped, latency_rows, marks, millijoules, milliseconds, net_energy_text,
                             on_front, people_of, people_text, per_second, place, place_name, scaled, scenario_text,
@@ -111,8 +111,7 @@ def _timings(runs: Sequence[Run]) -> Dict[str, Any]:
 def _looks(artifact: Artifact) -> Iterator[Tuple[str, List[str], str, List[Tuple[str, str]]]]:
     """Label, marks, task, and a picture for each class, of an artifact that keeps them."""
     manifest = artifact.manifest
-    marked = list(filter(None, ("SYNTHETIC DATA" if manifest.data["synthetic"] else "",
-                                leak_mark(manifest.data["split"]))))
+    marked = data_marks(manifest.data["synthetic"], manifest.data["split"])
     for task, found in attribution.load(artifact.folder).items():
         names = [manifest.tasks[task][label] for label in found.labels]
         yield manifest.name, marked, task, [(name, attribution_plot(found, number, name, manifest.signal))

@@ -39,13 +39,6 @@ def confusion_by_person(true: np.ndarray, predicted: np.ndarray, subjects: np.nd
             for person in np.unique(subjects)}
 
 
-def f1_per_class(counts: np.ndarray) -> np.ndarray:
-    """(K,) F1; 0 for a class that was missed, NaN for one that neither occurs nor is predicted."""
-    hits = np.diag(counts).astype(float)
-    total = counts.sum(axis=0) + counts.sum(axis=1)
-    return np.divide(2 * hits, total, out=np.full(len(counts), np.nan), where=total > 0)
-
-
 def macro_f1(counts: np.ndarray) -> float:
     """Mean F1 over the classes that occur in the truth; NaN without any window."""
     return float(_macro_f1_each(counts[None])[0])

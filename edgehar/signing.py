@@ -17,8 +17,6 @@ from edgehar.files import PathLike
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-SIGNATURE_BYTES = 64
-
 
 class KeyPair(NamedTuple):
     """Files of a new pair. fingerprint: as `fingerprint` tells it, to compare by eye."""

@@ -125,6 +125,11 @@ def leak_mark(split: Mapping[str, Any]) -> str:
     return LEAKY if "shuffle_seed" in split else SAME_PEOPLE if "in_time" in split else ""
 
 
+def data_marks(synthetic: bool, split: Mapping[str, Any]) -> List[str]:
+    """What must stand beside every figure from such data: that they are generated, that their split leaks."""
+    return list(filter(None, ("SYNTHETIC DATA" if synthetic else "", leak_mark(split))))
+
+
 def family(split: Mapping[str, Any]) -> str:
     """What the folds of one protocol share: its name without which fold it is; else the split's hash."""
     folds = re.fullmatch(r"(folds:n=\d+|.*,n=\d+),fold=\d+|(leave-one-out):person=.*", split.get("name", ""))

@@ -21,7 +21,7 @@ from edgehar.results import SIMULATED, Measurement, Run
 from edgehar.scoring import (EventScores, Interval, add_events, balanced_accuracy, calibration_error_over_people,
                              false_alarms_per_h, macro_f1, macro_f1_over_people, median_delay_s, pooled,
                              share_detected)
-from edgehar.splits import PARTS, family, leak_mark
+from edgehar.splits import PARTS, data_marks, family
 
 T = TypeVar("T")
 PRECISION_ORDER = {"fp32": 0, "fp16": 1, "int8": 2}
@@ -423,8 +423,7 @@ def split_text(runs: Sequence[Run]) -> str:
 
 def marks(run: Run) -> List[str]:
     """What must stand beside every figure of `run`: that it is no measurement, its data generated, its split leaky."""
-    return list(filter(None, ("SIMULATED" if run.source == SIMULATED else "",
-                              "SYNTHETIC DATA" if run.synthetic else "", leak_mark(run.split))))
+    return ["SIMULATED"] * (run.source == SIMULATED) + data_marks(run.synthetic, run.split)
 
 
 def place(run: Run) -> Hashable:

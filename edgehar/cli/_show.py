@@ -66,9 +66,9 @@ def _longest_word(cells: Sequence[str]) -> int:
 
 def marked(title: str, data: Mapping[str, Any]) -> str:
     """`title` of what was trained on `data` (facts of a manifest), with what must stand beside it."""
-    from edgehar.splits import leak_mark
+    from edgehar.splits import data_marks
 
-    return ", ".join(filter(None, (title, "SYNTHETIC DATA" if data["synthetic"] else "", leak_mark(data["split"]))))
+    return ", ".join([title, *data_marks(data["synthetic"], data["split"])])
 
 
 def show_json(value: Any) -> None:

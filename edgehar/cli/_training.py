@@ -43,16 +43,14 @@ def read_recipe(path: Optional[str], **overrides: Optional[int]) -> Recipe:
 
 def show_training(fitted: Fitted, folder: str, as_json: bool) -> None:
     """The closing table: what was trained, and how well it does on validation people."""
-    from edgehar.cli._show import show_json, show_table
-    from edgehar.splits import leak_mark
+    from edgehar.cli._show import marked, show_json, show_table
 
     best = fitted.best
     if as_json:
         show_json(dict(fitted.facts, folder=str(folder), best_epoch=best.epoch, valid_macro_f1=best.valid_macro_f1))
         return
     data = fitted.facts["data"]
-    title = ", ".join(filter(None, (fitted.facts["model"], "SYNTHETIC data" if data["synthetic"] else "",
-                                    leak_mark(data["split"]))))
+    title = marked(fitted.facts["model"], data)
     click.echo(_people_told(fitted))
     click.echo(rate_told(fitted.facts["signal"]["rate_hz"], data["measured_hz"]))
     _tell_skipped(data["skipped"])
