@@ -14,7 +14,8 @@ from typing import Any, Dict, Optional
 
 from edgehar import sysfs
 
-PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "torch", "tensorrt", "pycuda", "jetson-stats", "click")
+PACKAGES = ("edgehar", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "torch", "tensorrt", "pycuda",
+            "jetson-stats", "click")
 
 
 def describe() -> Dict[str, Any]:

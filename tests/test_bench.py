@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from edgehar import bench, cli
+from edgehar import __version__, bench, cli
 from edgehar.artifact import Artifact, write_manifest
 from edgehar.backends import BACKENDS
 from edgehar.backends.base import BuildSpec
@@ -167,6 +167,7 @@ def test_the_run_tells_engine_machine_and_scenario(engine):
     assert (facts["parameters"], facts["macs"], facts["dataset"]) == (2, 144, "walks")
     assert facts["size_bytes"] == (engine.folder / "weights.npz").stat().st_size
     assert found.scenario["duration_s"] == 0.01 and found.machine["python"] and found.split["sha256"] == SHA
+    assert found.machine["packages"]["edgehar"] == __version__
     assert found.synthetic and found.source == "measured" and found.command == "edgehar bench sign"
 
 
