@@ -74,6 +74,26 @@ def folder_written_whole(folder: PathLike, marker: str) -> Iterator[Path]:
         os.close(lock)
 
 
+@contextmanager
+def alone_in(folder: PathLike, refusal: str) -> Iterator[None]:
+    """Hold `folder`, which is made where it is missing, against other processes; a killed one lets go of it.
+
+    Raises InputError with `refusal` where another holds it. Where the file system has no locks, nobody is refused.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(str(folder), os.O_RDONLY)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    try:
+        if _is_held(descriptor):
+            raise InputError(refusal)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _locked_folder(folder: Path) -> Tuple[Path, int]:
     """A new temporary folder beside `folder`, and the descriptor that locks it until its writer closes it or dies."""
     while True:
@@ -106,6 +126,19 @@ def _lock(descriptor: int, wait: bool) -> bool:
     except OSError:
         return False
     return True
+
+
+def _is_held(descriptor: int) -> bool:
+    """Whether another holds the lock; else it is ours now, where there are locks."""
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _require_replaceable(folder: Path, marker: str) -> None:

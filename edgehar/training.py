@@ -31,7 +31,7 @@ from edgehar.datasets import Corpus
 from edgehar.distillers import DISTILLERS
 from edgehar.distillers.base import Distiller, Phase, Teacher
 from edgehar.errors import InputError, MismatchError
-from edgehar.files import PathLike, read_json, write_json, written_whole
+from edgehar.files import PathLike, alone_in, read_json, write_json, written_whole
 from edgehar.histories import FILE as HISTORY
 from edgehar.models import make_model, teach_as_one
 from edgehar.models.base import Model, Outputs
@@ -194,9 +194,17 @@ def fit(model: Model, train: Windows, valid: Windows, recipe: Recipe, folder: Pa
     _require_same_plan(folder, plan)
     if (folder / WEIGHTS).is_file():
         return Fitted.load(folder)
-    _clear_leftovers(folder)
     together = teach_as_one([each.model for each in teachers]) if teachers else None
     run = _Run(model, together, distiller, train, valid, recipe, Path(views or folder / VIEWS), teaching)
+    with alone_in(folder, "another training is at work in %s; wait until it has ended, or choose another folder." %
+                  folder):
+        return _run_to_end(run, plan, folder, watch)
+
+
+def _run_to_end(run: "_Run", plan: Dict[str, Any], folder: Path,
+                watch: Optional[Callable[[Progress], None]]) -> Fitted:
+    """Go on after the last epoch that `folder` knows of."""
+    _clear_leftovers(folder)
     run.resume(folder / CHECKPOINT)
     write_json(folder / FACTS, plan)
     while not run.finished:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -15,7 +17,8 @@ from typing import List
 import pytest
 
 from edgehar.errors import InputError
-from edgehar.files import folder_written_whole, read_json, sha256_of, sha256_of_json, write_json, written_whole
+from edgehar.files import (alone_in, folder_written_whole, read_json, sha256_of, sha256_of_json, write_json,
+                           written_whole)
 
 MARKER = "old.bin"
 SAME_PATH = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
@@ -174,6 +177,23 @@ def test_what_a_living_writer_has_is_left_alone(tmp_path: Path) -> None:
     process.communicate()  # it goes on and ends
     assert process.returncode == 0 and names_in(tmp_path / "engine") == ["half.bin"]
     assert names_in(tmp_path) == ["engine"]
+
+
+def test_one_at_a_time_is_alone_in_a_folder(tmp_path: Path) -> None:
+    with alone_in(tmp_path / "new", "busy"):
+        with pytest.raises(InputError, match="busy"), alone_in(tmp_path / "new", "busy"):
+            pass
+    with alone_in(tmp_path / "new", "busy"):
+        assert names_in(tmp_path / "new") == []
+
+
+def test_nobody_is_refused_where_there_are_no_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with alone_in(tmp_path, "busy"), alone_in(tmp_path, "busy"):
+        pass
 
 
 def test_only_folders_of_its_own_making_are_swept(tmp_path: Path) -> None:

@@ -128,6 +128,20 @@ def test_interrupt_leaves_a_resumable_training(parts, tmp_path):
     assert len(fitted.history) == 6
 
 
+def test_a_folder_in_which_another_trains_is_refused_and_left_as_it_is(parts, tmp_path):
+    recipe = small.recipe(epochs=6, patience=99)
+    process = start(tmp_path / "t")
+    assert process.stdout.readline().strip() == "1"
+    process.send_signal(signals.SIGSTOP)
+    (tmp_path / "t" / ".model.pt.abc.part").write_bytes(b"half")
+    with pytest.raises(InputError, match="another training is at work in .*; wait until it has ended, or choose"):
+        fit(network(), parts.train, parts.valid, recipe, tmp_path / "t")
+    assert (tmp_path / "t" / ".model.pt.abc.part").exists()
+    process.send_signal(signals.SIGKILL)
+    process.wait()
+    assert len(fit(network(), parts.train, parts.valid, recipe, tmp_path / "t").history) == 6
+
+
 def test_a_finished_training_is_returned_as_it_is(parts, tmp_path):
     first = fit(network(), parts.train, parts.valid, small.RECIPE, tmp_path / "t")
     written = (tmp_path / "t" / "model.pt").stat().st_mtime_ns
