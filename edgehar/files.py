@@ -22,9 +22,10 @@ PathLike = Union[str, Path]
 
 
 @contextmanager
-def written_whole(path: PathLike) -> Iterator[Path]:
+def written_whole(path: PathLike, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it there if the block succeeds.
 
+    durable: wait for the disk, so that after a power cut, and not only after a kill, one of the two is there whole.
     Raises InputError when the folder cannot be written or the disk is full.
     """
     path = Path(path)
@@ -36,7 +37,8 @@ def written_whole(path: PathLike) -> Iterator[Path]:
         temporary = Path(name)
         yield temporary
         os.chmod(name, 0o666 & ~_umask())
-        _flush_to_disk(temporary)
+        if durable:
+            _flush_to_disk(temporary)
         os.replace(name, str(path))
     except OSError as error:
         raise _unwritable(path, error) from error
@@ -167,9 +169,9 @@ def _unwritable(path: Path, error: OSError) -> InputError:
     return InputError("cannot write %s: %s; free space or choose another folder." % (path, error.strerror or error))
 
 
-def write_json(path: PathLike, value: Any, indent: Optional[int] = 2) -> None:
-    """Write `value` as JSON with sorted keys, whole or not at all; indent None: on one line."""
-    with written_whole(path) as temporary:
+def write_json(path: PathLike, value: Any, indent: Optional[int] = 2, durable: bool = True) -> None:
+    """Write `value` as JSON with sorted keys, whole or not at all; indent None: on one line; durable: see above."""
+    with written_whole(path, durable) as temporary:
         temporary.write_text(json.dumps(value, indent=indent, sort_keys=True) + "\n", encoding="utf-8")
 
 

@@ -13,14 +13,18 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Dict, Generic, List, Tuple, Type, TypeVar
+from typing import Any, Callable, Collection, Dict, Generic, List, Optional, Tuple, Type, TypeVar
 
 from edgehar.errors import InputError
 
 T = TypeVar("T")
+TEXT = ("str", "Optional[str]", str, Optional[str])  # annotations, as they are read from a file with or without futures
+WHOLE = re.compile(r"[-+]?\d+")
+DECIMAL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 _extra_files: Dict[str, Dict[str, Path]] = {}
 
@@ -55,8 +59,9 @@ class Registry(Generic[T]):
 
         Raises InputError for an unknown name or option, or a value the plug-in refuses.
         """
-        name, options = parse_spec(spec)
+        name = parse_spec(spec)[0]
         kind = self.kind(name)
+        options = parse_spec(spec, kind)[1]
         allowed = list(inspect.signature(kind).parameters)
         free = [key for key in allowed if key not in given]
         unknown = sorted(set(options) - set(free))
@@ -92,18 +97,38 @@ class Registry(Generic[T]):
         return found[0]
 
 
-def parse_spec(spec: str) -> Tuple[str, Dict[str, Any]]:
+def parse_spec(spec: str, taker: Optional[Callable[..., Any]] = None) -> Tuple[str, Dict[str, Any]]:
     """Split ``"name:key=value,..."`` into the name and its typed options.
 
-    Whole numbers, decimals and true/false are converted; all else stays text.
+    Whole numbers, decimals and true/false are converted; all else stays text, and so does
+    whatever `taker`, who is to get the options, declares as text: a file may be called 007.
     """
+    texts = _declared_as_text(taker) if taker else ()
+    name, options = _split(spec)
+    return name, {key: value if key in texts else _typed(value) for key, value in options.items()}
+
+
+def canonical(spec: str, without: Collection[str] = ()) -> str:
+    """One text for the spellings of a spec that differ in dashes or the order of options; to compare by.
+
+    without: options that count for nothing. Values are compared as they are written, and a
+    default is not filled in, for it may change with the version. What is no spec stays as it is.
+    """
+    try:
+        name, options = _split(spec)
+    except InputError:
+        return spec
+    return ",".join([_shown(name), *sorted("%s=%s" % each for each in options.items() if each[0] not in without)])
+
+
+def _split(spec: str) -> Tuple[str, Dict[str, str]]:
     name, _, rest = spec.partition(":")
-    options: Dict[str, Any] = {}
+    options: Dict[str, str] = {}
     for item in rest.split(",") if rest else []:
         key, equals, value = item.partition("=")
         if not equals:
             raise InputError("option '%s' in '%s' has no value; write name:key=value,key=value." % (item, spec))
-        options[key.strip().replace("-", "_")] = _typed(value.strip())
+        options[key.strip().replace("-", "_")] = value.strip()
     return name.strip(), options
 
 
@@ -153,12 +178,13 @@ def _shown(name: str) -> str:
     return name.replace("_", "-")
 
 
+def _declared_as_text(taker: Callable[..., Any]) -> List[str]:
+    return [name for name, parameter in inspect.signature(taker).parameters.items() if parameter.annotation in TEXT]
+
+
 def _typed(text: str) -> Any:
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
-    for convert in (int, float):
-        try:
-            return convert(text)
-        except ValueError:
-            pass
-    return text
+    if WHOLE.fullmatch(text):
+        return int(text)
+    return float(text) if DECIMAL.fullmatch(text) else text

@@ -191,6 +191,7 @@ class Service:
         except _Stopped:
             pass
         finally:
+            self._interruptible = False
             self._health.stopping = True
             self._manager.stopping()
             self._closed.set()
@@ -204,9 +205,8 @@ class Service:
 
     def stop(self) -> None:
         """End in order, after the chunk in hand. For a signal's handler on the thread that runs."""
-        self._stopping = True
-        if self._interruptible:
-            self._interruptible = False  # a second signal must not disturb the end
+        first, self._stopping = not self._stopping, True
+        if first and self._interruptible:  # a second signal must not disturb the end
             raise _Stopped
 
     def ask_reload(self) -> None:
@@ -296,18 +296,21 @@ class Service:
             return
         self._before = before
         self._health.missed, self._health.starts = before.missed, before.starts + 1
-        self._kept = before._replace(starts=before.starts + 1, signal_sha256=self._kept.signal_sha256)
-        if before.signal_sha256 == self._kept.signal_sha256:
+        usable = before.signal_sha256 == self._kept.signal_sha256
+        if usable:
             self._loaded.stream.restore(before.stream)
-            source.resume(before.stream.end_s)
-        self._tell(_earlier(before, before.signal_sha256 == self._kept.signal_sha256))
+            if len(before.stream.samples):
+                source.resume(before.stream.end_s)
+        self._kept = before._replace(starts=before.starts + 1, signal_sha256=self._kept.signal_sha256,
+                                     stream=before.stream if usable else self._kept.stream)
+        self._tell(_earlier(before, usable))
 
     def _save(self, stopped: bool = False) -> None:
         if self._state is None:
             return
         kept = self._kept._replace(waiting=sum(sink.waiting for sink in self._sinks), stopped=stopped)
         try:
-            write_json(self._state, kept.to_json(), indent=None)
+            write_json(self._state, kept.to_json(), indent=None, durable=False)
             self._note_problem("state", "")
         except InputError as error:
             self._note_problem("state", str(error))

@@ -145,7 +145,8 @@ def test_what_is_damaged_or_came_before_is_left_out_and_what_begins_anew_is_not(
     peer = Peer(broker.port)
     with source(broker.port, idle_s=0.4) as given:
         until(lambda: given.subscribed, "it listens")
-        for text in (message(5), message(10), message(10), "no JSON", {"time_s": 1}, message(15, samples=[[1, 2]]),
+        for text in (message(5), message(10), message(10), "no JSON", "[" * 5000, {"time_s": 1},
+                     '{"time_s": 1%s, "samples": [[1, 2, 3]]}' % ("0" * 400), message(15, samples=[[1, 2]]),
                      message(15, time_s="nan"), {"time_s": 9, "samples": []}, message(15), message(12),
                      message(0, begins=True)):
             peer.publish("samples", text)
@@ -154,7 +155,7 @@ def test_what_is_damaged_or_came_before_is_left_out_and_what_begins_anew_is_not(
         assert [round(50 * chunk.time_s) for chunk in chunks] == [10, 15, 0]
         assert [chunk.begins for chunk in chunks] == [False, False, True]
         assert np.array_equal(np.concatenate([chunk.samples for chunk in chunks[:2]]), noise(500)[10:20])
-        assert given.dropped == 5 and "a message of 0.320 s came after later ones" in given.problem
+        assert given.dropped == 7 and "a message of 0.320 s came after later ones" in given.problem
     peer.close()
 
 
@@ -304,6 +305,11 @@ def test_senseless_options_are_refused(options, sentence):
 def test_senseless_options_of_a_sink_are_refused(options, sentence):
     with pytest.raises(InputError, match=sentence):
         sink(1883, **options)
+
+
+def test_a_source_of_another_qos_is_refused():
+    with pytest.raises(InputError, match="qos is 3; it must be 0 or 1"):
+        SOURCES.create("mqtt:topic=a,qos=3", signal=SIGNAL)
 
 
 @pytest.mark.parametrize("topic", ["", "a/#", "+/b"])

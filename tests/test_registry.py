@@ -11,13 +11,14 @@ import pytest
 from edgehar.datasets import DATASETS
 from edgehar.errors import InputError
 from edgehar.registry import Registry, add_plugin, parse_spec
+from edgehar.sinks import SINKS
 
 LAMP = '''
 from abc import ABC
 
 
 class Lamp(ABC):
-    def __init__(self, watts=5, colour="white"):
+    def __init__(self, watts=5, colour: str = "white"):
         self.watts, self.colour = watts, colour
 '''
 
@@ -88,9 +89,16 @@ def test_a_file_without_a_class_is_refused(lamps: Registry) -> None:
     ("a:n=3,x=0.5,big=1e3,on=true,off=False", ("a", {"n": 3, "x": 0.5, "big": 1000.0, "on": True, "off": False})),
     (" a : max-gap-s = 2 ", ("a", {"max_gap_s": 2})),
     ("csv:path=walk=1.csv", ("csv", {"path": "walk=1.csv"})),
+    ("a:path=2024_06_01,x=nan,y=-.5", ("a", {"path": "2024_06_01", "x": "nan", "y": -0.5})),
 ])
 def test_a_spec_is_a_name_and_typed_options(spec: str, expected: object) -> None:
     assert parse_spec(spec) == expected
+
+
+def test_what_is_declared_as_text_stays_text(lamps: Registry) -> None:
+    lamp = lamps.create("desk-lamp:watts=007,colour=007")
+    assert (lamp.watts, lamp.colour) == (7, "007")
+    assert parse_spec("jsonl:path=1e3,keep=3", SINKS.kind("jsonl"))[1] == {"path": "1e3", "keep": 3}
 
 
 def test_an_option_without_a_value_is_refused() -> None:

@@ -15,6 +15,7 @@ from edgehar.errors import InputError, MismatchError
 from edgehar.health import Health, Line, Pages
 from edgehar.notify import Manager
 from edgehar.service import Kept, Loaded, Moment, Recipe, Service
+from edgehar.sinks.base import Sink
 from edgehar.sources.base import Chunk, Source
 from edgehar.stream import Snapshot
 from tests.linear import CHANNELS, SIGNAL, add_plugins, noise, same, stream, write_artifact
@@ -148,6 +149,51 @@ def test_the_state_of_another_signal_or_a_damaged_one_is_not_gone_on_with(recipe
     assert "its window was of another signal and is not kept" in told[0] and source.after_s is None
     state.write_text("half")
     assert "begins anew: " in served(recipe, Given(chunks(0, 100)), state)[1][0]
+
+
+def test_what_was_kept_of_another_signal_is_gone_for_good(recipe, tmp_path):
+    state = tmp_path / "state.json"
+    served(recipe, Given(chunks(0, 100)), state)
+    state.write_text(state.read_text().replace('"signal_sha256": "', '"signal_sha256": "0'))
+    served(recipe, Given(()), state)
+    assert len(Kept.load(state).stream.samples) == 0 and Kept.load(state).decision_s == 1.9
+    source = Given(chunks(100, 200))
+    health, _ = served(recipe, source, state)
+    assert source.after_s is None and (health.decisions, health.missed, health.starts) == (17, 3, 3)
+
+
+def test_a_second_signal_does_not_disturb_the_end(recipe, tmp_path):
+    state, loaded = tmp_path / "state.json", recipe.load()
+
+    class Stopping(Manager):
+        def stopping(self):
+            service.stop()
+
+    class Signalled(Sink):
+        def write(self, decision):
+            service.stop()
+
+    service = Service(recipe, loaded, [Signalled()], Health(stale_s=10.0), Stopping({}), state)
+    source = Given(chunks(0, 100))
+    service.run(source.samples(), source)
+    service.close()
+    assert Kept.load(state).stopped and Kept.load(state).decision_s == 0.3
+
+
+def test_a_signal_at_the_end_of_a_source_that_failed_does_not_disturb_it(recipe, tmp_path):
+    class Stopping(Manager):
+        def stopping(self):
+            service.stop()
+
+    def failing():
+        yield from chunks(0, 100)
+        raise OSError("unplugged")
+
+    service = Service(recipe, recipe.load(), [], Health(stale_s=10.0), Stopping({}), tmp_path / "state.json")
+    with pytest.raises(OSError, match="unplugged"):
+        service.run(failing(), Given(()))
+    service.close()
+    assert Kept.load(tmp_path / "state.json").stopped
 
 
 def test_a_state_that_cannot_be_written_is_told_once_and_costs_no_decision(recipe, tmp_path):

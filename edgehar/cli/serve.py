@@ -55,8 +55,8 @@ class Address(click.ParamType):
 @click.option("--speed", type=Speed(), default="max",
               help="For a source that is not live: 1.0 is real time.  [default: max]")
 @click.option("--state", type=click.Path(dir_okay=False), metavar="FILE",
-              help="Kept for the next start: the samples of the window, and what was decided. Written at every chunk, "
-              "so best in memory, e.g. /run/edgehar/state.json.")
+              help="Kept for the next start: the samples of the window, and what was decided. Rewritten at every "
+              "chunk, so best in memory, e.g. /run/edgehar/state.json.")
 @click.option("--http", "address", type=Address(), default="127.0.0.1:%d" % PORT, show_default=True,
               help="Where /health, /live and /metrics are shown, or off. Nobody is asked for a password.")
 @click.option("--stale-s", type=click.FloatRange(min=0, min_open=True),

@@ -39,7 +39,7 @@ class Replay(Meter):
         super().__init__()
         if clock not in (START, UNIX):
             raise InputError("there is no clock '%s'; choose from: %s, %s." % (clock, START, UNIX))
-        self._path = Path(str(path))
+        self._path = Path(path)
         self._clock = clock
         self._offset_s = offset_s
         self._rails = _rails_in(self._path)

@@ -19,7 +19,7 @@ class Jsonl(Sink):
     """
 
     def __init__(self, path: str = "-", append: bool = False, max_mb: float = 0.0, keep: int = 5) -> None:
-        self._lines = Lines(str(path), append, int(1e6 * max_mb), keep)
+        self._lines = Lines(path, append, int(1e6 * max_mb), keep)
 
     def write(self, decision: Decision) -> None:
         """Raises InputError where the disk is full or the reader of a named pipe has gone."""

@@ -50,7 +50,7 @@ class Mqtt(Sink):
         self._again = False  # what was in flight when the connection went is sent again, and goes first
         self._closing = False
         self.dropped = 0
-        broker = Broker(host, port, str(client), str(username), str(password_file), str(ca))
+        broker = Broker(host, port, client, username, password_file, ca)
         self._client = broker.make_client()
         self._client.max_inflight_messages_set(2 * IN_FLIGHT)
         self._client.will_set(self._status_topic, "offline", qos=1, retain=True)

@@ -57,14 +57,14 @@ class Csv(Source):
 
     def __init__(self, path: str = "-", rate_hz: float = 0.0, chunk_s: float = 0.5, ignore: str = "",
                  silent: bool = False) -> None:
-        self._path = str(path)
+        self._path = path
         self._name = "standard input" if self._path == "-" else self._path
         self._silent = bool(silent)
         self._stream = _standard_input() if self._path == "-" else _opened(self._path)
         try:
             self._reader = csv.reader(self._stream)
             self._header = self._read_header()
-            self._ignored = self._positions(str(ignore).split("+") if ignore else [])
+            self._ignored = self._positions(ignore.split("+") if ignore else [])
             self._clock = self._clock_column()
             self._stated_hz = float(rate_hz)
             self._require_clock()
@@ -101,10 +101,13 @@ class Csv(Source):
     def _group(self, rows: Iterable[Row]) -> Iterator[List[Row]]:
         group: List[Row] = []
         for row in rows:
-            if group and (len(group) == self._chunk or row.time_s - group[-1].time_s > 1.5 / self._rate_hz):
+            if group and row.time_s - group[-1].time_s > 1.5 / self._rate_hz:
                 yield group
                 group = []
             group.append(row)
+            if len(group) == self._chunk:  # at once: on a pipe the next row may be long in coming
+                yield group
+                group = []
         if group:
             yield group
 

@@ -52,16 +52,18 @@ class Mqtt(Source):
     def __init__(self, topic: str, signal: Optional[Signal] = None, host: str = "localhost", port: int = 1883,
                  client: str = "", qos: int = 1, rate_hz: float = 0.0, channels: str = "", depth: int = 1000,
                  idle_s: float = 0.0, username: str = "", password_file: str = "", ca: str = "") -> None:
+        if qos not in (0, 1):
+            raise InputError("qos is %s; it must be 0 or 1." % qos)
         self.topic = topic_of(topic)
         self.subscribed = False
-        self._channels = _channels(str(channels), signal)
+        self._channels = _channels(channels, signal)
         self._rate_hz = _rate(float(rate_hz), signal)
         self._qos, self._idle_s = qos, idle_s
         self._arrived: "queue.Queue[Tuple[Any, float]]" = queue.Queue(depth)
         self._taken_s = self._resumed_s = -math.inf
         self._recent_s: Deque[float] = deque(maxlen=RECENT)
         self._complaint = ""
-        broker = Broker(host, port, str(client), str(username), str(password_file), str(ca))
+        broker = Broker(host, port, client, username, password_file, ca)
         self._client = broker.make_client(manual_ack=True)
         self._client.on_message = self._keep
         self._client.on_subscribe = self._subscribed
@@ -166,7 +168,7 @@ def _parsed(payload: bytes, channels: int) -> Tuple[np.ndarray, float, bool]:
         value: Dict[str, Any] = json.loads(payload.decode("utf-8"))
         samples = np.array(value["samples"], dtype=np.float64)
         time_s, begins = float(value["time_s"]), value.get("begins", False) is True
-    except (AttributeError, KeyError, TypeError, ValueError, UnicodeDecodeError) as error:
+    except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
         raise InputError('is not {"time_s": seconds, "samples": rows of numbers} (%s: %s).' % (
             type(error).__name__, error)) from None
     if samples.size and (samples.ndim != 2 or samples.shape[1] != channels):

@@ -33,9 +33,9 @@ class Replay(Source):
 
     def __init__(self, dataset: str = "synthetic", root: str = "", subject: str = "", part: str = "test",
                  chunk_s: float = 0.5, split: Optional[Split] = None) -> None:
-        self._dataset = DATASETS.create(str(dataset), root=str(root) or None)
+        self._dataset = DATASETS.create(dataset, root=root or None)
         self._split = split if split and split.dataset == self._dataset.name else self._dataset.split()
-        self._subject = str(subject)
+        self._subject = subject
         self._part = part
         self._chunk = max(1, int(round(chunk_s * self._dataset.rate_hz)))
         self._pause_s = max(PAUSE_S, 2 * self._dataset.max_gap_s)
