@@ -545,12 +545,11 @@ def require_stable(run: Run) -> None:
                 raise kind("%s in %s is %s" % (_named(run), run.scenario["name"], warning))
 
 
-def require_measured(engine: Engine) -> None:
-    """Raise InputError where what `engine` would give is predicted."""
+def require_measured(engine: Engine, instead: str = "leave out --strict, --power and --max-p99-ms") -> None:
+    """Raise InputError where what `engine` would give is predicted. instead: what the user may do."""
     if BACKENDS.kind(engine.backend).source == SIMULATED:
         raise InputError("%s on backend %s is simulated, and what was not measured can be neither metered nor bounded "
-                         "nor quoted; leave out --strict, --power and --max-p99-ms, or measure on the board." % (
-                             engine.manifest.name, engine.backend))
+                         "nor quoted; %s, or measure on the board." % (engine.manifest.name, engine.backend, instead))
 
 
 def require_p99(run: Run, max_p99_s: float) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Dict, Hashable, List, NamedTuple, Optional, Sequence
 from edgehar.errors import InputError
 from edgehar.results import Run
 from edgehar.scoring import Interval, non_inferiority, paired_difference, paired_p_value, share_of_gap, verdict
-from edgehar.tables import AccuracyRow, accuracy_rows, people_of, seedless
+from edgehar.tables import AccuracyRow, accuracy_rows, corpus_of, facts_of, people_of
 
 NETWORK_FACTS = ("dataset", "channels", "channel_names", "tasks", "rate_hz", "window", "hop", "model", "recipe",
                  "missing", "backend", "precision")
@@ -34,10 +34,12 @@ def compare(a: Sequence[Run], b: Sequence[Run]) -> List[Contrast]:
     """Method `a` against method `b`, each one Run or its seeds; a contrast for each task that both decide.
 
     Raises InputError where either is more than one method, was not scored, or where the
-    two were scored on other people or classes, or share no task.
+    two were scored on other corpora, people or classes, or share no task.
     """
     first, second = _one_method(a), _one_method(b)
     _require_alike("sources", a[0].source, b[0].source)
+    if corpus_of(a[0].engine) != corpus_of(b[0].engine):
+        raise _unlike("corpora", a[0].engine["dataset"], b[0].engine["dataset"])
     shared = sorted(set(first) & set(second))
     if not shared:
         _require_alike("tasks", sorted(first), sorted(second))
@@ -105,8 +107,7 @@ def recovery_text(found: Recovery) -> str:
 
 
 def _network(row: AccuracyRow) -> Hashable:
-    facts = [seedless(row.engine.get(key)) for key in NETWORK_FACTS]
-    return row.task, tuple(sorted(row.runs[0])), json.dumps(facts, sort_keys=True)
+    return row.task, tuple(sorted(row.runs[0])), json.dumps(facts_of(row.engine, NETWORK_FACTS), sort_keys=True)
 
 
 def _one_method(runs: Sequence[Run]) -> Dict[str, AccuracyRow]:

@@ -50,6 +50,11 @@ class Clocks(NamedTuple):
     tpcs: int = 4
 
 
+def on_threads(clocks: Clocks, threads: Optional[int]) -> Clocks:
+    """`clocks` with as many of the mode's cores at work as a CPU engine has threads; with all of them where None."""
+    return clocks._replace(cpu_cores=min(threads or clocks.cpu_cores, clocks.cpu_cores))
+
+
 class Estimate(NamedTuple):
     """A predicted value and the interval that should hold the measured one in nine of ten cases."""
 
@@ -259,7 +264,7 @@ def _tile_cycles(work: Work, processors: float, rate: np.ndarray, batch: int) ->
 
 def cpu_terms(work: Work, parameters: Parameters, device: Mapping[str, Any], clocks: Clocks, precision: str,
               batch: int, fastest: Clocks) -> np.ndarray:
-    """Seconds of launch, compute and memory of each operator (n, 3) on all cores of a CPU."""
+    """Seconds of launch, compute and memory of each operator (n, 3) on all `cpu_cores` of a CPU."""
     slower = (clocks.cpu_mhz / fastest.cpu_mhz) ** parameters["clock_exponent"]
     shared = (clocks.cpu_cores / fastest.cpu_cores) ** parameters["core_exponent"]
     launch = parameters["operator_s"] / slower * (1 + work.unfused)
@@ -320,6 +325,11 @@ class Layer(NamedTuple):
     dominant: str
 
 
+def device_text(device: str, threads: Optional[int]) -> str:
+    """"GPU", or "CPU (2 threads)"."""
+    return device.upper() + ("" if threads is None else " (%d thread%s)" % (threads, "s" * (threads > 1)))
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What a batch of windows would cost; nothing of it was measured.
@@ -328,6 +338,7 @@ class Prediction:
     back to back, {"rails": ..., "wall": ...}: of the module's six rails, and of the whole
     supply. watts, idle_w: at each, while it works and while it waits. extrapolation: why
     the interval may be too narrow, "" where published networks lie around this one.
+    threads: of a CPU engine, None on another device.
     """
 
     board: str
@@ -342,8 +353,13 @@ class Prediction:
     idle_w: Mapping[str, float]
     layers: Tuple[Layer, ...]
     extrapolation: str
+    threads: Optional[int] = None
 
     source = "simulated"
+
+    @property
+    def device_text(self) -> str:
+        return device_text(self.device, self.threads)
 
     def shares(self) -> Dict[str, float]:
         """{term: share of the kernels' time that it decides}."""
@@ -366,22 +382,24 @@ class Prediction:
 
 
 def predict(board: Board, model: Any, mode: str, precision: str = "fp16", batch: int = 1, device: str = "gpu",
-            graph: bool = True) -> Prediction:
+            graph: bool = True, threads: Optional[int] = None) -> Prediction:
     """What an ONNX model would cost on `board` in power mode `mode`.
 
-    graph: launched as one CUDA graph; means nothing to a CPU. Raises InputError for a mode,
-    device or precision that the board has not, and for a graph that is not modelled.
+    graph: launched as one CUDA graph; means nothing to a CPU. threads: of a CPU engine, as
+    many as the mode has cores where None; mean nothing to a GPU or DLA. Raises InputError
+    for a mode, device or precision that the board has not, and for a graph that is not
+    modelled.
     """
     if device not in board.devices:
         raise InputError("%s has no device '%s'; choose from: %s." % (board.name, device, ", ".join(board.devices)))
-    clocks, fit = board.clocks(mode), board.fit(device, precision)
+    clocks, fit = on_threads(board.clocks(mode), threads), board.fit(device, precision)
     work = work_of(model, reformatted=device != "cpu" and precision != "fp32")
     graph = graph and device == "gpu"
     seconds = estimate_s(board, device, precision, clocks, work, batch, graph)
     terms = kernel_terms(board, device, fit.parameters, work, clocks, precision, batch, graph)
     return Prediction(board.name, mode, device, precision, batch, graph, seconds, *_energy(
         board, device, clocks, precision, batch, terms, seconds), _layers(work, terms),
-        _extrapolation(fit, work, device))
+        _extrapolation(fit, work, device), (threads or clocks.cpu_cores) if device == "cpu" else None)
 
 
 def estimate_s(board: Board, device: str, precision: str, clocks: Clocks, work: Work, batch: int,

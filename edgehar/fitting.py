@@ -13,7 +13,8 @@ from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from edgehar.cost import Board, Clocks, Fit, Work, jacobian, kernel_terms, latency_s, wall_watts, work_of
+from edgehar.cost import (Board, Clocks, Fit, Work, jacobian, kernel_terms, latency_s, on_threads, wall_watts,
+                          work_of)
 from edgehar.errors import InputError, MismatchError
 from edgehar.results import MEASURED, Run
 
@@ -77,7 +78,11 @@ def even_weights(models: Sequence[str]) -> np.ndarray:
 
 
 class Observation(NamedTuple):
-    """The median latency of one measured Run, and all that predicts it. rails: idle and working watts, if metered."""
+    """The median latency of one measured Run, and all that predicts it.
+
+    clocks: with as many cores as its engine had threads, where a CPU ran it. rails_w: idle
+    and working watts, if metered.
+    """
 
     artifact: str
     fit: str
@@ -91,14 +96,20 @@ class Observation(NamedTuple):
     rails_w: Optional[Tuple[float, float]]
 
 
+def is_timed(run: Run) -> bool:
+    """Whether its calls were measured back to back, as a fit needs them."""
+    return (run.source == MEASURED and run.measurement("latency") is not None
+            and run.scenario["name"] in ("single_stream", "offline"))
+
+
 def observation(run: Run, model: Any, board: Board) -> Observation:
     """What a timed Run of the graph `model` tells of `board`.
 
-    Raises InputError for a simulated Run and one without latency, MismatchError where it
-    was measured on another board or in a mode that `board` lacks.
+    Raises InputError for one that is not `is_timed`, and in a mode that `board` lacks;
+    MismatchError where it was measured on another board.
     """
     latency = run.measurement("latency")
-    if run.source != MEASURED or latency is None or run.scenario["name"] == "paced":
+    if latency is None or not is_timed(run):
         raise InputError("%s in %s is no measured latency back to back; calibrate with Runs of `edgehar bench "
                          "--scenario single_stream` or offline on the board." % (
                              run.engine["artifact"], run.scenario["name"]))
@@ -107,7 +118,8 @@ def observation(run: Run, model: Any, board: Board) -> Observation:
         raise MismatchError("a Run of %s was measured on %s and %s is another board; give Runs of that board." % (
             run.engine["artifact"], where, board.name))
     device, precision = _device(run), run.engine["precision"]
-    clocks = board.clocks(run.machine.get("power_mode", "not told"))
+    clocks = on_threads(board.clocks(run.machine.get("power_mode", "not told")),
+                        run.engine.get("threads") if device == "cpu" else None)
     told_mhz = run.machine.get("gpu_clock_mhz")
     if told_mhz:
         clocks = clocks._replace(gpu_mhz=float(told_mhz.split("-")[-1]))

@@ -118,7 +118,8 @@ def canonical(spec: str, without: Collection[str] = ()) -> str:
         name, options = _split(spec)
     except InputError:
         return spec
-    return ",".join([_shown(name), *sorted("%s=%s" % each for each in options.items() if each[0] not in without)])
+    kept = sorted("%s=%s" % each for each in options.items() if each[0] not in without)
+    return _shown(name) + (":" + ",".join(kept) if kept else "")
 
 
 def _split(spec: str) -> Tuple[str, Dict[str, str]]:

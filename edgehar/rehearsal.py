@@ -24,10 +24,12 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple
 
 import numpy as np
 
+from edgehar.artifact import Signal
 from edgehar.errors import InconclusiveError, InputError
 from edgehar.fleet import Decided, Fleet
 from edgehar.microbatches import HEADROOM
 from edgehar.sources.base import Chunk
+from edgehar.stream import Clock
 
 
 class Hops(NamedTuple):
@@ -37,23 +39,27 @@ class Hops(NamedTuple):
     begins: np.ndarray
 
 
-def in_hops(chunks: Iterable[Chunk], hop: int, window: int) -> Hops:
+def in_hops(chunks: Iterable[Chunk], signal: Signal, hop: int) -> Hops:
     """What a source gave, cut at its gaps; less than a hop before a gap is left out.
 
-    Raises InconclusiveError where that is less than a window.
+    Raises InconclusiveError where that leaves less than a window everywhere.
     """
     stretches: List[List[np.ndarray]] = []
+    clock = Clock(signal.rate_hz, signal.max_gap_s)
     for chunk in chunks:
-        if chunk.begins or not stretches:
+        if chunk.begins or clock.is_gap(chunk.time_s) or not stretches:
             stretches.append([])
+            clock.start(chunk.time_s)
+        clock.stamp(chunk.time_s, len(chunk.samples))
         stretches[-1].append(np.asarray(chunk.samples, np.float32))
     pieces, begins = [], []
     for stretch in (np.concatenate(each) for each in stretches):
         count = len(stretch) // hop
         pieces.append(stretch[:count * hop].reshape(count, hop, stretch.shape[1]))
         begins.append(np.arange(count) == 0)
-    if not pieces or sum(map(len, pieces)) * hop < window:
-        raise InconclusiveError("the source gave less than one window of %d samples; give a longer signal." % window)
+    if max(map(len, pieces), default=0) * hop < signal.window:
+        raise InconclusiveError("the source gave less than one window of %d samples without a gap; give a longer "
+                                "signal." % signal.window)
     return Hops(np.concatenate(pieces), np.concatenate(begins))
 
 

@@ -108,7 +108,11 @@ class Run:
 
     @classmethod
     def load(cls, path: PathLike) -> "Run":
-        """Read a Run. Raises InputError for a file that is no Run, or was changed after it was written."""
+        """Read a Run.
+
+        Raises InputError for a file that is no Run, was changed after it was written, or holds what this edgehar
+        does not know.
+        """
         value = read_json(path)
         if not isinstance(value, dict) or value.get("schema") != SCHEMA or "engine" not in value:
             raise InputError("%s is not a Run of this edgehar (schema %d); make it with `edgehar bench`." % (
@@ -116,7 +120,11 @@ class Run:
         written = value.pop("sha256", "")
         if written != sha256_of_json(value):
             raise InputError("%s was changed after it was written; measure again with `edgehar bench`." % path)
-        return cls._from_json(value)
+        try:
+            return cls._from_json(value)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise InputError("%s was written by another edgehar (%s: %s); update edgehar." % (
+                path, type(error).__name__, error)) from error
 
     @classmethod
     def _from_json(cls, value: Mapping[str, Any]) -> "Run":

@@ -362,8 +362,10 @@ class Service:
         self._describe()
 
     def _describe(self) -> None:
-        manifest = self._loaded.engine.manifest
-        self._health.facts = {"model": manifest.name, "engine_sha256": self._loaded.engine.sha256,
+        engine = self._loaded.engine
+        manifest = engine.manifest
+        self._health.facts = {"model": manifest.name, "engine_sha256": engine.sha256,
+                              "source": BACKENDS.kind(engine.backend).source,
                               "trained_on_synthetic": str(bool(manifest.data["synthetic"])).lower()}
 
 

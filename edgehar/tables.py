@@ -17,6 +17,7 @@ from typing import (Any, Callable, Dict, Hashable, Iterable, List, Mapping, Name
 import numpy as np
 
 from edgehar.errors import InconclusiveError
+from edgehar.registry import canonical
 from edgehar.results import SIMULATED, Measurement, Run
 from edgehar.scoring import (EventScores, Interval, add_events, balanced_accuracy, calibration_error_over_people,
                              false_alarms_per_h, macro_f1, macro_f1_over_people, median_delay_s, pooled,
@@ -252,10 +253,15 @@ def _planned(folds: Sequence[Run], people: Mapping[str, Any]) -> int:
 
 
 def _method_of(run: Run, task: str, people: Iterable[str], settings: Sequence[str]) -> Hashable:
-    facts = [seedless(run.engine.get(key)) for key in METHOD_FACTS] + [run.scenario[key] for key in settings]
+    facts = facts_of(run.engine, METHOD_FACTS) + [run.scenario[key] for key in settings]
     division = family(run.split)
     tested = sorted(people) if division == run.split.get("sha256", "") else "each once"
     return json.dumps([facts, division, tested, run.classes[task]], sort_keys=True)
+
+
+def facts_of(engine: Mapping[str, Any], keys: Sequence[str]) -> List[Any]:
+    """What `keys` say of an engine, alike for the seeds and folds of one method and any spelling of its corpus."""
+    return [corpus_of(engine) if key == "dataset" else seedless(engine.get(key)) for key in keys]
 
 
 def seedless(fact: Any) -> Any:
@@ -411,7 +417,12 @@ def _trade(row: AccuracyRow, medians: Dict[str, float]) -> Trade:
 
 
 def people_of(run: Run) -> Hashable:
-    return run.engine["dataset"], family(run.split)
+    return corpus_of(run.engine), family(run.split)
+
+
+def corpus_of(engine: Mapping[str, Any]) -> str:
+    """One text for all spellings of the corpus; to compare by."""
+    return canonical(engine["dataset"], without=("skip_bad",))
 
 
 def split_text(runs: Sequence[Run]) -> str:

@@ -13,7 +13,7 @@ from edgehar.contrasts import compare, contrasts, difference_text, not_inferior,
 from edgehar.errors import InputError
 from edgehar.results import SIMULATED
 from edgehar.scoring import Interval, paired_difference, verdict
-from edgehar.tables import accuracy_rows
+from edgehar.tables import accuracy_rows, grouped, people_of
 from tests.runs import make
 
 
@@ -121,6 +121,15 @@ def spread_over(name, right):
                 classes={"activity": ("a", "b")})
 
 
+def test_two_spellings_of_a_corpus_are_one_and_stay_as_they_were_written():
+    spelt = {"none": "made_up:people=5,minutes=0.3", "kd": "made-up:minutes=0.3,people=5"}
+    alone, kd = (make(name, method=name, teacher=None, dataset=dataset, split={"name": "fixed", "sha256": "8" * 64})
+                 for name, dataset in spelt.items())
+    (found,), (same,) = compare([kd], [alone]), contrasts(accuracy_rows([kd, alone]))
+    assert found.difference == same.difference and found.partner.engine["dataset"] == spelt["none"]
+    assert len(grouped([kd, alone], people_of)) == 1
+
+
 def other_classes(run):
     return replace(run, classes={"activity": ("a", "b", "c")})
 
@@ -132,6 +141,8 @@ def other_classes(run):
     (lambda run: replace(run, people={"posture": run.people["activity"]}, calibration={},
                          classes={"posture": run.classes["activity"]}), "differ in their tasks \\(activity against p"),
     (lambda run: replace(run, split=dict(run.split, sha256="0" * 64)), "differ in their splits \\('published' of cor"),
+    (lambda run: make("b", dataset="corpus:device=phone", split=run.split),
+     "differ in their corpora \\(corpus against corpus:device=phone\\)"),
     (lambda run: replace(run, source=SIMULATED), "differ in their sources"),
     (lambda run: replace(run, people={}), "was not scored")])
 def test_what_cannot_be_compared_is_refused_in_one_sentence(change, told):

@@ -70,6 +70,17 @@ def test_resnet50_on_the_cpu_is_cheaper_in_maxn_than_in_the_15_w_mode():
     assert fast.watts["wall"] > 2 * slow.watts["wall"]
 
 
+def test_a_cpu_engine_works_on_as_many_cores_as_it_has_threads():
+    found = {threads: predict(BOARD, networks.resnet50(), "MODE_15W", "fp32", device="cpu", threads=threads)
+             for threads in (None, 1, 2, 4, 8)}
+    times = [found[threads].seconds.value for threads in (1, 2, 4, 8)]
+    assert times[0] > times[1] > times[2] == times[3] == found[None].seconds.value, "the mode has four cores"
+    assert found[1].watts["wall"] < found[2].watts["wall"] < found[4].watts["wall"] == found[None].watts["wall"]
+    assert [each.device_text for each in found.values()][:3] == ["CPU (4 threads)", "CPU (1 thread)", "CPU (2 threads)"]
+    gpu = [predict(BOARD, networks.mnist(), "MAXN", threads=threads) for threads in (None, 1)]
+    assert gpu[0] == gpu[1] and gpu[0].device_text == "GPU"
+
+
 def test_graphs_batches_and_precisions_help_as_they_should():
     model = networks.resnet50()
     time_s = lambda *given, **more: predict(BOARD, model, *given, **more).seconds.value  # noqa: E731

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 
 import numpy as np
@@ -99,6 +100,14 @@ def test_metered_runs_teach_the_rails():
     assert after["idle_w"] == 5.0 and after["log_sd"] < BOARD.rails["log_sd"]
 
 
+@pytest.mark.parametrize("backend, threads, cores", [("ort", 1, 1), ("ort", 16, 8), ("ort", None, 8), ("trt", 1, 8)])
+def test_a_run_on_a_cpu_tells_of_as_many_cores_as_its_engine_had_threads(backend, threads, cores):
+    run = measured("s", 1e-3)
+    facts = {key: value for key, value in dict(run.engine, backend=backend, precision="fp32", threads=threads).items()
+             if value is not None}
+    assert observation(replace(run, engine=facts), chain(10), BOARD).clocks.cpu_cores == cores
+
+
 @pytest.mark.parametrize("changed, error, sentence", [
     (dict(source=SIMULATED), InputError, "no measured latency"), (dict(measurements=()), InputError, "no measured"),
     (dict(machine={"processor": "a PC's"}), MismatchError, "measured on a PC and xavier-agx is another board"),
@@ -124,6 +133,23 @@ def test_the_command_writes_a_board_that_predict_reads(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["predictions"][0]["extrapolation"] == ""
     assert execute([*words[:2], "--artifacts", str(tmp_path)]) == 2
     assert "is not below" in capsys.readouterr().err
+
+
+def test_the_command_leaves_simulated_runs_out_and_ends_with_a_line_that_works(tmp_path, capsys):
+    artifact = Artifact.load(ENGINES / "wisdm-watch-s")
+    run = measured("wisdm-watch-s", 1e-3)
+    run = replace(run, engine=dict(run.engine, artifact_sha256=artifact.sha256, backend="ort", precision="fp32"))
+    simulated = replace(run, source=SIMULATED, measurements=(Measurement("predicted_latency", "s", (1e-3,) * 3),))
+    simulated.write(tmp_path / "runs" / "simulated.json")
+    words = ["calibrate", str(tmp_path / "runs"), "--artifacts", str(ENGINES), "-o", str(tmp_path / "my board.json")]
+    assert execute(words) == 2 and "none of these Runs was measured" in capsys.readouterr().err
+    run.write(tmp_path / "runs" / "run.json")
+    assert execute(words) == 0
+    *table, following = capsys.readouterr().out.splitlines()
+    assert "CPU (1 thread)" in table[-2] and following.startswith("next: edgehar predict ")
+    assert execute([*shlex.split(following)[2:], "--json"]) == 0
+    found, = json.loads(capsys.readouterr().out)["predictions"]
+    assert (found["device"], found["threads"], found["extrapolation"]) == ("cpu", 1, "")
 
 
 # ------------------------------------------------------------------ published figures

@@ -10,7 +10,7 @@ import pytest
 
 from edgehar.datasets import DATASETS
 from edgehar.errors import InputError
-from edgehar.registry import Registry, add_plugin, parse_spec
+from edgehar.registry import Registry, add_plugin, canonical, parse_spec
 from edgehar.sinks import SINKS
 
 LAMP = '''
@@ -104,6 +104,17 @@ def test_what_is_declared_as_text_stays_text(lamps: Registry) -> None:
 def test_an_option_without_a_value_is_refused() -> None:
     with pytest.raises(InputError, match="option 'size' in 'mobilenet:size' has no value"):
         parse_spec("mobilenet:size")
+
+
+@pytest.mark.parametrize("spec, expected", [
+    ("uci_har", "uci-har"), ("uci-har:", "uci-har"), ("a:y=2, x-z =1", "a:x_z=1,y=2"), ("a:skip_bad=true", "a"),
+    ("random signals", "random signals"), ("b_c:no option", "b_c:no option")])
+def test_spellings_of_one_spec_have_one_text(spec: str, expected: str) -> None:
+    assert canonical(spec, without=("skip_bad",)) == expected
+
+
+def test_a_value_is_compared_as_it_is_written() -> None:
+    assert canonical("a:subject=05") != canonical("a:subject=5")
 
 
 @pytest.mark.parametrize("where", ["datasets/not_there.py", "attic/plugin.py", "signals/plugin.py", "cli/plugin.py",

@@ -23,20 +23,24 @@ HOP_S = HOP / RATE
 
 
 def hops(count: int = 60):
-    return in_hops([Chunk(noise(count), 0.0)], HOP, WINDOW)
+    return in_hops([Chunk(noise(count), 0.0)], SIGNAL, HOP)
 
 
 def test_a_signal_is_cut_into_hops_between_its_gaps():
-    chunks = [Chunk(noise(7), 0.0), Chunk(noise(7, 1), None), Chunk(noise(13, 2), 50.0, begins=True)]
-    found = in_hops(chunks, hop=5, window=16)
+    """A gap that the source tells, and one that its times alone tell."""
+    chunks = [Chunk(noise(7), 0.0), Chunk(noise(7, 1), 7 / RATE), Chunk(noise(13, 2), 14 / RATE, begins=True),
+              Chunk(noise(23, 3), 50.0)]
+    found = in_hops(chunks, SIGNAL, HOP)
     assert (found.samples[:2].reshape(10, 3) == np.concatenate([noise(7), noise(7, 1)])[:10]).all()
-    assert (found.samples[2:].reshape(10, 3) == noise(13, 2)[:10]).all()
-    assert found.begins.tolist() == [True, False, True, False]
+    assert (found.samples[2:4].reshape(10, 3) == noise(13, 2)[:10]).all()
+    assert (found.samples[4:].reshape(20, 3) == noise(23, 3)[:20]).all()
+    assert np.flatnonzero(found.begins).tolist() == [0, 2, 4] and len(found.begins) == 8
 
 
-def test_less_than_a_window_is_no_crowd():
-    with pytest.raises(InconclusiveError, match="less than one window of 16 samples"):
-        in_hops([Chunk(noise(9), 0.0)], HOP, WINDOW)
+@pytest.mark.parametrize("starts_s", [[0.0], [0.0, 9.0, 18.0]])
+def test_less_than_a_window_is_no_crowd(starts_s):
+    with pytest.raises(InconclusiveError, match="less than one window of 16 samples without a gap"):
+        in_hops([Chunk(noise(9), start_s) for start_s in starts_s], SIGNAL, HOP)
 
 
 def test_each_wearer_goes_its_own_way_round():

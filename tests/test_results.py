@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edgehar.errors import InconclusiveError, InputError
+from edgehar.files import sha256_of_json, write_json
 from edgehar.results import Measurement, Run, load_all
 
 RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results"
@@ -72,6 +73,19 @@ def test_what_is_no_run_is_refused(tmp_path, text):
     path.write_text(text)
     with pytest.raises(InputError):
         Run.load(path)
+
+
+@pytest.mark.parametrize("change", [
+    lambda value: value.update(humidity={"percent": 40}), lambda value: value.pop("warnings"),
+    lambda value: value.update(measurements=[{"name": "latency", "unit": "s"}]),
+    lambda value: value.update(classes=["sit", "walk"])])
+def test_a_run_of_another_edgehar_is_refused_with_the_way_out(tmp_path, change):
+    value = example().to_json()
+    del value["sha256"]
+    change(value)
+    write_json(tmp_path / "run.json", dict(value, sha256=sha256_of_json(value)))
+    with pytest.raises(InputError, match=r"run.json was written by another edgehar \(.*\); update edgehar\.$"):
+        load_all([tmp_path])
 
 
 def test_runs_are_loaded_from_files_and_folders(tmp_path):

@@ -10,10 +10,12 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 from edgehar import bench, quantise
 from edgehar.artifact import Artifact, compare
-from edgehar.backends import BACKENDS
+from edgehar.backends import BACKENDS, ready_engine
 from edgehar.backends._rounding import rounded
 from edgehar.backends.base import BuildSpec, infer_all
+from edgehar.cost import load_board
 from edgehar.errors import InputError, MismatchError
+from edgehar.files import write_json
 from edgehar.markdown import markdown
 from edgehar.report import render
 from edgehar.results import SIMULATED, Run
@@ -164,6 +166,15 @@ def test_a_slower_mode_is_predicted_slower(engines):
     medians = [bench.run(engines["int8"].run_as({"mode": mode}), default_scenario("offline")).measurement(
         "predicted_latency").values[0] for mode in ("MAXN", "MODE_15W", "MODE_10W")]
     assert medians == sorted(medians) and medians[0] < medians[-1]
+
+
+def test_an_engine_that_is_opened_itself_keeps_its_board_and_mode(tmp_path):
+    write_json(tmp_path / "mine.json", load_board("xavier-agx").to_json())
+    mine = {"board": str(tmp_path / "mine.json"), "mode": "MODE_10W", "graph": True}
+    builder = BACKENDS.create("sim:board=%(board)s,mode=%(mode)s" % mine)
+    folder = builder.build(Artifact.load(STUDENT), BuildSpec("fp32"), tmp_path / "engine").folder
+    assert ready_engine(folder).running == ready_engine(folder, "sim").running == mine
+    assert ready_engine(folder, "sim:mode=MODE_15W").running == dict(mine, mode="MODE_15W")
 
 
 @pytest.mark.parametrize("spec", ["sim:board=orin", "sim:mode=MODE_40W"])

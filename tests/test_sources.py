@@ -85,6 +85,15 @@ def test_only_the_head_is_read_ahead(monkeypatch):
     assert text.tell() < len(text.getvalue()) / 10
 
 
+def test_a_full_chunk_does_not_wait_for_the_row_after_it(monkeypatch):
+    """128 rows are read to measure the rate; the thirteenth chunk of ten takes two more, and no third."""
+    text = io.StringIO(table(noise(200)))
+    monkeypatch.setattr("sys.stdin", text)
+    rows = lambda: text.getvalue()[:text.tell()].count("\n") - 1  # noqa: E731
+    found = [(len(chunk.samples), rows()) for chunk in Csv("-", chunk_s=0.2).samples()]
+    assert found[:14] == [(10, 128)] * 12 + [(10, 130), (10, 140)]
+
+
 def test_a_clock_in_milliseconds_gives_an_unbiased_rate(written):
     times_s = np.round(np.arange(200) / 64, 3)  # steps of 15 and 16 ms; their median alone says 62.5 Hz
     assert Csv(written(table(noise(200), times_s))).rate_hz == pytest.approx(64, rel=0.002)

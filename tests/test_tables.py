@@ -189,6 +189,14 @@ def test_folds_are_averaged_over_seeds_only_where_all_are_there():
     assert len(tables.accuracy_rows(seeds[:-1])) == 7
 
 
+def test_seeds_that_spell_their_corpus_differently_are_averaged():
+    split = {"name": "fixed", "sha256": "8" * 64}
+    seeds = [make("kd-s%d" % seed, seed=seed, dataset=dataset, split=split)
+             for seed, dataset in enumerate(["made-up:a=1,b=2", "made_up:b=2,a=1", "made-up:b=2,a=1,skip_bad=true"])]
+    row, = tables.accuracy_rows(seeds)
+    assert row.seeds == 3 and len(tables.accuracy_rows([*seeds, make(seed=3, dataset="made-up", split=split)])) == 2
+
+
 def test_a_leak_is_marked_and_never_joined_with_what_is_honest():
     honest = make()
     leaky = replace(honest, split=dict(honest.split, sha256="1" * 64, shuffle_seed=0))

@@ -9,7 +9,7 @@ from edgehar.artifact import Artifact
 from edgehar.backends.base import Backend, BuildSpec, Engine, writable
 from edgehar.errors import InputError, MismatchError
 from edgehar.files import PathLike, sha256_of_json
-from edgehar.registry import Registry
+from edgehar.registry import Registry, parse_spec
 
 BACKENDS: "Registry[Backend]" = Registry("edgehar.backends", "Backend")
 
@@ -26,8 +26,9 @@ def ready_engine(path: PathLike, backend: Optional[str] = None, precision: Optio
 
     backend: a spec such as "trt:batch=8,sync=spin", for an artifact "ort" unless given; precision:
     the backend's default unless given. What they say of the build an engine must have; how it
-    is run they choose. on_progress: told how far a build is. Raises InputError where an engine
-    is another, or `path` is neither; MismatchError where it is damaged.
+    is run they choose; an engine at `path` keeps of that what they do not name. on_progress:
+    told how far a build is. Raises InputError where an engine is another, or `path` is
+    neither; MismatchError where it is damaged.
     """
     path = Path(path).resolve() if Path(path).is_symlink() else Path(path)  # a link may be switched while we read
     if (path / "engine.json").is_file():
@@ -52,7 +53,8 @@ def _as_asked(engine: Engine, backend: Optional[str], precision: Optional[str]) 
         if engine.spec.options.get(option) != wanted:
             raise InputError("%s was built with another %s than %s; give its artifact instead." % (
                 engine.folder, option, wanted))
-    return engine.run_as(asked.running)
+    named = parse_spec(backend or "")[1]
+    return engine.run_as({option: value for option, value in asked.running.items() if option in named})
 
 
 def up_to_date(artifact: Artifact, spec: BuildSpec, folder: Path, builder: Backend) -> Optional[Engine]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Union
+from typing import TYPE_CHECKING, Any, Dict, Iterable, Mapping, Optional, Union
 
 import click
 
 if TYPE_CHECKING:
     from edgehar.artifact import Manifest, Signal
+    from edgehar.backends.base import Engine
     from edgehar.sources.base import Source
     from edgehar.stream import Feed, Stream
 
@@ -77,10 +78,19 @@ def warn(sentence: str) -> None:
     click.echo("warning: " + sentence, err=True)
 
 
-def marks(data: Mapping[str, Any], streamed: bool) -> str:
-    """Generated data and a split that leaks are said to be so wherever their results are shown."""
+def source_of(engines: Iterable[Engine]) -> str:
+    """Of what they tell together, as `results.Run` has it: simulated where one of them is."""
+    from edgehar.backends import BACKENDS
+    from edgehar.results import MEASURED, SIMULATED
+
+    return SIMULATED if SIMULATED in {BACKENDS.kind(engine.backend).source for engine in engines} else MEASURED
+
+
+def marks(data: Mapping[str, Any], streamed: bool, source: str = "") -> str:
+    """Generated data, a split that leaks and a board that is not there are said to be so wherever results are shown."""
+    from edgehar.results import SIMULATED
     from edgehar.splits import leak_mark
 
-    what = ["trained on synthetic data" if data["synthetic"] else "", "fed synthetic data" if streamed else "",
-            leak_mark(data["split"])]
+    what = ["SIMULATED" if source == SIMULATED else "", "trained on synthetic data" if data["synthetic"] else "",
+            "fed synthetic data" if streamed else "", leak_mark(data["split"])]
     return " [%s]" % ", ".join(filter(None, what)) if any(what) else ""

@@ -62,7 +62,15 @@ def _engine(artifact: Artifact, builder: Backend, precision: str, threads: int, 
         ready = None
     if ready is not None and ready.spec == spec:
         click.echo("%s is up to date; --rebuild builds it anew." % place, err=True)
-        return ready.run_as(builder.running)
+        return _to_be_run_as(ready, builder)
     with progress_line() as on_progress:
         builder.on_progress = on_progress
         return builder.build(artifact, spec, place)
+
+
+def _to_be_run_as(engine: Engine, builder: Backend) -> Engine:
+    """`engine`, which remembers from now on how it was asked to be run."""
+    asked = engine.run_as(builder.running)
+    if asked.running != engine.running:
+        asked.write_sidecar()
+    return asked

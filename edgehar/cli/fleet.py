@@ -54,6 +54,7 @@ def command(path: str, wearers: int, duration_s: float, phases: int, fast: bool,
       edgehar fleet engines/wisdm-watch-s --streams 1000 --hop 10 --phases 10
     """
     from edgehar.backends import ready_engine
+    from edgehar.bench import require_measured
     from edgehar.fleet import Fleet
     from edgehar.microbatches import choose
     from edgehar.rehearsal import in_hops, rehearse
@@ -61,10 +62,11 @@ def command(path: str, wearers: int, duration_s: float, phases: int, fast: bool,
 
     with progress_line() as on_progress:
         engine = ready_engine(path, backend, precision, on_progress)
+    require_measured(engine, "serve its artifact by another backend, such as ort")
     manifest = engine.manifest
     signal, hop = manifest.signal, hop or manifest.signal.hop
     with open_source(source, manifest, root) as origin:
-        hops = in_hops(Feed(origin, signal, PREPARED_S), hop, signal.window)
+        hops = in_hops(Feed(origin, signal, PREPARED_S), signal, hop)
         synthetic = origin.synthetic
     choice = choose(engine, wearers, hop, cohorts=phases)
     limit = choice.limit(signal, hop)

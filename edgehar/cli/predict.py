@@ -20,6 +20,9 @@ PRECISIONS = ["fp32", "fp16", "int8"]
 @click.option("--mode", default="MAXN", show_default=True, help="Power mode (nvpmodel).")
 @click.option("--device", type=click.Choice(["gpu", "dla", "cpu"]), default="gpu", show_default=True,
               help="What runs it.")
+@click.option("--threads", type=click.IntRange(1), metavar="N",
+              help="Threads of a CPU engine, as of `edgehar build`; more than the mode has cores bring nothing.  "
+              "[default: 1]")
 @click.option("--precision", "precisions", multiple=True, type=click.Choice(PRECISIONS),
               help="Repeatable.  [default: fp16, on a CPU fp32]")
 @click.option("--batch", "batches", default="1", show_default=True, metavar="N,N,...", help="Windows a call.")
@@ -27,8 +30,8 @@ PRECISIONS = ["fp32", "fp16", "int8"]
               help="Also tell the energy of every power mode where windows come at this rate, idle included.")
 @click.option("-o", "--output", metavar="FILE.html", type=click.Path(), help="Draw that as a picture (--rate).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(path: str, board_name: str, mode: str, device: str, precisions: Sequence[str], batches: str,
-            rate_hz: Optional[float], output: Optional[str], as_json: bool) -> None:
+def command(path: str, board_name: str, mode: str, device: str, threads: Optional[int], precisions: Sequence[str],
+            batches: str, rate_hz: Optional[float], output: Optional[str], as_json: bool) -> None:
     """Predict latency and energy on a board, with intervals; nothing is measured.
 
     From the graph's kernels after fusion, the board's clocks in the mode, and parameters fitted to published figures of
@@ -38,18 +41,20 @@ def command(path: str, board_name: str, mode: str, device: str, precisions: Sequ
 
     if output and rate_hz is None:
         raise click.UsageError("-o draws energy over power modes at a rate; add --rate")
+    if threads and device != "cpu":
+        raise click.UsageError("--threads are of a CPU engine; add --device cpu")
     board, model = load_board(board_name), _model(path)
     asked = precisions or (("fp32",) if device == "cpu" else ("fp16",))
     found = [each for precision in asked for batch in _batches(batches)
-             for each in _predictions(board, model, mode, precision, batch, device)]
-    paced = _paced(board, model, asked, device, rate_hz)
+             for each in _predictions(board, model, mode, precision, batch, device, threads or 1)]
+    paced = _paced(board, model, asked, device, threads or 1, rate_hz)
     if as_json:
         show_json({"source": "simulated", "board": board.name, "predictions": [each.to_json() for each in found],
                    "paced": [each._asdict() for each in paced], "rate_hz": rate_hz})
     else:
-        _show(path, board, found, paced, rate_hz)
+        _show(path, board_name, found, paced, rate_hz)
     if output:
-        _draw(output, Path(path).resolve().name, board, paced, rate_hz)
+        _draw(output, Path(path).resolve().name, "%s, %s" % (board.name, found[0].device_text), paced, rate_hz)
 
 
 def _model(path: str) -> Any:
@@ -75,11 +80,12 @@ def _batches(text: str) -> List[int]:
     return [int(word) for word in words]
 
 
-def _predictions(board: Any, model: Any, mode: str, precision: str, batch: int, device: str) -> List[Any]:
+def _predictions(board: Any, model: Any, mode: str, precision: str, batch: int, device: str,
+                 threads: int) -> List[Any]:
     """On a GPU as one CUDA graph, and launched one by one."""
     from edgehar.cost import predict
 
-    return [predict(board, model, mode, precision, batch, device, graph)
+    return [predict(board, model, mode, precision, batch, device, graph, threads)
             for graph in ((True, False) if device == "gpu" else (False,))]
 
 
@@ -93,14 +99,15 @@ class Paced(NamedTuple):
     rails_j: Optional[float]
 
 
-def _paced(board: Any, model: Any, precisions: Sequence[str], device: str, rate_hz: Optional[float]) -> List[Paced]:
+def _paced(board: Any, model: Any, precisions: Sequence[str], device: str, threads: int,
+           rate_hz: Optional[float]) -> List[Paced]:
     """The cheapest first."""
     from edgehar.cost import predict
 
     found = []
     for precision in precisions if rate_hz else ():
         for mode in board.modes:
-            each = predict(board, model, mode, precision, 1, device)
+            each = predict(board, model, mode, precision, 1, device, threads=threads)
             joules = {site: each.paced_j(rate_hz, site) for site in each.idle_w}
             above = None if joules["wall"] is None else joules["wall"] - each.idle_w["wall"] / rate_hz
             found.append(Paced(mode, precision, joules["wall"], above, joules["rails"]))
@@ -110,10 +117,10 @@ def _paced(board: Any, model: Any, precisions: Sequence[str], device: str, rate_
 # ------------------------------------------------------------------ shown
 
 
-def _show(path: str, board: Any, found: Sequence[Any], paced: Sequence[Paced], rate_hz: Optional[float]) -> None:
+def _show(path: str, board: str, found: Sequence[Any], paced: Sequence[Paced], rate_hz: Optional[float]) -> None:
     first = found[0]
     show_table("PREDICTED, not measured: %s on %s, %s, %s" % (
-        Path(path).resolve().name, board.name, first.device.upper(), first.mode),
+        Path(path).resolve().name, first.board, first.device_text, first.mode),
                ("precision", "batch", "launched", "a batch [90 %]", "windows/s", "at the wall, a window [90 %]",
                 "at the rails, a window [90 %]", "time is"), [_cells(each) for each in found])
     show_table("PREDICTED layers: %s, batch %d%s" % (first.precision, first.batch, ", CUDA graph" * first.graph),
@@ -121,11 +128,19 @@ def _show(path: str, board: Any, found: Sequence[Any], paced: Sequence[Paced], r
                [(layer.kind, " ".join(layer.operators), "%.3f" % (layer.macs / 1e6), "%.1f" % (1e6 * layer.seconds),
                  layer.dominant) for layer in first.layers])
     if paced:
-        show_table("PREDICTED, a window every %.3g s, idle included; the cheapest first" % (1 / (rate_hz or 1)),
+        show_table("PREDICTED, %s, a window every %.3g s, idle included; the cheapest first" % (
+            first.device_text, 1 / (rate_hz or 1)),
                    ("mode", "precision", "at the wall", "of it above idle", "at the rails"),
                    [(each.mode, each.precision, *map(_joules, each[2:])) for each in paced])
     show_warnings(dict.fromkeys(each.extrapolation for each in found if each.extrapolation))
-    show_next("edgehar bench %s --backend sim --precision %s" % (shlex.quote(path), first.precision))
+    if Path(path).suffix != ".onnx":  # which no other command takes
+        show_next("edgehar bench %s %s--precision %s" % (shlex.quote(path), _simulated(board, first), first.precision))
+
+
+def _simulated(board: str, found: Any) -> str:
+    """The option that lets `edgehar bench` predict for the same board; none for a CPU, where it measures this one."""
+    spec = "sim:board=%s,mode=%s" % (board, found.mode)
+    return "" if found.device == "cpu" else "--backend %s " % shlex.quote(spec)
 
 
 def _cells(found: Any) -> Tuple[Any, ...]:
@@ -145,7 +160,7 @@ def _joules(value: Optional[float]) -> str:
     return "cannot keep up" if value is None else "%.4g J" % value if value >= 1 else "%.4g mJ" % (1e3 * value)
 
 
-def _draw(output: str, name: str, board: Any, paced: Sequence[Paced], rate_hz: Optional[float]) -> None:
+def _draw(output: str, name: str, place: str, paced: Sequence[Paced], rate_hz: Optional[float]) -> None:
     from html import escape
 
     from edgehar.files import written_whole
@@ -153,7 +168,7 @@ def _draw(output: str, name: str, board: Any, paced: Sequence[Paced], rate_hz: O
 
     lines = [ModeLine(each.mode, each.precision, each.wall_j, each.above_idle_j) for each in paced]
     title = "Predicted, not measured: energy of a window of %s on %s, %g windows/s, idle included" % (
-        name, board.name, rate_hz or 0)
+        name, place, rate_hz or 0)
     with written_whole(output) as temporary:
         temporary.write_text(PAGE % (escape(title), escape(title), mode_plot(lines)), encoding="utf-8")
     click.echo("wrote %s" % output)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Union
 
 import click
 
 from edgehar.cli._show import names_in_room, progress_line, show_json
-from edgehar.cli._streaming import Hold, Speed, announce, marks, open_source, warn
+from edgehar.cli._streaming import Hold, Speed, announce, marks, open_source, source_of, warn
 
 if TYPE_CHECKING:
     from edgehar.artifact import Signal
+    from edgehar.backends.base import Engine
     from edgehar.stream import Feed, Summary
 
 
@@ -72,11 +73,17 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
         feed = Feed(origin, manifest.signal, limit_s)
         session = opened.enter_context(BACKENDS.create(engine.backend).open(engine, max_batch=1))
         settings = stream_settings(engine.folder, hop, hold, allow_constant or missing != "refuse")
-        ready = lambda other: ready_engine(other, backend, precision)  # noqa: E731
+        engines = [engine]
+
+        def ready(other: str) -> Engine:
+            engines.append(ready_engine(other, backend, precision))
+            return engines[-1]
+
         settings["route"] = open_route(route, students, manifest, ready, opened)
         stream = Stream(session, manifest.signal, manifest.tasks, **settings)
         targets = [opened.enter_context(SINKS.create(sink)) for sink in sinks or ([] if as_json else ["console"])]
-        marked = marks(manifest.data, origin.synthetic)
+        kind = source_of(engines)
+        marked = marks(manifest.data, origin.synthetic, kind)
         if not quiet:
             click.echo(announce(stream, origin, feed) + marked, err=True)
         summary = pump(weigh(feed, manifest.signal, warn), stream, targets, speed)
@@ -86,10 +93,10 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
         warn("the source claims %.4g samples a second and delivered %.4g on average; check its rate." % (
             feed.claimed_hz, feed.measured_hz))
     if as_json:
-        show_json(dict(summary.to_json(), **feed.to_json(), engine=str(engine.folder),
+        show_json(dict(_facts(summary, kind), **feed.to_json(), engine=str(engine.folder),
                        trained_on_synthetic=manifest.data["synthetic"], fed_synthetic=origin.synthetic))
     elif not quiet:
-        click.echo("%s%s\nnext: edgehar bench %s" % (_describe(summary, feed), marked, engine.folder), err=True)
+        click.echo("%s%s\nnext: edgehar bench %s" % (_describe(summary, feed, kind), marked, engine.folder), err=True)
 
 
 def _require_decisions(summary: Summary, signal: Signal) -> None:
@@ -102,12 +109,22 @@ def _require_decisions(summary: Summary, signal: Signal) -> None:
             "raise --limit-s." % (summary.signal_s, summary.gaps, signal.window / signal.rate_hz))
 
 
-def _describe(summary: Summary, feed: Feed) -> str:
+def _facts(summary: Summary, kind: str) -> Dict[str, Any]:
+    """What the stream did; how long computing took is null where it is no time of the board's."""
+    from edgehar.results import MEASURED
+
+    timed = {} if kind == MEASURED else {"busy_s": None, "realtime_factor": None}
+    return {**summary.to_json(), **timed, "source": kind}
+
+
+def _describe(summary: Summary, feed: Feed, kind: str) -> str:
     """One line on what the stream did."""
+    share = _facts(summary, kind)["realtime_factor"]
     rates = ", rate: %.4g Hz measured, %.4g Hz claimed" % (feed.measured_hz, feed.claimed_hz)
-    return "decisions: {:,}, label changes: {:,}, gaps: {:,}, signal: {:,.1f} s, computing took {} of it{}{}".format(
-        summary.decisions, summary.changes, summary.gaps, summary.signal_s, _percent(summary.realtime_factor),
-        rates if feed.measured_hz else "", "; stopped by Ctrl-C" if summary.interrupted else "")
+    return "decisions: {:,}, label changes: {:,}, gaps: {:,}, signal: {:,.1f} s{}{}{}".format(
+        summary.decisions, summary.changes, summary.gaps, summary.signal_s,
+        "" if share is None else ", computing took %s of it" % _percent(share), rates if feed.measured_hz else "",
+        "; stopped by Ctrl-C" if summary.interrupted else "")
 
 
 def _percent(share: float) -> str:

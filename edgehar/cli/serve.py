@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Tuple, Union
 import click
 
 from edgehar.cli._show import names_in_room, progress_line
-from edgehar.cli._streaming import Hold, Speed, announce, marks, open_source, warn
+from edgehar.cli._streaming import Hold, Speed, announce, marks, open_source, source_of, warn
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -110,13 +110,14 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
         origin = named["source"] = opened.enter_context(open_source(source, manifest, root))
         feed = Feed(filled(origin, signal.channels, missing), signal)
         targets = _open_sinks(sinks or ["console"], opened, named)
-        click.echo(announce(loaded.stream, origin, feed) + marks(manifest.data, origin.synthetic), err=True)
+        marked = marks(manifest.data, origin.synthetic, source_of([loaded.engine]))
+        click.echo(announce(loaded.stream, origin, feed) + marked, err=True)
         service = Service(recipe, loaded, targets, health, manager, state, _tell)
         opened.callback(service.close)
         chunks = weigh(feed, signal, warn)
         with signals_to(service):
             service.run(chunks if speed is None else paced(chunks, signal.rate_hz * speed), origin)
-    click.echo(_describe(health, named) + "\nnext: edgehar bench %s" % path, err=True)
+    click.echo("%s%s\nnext: edgehar bench %s" % (_describe(health, named), marked, path), err=True)
 
 
 def _open_sinks(specs: Sequence[str], opened: ExitStack, named: Dict[str, Any]) -> Sequence[Sink]:
