@@ -68,6 +68,7 @@ the device wing and runs on Python 3.8 without torch)::
     floor 0 errors        one sentence and an exit code
             signals       Channel, Recording, Windows, Decision
             files         written whole or not at all
+            settings      what a table that people write may hold
             notify        what systemd is told
             health        how a service fares, counted and shown over HTTP
             sysfs         small files in which the system speaks of itself

@@ -2,18 +2,21 @@
 
 A study is a TOML file::
 
-    seeds = [0]
+    seeds = [0]                              # of every network that names no other; an ensemble takes the first
     contrasts = [["kd", "alone"]]            # fixed before the first run
     exploratory = [["kd", "teacher"]]        # also told, as such, with p-values adjusted for their number
     non_inferiority = [["kd", "teacher"]]    # is the first at most a point below the second? Fixed beforehand as well
     gap = ["alone", "teacher"]               # which share of it each of the other networks recovers
 
-    [recipe]
+    [recipe]                                 # as edgehar.training.Recipe; of several recipes, see below
     epochs = 20
 
     [corpora."wisdm:device=watch"]
     protocol = "folds:n=5"                   # all five; leave-one-out: everybody once; default own
     recipe = { windows_per_epoch = 8000 }
+
+    [corpora."wisdm:device=watch".networks.teacher]
+    channels = "kind=acc"                    # any setting of a network may be another on this corpus
 
     [corpora.watch-to-phone]                 # a name of your own, for a corpus that stands here twice
     corpus = "wisdm:device=both"
@@ -23,21 +26,27 @@ A study is a TOML file::
 
     [networks.teacher]
     model = "resnet:width=32"
+    seeds = [0, 1, 2]                        # of its own
     recipe = { epochs = 30 }
 
     [networks.alone]
     model = "mobilenet:size=S"
-    channels = "live"
+    channels = "live"                        # what it sees; default all
+    tasks = ["activity"]                     # what it decides; default all that the corpus has
 
     [networks.kd]
     model = "mobilenet:size=S"
     channels = "live"
-    method = "kd"
-    teacher = "teacher"
+    method = "kd"                            # default none: labels alone
+    teacher = "teacher"                      # of the same seed, or of its first where it lacks that
+    ensemble = true                          # instead of that, all seeds of the teacher teach as one
     rate_hz = 12.5                           # slower than the corpus, and it may be than its teacher
 
     [networks.ensemble]
     members = "teacher"                      # all its seeds asked as one; trained by nobody, scored from their engines
+
+Four recipes make one, setting by setting, those of the augmentation too: that of the study,
+of the corpus, of the network, and of the network on this corpus; a later one wins.
 
 What choices of sensors are worth is asked by a table [modalities], see ``edgehar.modalities``.
 """
@@ -45,29 +54,39 @@ What choices of sensors are worth is asked by a table [modalities], see ``edgeha
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+import torch
+
+from edgehar.artifact import Signal
 from edgehar.datasets import DATASETS
+from edgehar.datasets.base import Dataset
 from edgehar.distillers import DISTILLERS
 from edgehar.ensembles import ensemble_model
 from edgehar.errors import InputError
 from edgehar.files import PathLike, read_toml
 from edgehar.modalities import SETTINGS as MODALITY_SETTINGS
 from edgehar.modalities import choices
+from edgehar.models import make_model
 from edgehar.protocols import OWN, People, every_fold, make_split
 from edgehar.results import Run
+from edgehar.settings import NAMES, PAIRS, RATE, SAMPLES, SEEDS, SWITCH, TABLE, TABLES, TEXT, require_settings
 from edgehar.signals import Channel, Framing, choose, scaled
 from edgehar.tables import CHOICE, seedless
-from edgehar.training import Recipe
+from edgehar.training import Recipe, chosen_tasks
 
 Settings = Dict[str, Any]
-ENSEMBLE_SETTINGS = ("members",)
-NETWORK_SETTINGS = ("model", "channels", "rate_hz", "method", "teacher", "ensemble", "tasks", "seeds", "recipe")
-STUDY_SETTINGS = ("seeds", "contrasts", "exploratory", "non_inferiority", "gap", "recipe", "corpora", "networks",
-                  "modalities")
-CORPUS_SETTINGS = ("corpus", "protocol", "window", "hop", "recipe", "networks")
+ENSEMBLE_SETTINGS = {"members": TEXT}
+NETWORK_SETTINGS = {"model": TEXT, "channels": TEXT, "rate_hz": RATE, "method": TEXT, "teacher": TEXT,
+                    "ensemble": SWITCH, "tasks": NAMES, "seeds": SEEDS, "recipe": TABLE}
+STUDY_SETTINGS = {"seeds": SEEDS, "contrasts": PAIRS, "exploratory": PAIRS, "non_inferiority": PAIRS, "gap": NAMES,
+                  "recipe": TABLE, "corpora": TABLES, "networks": TABLES, "modalities": TABLE}
+CORPUS_SETTINGS = {"corpus": TEXT, "protocol": TEXT, "window": SAMPLES, "hop": SAMPLES, "recipe": TABLE,
+                   "networks": TABLES}
 OWN_FACTS = ("dataset", "rate_hz", "window", "hop", "model", "method", "seed", "tasks", "channel_names")  # of a Run
 
 
@@ -96,7 +115,8 @@ class Fold(NamedTuple):
     """One division of one corpus: what one process works through.
 
     name: of the corpus in the study; networks: {name: Network}, teachers first, ensembles
-    behind their members; framing: how the corpus is cut; channels, tasks: all that it has.
+    behind their members; framing: how the corpus is cut; channels: all that it has; tasks: all
+    that a network decides unless told otherwise.
     """
 
     name: str
@@ -114,6 +134,10 @@ class Fold(NamedTuple):
 
     def cells(self) -> Iterator["Cell"]:
         return (Cell(self, name, seed) for name, network in self.networks.items() for seed in network.seeds)
+
+    def decided(self, name: str) -> Tuple[str, ...]:
+        """The tasks that the network `name` decides."""
+        return self.networks[name].tasks or self.tasks
 
 
 class Cell(NamedTuple):
@@ -185,16 +209,19 @@ class Study:
 def load_study(path: PathLike, root: Optional[str] = None) -> Study:
     """Read a study. root: the data folder, for the people of its corpora.
 
-    Raises InputError naming an unknown or missing setting, or a teacher that is no network.
+    Raises InputError for whatever would keep one of its networks from being trained or
+    compared, as far as that can be told before anything is trained.
     """
     value = read_toml(path)
-    _require_known(value, STUDY_SETTINGS, "%s" % path)
+    require_settings(value, STUDY_SETTINGS, "%s" % path)
     if not value.get("corpora") or not value.get("networks"):
         raise InputError("%s needs at least one [corpora.NAME] and one [networks.NAME]." % path)
     folds = [fold for name, corpus in value["corpora"].items() for fold in _folds(name, corpus, value, root, path)]
     pairs = (_pairs(value, setting, path) for setting in ("contrasts", "exploratory", "non_inferiority"))
-    return Study(tuple(folds), *pairs, gap=_gap(value, path),
-                 modalities=value.get("modalities", {}).get("network", ""))
+    study = Study(tuple(folds), *pairs, gap=_gap(value, path),
+                  modalities=value.get("modalities", {}).get("network", ""))
+    _require_shared_tasks(study, path)
+    return study
 
 
 def only_modalities(study: Study) -> Study:
@@ -231,27 +258,78 @@ def _gap(study: Settings, path: PathLike) -> Tuple[str, ...]:
     return gap
 
 
+def _require_shared_tasks(study: Study, path: PathLike) -> None:
+    pairs = [*study.contrasts, *study.exploratory, *study.non_inferiority, *([study.gap] if study.gap else [])]
+    for fold, (first, second) in product(study.folds, pairs):
+        if not set(fold.decided(first)) & set(fold.decided(second)):
+            raise InputError("%s compares %s with %s, and on %s the one decides %s and the other %s; compare networks "
+                             "that share a task." % (path, first, second, fold.name, ", ".join(fold.decided(first)),
+                                                     ", ".join(fold.decided(second))))
+
+
 def _folds(title: str, corpus: Settings, study: Settings, root: Optional[str], path: PathLike) -> Iterator[Fold]:
-    _require_known(corpus, CORPUS_SETTINGS, "%s, corpus %s" % (path, title))
+    where = "%s, corpus %s" % (path, title)
+    require_settings(corpus, CORPUS_SETTINGS, where)
+    for name in corpus.get("networks", {}):
+        if name not in study["networks"]:
+            raise InputError("%s has settings of a network '%s', which is none of the study's: %s." % (
+                where, name, ", ".join(study["networks"])))
     spec = corpus.get("corpus", title)
-    shared = dict(study.get("recipe", {}), **corpus.get("recipe", {}))
-    here = corpus.get("networks", {})
-    settings = {name: dict(each, **here.get(name, {})) for name, each in study["networks"].items()}
-    networks = {name: _network(name, each, shared, study, path) for name, each in settings.items()
-                if "members" not in each}
     dataset = DATASETS.create(spec, root=root)
-    framing = dataset.framing._replace(**{key: _samples(corpus[key], key, title, path) for key in ("window", "hop")
-                                          if key in corpus})
-    networks.update(_choices(networks, study.get("modalities", {}), dataset.channels, path))
-    for rate_hz in (network.rate_hz for network in networks.values() if network.rate_hz):
-        scaled(framing, rate_hz)
-    ensembles = {name: _ensemble(name, each, networks, study, path) for name, each in settings.items()
-                 if "members" in each}
-    ordered = _behind_members(_teachers_first(networks, path), ensembles)
+    framing = dataset.framing._replace(**{key: corpus[key] for key in ("window", "hop") if key in corpus})
+    networks = _networks(corpus, study, dataset, path, where)
+    _require_trainable(networks, dataset, framing, where)
     people = People(dataset.split(), dataset.aliases, dataset.together)
     for protocol in every_fold(corpus.get("protocol", OWN), people):
         make_split(protocol, people)
-        yield Fold(title, spec, protocol, ordered, framing, tuple(dataset.channels), tuple(dataset.classes))
+        yield Fold(title, spec, protocol, networks, framing, tuple(dataset.channels),
+                   tuple(chosen_tasks(dataset.classes)))
+
+
+def _networks(corpus: Settings, study: Settings, dataset: Dataset, path: PathLike, where: str) -> Dict[str, Network]:
+    """All networks on one corpus, choices of sensors among them, in the order in which they are made."""
+    settings = {name: _settings(name, corpus, study, path, where) for name in study["networks"]}
+    networks = {name: _network(name, each, study, path) for name, each in settings.items() if "members" not in each}
+    networks.update(_choices(networks, study.get("modalities", {}), dataset.channels, path))
+    ensembles = {name: _ensemble(name, each, networks, study, path) for name, each in settings.items()
+                 if "members" in each}
+    return _behind_members(_teachers_first(networks, path), ensembles)
+
+
+def _settings(name: str, corpus: Settings, study: Settings, path: PathLike, where: str) -> Settings:
+    """Those of one network on one corpus, its recipe made of all that bear on it."""
+    own = {"%s, network %s" % (path, name): study["networks"][name],
+           "%s, network %s" % (where, name): corpus.get("networks", {}).get(name, {})}
+    settings = {key: value for table in own.values() for key, value in table.items()}
+    for place, table in own.items():
+        if "members" in settings:
+            require_settings(table, ENSEMBLE_SETTINGS, "%s, which is trained by nobody," % place)
+        else:
+            require_settings(table, NETWORK_SETTINGS, place)
+    if "members" in settings:
+        return settings
+    recipes = {place: table.get("recipe", {}) for place, table in {str(path): study, where: corpus, **own}.items()}
+    return dict(settings, recipe=_merged(recipes))
+
+
+def _merged(recipes: Mapping[str, Settings]) -> Settings:
+    """One recipe of those that stand at several places, its augmentation of theirs; what comes later wins."""
+    merged: Settings = {}
+    for place, recipe in recipes.items():
+        with _told_of(place):
+            Recipe.from_mapping(recipe)
+        augmentation = {**merged.get("augmentation", {}), **recipe.get("augmentation", {})}
+        merged.update(recipe, **{"augmentation": augmentation} if augmentation else {})
+    return merged
+
+
+@contextmanager
+def _told_of(where: str) -> Iterator[None]:
+    """Let an InputError begin with what it is about."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError("%s: %s" % (where, error)) from error
 
 
 def _choices(networks: Mapping[str, Network], settings: Settings, channels: Sequence[Channel],
@@ -259,7 +337,7 @@ def _choices(networks: Mapping[str, Network], settings: Settings, channels: Sequ
     """The networks that the table of modalities adds: one of them on every choice of sensors."""
     if not settings:
         return {}
-    _require_known(settings, MODALITY_SETTINGS, "%s, modalities" % path)
+    require_settings(settings, MODALITY_SETTINGS, "%s, modalities" % path)
     name = settings.get("network", "")
     if name not in networks:
         raise InputError("%s, modalities of network '%s', which is none of its networks: %s." % (
@@ -269,28 +347,16 @@ def _choices(networks: Mapping[str, Network], settings: Settings, channels: Sequ
             for choice, changes in choices(settings, seen).items()}
 
 
-def _samples(value: Any, key: str, title: str, path: PathLike) -> int:
-    if not isinstance(value, int) or value < 1:
-        raise InputError("%s, corpus %s has %s = %r; it must be a number of samples above 0." % (
-            path, title, key, value))
-    return value
-
-
-def _network(name: str, settings: Settings, shared: Settings, study: Settings, path: PathLike) -> Network:
-    _require_known(settings, NETWORK_SETTINGS, "%s, network %s" % (path, name))
+def _network(name: str, settings: Settings, study: Settings, path: PathLike) -> Network:
     if "model" not in settings:
         raise InputError("%s, network %s names no model." % (path, name))
-    seeds = tuple(settings.get("seeds", study.get("seeds", [0])))
-    merged = dict(settings, tasks=tuple(settings.get("tasks", ())), seeds=seeds,
-                  recipe=dict(shared, **settings.get("recipe", {})))
-    Recipe.from_mapping(merged["recipe"])
-    return Network(**merged)
+    seeds = tuple(settings.get("seeds", study.get("seeds", (0,))))
+    return Network(**dict(settings, tasks=tuple(settings.get("tasks", ())), seeds=seeds))
 
 
 def _ensemble(name: str, settings: Settings, networks: Mapping[str, Network], study: Settings,
               path: PathLike) -> Network:
     """An ensemble of all seeds of one of `networks`, which are trained."""
-    _require_known(settings, ENSEMBLE_SETTINGS, "%s, network %s, which is trained by nobody," % (path, name))
     members = networks.get(str(settings["members"]))
     if members is None or len(members.seeds) < 2:
         raise InputError("%s, network %s has members = %r; it must be a trained network of two seeds or more, one of: "
@@ -323,12 +389,45 @@ def _behind_members(networks: Mapping[str, Network], ensembles: Mapping[str, Net
     return ordered
 
 
-def _require_known(settings: Any, known: Sequence[str], where: str) -> None:
-    if not isinstance(settings, dict):
-        raise InputError("%s is %r, not a table of settings." % (where, settings))
-    for key in settings:
-        if key not in known:
-            raise InputError("%s has no setting '%s'; it takes: %s." % (where, key, ", ".join(known)))
+def _require_trainable(networks: Mapping[str, Network], dataset: Dataset, framing: Framing, where: str) -> None:
+    """Raise InputError for a network that training would refuse, which may come to that hours later."""
+    for name, network in networks.items():
+        if not network.members:
+            with _told_of("%s, network %s" % (where, name)):
+                _make(network, dataset, framing)
+                _require_teacher(network, networks.get(network.teacher), dataset, framing)
+
+
+def _make(network: Network, dataset: Dataset, framing: Framing) -> None:
+    """Make the network, untrained, as training will; the state of random numbers stays as it is."""
+    tasks = chosen_tasks(dataset.classes, network.tasks)
+    if network.rate_hz > framing.rate_hz:
+        raise InputError("rate_hz = %g is more than the %g samples a second of the corpus; choose a lower rate." % (
+            network.rate_hz, framing.rate_hz))
+    signal = Signal(choose(dataset.channels, network.channels), *scaled(framing, network.rate_hz or framing.rate_hz),
+                    dataset.max_gap_s)
+    with torch.random.fork_rng(devices=()):
+        make_model(network.model, signal, tasks)
+
+
+def _require_teacher(network: Network, teacher: Optional[Network], dataset: Dataset, framing: Framing) -> None:
+    """Raise InputError where the method lacks a teacher, or has one that cannot teach the network."""
+    needed = DISTILLERS.create(network.method).needs_teacher
+    if teacher is None:
+        if needed:
+            raise InputError("method '%s' needs a teacher; name one of the networks as teacher." % network.method)
+        return
+    strange = set.difference(*(set(chosen_tasks(dataset.classes, each.tasks)) for each in (network, teacher)))
+    if needed and strange:
+        raise InputError("its teacher %s does not decide %s; change the tasks of one of them." % (
+            network.teacher, " and ".join(sorted(strange))))
+    rates = [each.rate_hz or framing.rate_hz for each in (teacher, network)]
+    if not (rates[0] / rates[1]).is_integer():
+        raise InputError("its teacher %s reads %g samples a second, which is no multiple of its own %g; change one of "
+                         "the rates." % (network.teacher, *rates))
+    if teacher.rate_hz != network.rate_hz and network.recipe.get("views"):
+        raise InputError("views of a window are kept at one rate and its teacher %s reads another; use views = 0." % (
+            network.teacher))
 
 
 def file_name(text: str) -> str:
@@ -372,7 +471,7 @@ def _wanted(cell: Cell) -> Settings:
     teachers = (cell.members() or [cell])[0].teachers() if needed else []
     return {"dataset": fold.corpus, "rate_hz": cell.framing.rate_hz, "window": cell.framing.window,
             "hop": cell.framing.hop, "model": network.model, "method": network.method, "seed": cell.seed,
-            "tasks": sorted(network.tasks or fold.tasks), "channel_names": cell.channel_names(),
+            "tasks": sorted(fold.decided(cell.name)), "channel_names": cell.channel_names(),
             "recipe": seedless(_plain_recipe(cell)),
             "teacher": [{"model": each.network.model, "channels": each.channel_names(), "recipe": _plain_recipe(each)}
                         for each in teachers]}

@@ -53,8 +53,8 @@ def export(fitted: Fitted, train: Windows, valid: Windows, folder: PathLike, nam
 
     train, valid: windows of the split the model was fitted on. Raises AccuracyError
     where ONNX Runtime differs from PyTorch by more than 1e-4, InputError for an operator
-    TensorRT 8.5 cannot parse, MismatchError for windows of another split or part, or changed
-    data.
+    TensorRT 8.5 cannot parse or a network that diverged, MismatchError for windows of another
+    split or part, or changed data.
     """
     _require_same_windows(fitted, train, valid)
     signal = fitted.model.signal
@@ -63,6 +63,7 @@ def export(fitted: Fitted, train: Windows, valid: Windows, folder: PathLike, nam
         (temporary / "model.onnx").write_bytes(model.SerializeToString())
         golden, golden_people = _golden_inputs(valid, signal, samples.golden)
         logits = predict(fitted.model, golden)
+        _require_numbers(logits)
         _require_parity(temporary / "model.onnx", golden, logits)
         np.savez(str(temporary / "golden.npz"), x=golden, **{"logits/" + task: z for task, z in logits.items()})
         if samples.golden == "windows":
@@ -171,6 +172,13 @@ def _require_parity(path: Path, x: np.ndarray, logits: Mapping[str, np.ndarray])
         if not error <= PARITY:
             raise AccuracyError("the exported graph differs from PyTorch by %.2g in task '%s' (limit %g); report the "
                                 "model, its export is not faithful." % (error, task, PARITY))
+
+
+def _require_numbers(logits: Mapping[str, np.ndarray]) -> None:
+    for task, values in logits.items():
+        if not np.isfinite(values).all():
+            raise InputError("the network gives no numbers for task '%s', as after a training that diverged; train it "
+                             "again with a lower learning_rate." % task)
 
 
 def _golden_inputs(valid: Windows, signal: Signal, kind: str) -> Tuple[np.ndarray, List[str]]:

@@ -21,10 +21,11 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Seq
 from edgehar.contrasts import Contrast, compare
 from edgehar.errors import InputError
 from edgehar.results import Run
+from edgehar.settings import COUNT, RATES, TEXT, TEXTS
 from edgehar.signals import CHOOSABLE, Channel, choose
 from edgehar.tables import CHOICE, AccuracyRow, accuracy_rows, on_front
 
-SETTINGS = ("network", "by", "most", "rates_hz", "channels")
+SETTINGS = {"network": TEXT, "by": TEXT, "most": COUNT, "rates_hz": RATES, "channels": TEXTS}
 
 
 def choices(settings: Mapping[str, Any], channels: Sequence[Channel]) -> Dict[str, Dict[str, Any]]:

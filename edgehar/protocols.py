@@ -7,7 +7,7 @@
     leave-one-out:person=3                          one person is tested on
     placement-shift:train=torso+left-arm,test=left-leg    other people, and the sensor worn elsewhere
     session-shift:train=S01*+S02*,test=S05*         other people, and other sessions
-    in-time:person=U0209                            one person, trained on early and tested on later
+    in-time:person=U0209                            one person, each session trained on early, tested on later
     paper-random:seed=0                             LEAKS: windows shuffled, as many papers do
 
 Test people are nobody's training or validation people, but under ``in-time``, for corpora
@@ -120,7 +120,7 @@ def session_shift(people: People, train: str, test: str, n: int = 0, fold: int =
 
 
 def in_time(people: People, person: Any = "") -> Split:
-    """`person` trains with the first 60 % of the windows, selects with the next 20 and is tested on the last 20."""
+    """`person` trains with the first 60 % of each session, selects with the next 20 and is tested on the last 20."""
     everybody = _flat(people.units())
     named = tuple(name for name in everybody if _same(name, person))
     if not named:

@@ -32,7 +32,7 @@ class Split:
     sessions: {part: names}, for sessions also patterns such as ``S01*``; a part that is
     not named uses all. shuffle_seed: where given, the split leaks on purpose, as many
     papers' do: the windows of all people are shuffled and dealt, and `leaky` marks
-    whatever comes of it. in_time: the windows of each person are divided in time, with none
+    whatever comes of it. in_time: the windows of each session are divided in time, with none
     that overlaps two parts: what a network then knows of other people stays untold.
     """
 
@@ -47,6 +47,8 @@ class Split:
     in_time: Optional[bool] = None
 
     def __post_init__(self) -> None:
+        _require_settings(self)
+        object.__setattr__(self, "in_time", self.in_time or None)  # unset, so that it neither marks nor is hashed
         people = self.train + self.valid + self.test
         twice = sorted({person for person in people if people.count(person) > 1})
         if twice and not self.same_people:
@@ -122,7 +124,7 @@ class Split:
 
 def leak_mark(split: Mapping[str, Any]) -> str:
     """`LEAKY` for the facts of a split that leaks, `SAME_PEOPLE` for one in time, else nothing."""
-    return LEAKY if "shuffle_seed" in split else SAME_PEOPLE if "in_time" in split else ""
+    return LEAKY if "shuffle_seed" in split else SAME_PEOPLE if split.get("in_time") else ""
 
 
 def data_marks(synthetic: bool, split: Mapping[str, Any]) -> List[str]:
@@ -134,6 +136,20 @@ def family(split: Mapping[str, Any]) -> str:
     """What the folds of one protocol share: its name without which fold it is; else the split's hash."""
     folds = re.fullmatch(r"(folds:n=\d+|.*,n=\d+),fold=\d+|(leave-one-out):person=.*", split.get("name", ""))
     return next(filter(None, folds.groups())) if folds else split.get("sha256", "")
+
+
+def _require_settings(split: Split) -> None:
+    """Raise InputError for a setting that a hand-written file may have and that would be misread or say nothing."""
+    parts = [part for chosen in (split.placements, split.sessions) for part in chosen if part not in PARTS]
+    seed, fault = split.shuffle_seed, ""
+    if parts:
+        fault = "a part '%s'; the parts are: %s" % (parts[0], ", ".join(PARTS))
+    elif seed is not None and (type(seed) is not int or seed < 0):
+        fault = "shuffle_seed = %r; it must be a whole number from 0 on" % (seed,)
+    elif split.in_time is not None and not isinstance(split.in_time, bool):
+        fault = "in_time = %r; it must be true or false" % (split.in_time,)
+    if fault:
+        raise InputError("split '%s' of %s has %s." % (split.name, split.dataset, fault))
 
 
 def _fits(patterns: Optional[Sequence[str]], name: str) -> bool:
@@ -199,17 +215,18 @@ def partition(recordings: Iterable[Recording], split: Split, window: int, hop: i
     split that leaks on purpose is dealt as it says and not audited.
     """
     pieces: Dict[str, List[Windows]] = {part: [] for part in PARTS}
-    placements, sessions = set(), set()
+    places: List[str] = []
+    sessions = set()
     for number, recording in enumerate(recordings):
         part = split.place(recording)
-        placements.add(recording.placement)
+        places.append(recording.placement)
         sessions.add(recording.session)
         if part:
             pieces[part].append(labelled(cut(recording, window, hop, purity, number)))
-    _require_met(split, placements, sessions)
+    _require_met(split, set(places), sessions)
     if split.same_people:
         everything = [piece for part in PARTS for piece in pieces[part]]
-        found = _dealt(everything, split) if split.leaky else _in_time(everything, split)
+        found = _dealt(everything, split) if split.leaky else _in_time(everything, split, places)
     else:
         found = {part: _joined(pieces[part], part, split) for part in PARTS}
     parts = Parts(*(replace(found[part], split_sha256=split.sha256, part=part) for part in PARTS))
@@ -244,17 +261,25 @@ def _dealt(pieces: Sequence[Windows], split: Split) -> Dict[str, Windows]:
     return {part: _joined([windows], part, split) for part, windows in dealt.items()}
 
 
-def _in_time(pieces: Sequence[Windows], split: Split) -> Dict[str, Windows]:
-    """The first windows of each person to train, the next to select, the last to test on; none overlaps two parts."""
-    found: Dict[str, List[Windows]] = {part: [] for part in PARTS}
-    for person in split.people:
-        windows = _joined([piece for piece in pieces if len(piece) and piece.subjects[0] == person], "train", split)
-        edges = np.cumsum([int(round(share * len(windows))) for share in SHARES[:-1]])
-        train, valid, test = (windows.take(index) for index in np.split(np.arange(len(windows)), edges))
-        valid = valid.take(~overlapping(valid, train))
-        for part, mine in zip(PARTS, (train, valid, test.take(~overlapping(test, valid)))):
-            found[part].append(mine)
-    return {part: _joined(found[part], part, split) for part in PARTS}
+def _in_time(pieces: Sequence[Windows], split: Split, places: Sequence[str]) -> Dict[str, Windows]:
+    """Each session divided in time, at each placement of its own. places: where each recording was worn.
+
+    A corpus may have a session an activity, so that each gives its first windows to training.
+    """
+    tracks: Dict[Tuple[str, str, str], List[Windows]] = {}
+    for piece in (piece for piece in pieces if len(piece)):
+        track = (piece.subjects[0], piece.sessions[0], places[piece.origin[0, 0]])
+        tracks.setdefault(track, []).append(piece)
+    divided = [_first_to_last(concatenate(track)) for track in tracks.values()]
+    return {part: _joined([each[number] for each in divided], part, split) for number, part in enumerate(PARTS)}
+
+
+def _first_to_last(windows: Windows) -> Tuple[Windows, Windows, Windows]:
+    """The first windows to train, the next to select, the last to test on; none overlaps two parts."""
+    edges = np.cumsum([int(round(share * len(windows))) for share in SHARES[:-1]])
+    train, valid, test = (windows.take(index) for index in np.split(np.arange(len(windows)), edges))
+    valid = valid.take(~overlapping(valid, train))
+    return train, valid, test.take(~overlapping(test, concatenate([train, valid])))
 
 
 # ------------------------------------------------------------------ audit

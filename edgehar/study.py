@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Callable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
@@ -29,7 +31,7 @@ from edgehar.backends import ready_engine
 from edgehar.cells import Cell, Fold, Study, file_name, own_run
 from edgehar.contrasts import Contrast, Recovery, compare, not_inferior, p_value, recoveries
 from edgehar.datasets import DATASETS, Corpus, cut_corpus, slower
-from edgehar.errors import InputError
+from edgehar.errors import InputError, MissingError
 from edgehar.export import export
 from edgehar.files import PathLike, written_whole
 from edgehar.modalities import Modality, ranking
@@ -130,7 +132,8 @@ def run_study(study: Study, root: Optional[str], work: PathLike, results: PathLi
     """Work through all cells that have no Run yet, `jobs` folds at a time, each in a process of its own.
 
     watch: called with the number of cells done, every second. Raises what the first
-    failing fold raised, after the others have ended.
+    failing fold raised, after the others have ended, and MissingError where one of the
+    processes was killed. Any other exception, such as KeyboardInterrupt, ends them at once.
     """
     work, results = Path(work), Path(results)
     cells = study.cells()
@@ -139,34 +142,57 @@ def run_study(study: Study, root: Optional[str], work: PathLike, results: PathLi
             own_run(cell, results)
         else:
             _require_members(cell, work, results)
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin_worker,
-                             initargs=(added_plugins(), jobs)) as pool:
-        running = [pool.submit(run_fold, fold, root, work, results, command) for fold in study.folds]
+    with _workers(jobs) as pool:
+        with _no_interrupts():
+            running = [pool.submit(run_fold, fold, root, work, results, command) for fold in study.folds]
         while not all(each.done() for each in running):
             watch(sum(cell.run_path(results).exists() for cell in cells))
             time.sleep(1.0)
-    watch(sum(cell.run_path(results).exists() for cell in cells))
-    for each in running:
-        each.result()
+        watch(sum(cell.run_path(results).exists() for cell in cells))
+        for each in running:
+            each.result()
+
+
+@contextmanager
+def _workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of processes; where the block raises, they are killed: the pool would wait until they have done all."""
+    others = active_children()
+    try:
+        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin_worker,
+                                 initargs=(added_plugins(), jobs)) as pool:
+            try:
+                yield pool
+            except BaseException:
+                for worker in active_children():
+                    if worker not in others:
+                        worker.kill()
+                raise
+    except BrokenProcessPool as error:
+        raise MissingError("a process of the study was killed, most likely for want of memory; run the same line with "
+                           "fewer --jobs, and it goes on where it stopped.") from error
+
+
+@contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Hold Ctrl-C back for a moment; processes that begin in it never hear one: it is their parent's to end them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin_worker(plugins: Sequence[Path], jobs: int) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _share_cores(jobs)
     for path in plugins:
         add_plugin(path)
-    _end_with_parent()
 
 
 def _end_with_parent() -> None:
-    """Let a worker end where its parent was killed: nobody would read what it finds."""
-    parent = os.getppid()
-
-    def look() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(1)
-
-    threading.Thread(target=look, daemon=True).start()
+    """End this process where its parent was killed: nobody would read what it finds."""
+    parent_process().join()
+    os._exit(1)
 
 
 def run_fold(fold: Fold, root: Optional[str], work: Path, results: Path, command: str = "") -> None:
@@ -277,7 +303,8 @@ def _outcome(study: Study, title: str, results: Path) -> Outcome:
     rows = [row for each in runs.values() for row in accuracy_rows(each)]  # two networks may differ in name alone
     rows.sort(key=lambda row: (row.task, -row.engine["parameters"], row.label))
     return Outcome(title, tuple(marks(runs[cells[0].name][0])), tuple(rows), tuple(fixed),
-                   tuple((*each, p_value(each[2])) for each in exploratory), tuple(_recovered(study.gap, runs)),
+                   tuple((*each, p_value(each[2])) for each in exploratory),
+                   tuple(_recovered(study.gap, cells[0].fold, runs)),
                    tuple(ranking(study.modalities, runs)) if study.modalities else ())
 
 
@@ -308,7 +335,10 @@ def _differences(outcome: Outcome) -> Tuple[List[Difference], List[Difference]]:
                    for first, second, contrast, chance in outcome.exploratory if contrast.row.people > 1]
 
 
-def _recovered(gap: Sequence[str], runs: Mapping[str, List[Run]]) -> Iterator[Tuple[str, Recovery]]:
+def _recovered(gap: Sequence[str], fold: Fold, runs: Mapping[str, List[Run]]) -> Iterator[Tuple[str, Recovery]]:
+    """What each network that decides a task of the gap recovers of it."""
     if gap:
         lower, upper = (runs[end] for end in gap)
-        yield from ((name, each) for name in runs if name not in gap for each in recoveries(runs[name], lower, upper))
+        tasks = set(fold.decided(gap[0])) & set(fold.decided(gap[1]))
+        yield from ((name, each) for name in runs if name not in gap and tasks & set(fold.decided(name))
+                    for each in recoveries(runs[name], lower, upper))

@@ -14,6 +14,7 @@ import json
 import math
 import random
 import shutil
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from io import BytesIO
 from itertools import accumulate, product
@@ -42,6 +43,8 @@ from edgehar.views import Views
 CHECKPOINT, WEIGHTS, FACTS = "checkpoint.pt", "model.pt", "training.json"
 VIEWS = "views"
 SCORED = 2048  # training windows that are scored after each epoch, at most as many as of validation people
+BELOW = {"ema_decay": 1, "seed": 1 << 47}  # edgehar.views shifts a seed by 16 bits
+VERSIONS = ("edgehar", "torch")
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,9 @@ class Recipe:
                             ("views", 0), ("seed", 0), ("warmup_epochs", 0), ("weight_decay", 0), ("ema_decay", 0),
                             ("learning_rate", 0)):
             value = getattr(self, name)
-            if not least <= value < math.inf or (name == "ema_decay" and value >= 1):
+            if not least <= value < BELOW.get(name, math.inf):
                 raise InputError("the recipe has %s = %s; it must be %s or more%s." % (
-                    name, value, least, " and below 1" if name == "ema_decay" else ""))
+                    name, value, least, " and below %d" % BELOW[name] if name in BELOW else ""))
         if self.learning_rate == 0:
             raise InputError("the recipe has learning_rate = 0, at which nothing is learnt; it must be above 0.")
 
@@ -134,17 +137,19 @@ class Fitted:
 
     @classmethod
     def load(cls, folder: PathLike) -> "Fitted":
-        """Read a finished training. Raises InputError where the folder holds none."""
+        """Read a finished training. Raises InputError where the folder holds none, or one of other code."""
         folder = Path(folder)
         if not (folder / WEIGHTS).is_file():
             raise InputError("%s holds no finished training; run `edgehar train` or `edgehar distill` with -o %s." % (
                 folder, folder))
-        facts = read_json(folder / FACTS)
-        facts.update(facts.pop("outcome", {}))
-        model = make_model(facts["model"], Signal.from_json(facts["signal"]),
-                           {task: tuple(names) for task, names in facts["tasks"].items()})
-        model.put_heads(facts.get("heads", {}))
-        model.load_state_dict(_load(folder / WEIGHTS))
+        facts, weights = read_json(folder / FACTS), _load(folder / WEIGHTS)
+        with _of_this_version(folder / FACTS):
+            facts.update(facts.pop("outcome", {}))
+            model = make_model(facts["model"], Signal.from_json(facts["signal"]),
+                               {task: tuple(names) for task, names in facts["tasks"].items()})
+            model.put_heads(facts.get("heads", {}))
+        with _of_this_version(folder / WEIGHTS):
+            model.load_state_dict(weights)
         return cls(model.eval(), facts, _read_history(folder / HISTORY))
 
 
@@ -157,13 +162,13 @@ def train(corpus: Corpus, spec: str, channels: str, recipe: Recipe, folder: Path
     """Make the network `spec` for the corpus's signal and `fit` it; arguments as there.
 
     channels: a pattern for ``signals.choose``: what the network sees. tasks: what it
-    decides; all of the corpus where none is named. teaching: the same corpus as the
-    teacher reads it, where that is at a higher rate.
+    decides, as in `chosen_tasks`. teaching: the same corpus as the teacher reads it, where
+    that is at a higher rate.
     """
     dataset = corpus.dataset
     max_gap_s = max(dataset.max_gap_s, 2 / corpus.framing.rate_hz)  # a step of a slow signal is no gap
     signal = Signal(choose(dataset.channels, channels), *corpus.framing, max_gap_s)
-    model = make_model(spec, signal, _chosen_tasks(dataset.classes, tasks), recipe.seed)
+    model = make_model(spec, signal, chosen_tasks(dataset.classes, tasks), recipe.seed)
     return fit(model, corpus.parts.train, corpus.parts.valid, recipe, folder, method, teacher, _data_facts(corpus),
                watch, views, teaching.parts.train if teaching else None)
 
@@ -180,14 +185,16 @@ def fit(model: Model, train: Windows, valid: Windows, recipe: Recipe, folder: Pa
     the recipe's views is kept for other trainings; default in `folder`, for this one
     alone. teaching: the training windows at the teacher's rate, where that is a multiple of
     the model's; those are trained on that both have (``signals.paired``). A half-done
-    training in `folder` is resumed; a finished one is returned as it is. Raises InputError where `folder` holds a
-    training with other settings, MismatchError where train, valid and teacher come from
+    training in `folder` is resumed; a finished one is returned as it is. Raises InputError
+    where `folder` holds a training with other settings, or where the loss is no number,
+    which leaves the epochs before it; MismatchError where train, valid and teacher come from
     different splits.
     """
     folder = Path(folder)
     distiller = DISTILLERS.create(method)
     teachers = _needed(teacher, distiller, method)
     _require_one_split(train, valid, teachers)
+    _require_deviation(train)
     _require_teachers_hear(teachers, model.signal if teaching is None else teaching)
     _require_teachers_decide(model, teachers)
     plan = dict(_plan(model, train, valid, recipe, method, teachers), **facts or {})
@@ -222,6 +229,22 @@ def begun(folder: PathLike) -> int:
     if not (folder / CHECKPOINT).is_file() or not (folder / HISTORY).is_file():
         return 0
     return len(_read_history(folder / HISTORY))
+
+
+def chosen_tasks(classes: Mapping[str, Tuple[str, ...]], tasks: Sequence[str] = ()) -> Dict[str, Tuple[str, ...]]:
+    """{task: classes} of those that a network decides: `tasks`, or all of a corpus that have two classes or more.
+
+    Raises InputError for a task that the corpus lacks, or of which it has one class alone.
+    """
+    choice = {task: names for task, names in classes.items() if len(names) > 1}
+    for task in (task for task in tasks if task not in choice):
+        raise InputError("the corpus has %s; choose from: %s." % (
+            "one class alone of task '%s', which leaves nothing to decide" % task if task in classes else
+            "no task '%s'" % task, ", ".join(choice) or "none"))
+    if not choice:
+        raise InputError("the corpus has no task of two classes or more, so there is nothing to decide; choose another "
+                         "corpus, or more of this one.")
+    return {task: names for task, names in choice.items() if task in tasks or not tasks}
 
 
 def predict(model: Model, x: np.ndarray, batch: int = 512, judged: str = "") -> Dict[str, np.ndarray]:
@@ -299,6 +322,7 @@ class _Run:
         for index in batches:
             for term, value in self._update(index, generator, len(batches)).items():
                 totals[term] = totals.get(term, 0.0) + value / len(batches)
+        _require_numbers(totals, number)
         scores = evaluate(self.average, self.valid, phase.judged)
         figures = dict(self.distiller.figures(self.average), **self._beside(phase))
         return self._record(Progress(number, totals, scores, 0, phase.name, figures))
@@ -419,11 +443,8 @@ class _Run:
         if not path.is_file():
             return
         state = _load(path)
-        try:
+        with _of_this_version(path):
             self._take_up(state)
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise InputError("%s was left by another version of edgehar (%s); remove its folder and train again." % (
-                path, str(error).splitlines()[0][:100])) from error
 
     def _take_up(self, state: Mapping[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
@@ -435,13 +456,6 @@ class _Run:
 
 
 # ------------------------------------------------------------------ helpers of fit
-
-
-def _chosen_tasks(classes: Mapping[str, Tuple[str, ...]], tasks: Sequence[str]) -> Dict[str, Tuple[str, ...]]:
-    for task in tasks:
-        if task not in classes:
-            raise InputError("the corpus has no task '%s'; choose from: %s." % (task, ", ".join(classes)))
-    return {task: names for task, names in classes.items() if task in tasks or not tasks}
 
 
 def _needed(teacher: Taught, distiller: Distiller, method: str) -> List[Fitted]:
@@ -509,6 +523,20 @@ def _require_one_split(train: Windows, valid: Windows, teachers: Sequence[Fitted
                             "train a teacher on this split.")
 
 
+def _require_deviation(windows: Windows) -> None:
+    """Raise InputError for windows of one sample: the noise of an augmented view is measured in their deviation."""
+    if windows.x.shape[2] < 2:
+        raise InputError("windows of one sample have no deviation, so nothing is learnt from them; cut windows of 2 "
+                         "samples or more.")
+
+
+def _require_numbers(loss: Mapping[str, float], epoch: int) -> None:
+    for term, value in loss.items():
+        if not math.isfinite(value):
+            raise InputError("the loss is no number in epoch %d (%s: %s); lower learning_rate, and train into another "
+                             "folder or remove this one." % (epoch, term, value))
+
+
 def _require_teachers_hear(teachers: Sequence[Fitted], heard: Union[Signal, Windows]) -> None:
     """Raise MismatchError for a teacher that reads windows of another rate or length."""
     window = heard.window if isinstance(heard, Signal) else heard.x.shape[2]
@@ -535,21 +563,32 @@ def _require_teachers_decide(model: Model, teachers: Sequence[Fitted]) -> None:
 
 def _require_same_plan(folder: Path, plan: Dict[str, Any]) -> None:
     """Raise InputError where `folder` holds a begun training that differs, naming in what."""
-    if not (folder / CHECKPOINT).is_file() and not (folder / WEIGHTS).is_file():
+    finished = (folder / WEIGHTS).is_file()
+    if not finished and not (folder / CHECKPOINT).is_file():
         return
-    stored = read_json(folder / FACTS)
-    for key, value in json.loads(json.dumps(plan)).items():
+    with _of_this_version(folder / FACTS):
+        stored = _identity(read_json(folder / FACTS), finished)
+    for key, value in _identity(json.loads(json.dumps(plan)), finished).items():
         if stored.get(key) != value:
-            raise InputError("%s holds a training with another %s%s; choose another folder with -o, or remove it." % (
+            raise InputError("%s holds a training with another %s (%s); choose another folder, or remove it." % (
                 folder, key.replace("_", " "), _difference(stored.get(key), value)))
 
 
+def _identity(plan: Mapping[str, Any], finished: bool) -> Dict[str, Any]:
+    """What of a plan makes a training the same: only one that is to go on needs the versions that it began with.
+
+    Of the data, which train_sha256 stands for, no provenance: a licence may be reworded, a data folder moved.
+    """
+    told = {key: value for key, value in plan.items() if not finished or key not in VERSIONS}
+    return dict(told, data={key: told["data"].get(key) for key in ("dataset", "split")}) if "data" in told else told
+
+
 def _difference(there: Any, here: Any) -> str:
-    """" (epochs: 5 there, 6 here)" for the first differing entry of two tables."""
+    """"5 there, 6 here", or "epochs: 5 there, 6 here" for the first differing entry of two tables."""
     if not isinstance(there, dict) or not isinstance(here, dict):
-        return ""
+        return "%s there, %s here" % (there, here)
     key = next(key for key in sorted(set(there) | set(here)) if there.get(key) != here.get(key))
-    return " (%s: %s there, %s here)" % (key.replace("_", " "), there.get(key), here.get(key))
+    return "%s: %s" % (key.replace("_", " "), _difference(there.get(key), here.get(key)))
 
 
 def _clear_leftovers(folder: Path) -> None:
@@ -607,8 +646,22 @@ def _load(path: Path) -> Any:
     try:
         return torch.load(str(path), weights_only=True)
     except Exception as error:
-        raise InputError("%s is damaged (%s); remove its folder and train again." % (
-            path, str(error).splitlines()[0][:100])) from error
+        raise InputError("%s is damaged (%s); remove its folder and train again." % (path, _cause(error))) from error
+
+
+@contextmanager
+def _of_this_version(path: Path) -> Iterator[None]:
+    """Raise InputError where what was read from `path` does not fit this code."""
+    try:
+        yield
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError("%s was left by another version of edgehar or of a plug-in (%s); remove its folder and train "
+                         "again." % (path, _cause(error))) from error
+
+
+def _cause(error: Exception) -> str:
+    """What `error` says, on one line; its name where it says nothing."""
+    return " ".join(str(error).split())[:100] or type(error).__name__
 
 
 def _write_history(path: Path, history: List[Progress]) -> None:
@@ -619,9 +672,12 @@ def _write_history(path: Path, history: List[Progress]) -> None:
 def _read_history(path: Path) -> Tuple[Progress, ...]:
     """Raises InputError for a damaged file."""
     try:
-        return tuple(Progress(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines())
+        history = tuple(Progress(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines())
+        if not history:
+            raise ValueError("it holds no epochs")
     except (OSError, ValueError, TypeError) as error:
         raise InputError("%s is damaged (%s); remove its folder and train again." % (path, error)) from error
+    return history
 
 
 def _require_fields(kind: type, value: Mapping[str, Any], what: str) -> None:

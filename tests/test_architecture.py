@@ -22,7 +22,7 @@ GROUND = -1  # errors: all floors stand on it
 
 FLOORS = {
     "errors": GROUND,
-    "signals": 0, "files": 0, "resampling": 0, "sysfs": 0, "ring": 0, "notify": 0, "health": 0,
+    "signals": 0, "files": 0, "settings": 0, "resampling": 0, "sysfs": 0, "ring": 0, "notify": 0, "health": 0,
     "registry": 1, "artifact": 1, "splits": 1, "scoring": 1, "scenarios": 1, "results": 1, "machine": 1, "graph": 1,
     "kernels": 1, "downloads": 1, "signing": 1, "mqtt": 1, "histories": 1, "heads": 1, "attribution": 1,
     "conditions": 1, "places": 1,

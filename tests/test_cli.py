@@ -162,6 +162,35 @@ def test_every_command_tells_what_it_does(capsys: pytest.CaptureFixture) -> None
         assert len(text.splitlines()[2].strip()) > 20, "%s has no help" % name
 
 
+def test_every_protocol_stands_in_the_help_of_split(capsys: pytest.CaptureFixture) -> None:
+    from edgehar.protocols import PROTOCOLS
+
+    assert execute(["split", "--help"]) == 0
+    text = "".join(capsys.readouterr().out.split())  # lines are broken at hyphens too
+    assert not [name for name in PROTOCOLS if name not in text]
+
+
+def test_every_setting_of_a_recipe_stands_in_the_help_of_train(capsys: pytest.CaptureFixture) -> None:
+    pytest.importorskip("torch")
+    from edgehar.augment import Augmentation
+    from edgehar.training import Recipe
+
+    assert execute(["train", "--help"]) == 0
+    text = capsys.readouterr().out
+    settings = {**vars(Recipe()), **vars(Augmentation())}
+    assert not [name for name in settings if not re.search(r"\b%s( =|\])" % name, text)]
+
+
+def test_only_a_command_with_a_teacher_takes_the_teacher_s_split_and_framing(capsys: pytest.CaptureFixture) -> None:
+    found = {}
+    for name in ("train", "distill"):
+        assert execute([name, "--help"]) == 0
+        found[name] = " ".join(capsys.readouterr().out.split())
+    for default in ("split", "]"):  # of --protocol, and of --rate and --window
+        assert "[default: the corpus' own" + default.replace("split", " split") in found["train"]
+        assert "[default: the teacher's, else the corpus' own" + default.replace("split", " split") in found["distill"]
+
+
 def test_the_list_of_commands_is_whole_and_not_cut_off(capsys: pytest.CaptureFixture) -> None:
     assert execute(["--help"]) == 0
     listed = capsys.readouterr().out.split("Commands:")[1]

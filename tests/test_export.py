@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -218,9 +221,15 @@ def test_an_unfaithful_export_is_refused_and_leaves_nothing(fitted, parts, tmp_p
     assert not list(tmp_path.iterdir())
 
 
-def test_windows_of_another_split_are_refused(fitted, parts, tmp_path):
-    from dataclasses import replace
+def test_a_network_that_diverged_is_blamed_for_it_and_not_its_export(fitted, parts, tmp_path):
+    diverged = replace(fitted, model=copy.deepcopy(fitted.model))
+    next(diverged.model.heads.parameters()).data.fill_(float("nan"))
+    with pytest.raises(InputError, match="no numbers for task 'activity'.*; train it again with a lower learning_rate"):
+        export(diverged, parts.train, parts.valid, tmp_path / "a", "small")
+    assert not list(tmp_path.iterdir())
 
+
+def test_windows_of_another_split_are_refused(fitted, parts, tmp_path):
     with pytest.raises(MismatchError, match="another split"):
         export(fitted, replace(parts.train, split_sha256="f" * 64), parts.valid, tmp_path / "a", "small")
 

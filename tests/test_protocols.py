@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgehar.cli import execute
 from edgehar.datasets import DATASETS, cut_corpus
 from edgehar.errors import InputError, MismatchError
 from edgehar.protocols import People, every_fold, make_split
@@ -62,10 +63,12 @@ def test_one_person_is_divided_in_time_and_no_sample_twice() -> None:
     train, valid, test = corpus.parts
     assert {name for part in corpus.parts for name in part.subjects} == {"person-002"}
     assert corpus.split.same_people and leak_mark(corpus.split.to_json()) == "SAME PEOPLE, LATER"
-    for earlier, later in ((train, valid), (valid, test)):
-        assert not overlapping(later, earlier).any()
-        assert tuple(earlier.origin[-1]) < tuple(later.origin[0])
-    assert 0.5 < len(train) / sum(map(len, corpus.parts)) < 0.7
+    assert not any(overlapping(*pair).any() for pair in ((valid, train), (test, train), (test, valid)))
+    for session in set(train.sessions):
+        first, *later = (part.origin[part.sessions == session].tolist() for part in corpus.parts)
+        assert first and all(first[-1] < part[0] for part in later if part)
+    assert all(set(part.y["activity"]) == set(range(7)) for part in corpus.parts)
+    assert 0.5 < len(train) / sum(map(len, corpus.parts)) < 0.75
     assert Split.from_json(dict(corpus.split.to_json(), sha256=corpus.split.sha256)) == corpus.split
 
 
@@ -158,6 +161,14 @@ def test_a_leaky_split_trains_on_what_it_tests_and_says_so() -> None:
     assert sum(map(len, parts)) == sum(map(len, honest)) and not overlapping(honest.test, honest.train).any()
     again = cut_corpus("synthetic", split=split).parts
     assert all(np.array_equal(a.x, b.x) for a, b in zip(parts, again))
+
+
+def test_the_audit_names_what_is_tested_on_and_never_trained_on(capsys: pytest.CaptureFixture) -> None:
+    spec = "synthetic:people=3,minutes=0.3,placements=wrist+waist,stacked=true"
+    assert execute(["split", spec, "--protocol", "placement-shift:train=wrist,test=waist"]) == 0
+    assert capsys.readouterr().out.count("tested on and never trained on, of placement: waist\n") == 1
+    assert execute(["split", spec, "--protocol", "in-time:person=person-002"]) == 0
+    assert "never trained on" not in capsys.readouterr().out
 
 
 def test_a_split_survives_its_file() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import List, Set
+from typing import Any, Dict, List, Set
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edgehar.errors import InputError
 from edgehar.signals import Recording, Windows, concatenate, cut, triad
-from edgehar.splits import PARTS, Parts, Split, audit, partition
+from edgehar.splits import PARTS, Parts, Split, audit, leak_mark, overlapping, partition
 
 SPLIT = Split("test", "fixed", ("1", "2"), ("3",), ("4",))
 ACC = triad("acc", "m/s^2", "wrist")
@@ -133,6 +133,58 @@ def test_a_session_shift_tests_other_people_in_other_sessions() -> None:
     blurred = replace(SPLIT, sessions={"train": ("day1*",), "valid": ("day1*",), "test": ("day*",)})
     with pytest.raises(InputError, match="session day1-a of person 1 fits both training and test"):
         partition(found, blurred, 20, 10)
+
+
+# ------------------------------------------------------------------ in time
+
+IN_TIME = Split("test", "in-time:person=1", ("1",), ("1",), ("1",), in_time=True)
+
+
+def test_every_session_at_every_place_is_divided_in_time() -> None:
+    """A session an activity, as several corpora have it: whole sessions would leave training without the later."""
+    found = [worn("1", place, session) for session in ("walk", "sit") for place in ("wrist", "hip")]
+    parts = partition(found, IN_TIME, 10, 10)
+    assert [len(windows) for windows in parts] == [24, 8, 8]
+    for number in range(len(found)):
+        starts = [windows.origin[windows.origin[:, 0] == number, 1].tolist() for windows in parts]
+        assert starts == [[0, 10, 20, 30, 40, 50], [60, 70], [80, 90]]
+
+
+def test_a_session_around_a_gap_is_divided_once() -> None:
+    parts = partition([recording("1", length) for length in (60, 20, 20)], IN_TIME, 10, 10)
+    assert [set(windows.origin[:, 0]) for windows in parts] == [{0}, {1}, {2}]
+
+
+def test_where_a_session_is_too_short_to_select_on_its_test_windows_are_clear_of_training() -> None:
+    """Both windows of the short session that would be selected on overlap training, and so does the next one."""
+    found = [recording("1", length, session) for session, length in (("short", 65), ("long", 300))]
+    train, valid, test = partition(found, IN_TIME, 20, 5)
+    assert set(valid.sessions) == {"long"} and set(test.sessions) == {"short", "long"}
+    assert not overlapping(test, train).any() and not overlapping(test, valid).any()
+
+
+@pytest.mark.parametrize("wrong, told", [
+    ({"placements": {"tset": ["wrist"]}}, "has a part 'tset'; the parts are: train, valid, test"),
+    ({"sessions": {"Train": ["a"]}}, "has a part 'Train'"), ({"placements": ["wrist"]}, "has a part 'wrist'"),
+    ({"in_time": "no"}, "in_time = 'no'; it must be true or false"), ({"in_time": 1}, "in_time = 1;"),
+    ({"shuffle_seed": "a"}, "shuffle_seed = 'a'; it must be a whole number"), ({"shuffle_seed": -1}, "shuffle_seed"),
+    ({"shuffle_seed": 1.5}, "shuffle_seed = 1.5"), ({"shuffle_seed": True}, "shuffle_seed = True")])
+def test_a_hand_written_split_says_what_it_means_or_is_refused(wrong: Dict[str, Any], told: str) -> None:
+    with pytest.raises(InputError, match="split 'fixed' of test has .*%s" % told.replace("has ", "")):
+        Split.from_json(dict(SPLIT.to_json(), **wrong))
+
+
+def test_what_is_not_in_time_is_not_marked_and_not_hashed() -> None:
+    split = Split.from_json(dict(SPLIT.to_json(), in_time=False))
+    assert split == SPLIT and split.sha256 == SPLIT.sha256 and leak_mark(split.to_json()) == ""
+    assert leak_mark({"in_time": False}) == ""
+
+
+def test_the_digests_of_splits_stay_what_they_were() -> None:
+    """They stand in trainings, engines and results of earlier versions."""
+    assert SPLIT.sha256[:12] == "66bee982be09" and IN_TIME.sha256[:12] == "f7b547a840f5"
+    shifted = replace(SPLIT, placements={"test": ("hip",)}, shuffle_seed=0)
+    assert shifted.sha256[:12] == "9a19ed03f351"
 
 
 starts = st.sets(st.integers(0, 60), min_size=1, max_size=6)

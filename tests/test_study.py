@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -25,7 +26,7 @@ from edgehar.backends.base import infer_all
 from edgehar.cells import Cell, load_study, only_modalities, own_run
 from edgehar.cli import execute
 from edgehar.contrasts import p_value
-from edgehar.errors import InputError
+from edgehar.errors import InputError, MissingError
 from edgehar.results import load_all
 from edgehar.scoring import confusion
 from edgehar.stream import softmax
@@ -118,6 +119,80 @@ def test_a_file_that_makes_no_sense_is_refused(tmp_path: Path, old: str, new: st
         load_study(written(tmp_path, (FILE + ENSEMBLE).replace(old, new, 1)))
 
 
+@pytest.mark.parametrize("old, new, told", [
+    ("seeds = [0]\n", "seeds = 3\n", "has seeds = 3; it must be a list of distinct whole numbers"),
+    ("seeds = [0]\n", "seeds = []\n", "and at least one"), ("seeds = [0]\n", 'seeds = ["a"]\n', "whole numbers"),
+    ("seeds = [0]\n", "seeds = [0, 0]\n", "distinct"), ("seeds = [0]\n", "seeds = [-1]\n", "0 or more"),
+    ("seeds = [0]\n", "seeds = [true]\n", "whole numbers"),
+    ('[networks.alone]\nmodel = "mobilenet:size=S"\nchannels = "kind=acc"\n', "[networks]\nalone = 3\n", "of tables"),
+    ('[["kd", "alone"]]', '[["kd"]]', "lists of two texts"), ('[["kd", "alone"]]', '["kd", "alone"]', "lists of two"),
+    ("recipe = {", "recipe = 3 # {", "has recipe = 3; it must be a table"),
+    ("seeds = [0]\n", "gap = 3\n", "has gap = 3"), ("seeds = [0]\n", "modalities = 3\n", "has modalities = 3"),
+    ('"folds:n=3"', "3", "has protocol = 3; it must be a text"), ('model = "resnet:width=8"', "model = 3", "a text"),
+    ('\nteacher = "teacher"', '\nteacher = ["teacher"]', "network kd has teacher = .*; it must be a text"),
+    ('\nteacher = "teacher"', '\nteacher = "teacher"\nensemble = 1', "ensemble = 1; it must be true or false"),
+    ('"kd"\n', '"kd"\nrate_hz = "25"\n', "has rate_hz = '25'; it must be a finite number"),
+    ('"kd"\n', '"kd"\ntasks = "activity"\n', "has tasks = 'activity'; it must be a list"),
+    ('"kd"\n', '"kd"\nrecipe = { augmentation = 3 }\n', "network kd: the recipe's augmentation is 3")])
+def test_a_setting_of_another_kind_is_refused(tmp_path: Path, old: str, new: str, told: str) -> None:
+    assert old in FILE
+    with pytest.raises(InputError, match=told):
+        load_study(written(tmp_path, FILE.replace(old, new, 1)))
+
+
+@pytest.mark.parametrize("old, new, told", [
+    ("resnet:width=8", "resnet:widht=8", "network teacher: model 'resnet' has no option 'widht'"),
+    ("resnet:width=8", "resnt", "network teacher: there is no model named 'resnt'"),
+    ('method = "kd"', 'method = "kdd"', "network kd: there is no distiller named 'kdd'"),
+    ('method = "kd"', 'method = "kd:temp=3"', "network kd: distiller 'kd' has no option 'temp'"),
+    ('\nteacher = "teacher"', "", "network kd: method 'kd' needs a teacher; name one of the networks"),
+    ('"kind=acc"', '"kind=akk"', "network kd: no channel has kind=akk"),
+    ('"kd"\n', '"kd"\ntasks = ["activty"]\n', "network kd: the corpus has no task 'activty'"),
+    ('"kd"\n', '"kd"\nrate_hz = 100\n', "network kd: rate_hz = 100 is more than the 50 samples a second"),
+    ('"kd"\n', '"kd"\nrate_hz = 37.5\n', "reads 50 samples a second, which is no multiple of its own 37.5"),
+    ('"kd"\n', '"kd"\nrate_hz = 25\nrecipe = { views = 2 }\n', "its teacher teacher reads another; use views = 0"),
+    ('width=8"', 'width=8"\ntasks = ["placement"]', "network kd: its teacher teacher does not decide activity"),
+    ('minutes=0.3".networks.kd]', 'minutes=0.3".networks.kdd]', "a network 'kdd', which is none of the study's: kd")])
+def test_what_training_would_refuse_is_told_before_any_teacher_is_trained(tmp_path: Path, old, new, told) -> None:
+    two_tasks = (FILE + '[corpora."synthetic:people=6,minutes=0.3".networks.kd]\n').replace(
+        "minutes=0.3", "minutes=0.3,stacked=true,placements=wrist+waist")
+    old, new = (text.replace("minutes=0.3", "minutes=0.3,stacked=true,placements=wrist+waist") for text in (old, new))
+    assert old in two_tasks
+    with pytest.raises(InputError, match=told):
+        load_study(written(tmp_path, two_tasks.replace(old, new, 1)))
+
+
+def test_reading_a_study_draws_no_random_number(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    load_study(written(tmp_path))
+    drawn = torch.rand(3)
+    torch.manual_seed(5)
+    assert torch.equal(drawn, torch.rand(3))
+
+
+RECIPES = FILE.replace("recipe = {", "recipe = { views = 2, augmentation = { rotation_deg = 0.0, jitter = 0.2 },") + """
+recipe = { learning_rate = 0.5, warmup_epochs = 7, augmentation = { shift = 0.0, jitter = 0.1 } }
+[corpora."synthetic:people=6,minutes=0.3".recipe]
+learning_rate = 0.25
+patience = 4
+[corpora."synthetic:people=6,minutes=0.3".networks.alone.recipe]
+warmup_epochs = 9
+[corpora."synthetic:people=6,minutes=0.3".networks.alone.recipe.augmentation]
+scale = 0.0
+"""
+
+
+def test_of_four_recipes_a_later_one_wins_setting_by_setting(tmp_path: Path) -> None:
+    fold = load_study(written(tmp_path, RECIPES)).folds[0]
+    recipe = Cell(fold, "alone", 0).recipe()
+    assert (recipe.views, recipe.windows_per_epoch, recipe.patience) == (2, 128, 4)
+    assert (recipe.learning_rate, recipe.warmup_epochs) == (0.5, 9)
+    seen = recipe.augmentation
+    assert (seen.rotation_deg, seen.jitter, seen.shift, seen.scale) == (0.0, 0.1, 0.0, 0.0)
+    other = Cell(fold, "kd", 0).recipe()
+    assert (other.learning_rate, other.augmentation.jitter, other.augmentation.scale) == (0.25, 0.2, 0.1)
+
+
 def test_a_study_is_planned_run_and_never_done_twice(tmp_path: Path, capsys) -> None:
     study = load_study(written(tmp_path))
     results, counted = tmp_path / "results", []
@@ -164,6 +239,84 @@ def test_a_killed_study_goes_on_and_leaves_no_process(tmp_path: Path) -> None:
     assert len(json.loads(second.stdout)[0]["rows"]) == 3
     assert (tmp_path / "results" / "synthetic-people-6-minutes-0-3-forest.svg").is_file()
     assert all(path.stat().st_mtime_ns == at for path, at in done.items())
+
+
+ENDLESS = """
+import os, signal, time
+from pathlib import Path
+
+from edgehar.datasets.synthetic import Synthetic as Base
+
+
+class Endless(Base):
+    title = "never read"
+
+    def recordings(self):
+        (Path(__file__).parent / ("asked-%d" % os.getpid())).touch()
+        time.sleep(60)
+"""
+SLOW = """
+[corpora."endless:people=6,minutes=0.3"]
+protocol = "folds:n=3"
+[networks.alone]
+model = "resnet:width=4"
+"""
+
+
+def _plugin(folder: Path, source: str) -> Path:
+    path = folder / "datasets" / "endless.py"
+    path.parent.mkdir()
+    path.write_text(source, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("sent, code, begun", [(signal.SIGINT, 130, True), (signal.SIGTERM, -signal.SIGTERM, False)])
+def test_a_study_that_is_stopped_ends_at_once_and_begins_no_other_fold(tmp_path: Path, sent, code, begun) -> None:
+    """By Ctrl-C, which all its processes hear, in the midst of a fold; by SIGTERM before its first has come up."""
+    plugin = _plugin(tmp_path, ENDLESS)
+    first = subprocess.Popen([sys.executable, "-m", "edgehar", "--plugin", str(plugin), "study",
+                              str(written(tmp_path, SLOW)), "--work", str(tmp_path / "work"), "-o",
+                              str(tmp_path / "results"), "--jobs", "1"], start_new_session=True,
+                             stderr=subprocess.PIPE, universal_newlines=True)
+    deadline = time.monotonic() + 50
+    try:
+        while not (list(plugin.parent.glob("asked-*")) if begun else _workers_of(first.pid)):
+            assert first.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        workers = _workers_of(first.pid)
+        (os.killpg if begun else os.kill)(first.pid, sent)
+        told = first.communicate(timeout=deadline - time.monotonic())[1] if begun else first.wait()
+        assert first.returncode == code and len(workers) == 1
+        assert not begun or told.startswith("edgehar: stopped by Ctrl-C") and told.count("\n") == 1
+        while any(Path("/proc/%d/stat" % worker).exists() for worker in workers):
+            assert time.monotonic() < deadline, "a worker outlived its parent"
+            time.sleep(0.1)
+        assert len(list(plugin.parent.glob("asked-*"))) <= 1
+    finally:
+        _kill_session(first)
+
+
+def _kill_session(first: "subprocess.Popen[str]") -> None:
+    try:
+        os.killpg(first.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    first.wait()
+    first.stderr.close()
+
+
+def test_a_killed_process_of_a_study_is_told_as_what_it_most_likely_is(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(registry, "_extra_files", {})
+    registry.add_plugin(_plugin(tmp_path, ENDLESS.replace("time.sleep(60)", "os.kill(os.getpid(), signal.SIGKILL)")))
+    study = load_study(written(tmp_path, SLOW))
+    with pytest.raises(MissingError, match="was killed, most likely for want of memory; .* with fewer --jobs"):
+        run_study(study, None, tmp_path / "work", tmp_path / "results", jobs=1)
+
+
+def _workers_of(parent: int) -> List[int]:
+    """Its children that are to work through folds; another one of a pool looks after semaphores."""
+    return [child for child in _children_of(parent)
+            if b"spawn_main" in Path("/proc/%d/cmdline" % child).read_bytes()]
 
 
 def _children_of(parent: int) -> List[int]:
@@ -420,3 +573,50 @@ def test_a_gap_has_two_ends(tmp_path: Path) -> None:
         load_study(written(tmp_path, 'gap = ["alone", "nobody"]\n' + FILE))
     study = load_study(written(tmp_path, 'gap = ["alone", "teacher"]\nnon_inferiority = [["kd", "alone"]]\n' + FILE))
     assert (study.gap, study.non_inferiority) == (("alone", "teacher"), (("kd", "alone"),))
+
+
+TWO_TASKS = """
+recipe = { epochs = 1, windows_per_epoch = 64 }
+gap = ["alone", "teacher"]
+[corpora."synthetic:people=5,minutes=0.3,stacked=true,placements=wrist+waist"]
+[networks.alone]
+model = "resnet:width=4"
+tasks = ["activity"]
+[networks.teacher]
+model = "resnet:width=4"
+[networks.where]
+model = "resnet:width=4"
+tasks = ["placement"]
+"""
+
+
+def test_a_network_of_another_task_recovers_nothing_of_a_gap(tmp_path: Path) -> None:
+    study = load_study(written(tmp_path, TWO_TASKS))
+    for fold in study.folds:
+        run_fold(fold, None, tmp_path / "work", tmp_path / "results")
+    outcome, = outcomes(study, tmp_path / "results")
+    assert {row.label for row in outcome.rows} == {"alone", "teacher", "where"} and outcome.recovered == ()
+
+
+@pytest.mark.parametrize("setting", ['contrasts = [["alone", "where"]]', 'exploratory = [["where", "alone"]]',
+                                     'non_inferiority = [["alone", "where"]]', 'gap = ["alone", "where"]'])
+def test_networks_that_share_no_task_are_not_compared(tmp_path: Path, setting: str) -> None:
+    with pytest.raises(InputError, match="compare networks that share a task"):
+        load_study(written(tmp_path, TWO_TASKS.replace('gap = ["alone", "teacher"]', setting)))
+
+
+def test_a_task_of_one_class_is_no_task_of_a_study(tmp_path):
+    """The Run of a network that decides all there is to decide is the study's own."""
+    file = tmp_path / "study.toml"
+    file.write_text("""
+        recipe = { epochs = 1, windows_per_epoch = 64 }
+        [corpora."synthetic:people=3,minutes=0.2,stacked=true"]
+        [networks.alone]
+        model = "mobilenet:size=S"
+        """, encoding="utf-8")
+    (cell,) = load_study(file).cells()
+    run_fold(cell.fold, None, tmp_path / "work", tmp_path / "results")
+    assert own_run(cell, tmp_path / "results").engine["tasks"] == ["activity"]
+    file.write_text(file.read_text(encoding="utf-8") + "tasks = ['placement']", encoding="utf-8")
+    with pytest.raises(InputError, match="one class alone of task 'placement'"):
+        load_study(file)

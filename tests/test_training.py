@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shutil
 import signal as signals
 import subprocess
 import sys
@@ -21,7 +22,8 @@ from edgehar.distillers import DISTILLERS
 from edgehar.distillers.base import Distiller, Phase
 from edgehar.errors import InputError, MismatchError
 from edgehar.models import Ensemble, make_model, teach_as_one
-from edgehar.training import Fitted, Recipe, _class_weights, _Run, _weights_sha256, evaluate, fit, predict
+from edgehar.training import (Fitted, Recipe, _class_weights, _Run, _weights_sha256, begun, chosen_tasks, evaluate, fit,
+                              predict)
 from tests import small
 
 SLOW_TRAINING = """
@@ -158,6 +160,73 @@ def test_other_settings_in_the_same_folder_are_refused(parts, tmp_path):
         fit(network(), parts.train.take(np.arange(len(parts.train) - 1)), parts.valid, small.RECIPE, tmp_path / "t")
 
 
+def upgraded(**data):
+    """The facts of the same training by a later version, its data told of in other words."""
+    return dict(small.DATA, edgehar="9.0.0", torch="9.0", data=dict(small.DATA["data"], **data))
+
+
+def test_a_finished_training_stays_good_after_an_upgrade_and_a_move_of_its_data(parts, tmp_path):
+    settings = (parts.train, parts.valid, small.recipe(epochs=1), tmp_path / "t")
+    first = fit(network(), *settings, facts=small.DATA)
+    again = fit(network(), *settings, facts=upgraded(licence="CC", skipped=["/new/place/x is damaged."]))
+    assert_same(first, again)
+    assert again.facts["edgehar"] == "0.1.0"
+    with pytest.raises(InputError, match=r"another data \(dataset: small there, large here\); choose another folder"):
+        fit(network(), *settings, facts=upgraded(dataset="large"))
+
+
+def test_a_half_done_training_goes_on_by_the_version_that_began_it(parts, tmp_path):
+    settings = (parts.train, parts.valid, small.RECIPE, tmp_path / "t")
+    with pytest.raises(Stop):
+        fit(network(), *settings, facts=small.DATA, watch=stop_after(1))
+    with pytest.raises(InputError, match=r"another edgehar \(0.1.0 there, 9.0.0 here\); choose another folder, or rem"):
+        fit(network(), *settings, facts=upgraded())
+    reworded = dict(upgraded(licence="CC"), edgehar="0.1.0")
+    del reworded["torch"]
+    assert len(fit(network(), *settings, facts=reworded).history) == 3
+
+
+def test_a_training_that_diverges_is_refused_and_no_success(parts, tmp_path):
+    recipe = small.recipe(learning_rate=1e30)
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"no number in epoch 1 \(labels: nan\); lower learning_rate"):
+            fit(network(), parts.train, parts.valid, recipe, tmp_path / "t")
+    assert begun(tmp_path / "t") == 0
+    assert len(fit(network(), parts.train, parts.valid, small.RECIPE, tmp_path / "t").history) == 3
+
+
+def test_the_epochs_before_one_that_diverges_are_kept_and_it_is_tried_again(parts, tmp_path, monkeypatch):
+    """The same line takes up the epoch before, whose weights are sound, and comes to the same end."""
+    update = _Run._update
+    settings = (parts.train, parts.valid, small.RECIPE)
+    for _ in range(2):
+        with monkeypatch.context() as patch, pytest.raises(InputError, match="no number in epoch 2"):
+            patch.setattr(_Run, "_update", lambda run, *given: dict(
+                update(run, *given), **({"labels": float("nan")} if run.history else {})))
+            fit(network(), *settings, tmp_path / "t")
+        assert begun(tmp_path / "t") == 1 and not (tmp_path / "t" / "model.pt").exists()
+    assert_same(fit(network(), *settings, tmp_path / "t"), fit(network(), *settings, tmp_path / "whole"))
+
+
+def test_windows_of_one_sample_are_refused(parts, tmp_path):
+    train, valid = (replace(part, x=part.x[:, :, :1]) for part in (parts.train, parts.valid))
+    model = make_model("mobilenet:size=S", replace(small.SIGNAL, window=1), small.TASKS)
+    with pytest.raises(InputError, match="windows of one sample have no deviation, .*; cut windows of 2 samples"):
+        fit(model, train, valid, small.RECIPE, tmp_path / "t")
+    assert not (tmp_path / "t").exists()
+
+
+def test_a_task_of_one_class_is_no_decision():
+    classes = {"activity": ("still", "moving"), "placement": ("wrist",)}
+    assert chosen_tasks(classes) == chosen_tasks(classes, ("activity",)) == {"activity": ("still", "moving")}
+    for wrong, told in (("placement", "one class alone of task 'placement', which leaves nothing to decide"),
+                        ("posture", "no task 'posture'")):
+        with pytest.raises(InputError, match="%s; choose from: activity" % told):
+            chosen_tasks(classes, (wrong,))
+    with pytest.raises(InputError, match="no task of two classes or more"):
+        chosen_tasks({"placement": ("wrist",)})
+
+
 def scores_of_validation_people(scores):
     """A stand-in for `evaluate`; training people always score 1."""
     left = iter(scores)
@@ -260,6 +329,33 @@ def test_damaged_history_says_so(parts, tmp_path):
     (tmp_path / "t" / "history.jsonl").write_text('{"epoch": 1, "lo')
     with pytest.raises(InputError, match="history.jsonl is damaged"):
         Fitted.load(tmp_path / "t")
+
+
+@pytest.fixture(scope="module")
+def finished(parts, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished") / "t"
+    fit(network(), parts.train, parts.valid, small.recipe(epochs=1), folder)
+    return folder
+
+
+@pytest.mark.parametrize("file, content, told", [
+    ("model.pt", b"", r"model.pt is damaged \(\w+\)"),
+    ("training.json", b"{}", "json was left by another version .*'model'"),
+    ("training.json", b"[]", "json was left by another version .*'list'"),
+    ("history.jsonl", b"", r"is damaged \(it holds no epochs\)")])
+def test_what_is_left_of_a_finished_training_is_refused_in_a_sentence(finished, tmp_path, file, content, told):
+    shutil.copytree(str(finished), str(tmp_path / "t"))
+    (tmp_path / "t" / file).write_bytes(content)
+    with pytest.raises(InputError, match="%s.*; remove its folder and train again" % told):
+        Fitted.load(tmp_path / "t")
+
+
+def test_weights_of_another_network_say_so(finished, parts, tmp_path):
+    shutil.copytree(str(finished), str(tmp_path / "t"))
+    torch.save(network("resnet:width=8").state_dict(), str(tmp_path / "t" / "model.pt"))
+    for look in (Fitted.load, lambda folder: fit(network(), parts.train, parts.valid, small.recipe(epochs=1), folder)):
+        with pytest.raises(InputError, match="model.pt was left by another version .*Missing key.*; remove its folder"):
+            look(tmp_path / "t")
 
 
 def test_history_is_one_line_an_epoch(parts, tmp_path):
@@ -483,7 +579,7 @@ def test_a_teacher_says_the_same_thing_twice(parts, teachers):
 @pytest.mark.parametrize("wrong, word", [
     ({"epochs": 0}, "epochs"), ({"epochs": -1}, "epochs"), ({"batch_size": 0}, "batch_size"),
     ({"learning_rate": float("nan")}, "learning_rate"), ({"learning_rate": 0.0}, "learning_rate"),
-    ({"ema_decay": 1.0}, "ema_decay"),
+    ({"ema_decay": 1.0}, "ema_decay"), ({"seed": 1 << 47}, "seed = .* and below 140737488355328"),
     ({"augmentation": {"shift": 3.0}}, "shift"), ({"augmentation": {"jitter": -1.0}}, "jitter"),
     ({"augmentation": 3}, "augmentation")])
 def test_recipes_that_cannot_train_are_refused(wrong, word):

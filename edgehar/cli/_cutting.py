@@ -31,23 +31,32 @@ class Asked(NamedTuple):
         return "%s%sskip_bad=true" % (self.data, "," if ":" in self.data else ":") if self.skip_bad else self.data
 
 
-def corpus_options(command: Callable) -> Callable:
-    """What every command that trains asks about its corpus; gather it as ``Asked(**asked)``."""
-    for option in reversed([
+def corpus_options(whose: str = "the corpus' own") -> Callable[[Callable], Callable]:
+    """What every command that trains asks about its corpus; gather it as ``Asked(**asked)``.
+
+    whose: split and framing it takes unless told otherwise.
+    """
+    options = [
         click.option("--data", required=True, metavar="SPEC", help="Corpus, e.g. uci-har or wisdm:device=watch; "
                      "`edgehar datasets` lists them."),
         click.option("--root", type=click.Path(), help="Folder with the downloaded corpora; default EDGEHAR_DATA."),
         click.option("--skip-bad", is_flag=True, help="Leave out what is damaged (a person, a session) and list it at "
                      "the end, instead of refusing the corpus."),
         click.option("--protocol", metavar="SPEC|FILE.json", help="Who is trained on; see `edgehar split --help`.  "
-                     "[default: the corpus' own split]"),
-        click.option("--rate", "rate_hz", type=float, metavar="HZ", help="Samples a second, at most the corpus' own."),
+                     "[default: %s split]" % whose),
+        click.option("--rate", "rate_hz", type=float, metavar="HZ", help="Samples a second, at most the corpus' own.  "
+                     "[default: %s]" % whose),
         click.option("--window", type=click.IntRange(1), metavar="SAMPLES", help="Length of a window.  "
-                     "[default: as many seconds as the corpus' own]"),
+                     "[default: as many seconds as %s]" % whose),
         click.option("--hop", type=click.IntRange(1), metavar="SAMPLES", help="From one window to the next."),
-    ]):
-        command = option(command)
-    return command
+    ]
+
+    def ask(command: Callable) -> Callable:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return ask
 
 
 def corpus_of(asked: Asked, teacher: Optional[Mapping[str, Any]] = None) -> Corpus:

@@ -17,7 +17,8 @@ def training_options(command: Callable) -> Callable:
     """The options of every command that trains, but for those on its corpus."""
     for option in reversed([
         click.option("--task", "tasks", multiple=True, metavar="NAME",
-                     help="What the network decides, e.g. activity. Repeatable.  [default: all tasks of the corpus]"),
+                     help="What the network decides, e.g. activity. Repeatable.  [default: all tasks of the corpus "
+                     "that have two classes or more]"),
         click.option("--recipe", "recipe_file", type=click.Path(), metavar="FILE.toml",
                      help="Settings of the training; see `edgehar train --help`."),
         click.option("--epochs", type=int, help="Overrides the recipe."),

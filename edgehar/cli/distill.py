@@ -24,7 +24,7 @@ from edgehar.cli._training import training_options
 @click.option("--channels", default="live", show_default=True, metavar="PATTERN",
               help='What the student sees: "live" (what a live sensor delivers), "all", parts of names as in wrist/acc,'
               " or fields as in kind=acc/placement=wrist.")
-@corpus_options
+@corpus_options("the teacher's, else the corpus' own")
 @training_options
 def command(teacher_folders: Sequence[str], method: str, model_spec: str, channels: str, tasks: Sequence[str],
             recipe_file: Optional[str], epochs: Optional[int], seed: Optional[int], folder: str, quiet: bool,

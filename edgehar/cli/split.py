@@ -9,13 +9,15 @@ import click
 
 if TYPE_CHECKING:
     from edgehar.datasets import Corpus
+    from edgehar.splits import Parts
 
 
 @click.command()
 @click.argument("data", metavar="CORPUS")
 @click.option("--protocol", default="own", show_default=True, metavar="SPEC|FILE.json",
               help="own, folds:n=5,fold=1, leave-one-out:person=3, placement-shift:train=A+B,test=C, "
-              "session-shift:train=S01*,test=S05*, paper-random (leaks, and is marked), or a file this command wrote.")
+              "session-shift:train=S01*,test=S05*, in-time:person=3 (tested on later, and is marked), paper-random "
+              "(leaks, and is marked), or a file this command wrote.")
 @click.option("--root", type=click.Path(), help="Folder with the downloaded corpora; default EDGEHAR_DATA.")
 @click.option("-o", "path", type=click.Path(), metavar="FILE.json", help="Write the split, to train by or to publish.")
 @click.option("--json", "as_json", is_flag=True, help="Print the split as JSON.")
@@ -75,3 +77,13 @@ def _show(corpus: Corpus) -> None:
             SAME_PEOPLE, sum(map(len, parts))))
     else:
         click.echo("audited: no person, and no sample of the %d windows, is in two parts" % sum(map(len, parts)))
+    _tell_untrained(parts)
+
+
+def _tell_untrained(parts: Parts) -> None:
+    from edgehar.signals import UNLABELLED
+
+    for task, names in parts.test.classes.items():
+        unknown = sorted(set(parts.test.y[task]) - set(parts.train.y[task]) - {UNLABELLED})
+        if unknown:
+            click.echo("tested on and never trained on, of %s: %s" % (task, ", ".join(names[k] for k in unknown)))

@@ -35,8 +35,9 @@ def command(path: str, only_plan: bool, root: Optional[str], work: str, results:
             only_forest: bool, by_sensors: bool, quiet: bool, as_json: bool) -> None:
     """Train, export and score every network of FILE in every fold, and compare them over people.
 
-    Stop it at will, even by kill -9: the same line goes on where it stopped, and a cell that
-    has its Run is never done again. What FILE may hold is told at the top of edgehar/cells.py.
+    Stop it at will, by Ctrl-C or even kill -9: the same line goes on where it stopped, and a
+    cell that has its Run is never done again. What FILE may hold is told at the top of
+    edgehar/cells.py.
     """
     from edgehar.cells import load_study, only_modalities
     from edgehar.cli._show import show_next

@@ -19,7 +19,7 @@ from edgehar.cli._training import training_options
 @click.option("--channels", default="all", show_default=True, metavar="PATTERN",
               help='"all", "live" (what a live sensor delivers), parts of names as in wrist/acc,gyro, or fields as in '
               "kind=acc/placement=wrist+ankle.")
-@corpus_options
+@corpus_options()
 @training_options
 def command(model_spec: str, channels: str, tasks: Sequence[str], recipe_file: Optional[str], epochs: Optional[int],
             seed: Optional[int], folder: str, quiet: bool, as_json: bool, **asked: Any) -> None:
@@ -34,8 +34,9 @@ def command(model_spec: str, channels: str, tasks: Sequence[str], recipe_file: O
       epochs = 40            learning_rate = 0.003     ema_decay = 0.99   seed = 0
       batch_size = 128       weight_decay = 0.02       patience = 15      balance = true
       warmup_epochs = 2      windows_per_epoch = 0     (0: all of them)
+      views = 0              (so many augmented views of a window in turn; 0: a new one in each epoch)
       [augmentation]         rotation_deg = 15.0       scale = 0.1
-      jitter = 0.03          shift = 0.1
+      jitter = 0.03          shift = 0.1               sensor_dropout = 0.0
     """
     from edgehar.cli._show import show_next
     from edgehar.cli._training import epoch_bar, read_recipe, show_training, tell_resumed
