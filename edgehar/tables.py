@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from os.path import commonprefix
 from typing import (Any, Callable, Dict, Hashable, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple,
                     TypeVar)
@@ -357,10 +358,17 @@ def _lacking(engine: Dict[str, Any]) -> str:
     return ", without %s" % engine["missing"] if engine.get("missing") else ""
 
 
+def _teacher_text(teacher: Dict[str, Any]) -> str:
+    """Its name or network; of several, how many of each."""
+    counts = Counter(member["model"] for member in teacher.get("members", ()))
+    told = " + ".join("%d x %s" % (count, model) if count > 1 else model for model, count in counts.items())
+    return teacher.get("name") or (told and "ensemble of " + told) or teacher.get("model", "")
+
+
 def _origin(engine: Dict[str, Any]) -> str:
     """Network and training in a few words."""
     teacher = engine.get("teacher")
-    teacher = teacher.get("name") or teacher.get("model") if isinstance(teacher, dict) else teacher
+    teacher = _teacher_text(teacher) if isinstance(teacher, dict) else teacher
     method = "labels alone" if engine["method"] == "none" else engine["method"]
     return "%s, %s%s" % (engine["model"], method, " from %s" % teacher if teacher else "")
 

@@ -25,6 +25,7 @@ from edgehar.backends import BACKENDS, ready_engine
 from edgehar.backends.base import infer_all
 from edgehar.cells import Cell, load_study, only_modalities, own_run
 from edgehar.cli import execute
+from edgehar.cli.study import _time_text
 from edgehar.contrasts import p_value
 from edgehar.errors import InputError, MissingError
 from edgehar.results import load_all
@@ -444,6 +445,11 @@ def test_a_plan_is_shown_of_a_study_that_is_half_done(finished: Path, capsys, mo
     monkeypatch.setattr(studies, "plan", lambda *_: [])
     assert execute(line) == 0
     assert "note: a teacher is counted in every epoch" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("hours, text", [(0.0, "0 s"), (0.01, "36 s"), (0.5, "30 min"), (2.25, "2.2 h")])
+def test_predicted_times_are_told_in_units_that_fit(hours: float, text: str) -> None:
+    assert _time_text(hours) == text
 
 
 def test_folds_at_a_time_share_the_cores(finished: Path, monkeypatch) -> None:

@@ -43,6 +43,15 @@ def test_teachers_that_differ_in_their_seed_alone_are_one_method_and_recipes_are
     assert len(tables.accuracy_rows([taught("a-s0", 0), taught("a-s1", 1, epochs=40)])) == 2
 
 
+@pytest.mark.parametrize("models, told", [
+    (["resnet"], "ensemble of resnet"), (["resnet"] * 3, "ensemble of 3 x resnet"),
+    (["tsak", "resnet", "tsak"], "ensemble of 2 x tsak + resnet")])
+def test_teachers_who_teach_as_one_are_counted(models, told):
+    teacher = {"model": "ensemble", "members": [{"model": model} for model in models]}
+    (row,) = tables.accuracy_rows([make("a", engine=dict(make("a").engine, teacher=teacher))])
+    assert row.origin == "mobilenet, kd from " + told
+
+
 def test_two_artifacts_of_one_seed_are_not_averaged_and_a_repeated_run_counts_once():
     assert [row.seeds for row in tables.accuracy_rows([make("a"), make("b")])] == [1, 1]
     assert [row.seeds for row in tables.accuracy_rows([make("a"), make("a")])] == [1]

@@ -17,7 +17,7 @@ Table = Tuple[str, Sequence[str], List[Sequence[Any]]]  # title, columns, rows
 
 @click.command()
 @click.argument("path", metavar="FILE.toml", type=click.Path())
-@click.option("--plan", "only_plan", is_flag=True, help="Only probe each network and print the predicted hours.")
+@click.option("--plan", "only_plan", is_flag=True, help="Only probe each network and print the predicted time.")
 @click.option("--root", type=click.Path(), help="Folder with the downloaded corpora; default EDGEHAR_DATA.")
 @click.option("--work", default="runs/study", show_default=True, type=click.Path(), metavar="FOLDER",
               help="Where trainings and artifacts go.")
@@ -75,13 +75,21 @@ def _show_plan(study: Study, root: Optional[str], results: str, jobs: int, quiet
         show_json({"source": "predicted", "hours_of_one_process": hours, "networks": networks,
                    "teachers_overcounted": asked_less(study)})
         return
-    show_table("Predicted from a probe, hours of one process", ("corpus", "network", "cells", "done", "hours left"),
-               [(each.corpus, each.network, each.cells, each.done, "%.2f" % each.hours) for each in found])
-    click.echo("predicted: %.1f hours of one process, so at least %.1f with --jobs %d" % (hours, hours / jobs, jobs))
+    show_table("Predicted from a probe, time of one process", ("corpus", "network", "cells", "done", "time left"),
+               [(each.corpus, each.network, each.cells, each.done, _time_text(each.hours)) for each in found])
+    click.echo("predicted: %s of one process, so at least %s with --jobs %d" % (
+        _time_text(hours), _time_text(hours / jobs), jobs))
     if asked_less(study):
         click.echo("note: a teacher is counted in every epoch; with views of the windows it is asked once a view, so "
                    "less is needed.")
     show_next("the same line without --plan")
+
+
+def _time_text(hours: float) -> str:
+    """In hours, minutes or seconds, in the largest of which there is one or more."""
+    if hours >= 1:
+        return "%.1f h" % hours
+    return "%.0f min" % (60 * hours) if hours >= 1 / 60 else "%.0f s" % (3600 * hours)
 
 
 @contextmanager
