@@ -318,6 +318,9 @@ def _merged(recipes: Mapping[str, Settings]) -> Settings:
     for place, recipe in recipes.items():
         with _told_of(place):
             Recipe.from_mapping(recipe)
+        if "seed" in recipe:
+            raise InputError("%s: a recipe has a seed, which would say nothing here; name seeds = [%s] instead." % (
+                place, recipe["seed"]))
         augmentation = {**merged.get("augmentation", {}), **recipe.get("augmentation", {})}
         merged.update(recipe, **{"augmentation": augmentation} if augmentation else {})
     return merged

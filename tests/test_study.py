@@ -114,6 +114,7 @@ protocol = "paper-random"
     ('model = "resnet:width=8"', "", "network teacher names no model"),
     ('[["kd", "alone"]]', '[["kd", "nobody"]]', "contrasts 'nobody', which is none of its networks"),
     ("epochs = 1", "epoch = 1", "no setting 'epoch'"), ("epochs = 1", "epochs = 0", "epochs = 0"),
+    ("epochs = 1", "epochs = 1, seed = 4", r"a recipe has a seed, .* name seeds = \[4\] instead"),
     ("folds:n=3", "folds:n=9", "n is 3 to 6"), ("seeds = [0]\ncon", "sedes = [0]\ncon", "no setting 'sedes'")])
 def test_a_file_that_makes_no_sense_is_refused(tmp_path: Path, old: str, new: str, told: str) -> None:
     with pytest.raises(InputError, match=told):
