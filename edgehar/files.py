@@ -89,7 +89,7 @@ def alone_in(folder: PathLike, refusal: str) -> Iterator[None]:
     except OSError as error:
         raise _unwritable(folder, error) from error
     try:
-        if _is_held(descriptor):
+        if _lock(descriptor, wait=False) is False:
             raise InputError(refusal)
         yield
     finally:
@@ -108,7 +108,10 @@ def _locked_folder(folder: Path) -> Tuple[Path, int]:
 
 
 def _sweep_half_written(folder: Path) -> None:
-    """Remove temporary folders for `folder` whose writers are dead: those of the living are locked."""
+    """Remove temporary folders for `folder` whose writers are dead: those of the living are locked.
+
+    Where there are no locks nobody can tell, and nothing is swept.
+    """
     for left in folder.parent.glob(".%s.*.part" % glob.escape(folder.name)):
         try:
             descriptor = os.open(str(left), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -119,28 +122,17 @@ def _sweep_half_written(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, wait: bool) -> bool:
-    """Whether the lock is ours now; never on a file system without locks, so that nothing is swept there."""
+def _lock(descriptor: int, wait: bool) -> Optional[bool]:
+    """Whether the lock is ours now; None on a file system without locks."""
     import fcntl
 
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _is_held(descriptor: int) -> bool:
-    """Whether another holds the lock; else it is ours now, where there are locks."""
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
-    except OSError:
         return False
-    return False
+    except OSError:
+        return None
+    return True
 
 
 def _require_replaceable(folder: Path, marker: str) -> None:
