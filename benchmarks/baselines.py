@@ -18,14 +18,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Iterator, List, Optional, Sequence, Tuple
 
-from edgehar import bench, machine
-from edgehar.augment import Augmentation
+from edgehar import machine
 from edgehar.backends import ready_engine
-from edgehar.datasets import Corpus, cut_corpus
+from edgehar.bench import run as bench
+from edgehar.bench.scenarios import Scenario, default_scenario
+from edgehar.data.datasets import Corpus, cut_corpus
 from edgehar.errors import AccuracyError
-from edgehar.export import export
-from edgehar.scenarios import Scenario, default_scenario
-from edgehar.training import Fitted, Progress, Recipe, train
+from edgehar.training.augment import Augmentation
+from edgehar.training.exporting import export
+from edgehar.training.loop import Fitted, Progress, Recipe, train
 
 STRONG = Augmentation(rotation_deg=30.0, scale=0.2, jitter=0.1, shift=0.25)
 TEACHER = Recipe(epochs=30, augmentation=STRONG)

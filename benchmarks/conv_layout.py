@@ -24,12 +24,12 @@ import torch
 from torch import nn
 
 from edgehar import machine
-from edgehar.artifact import Signal
-from edgehar.export import Deployed, trace
-from edgehar.models import make_model
-from edgehar.models.base import Model
-from edgehar.results import Measurement, Run
-from edgehar.signals import triad
+from edgehar.artifact.manifest import Signal
+from edgehar.data.signals import triad
+from edgehar.results.runs import Measurement, Run
+from edgehar.training.exporting import Deployed, trace
+from edgehar.training.models import make_model
+from edgehar.training.models.base import Model
 
 CHANNELS = triad("acc", "m/s^2", "waist") + triad("gyro", "rad/s", "waist") + triad("linear_acc", "m/s^2", "waist")
 SIGNAL = Signal(CHANNELS, rate_hz=50.0, window=128, hop=64, max_gap_s=0.1)

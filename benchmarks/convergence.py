@@ -21,11 +21,11 @@ from typing import Dict, List, Sequence
 
 import numpy as np
 
-from edgehar import histories
 from edgehar.files import written_whole
-from edgehar.histories import GAP, History
-from edgehar.markdown import table
-from edgehar.plots import history_plot
+from edgehar.results import histories
+from edgehar.results.histories import GAP, History
+from edgehar.results.markdown import table
+from edgehar.results.plots import history_plot
 
 Curves = Dict[str, Dict[str, Sequence[float]]]
 

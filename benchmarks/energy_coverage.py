@@ -1,4 +1,4 @@
-"""Do the intervals of `edgehar.energy` hold?  Made-up power traces whose energy is known, judged as real ones are.
+"""Do the intervals of `edgehar.bench.energy` hold? Made-up traces whose energy is known, judged as real ones are.
 
     python benchmarks/energy_coverage.py [-o FOLDER] [--runs 500]
 
@@ -23,11 +23,12 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from edgehar import energy, machine
-from edgehar.conditions import Conditions
-from edgehar.energy import IDLE, LOAD, Energy, Phase, Trace
-from edgehar.meters.base import CARRIER_RAIL, XAVIER_RAILS, XAVIER_STEP_A, totals_of
-from edgehar.results import SIMULATED, Measurement, Run
+from edgehar import machine
+from edgehar.bench import energy
+from edgehar.bench.energy import IDLE, LOAD, Energy, Phase, Trace
+from edgehar.bench.meters.base import CARRIER_RAIL, XAVIER_RAILS, XAVIER_STEP_A, totals_of
+from edgehar.machine import Conditions
+from edgehar.results.runs import SIMULATED, Measurement, Run
 
 IDLE_W = np.array([0.3, 0.5, 1.25, 0.0, 0.2, 2.5])  # tegrastats of a board in mode 7, rail by rail
 NOISE_W = np.array([0.04, 0.12, 0.05, 0.0, 0.05, 0.04])

@@ -3,7 +3,7 @@
     python benchmarks/fit_xavier.py ../shared/reference/published_xavier.csv [-o FOLDER] [--keep]
 
 Reads the table of published rows, rebuilds their networks (`networks.py`), fits GPU, DLA,
-CPU and power, writes the parameters into `edgehar/boards/xavier-agx.json` unless --keep,
+CPU and power, writes the parameters into `edgehar/artifact/boards/xavier-agx.json` unless --keep,
 and the report to benchmarks/fits/xavier-published.json.
 
 Held-out split: by model. Each network (on the CPU: each family of networks, all sizes at
@@ -44,10 +44,10 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 import networks
 import numpy as np
 
-from edgehar import cost
-from edgehar.cost import Board, Clocks, Fit, Work, load_board
+from edgehar.artifact import cost
+from edgehar.artifact.cost import Board, Clocks, Fit, Work, load_board
+from edgehar.bench.calibration import Posterior, even_weights, fitted, prior_of
 from edgehar.files import read_json, write_json
-from edgehar.fitting import Posterior, even_weights, fitted, prior_of
 
 BOARD = Path(cost.__file__).with_name("boards") / "xavier-agx.json"
 RESULTS = Path(__file__).with_name("fits") / "xavier-published.json"

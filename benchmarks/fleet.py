@@ -50,16 +50,16 @@ import torch
 from fleet_memory import no_engine
 
 from edgehar import machine
+from edgehar.artifact.incremental import EXACT, open_graph, step_graph
 from edgehar.backends.base import Session
 from edgehar.backends.ort import OrtStepSession
-from edgehar.export import Deployed, trace
-from edgehar.fleet import Fleet
-from edgehar.microbatches import widths
-from edgehar.models import make_model
 from edgehar.registry import parse_spec
-from edgehar.results import Measurement, Run
-from edgehar.ring import Ring
-from edgehar.steps import EXACT, open_graph, step_graph
+from edgehar.results.runs import Measurement, Run
+from edgehar.stream.fleet import Fleet
+from edgehar.stream.microbatches import widths
+from edgehar.stream.ring import Ring
+from edgehar.training.exporting import Deployed, trace
+from edgehar.training.models import make_model
 
 SIGNAL, TASKS = conv_layout.SIGNAL, conv_layout.TASKS
 CHANNELS, WINDOW = len(SIGNAL.channels), SIGNAL.window
@@ -190,7 +190,7 @@ def served(fleet: Fleet, streams: int, apart: int = 0) -> Tick:
 
 
 def step_session(graph: bytes, hop: int, streams: int) -> OrtStepSession:
-    """In as many lanes as take the least time here, of those that `edgehar.microbatches.choose` would try."""
+    """In as many lanes as take the least time here, of those that `edgehar.stream.microbatches.choose` would try."""
     model = onnx.load_model_from_string(graph)
     tried = {lanes: OrtStepSession(step_graph(model, hop, lanes), min(streams, 8 * lanes)) for lanes in widths(streams)}
     taken: Dict[int, List[float]] = {lanes: [] for lanes in tried}

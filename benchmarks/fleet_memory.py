@@ -26,11 +26,11 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Union
 import numpy as np
 
 from edgehar import machine
-from edgehar.artifact import Signal
+from edgehar.artifact.manifest import Signal
 from edgehar.backends.base import Session, StepSession
-from edgehar.fleet import Fleet, Service
-from edgehar.results import Measurement, Run
-from edgehar.signals import triad
+from edgehar.data.signals import triad
+from edgehar.results.runs import Measurement, Run
+from edgehar.stream.fleet import Fleet, Service
 
 SIGNAL = Signal(triad("acc", "m/s^2", "wrist"), rate_hz=50.0, window=128, hop=8, max_gap_s=0.1)
 TASKS = {"activity": tuple("abcdef")}

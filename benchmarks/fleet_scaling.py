@@ -31,11 +31,11 @@ import onnx
 from onnx import shape_inference
 
 from edgehar import machine
-from edgehar.fleet import Fleet
 from edgehar.files import written_whole
-from edgehar.plots import ScalingLine, as_file, scaling_plot
 from edgehar.registry import parse_spec
-from edgehar.results import Run, load_all
+from edgehar.results.plots import ScalingLine, as_file, scaling_plot
+from edgehar.results.runs import Run, load_all
+from edgehar.stream.fleet import Fleet
 
 STREAMS = (1, 3, 10, 30, 100, 300, 1000, 3000, 10000)
 FMA = Path(__file__).with_name("fma.c")

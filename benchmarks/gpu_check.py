@@ -26,12 +26,12 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Seq
 import numpy as np
 
 from edgehar import machine
-from edgehar.artifact import Artifact, write_manifest
+from edgehar.artifact.manifest import Artifact, write_manifest
 from edgehar.backends import BACKENDS
 from edgehar.backends.base import BuildSpec, Engine, Session
 from edgehar.errors import EdgeharError, MismatchError
 from edgehar.files import sha256_of
-from edgehar.results import Measurement, Run
+from edgehar.results.runs import Measurement, Run
 
 ARTIFACT = Path(__file__).resolve().parents[1] / "engines" / "wisdm-watch-s"
 BUILDS: Tuple[Tuple[str, str], ...] = (

@@ -19,15 +19,16 @@ from typing import Dict, List, NamedTuple, Optional
 
 import numpy as np
 
-from edgehar import bench, machine
+from edgehar import machine
 from edgehar.backends import ready_engine
-from edgehar.datasets import DATASETS, cut_corpus
-from edgehar.export import export
-from edgehar.protocols import People, make_split
-from edgehar.results import Run, load_all
-from edgehar.scenarios import default_scenario
-from edgehar.scoring import Interval, macro_f1_over_people, paired_difference
-from edgehar.training import Progress, Recipe, train
+from edgehar.bench import run as bench
+from edgehar.bench.scenarios import default_scenario
+from edgehar.data.datasets import DATASETS, cut_corpus
+from edgehar.data.protocols import People, make_split
+from edgehar.results.runs import Run, load_all
+from edgehar.results.scores import Interval, macro_f1_over_people, paired_difference
+from edgehar.training.exporting import export
+from edgehar.training.loop import Progress, Recipe, train
 
 CORPORA = {"uci-har": Recipe(epochs=20), "wisdm:device=watch": Recipe(epochs=20, windows_per_epoch=8000)}
 STUDENT, CHANNELS = "mobilenet:size=S", "live"

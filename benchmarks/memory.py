@@ -24,17 +24,17 @@ import torch
 from torch import Tensor
 
 from edgehar import machine
-from edgehar.cells import Cell, load_study
-from edgehar.datasets import slower
+from edgehar.data.datasets import slower
+from edgehar.data.splits import data_marks
 from edgehar.errors import InputError
 from edgehar.files import write_json
-from edgehar.heads import HopfieldHead, entropy
-from edgehar.markdown import table
-from edgehar.models.base import Model
-from edgehar.scoring import confusion, macro_f1
-from edgehar.splits import data_marks
-from edgehar.study import cut_fold
-from edgehar.training import Fitted
+from edgehar.results.markdown import table
+from edgehar.results.scores import confusion, macro_f1
+from edgehar.study.cells import Cell, load_study
+from edgehar.study.runner import cut_fold
+from edgehar.training.heads import HopfieldHead, entropy
+from edgehar.training.loop import Fitted
+from edgehar.training.models.base import Model
 
 COMMAND = "python benchmarks/memory.py"
 USED = 0.01  # of the mass

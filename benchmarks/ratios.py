@@ -18,7 +18,7 @@ from typing import Any, Callable, Dict, List
 import numpy as np
 
 from edgehar import machine
-from edgehar.artifact import Artifact
+from edgehar.artifact.manifest import Artifact
 from edgehar.backends import BACKENDS, ready_engine
 from edgehar.files import write_json
 

@@ -16,12 +16,12 @@ from statistics import mean
 from typing import Any, Dict, List, Sequence
 
 from edgehar import machine
-from edgehar.artifact import Artifact
+from edgehar.artifact.manifest import Artifact
+from edgehar.data.splits import data_marks
 from edgehar.errors import InputError
 from edgehar.files import write_json
-from edgehar.heads import HEADS
-from edgehar.markdown import table
-from edgehar.splits import data_marks
+from edgehar.results.markdown import table
+from edgehar.training.heads import HEADS
 
 COMMAND = "python benchmarks/searches.py"
 

@@ -51,17 +51,17 @@ from typing import Any, Dict, List, Sequence, Tuple
 import numpy as np
 
 from edgehar import machine
-from edgehar.artifact import Signal
+from edgehar.artifact.manifest import Signal
 from edgehar.backends import BACKENDS, ready_engine
 from edgehar.backends.base import Engine
-from edgehar.fleet import Fleet
-from edgehar.health import Health
-from edgehar.notify import Manager
-from edgehar.results import Measurement, Run
-from edgehar.service import Recipe, Service
-from edgehar.signals import Decision
-from edgehar.sinks import SINKS
-from edgehar.sources import SOURCES
+from edgehar.data.signals import Decision
+from edgehar.deploy.health import Health
+from edgehar.deploy.notify import Manager
+from edgehar.deploy.service import Recipe, Service
+from edgehar.results.runs import Measurement, Run
+from edgehar.stream.fleet import Fleet
+from edgehar.stream.sinks import SINKS
+from edgehar.stream.sources import SOURCES
 
 SINK_COUNT, DEPTH, SHALLOW = 8, 1000, 64
 DOWN_S = 1.0

@@ -23,11 +23,11 @@ import numpy as np
 import torch
 
 from edgehar import machine
-from edgehar.artifact import Signal
-from edgehar.models import make_model
-from edgehar.results import Measurement, Run
-from edgehar.signals import Windows, triad
-from edgehar.training import Fitted, Recipe, fit
+from edgehar.artifact.manifest import Signal
+from edgehar.data.signals import Windows, triad
+from edgehar.results.runs import Measurement, Run
+from edgehar.training.loop import Fitted, Recipe, fit
+from edgehar.training.models import make_model
 
 SIGNAL = Signal(triad("acc", "m/s^2", ""), rate_hz=20.0, window=100, hop=60, max_gap_s=0.2)
 TASKS = {"activity": tuple("abcdefghijklmnopqr"), "placement": ("wrist", "pocket")}

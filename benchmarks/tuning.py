@@ -17,10 +17,10 @@ from statistics import mean
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from edgehar import machine
-from edgehar.cells import Cell, Fold, load_study
-from edgehar.datasets import Corpus
+from edgehar.data.datasets import Corpus
 from edgehar.files import read_json, write_json
-from edgehar.study import cut_fold, fit_cell
+from edgehar.study.cells import Cell, Fold, load_study
+from edgehar.study.runner import cut_fold, fit_cell
 
 GRIDS: Dict[str, List[str]] = {
     "kd": ["kd", "kd:temperature=2", "kd:share=0.5", "kd:share=0.5,temperature=2"],

@@ -135,12 +135,12 @@ prove() {
   qemu-aarch64-static --version | head -n 1
   show "uname -m; ldd --version | head -n 1; python --version"
   show "python -m pip list --format freeze | grep -iE '^(numpy|onnx|onnxruntime|click)='"
-  show "python -m pytest -q tests/test_architecture.py -k 'without_torch or grammar'"
+  show "python -m pytest -q tests/house/test_architecture.py -k 'without_torch or grammar'"
   show "edgehar verify engines/wisdm-watch-s"
   show "edgehar verify engines/wisdm-watch-s --precision int8"
   make_signal >"$root/edgehar/wave.csv"
   show "edgehar run engines/wisdm-watch-s --source csv:path=wave.csv"
-  show "python -m pytest -q tests/test_engines.py tests/test_stream.py tests/test_incremental.py tests/test_fleet.py"
+  show "python -m pytest -q tests/artifact/test_engines.py tests/stream/test_stream.py tests/artifact/test_incremental.py tests/stream/test_fleet.py"
 }
 
 require_tools

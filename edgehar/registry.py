@@ -1,6 +1,6 @@
 """Open rooms: plug-ins found by file name.
 
-A room is a package such as ``edgehar.datasets``. Each public file in it is one
+A room is a package such as ``edgehar.data.datasets``. Each public file in it is one
 plug-in, named like the file, and holds exactly one class derived from the room's
 interface. `names()` imports nothing; asking for one imports that one file.
 
@@ -24,6 +24,7 @@ from edgehar.errors import InputError
 T = TypeVar("T")
 TEXT = ("str", "Optional[str]", str, Optional[str])  # annotations, as they are read from a file with or without futures
 WHOLE = re.compile(r"[-+]?\d+")
+HOUSE = Path(__file__).resolve().parent
 DECIMAL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 _extra_files: Dict[str, Dict[str, Path]] = {}
@@ -32,7 +33,7 @@ _extra_files: Dict[str, Dict[str, Path]] = {}
 class Registry(Generic[T]):
     """The plug-ins of one room.
 
-    room: package name, e.g. ``"edgehar.models"``; its ``base`` module holds the
+    room: package name, e.g. ``"edgehar.training.models"``; its ``base`` module holds the
     interface, named `interface`.
     """
 
@@ -139,10 +140,10 @@ def add_plugin(path: Path) -> str:
     ``my/datasets/gym.py`` becomes dataset ``gym``. Returns ``"datasets/gym"``.
     """
     path = Path(path).resolve()
-    room = "edgehar." + path.parent.name
-    if not path.is_file() or not _is_room(room):
-        raise InputError("%s is no plug-in: it must be an existing file in a folder named like a room "
-                         "(datasets, models, distillers, backends, meters, sources, sinks)." % path)
+    room = open_rooms().get(path.parent.name)
+    if not path.is_file() or room is None:
+        raise InputError("%s is no plug-in: it must be an existing file in a folder named like a room (%s)." % (
+            path, ", ".join(sorted(open_rooms()))))
     _extra_files.setdefault(room, {})[path.stem.replace("-", "_")] = path
     return "%s/%s" % (path.parent.name, path.stem)
 
@@ -152,13 +153,10 @@ def added_plugins() -> List[Path]:
     return [path for room in _extra_files.values() for path in room.values()]
 
 
-def _is_room(package: str) -> bool:
-    """Whether `package` is one of edgehar's open rooms: a package with an interface."""
-    if package.count(".") != 1:
-        return False
-    found = importlib.util.find_spec(package)
-    return found is not None and any((Path(place) / "base.py").is_file()
-                                     for place in found.submodule_search_locations or ())
+def open_rooms() -> Dict[str, str]:
+    """{name: package} of every folder of edgehar that holds an interface, e.g. {"meters": "edgehar.bench.meters"}."""
+    return {base.parent.name: ".".join(base.parent.relative_to(HOUSE.parent).parts)
+            for base in HOUSE.glob("**/base.py")}
 
 
 def _import_file(name: str, path: Path) -> ModuleType:

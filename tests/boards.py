@@ -84,7 +84,7 @@ def add_rapl(root: Path, package_uj: int = 0, core_uj: int = 0, dram_uj: int = 0
 
 
 class JtopStandIn:
-    """As much of jetson-stats' client as the meter uses; the real one is in tests/test_jtop.py.
+    """As much of jetson-stats' client as the meter uses; the real one is in tests/bench/test_jtop.py.
 
     The first client sets the interval of all, in `service`.
     """

@@ -12,10 +12,10 @@ from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple, Union
 import numpy as np
 import pytest
 
-from edgehar.datasets import DATASETS
-from edgehar.datasets.base import Dataset
+from edgehar.data.datasets import DATASETS
+from edgehar.data.datasets.base import Dataset
+from edgehar.data.signals import Recording
 from edgehar.errors import InputError
-from edgehar.signals import Recording
 
 Lines = List[str]
 Change = Callable[[Lines], Lines]

@@ -9,9 +9,9 @@ import json
 import os
 import sys
 
+from edgehar.bench.metering import Recorder
+from edgehar.bench.meters import METERS
 from edgehar.errors import MissingError
-from edgehar.meters import METERS
-from edgehar.metering import Recorder
 
 NOBODY = 65534
 

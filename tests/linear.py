@@ -9,11 +9,11 @@ from typing import Dict, Iterator, List, Sequence
 import numpy as np
 
 from edgehar import registry
-from edgehar.artifact import Artifact, Signal, write_manifest
+from edgehar.artifact.manifest import Artifact, Signal, write_manifest
 from edgehar.backends.base import Session
-from edgehar.signals import Decision, triad
-from edgehar.splits import Split
-from edgehar.stream import Stream
+from edgehar.data.signals import Decision, triad
+from edgehar.data.splits import Split
+from edgehar.stream.stream import Stream
 
 PLUGINS = Path(__file__).with_name("plugins")
 BACKEND = PLUGINS / "backends" / "linear.py"

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgehar.artifact import Signal
-from edgehar.signals import Recording, triad
-from edgehar.splits import Parts, Split, partition
-from edgehar.training import Recipe
+from edgehar.artifact.manifest import Signal
+from edgehar.data.signals import Recording, triad
+from edgehar.data.splits import Parts, Split, partition
+from edgehar.training.loop import Recipe
 
 SIGNAL = Signal(triad("acc", "m/s^2", "wrist"), rate_hz=50.0, window=64, hop=32, max_gap_s=0.1)
 TASKS = {"activity": ("still", "moving", "shaking")}

@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from tests.test_artifact import flip_byte
+from tests.artifact.test_artifact import flip_byte
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = "synthetic:people=5,minutes=0.4"
@@ -69,9 +69,9 @@ def test_a_stream_ends_in_decisions(home):
 
 def test_the_stream_says_what_the_windows_say(home, tmp_path):
     """A replayed recording, window by window, gives the labels that the network gives its windows."""
-    from edgehar.datasets import DATASETS
-    from edgehar.signals import cut
-    from edgehar.training import Fitted, predict
+    from edgehar.data.datasets import DATASETS
+    from edgehar.data.signals import cut
+    from edgehar.training.loop import Fitted, predict
 
     edgehar("run", "engines/student", "--sink", "jsonl:path=%s" % (tmp_path / "d.jsonl"), "--limit-s", "30",
             folder=home)

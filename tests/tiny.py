@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgehar.artifact import Artifact, Signal, write_manifest
-from edgehar.quantise import activation_ranges
-from edgehar.signals import triad
-from edgehar.splits import Split
+from edgehar.artifact.manifest import Artifact, Signal, write_manifest
+from edgehar.artifact.quantise import activation_ranges
+from edgehar.data.signals import triad
+from edgehar.data.splits import Split
 
 SIGNAL = Signal(triad("acc", "m/s^2", "wrist"), rate_hz=50.0, window=32, hop=16, max_gap_s=0.1)
 TASKS = {"activity": ("still", "walking", "running")}

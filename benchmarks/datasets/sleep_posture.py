@@ -16,10 +16,10 @@ from typing import Dict, Iterator, List, NamedTuple
 
 import numpy as np
 
-from edgehar.datasets.base import Dataset
+from edgehar.data.datasets.base import Dataset
+from edgehar.data.signals import STANDARD_GRAVITY, Recording, triad, worn_at
+from edgehar.data.splits import Split, split_by_fives
 from edgehar.errors import InputError
-from edgehar.signals import STANDARD_GRAVITY, Recording, triad, worn_at
-from edgehar.splits import Split, split_by_fives
 
 FOLDER = "sleep"
 PLACEMENTS = {"co": "neck", "nguc": "chest", "bung": "belly"}  # as in the names of the files

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Callable, Mapping, Optional
 
-from edgehar.artifact import Artifact
+from edgehar.artifact.manifest import Artifact
 from edgehar.backends.base import Backend, BuildSpec, Engine, writable
 from edgehar.errors import InputError, MismatchError
 from edgehar.files import PathLike, sha256_of_json

@@ -6,7 +6,7 @@
     INT8   weights of convolutions on 255 steps a channel, what they read on 255 steps a
            tensor, sums exact in FP32; all else as FP16, and what has no INT8 kernel falls back to it
 
-A kernel is what TensorRT fuses, see `edgehar.kernels`: a convolution with its bias, skip
+A kernel is what TensorRT fuses, see `edgehar.artifact.fusion`: a convolution with its bias, skip
 and activation rounds once.
 """
 
@@ -16,8 +16,8 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
+from edgehar.artifact.fusion import CONVOLUTION, DEPTHWISE, Kernel, fused_kernels
 from edgehar.errors import MismatchError
-from edgehar.kernels import CONVOLUTION, DEPTHWISE, Kernel, fused_kernels
 
 STEPS = 127
 EXACT, HALF, BYTE = "/exact", "/fp16", "/int8"

@@ -16,14 +16,14 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shutil import copyfile
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 import numpy as np
 
-from edgehar.artifact import Artifact, Comparison, Golden, Manifest, compare, read_golden, require_passed
+from edgehar.artifact.manifest import Artifact, Comparison, Golden, Manifest, compare, read_golden, require_passed
 from edgehar.errors import InputError, MismatchError, MissingError
 from edgehar.files import PathLike, folder_written_whole, read_json, sha256_of, sha256_of_json, write_json
-from edgehar.results import MEASURED
+from edgehar.results.runs import MEASURED
 
 PRECISIONS = ("fp32", "fp16", "int8")
 
@@ -390,3 +390,5 @@ def _read_sidecar(path: Path) -> Mapping[str, Any]:
     if not isinstance(value, dict) or not wanted <= set(value):
         raise MismatchError("%s lacks fields of an engine; build it again with `edgehar build`." % path)
     return value
+
+Rows = Union[slice, np.ndarray]

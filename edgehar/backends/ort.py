@@ -9,14 +9,13 @@ from typing import Any, Dict, Mapping, Optional
 
 import numpy as np
 
-from edgehar.artifact import Artifact
+from edgehar.artifact.incremental import StepGraph, open_graph, proven_steps
+from edgehar.artifact.manifest import Artifact
+from edgehar.artifact.quantise import calibrated_ranges, quantise
 from edgehar.backends._onnxruntime import MODEL, OrtSession
-from edgehar.backends.base import Backend, BuildSpec, Engine, StepSession
+from edgehar.backends.base import Backend, BuildSpec, Engine, Rows, StepSession
 from edgehar.errors import InputError
 from edgehar.machine import package_version
-from edgehar.quantise import calibrated_ranges, quantise
-from edgehar.ring import Rows
-from edgehar.steps import StepGraph, open_graph, proven_steps
 
 
 class Ort(Backend):

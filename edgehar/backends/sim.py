@@ -9,7 +9,7 @@ What differs from TensorRT on the board:
 - Which kernel has an INT8 form is decided by its shape alone; TensorRT also times them, and
   takes FP16 where it is faster.
 
-Nothing here is timed: `predicted_latency_s` comes from `edgehar.cost`, and a Run of this
+Nothing here is timed: `predicted_latency_s` comes from `edgehar.artifact.cost`, and a Run of this
 backend says "simulated".
 """
 
@@ -20,14 +20,14 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Dict, Optional, Sequence
 
-from edgehar.artifact import Artifact
+from edgehar.artifact.cost import Estimate, load_board, predict
+from edgehar.artifact.manifest import Artifact
+from edgehar.artifact.quantise import calibrated_ranges
 from edgehar.backends._onnxruntime import MODEL, OrtSession
 from edgehar.backends._rounding import rounded
 from edgehar.backends.base import Backend, BuildSpec, Engine
-from edgehar.cost import Estimate, load_board, predict
 from edgehar.machine import package_version
-from edgehar.quantise import calibrated_ranges
-from edgehar.results import SIMULATED
+from edgehar.results.runs import SIMULATED
 
 EXPORTED = "exported.onnx"  # beside the rounded one: what is costed
 

@@ -18,17 +18,17 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 import numpy as np
 
 from edgehar import machine
-from edgehar.artifact import Artifact
-from edgehar.backends import _cuda
-from edgehar.backends._trt_build import LAYERS, PLACEMENT, Job
-from edgehar.backends._trt_calibration import BY_WINDOWS, cache_name, chosen
-from edgehar.backends._trt_child import build_in_child
-from edgehar.backends._trt_options import BuildOptions, build_options, run_options, unusual
-from edgehar.backends._trt_session import TrtSession
+from edgehar.artifact.manifest import Artifact
+from edgehar.artifact.quantise import calibrated_ranges, quantise
+from edgehar.backends._trt import cuda as _cuda
+from edgehar.backends._trt.build import LAYERS, PLACEMENT, Job
+from edgehar.backends._trt.calibration import BY_WINDOWS, cache_name, chosen
+from edgehar.backends._trt.child import build_in_child
+from edgehar.backends._trt.options import BuildOptions, build_options, run_options, unusual
+from edgehar.backends._trt.session import TrtSession
 from edgehar.backends.base import Backend, BuildSpec, Engine, writable
 from edgehar.errors import InputError
 from edgehar.files import read_json, sha256_of_json
-from edgehar.quantise import calibrated_ranges, quantise
 
 OLDEST, TOO_NEW = (8, 5), (11, 0)
 SLOW_DLA_MODE = "MODE_15W_DESKTOP"

@@ -8,6 +8,7 @@ import re
 import sys
 from typing import Dict, Iterator, List, Optional, Tuple
 
+from edgehar import machine
 from edgehar.cli._finding import MISSING, OK, WARNING, Finding, cause_and_remedy, package
 
 JETPACK5_NUMPY, JETPACK5_PYTHON, JETPACK5_CUDA = (1, 24), (3, 8), "11.4"
@@ -160,7 +161,7 @@ def _video_group() -> Finding:
 
 def _jtop() -> Iterator[Finding]:
     from edgehar import sysfs
-    from edgehar.meters import METERS
+    from edgehar.bench.meters import METERS
 
     with METERS.create("jtop") as meter:
         reason = meter.missing()
@@ -180,7 +181,7 @@ def _jtop() -> Iterator[Finding]:
 def _meters(jetson: bool) -> Iterator[Finding]:
     """Every meter that needs no file: those of a board there, else what a PC may have."""
     from edgehar.errors import InputError
-    from edgehar.meters import METERS
+    from edgehar.bench.meters import METERS
 
     for name in METERS.names():
         if (name == "rapl") == jetson:
@@ -211,20 +212,20 @@ def _group_of(path: str) -> str:
 
 
 def _clocks(jetson: bool) -> Iterator[Finding]:
-    from edgehar import conditions, machine
+    from edgehar import machine
 
-    now = conditions.read()
+    now = machine.read_conditions()
     if jetson:
-        mode = machine.power_mode() or conditions.mode_name(now.mode) or now.mode
+        mode = machine.power_mode() or machine.mode_name(now.mode) or now.mode
         yield Finding("clocks", "power mode", OK if mode else WARNING, mode or "not told",
                       "" if mode else "sudo nvpmodel -q; in a container docker run %s" % MOUNTS[MODE_FILE])
     if not now.limits_hz:
         yield Finding("clocks", "clocks", WARNING, "not told by this system",
                       "measure where they are: a virtual machine's vary with its host")
         return
-    loose = bool(conditions.unpinned(now))
+    loose = bool(machine.unpinned(now))
     yield Finding("clocks", "clocks", WARNING if loose and jetson else OK, _listed(
-        {name: conditions.limits_text(limits) for name, limits in now.limits_hz.items()}),
+        {name: machine.limits_text(limits) for name, limits in now.limits_hz.items()}),
         "sudo jetson_clocks" if loose and jetson else "")
     yield Finding("clocks", "governor", OK, _listed(now.governors) or "none")
 
@@ -242,9 +243,8 @@ def _range(names: List[str]) -> str:
 
 
 def _headroom() -> Finding:
-    from edgehar import conditions
 
-    found: Optional[Tuple[str, float]] = conditions.headroom_c()
+    found: Optional[Tuple[str, float]] = machine.headroom_c()
     if found is None:
         return Finding("clocks", "temperature", WARNING, "no zone with a limit is told",
                        "watch it by other means: throttling would go unseen")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Optional, Union
 
 if TYPE_CHECKING:
-    from edgehar.datasets import Registered
-    from edgehar.datasets.base import Dataset
+    from edgehar.data.datasets import Registered
+    from edgehar.data.datasets.base import Dataset
 
 AT_HAND, PARTLY, ABSENT = "yes", "partly", "no"
 
@@ -33,7 +33,7 @@ class Listing(NamedTuple):
 
 def listings(root: Optional[str] = None) -> Iterator[Listing]:
     """Every corpus edgehar can read, by name. root: the data folder; None for EDGEHAR_DATA."""
-    from edgehar.datasets import DATASETS
+    from edgehar.data.datasets import DATASETS
 
     for name in DATASETS.names():
         yield listing(name, root)
@@ -41,7 +41,7 @@ def listings(root: Optional[str] = None) -> Iterator[Listing]:
 
 def listing(name: str, root: Optional[str] = None) -> Listing:
     """The corpus `name`. Raises InputError for an unknown one."""
-    from edgehar.datasets import DATASETS
+    from edgehar.data.datasets import DATASETS
 
     dataset = DATASETS.create(name, root=root)
     lacking = dataset.missing()
@@ -51,7 +51,7 @@ def listing(name: str, root: Optional[str] = None) -> Listing:
 
 def facts_of(name: Optional[str], root: Optional[str] = None) -> List[Dict[str, Any]]:
     """All about the corpus `name`, or about every one, those without a loader last. InputError for an unknown one."""
-    from edgehar.datasets import REGISTERED, registered
+    from edgehar.data.datasets import REGISTERED, registered
 
     if name is None:
         unread = [each for each in REGISTERED if registered(each.name)]
@@ -68,7 +68,7 @@ def checked(spec: str, root: Optional[str] = None) -> Dict[str, Any]:
     """
     from statistics import median
 
-    from edgehar.datasets import DATASETS
+    from edgehar.data.datasets import DATASETS
 
     dataset = DATASETS.create(spec, root=root, skip_bad=True)
     found = [(each.subject, each.duration_s, each.measured_hz) for each in dataset.recordings()]
@@ -85,7 +85,7 @@ def _without_loader(known: Registered) -> Dict[str, Any]:
 
 def on_offer(name: str) -> Union[Dataset, Registered]:
     """The corpus `name`, with or without a loader. Raises InputError where it is unknown or has no file to fetch."""
-    from edgehar.datasets import DATASETS, registered
+    from edgehar.data.datasets import DATASETS, registered
     from edgehar.errors import InputError
 
     known = registered(name)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple, Optional, 
 import click
 
 if TYPE_CHECKING:
-    from edgehar.datasets import Corpus
-    from edgehar.signals import Framing
-    from edgehar.splits import Split
-    from edgehar.training import Fitted
+    from edgehar.data.datasets import Corpus
+    from edgehar.data.signals import Framing
+    from edgehar.data.splits import Split
+    from edgehar.training.loop import Fitted
 
 
 class Asked(NamedTuple):
@@ -61,9 +61,9 @@ def corpus_options(whose: str = "the corpus' own") -> Callable[[Callable], Calla
 
 def corpus_of(asked: Asked, teacher: Optional[Mapping[str, Any]] = None) -> Corpus:
     """The corpus, divided and cut as asked for, else like the training with the facts `teacher`, else as its own."""
-    from edgehar.artifact import Signal
-    from edgehar.datasets import cut_corpus
-    from edgehar.splits import Split
+    from edgehar.artifact.manifest import Signal
+    from edgehar.data.datasets import cut_corpus
+    from edgehar.data.splits import Split
 
     if teacher is None or asked.protocol:
         split = split_by(asked.data, asked.root, asked.protocol or "own")
@@ -75,7 +75,7 @@ def corpus_of(asked: Asked, teacher: Optional[Mapping[str, Any]] = None) -> Corp
 
 def heard_by(teachers: Sequence[Fitted], corpus: Corpus, root: Optional[str]) -> Optional[Corpus]:
     """`corpus` as the teachers read it, where that is at another rate; else None."""
-    from edgehar.datasets import cut_corpus
+    from edgehar.data.datasets import cut_corpus
 
     if not teachers or teachers[0].model.signal.rate_hz == corpus.framing.rate_hz:
         return None
@@ -84,10 +84,10 @@ def heard_by(teachers: Sequence[Fitted], corpus: Corpus, root: Optional[str]) ->
 
 def split_by(data: str, root: Optional[str], protocol: str) -> Split:
     """The split in a file, or that a protocol makes of the people of the corpus `data`."""
-    from edgehar.datasets import DATASETS
+    from edgehar.data.datasets import DATASETS
     from edgehar.files import read_json
-    from edgehar.protocols import People, make_split
-    from edgehar.splits import Split
+    from edgehar.data.protocols import People, make_split
+    from edgehar.data.splits import Split
 
     if Path(protocol).suffix == ".json":
         return Split.from_json(read_json(protocol), protocol)
@@ -97,9 +97,9 @@ def split_by(data: str, root: Optional[str], protocol: str) -> Split:
 
 def _framing(asked: Asked, base: Optional[Framing]) -> Framing:
     """`base`, else the corpus' own, with what was asked for; windows and hops keep their seconds at another rate."""
-    from edgehar.datasets import DATASETS
+    from edgehar.data.datasets import DATASETS
     from edgehar.errors import InputError
-    from edgehar.signals import Framing
+    from edgehar.data.signals import Framing
 
     base = base or DATASETS.create(asked.data, root=asked.root).framing
     rate_hz = base.rate_hz if asked.rate_hz is None else asked.rate_hz

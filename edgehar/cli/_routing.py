@@ -6,9 +6,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Callable, Dict, Optional, Sequence, Tuple
 
 if TYPE_CHECKING:
-    from edgehar.artifact import Manifest
+    from edgehar.artifact.manifest import Manifest
     from edgehar.backends.base import Engine
-    from edgehar.stream import Route
+    from edgehar.stream.stream import Route
 
 
 def open_route(task: Optional[str], students: Sequence[str], chief: Manifest, ready: Callable[[str], Engine],
@@ -21,7 +21,7 @@ def open_route(task: Optional[str], students: Sequence[str], chief: Manifest, re
     """
     from edgehar.backends import BACKENDS
     from edgehar.errors import InputError
-    from edgehar.stream import Route
+    from edgehar.stream.stream import Route
 
     if not task and not students:
         return None

@@ -8,10 +8,11 @@ import shutil
 import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, List, Mapping, Sequence
 
 import click
+
+from edgehar.registry import HOUSE, open_rooms
 
 PIPED_WIDTH = 200  # characters; a pipe has no width, and cut-off cells serve nobody
 WHOLE = 12  # characters; cells up to here are never wrapped
@@ -66,7 +67,7 @@ def _longest_word(cells: Sequence[str]) -> int:
 
 def marked(title: str, data: Mapping[str, Any]) -> str:
     """`title` of what was trained on `data` (facts of a manifest), with what must stand beside it."""
-    from edgehar.splits import data_marks
+    from edgehar.data.splits import data_marks
 
     return ", ".join([title, *data_marks(data["synthetic"], data["split"])])
 
@@ -119,6 +120,6 @@ def show_comparisons(title: str, comparisons: Iterable[Any]) -> None:
 
 def names_in_room(room: str) -> str:
     """The plug-ins that ship in a room, e.g. "csv, replay", by their files alone: for texts of help."""
-    folder = Path(__file__).resolve().parents[1] / room
+    folder = HOUSE.parent.joinpath(*open_rooms()[room].split("."))
     found = {module.name.replace("_", "-") for module in pkgutil.iter_modules([str(folder)])}
     return ", ".join(sorted(name for name in found if name != "base" and not name.startswith("-")))

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Dict, Iterable, Mapping, Optional, Union
 import click
 
 if TYPE_CHECKING:
-    from edgehar.artifact import Manifest, Signal
+    from edgehar.artifact.manifest import Manifest, Signal
     from edgehar.backends.base import Engine
-    from edgehar.sources.base import Source
-    from edgehar.stream import Feed, Stream
+    from edgehar.stream.sources.base import Source
+    from edgehar.stream.stream import Feed, Stream
 
 
 class Speed(click.ParamType):
@@ -50,8 +50,8 @@ class Hold(click.ParamType):
 def open_source(spec: str, manifest: Manifest, root: Optional[str]) -> Source:
     """The source that `spec` names; a replay is of the model's own corpus and split unless it names another corpus."""
     from edgehar.registry import parse_spec
-    from edgehar.sources import SOURCES
-    from edgehar.splits import Split
+    from edgehar.stream.sources import SOURCES
+    from edgehar.data.splits import Split
 
     given = {"dataset": manifest.data["dataset"], "root": root or ""}
     return SOURCES.create(spec, split=Split.from_json(manifest.data["split"]), signal=manifest.signal,
@@ -81,15 +81,15 @@ def warn(sentence: str) -> None:
 def source_of(engines: Iterable[Engine]) -> str:
     """Of what they tell together, as `results.Run` has it: simulated where one of them is."""
     from edgehar.backends import BACKENDS
-    from edgehar.results import MEASURED, SIMULATED
+    from edgehar.results.runs import MEASURED, SIMULATED
 
     return SIMULATED if SIMULATED in {BACKENDS.kind(engine.backend).source for engine in engines} else MEASURED
 
 
 def marks(data: Mapping[str, Any], streamed: bool, source: str = "") -> str:
     """Generated data, a split that leaks and a board that is not there are said to be so wherever results are shown."""
-    from edgehar.results import SIMULATED
-    from edgehar.splits import leak_mark
+    from edgehar.results.runs import SIMULATED
+    from edgehar.data.splits import leak_mark
 
     what = ["SIMULATED" if source == SIMULATED else "", "trained on synthetic data" if data["synthetic"] else "",
             "fed synthetic data" if streamed else "", leak_mark(data["split"])]

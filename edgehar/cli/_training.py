@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgehar.training import Fitted, Progress, Recipe
+    from edgehar.training.loop import Fitted, Progress, Recipe
 
 
 def training_options(command: Callable) -> Callable:
@@ -35,7 +35,7 @@ def training_options(command: Callable) -> Callable:
 def read_recipe(path: Optional[str], **overrides: Optional[int]) -> Recipe:
     """The recipe in a TOML file (or the default one), with the options that were given."""
     from edgehar.files import read_toml
-    from edgehar.training import Recipe
+    from edgehar.training.loop import Recipe
 
     settings = read_toml(path) if path else {}
     settings.update({key: value for key, value in overrides.items() if value is not None})
@@ -84,7 +84,7 @@ def rate_told(rate_hz: float, measured_hz: Sequence[float]) -> str:
 
 def _method_told(method: str) -> str:
     """"method kd (arXiv:1503.02531)"."""
-    from edgehar.distillers import DISTILLERS
+    from edgehar.training.distillers import DISTILLERS
     from edgehar.registry import parse_spec
 
     paper = DISTILLERS.kind(parse_spec(method)[0]).paper
@@ -93,7 +93,7 @@ def _method_told(method: str) -> str:
 
 def tell_resumed(folder: str) -> None:
     """Say on stderr where a begun training in `folder` goes on."""
-    from edgehar.training import begun
+    from edgehar.training.loop import begun
 
     epochs = begun(folder)
     if epochs:
@@ -102,7 +102,7 @@ def tell_resumed(folder: str) -> None:
 
 def _people_told(fitted: Fitted) -> str:
     """"people: 29 of 31 train, 9 of 10 valid, 8 of 10 test are at hand"."""
-    from edgehar.splits import PARTS
+    from edgehar.data.splits import PARTS
 
     data = fitted.facts["data"]
     parts = ["%d of %d %s" % (data["people"][part], len(data["split"][part]), part) for part in PARTS]

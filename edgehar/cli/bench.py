@@ -16,9 +16,9 @@ from edgehar.cli._show import names_in_room, progress_line, show_json, show_next
 
 if TYPE_CHECKING:
     from edgehar.backends.base import Engine
-    from edgehar.metering import Plan
-    from edgehar.results import Run
-    from edgehar.scenarios import Scenario
+    from edgehar.bench.metering import Plan
+    from edgehar.results.runs import Run
+    from edgehar.bench.scenarios import Scenario
 
 DEFAULT_SCENARIOS = ("single_stream",)
 ABSOLUTE_OPTION = re.compile(r"=/([^,/]*/)*")  # all but the last part of a path such as in replay:path=/data/wall.csv
@@ -72,9 +72,9 @@ def command(context: click.Context, paths: Sequence[str], scenarios: Sequence[st
     An artifact is built first, unless an engine of it is ready. Timing needs no data; accuracy and streaming read the
     test people of the corpus. Every Run keeps its raw values in a file of its own.
     """
-    from edgehar import bench
-    from edgehar.metering import Plan
-    from edgehar.scenarios import load_scenario
+    from edgehar.bench import run as bench
+    from edgehar.bench.metering import Plan
+    from edgehar.bench.scenarios import load_scenario
 
     asked = _adjusted([load_scenario(spec) for spec in scenarios], settings)
     _require_latency(max_p99_ms, asked)
@@ -110,7 +110,7 @@ def _adjusted(scenarios: Sequence[Scenario], settings: Dict[str, Any]) -> List[S
 
 
 def _require_latency(max_p99_ms: Optional[float], scenarios: Sequence[Scenario]) -> None:
-    from edgehar.bench import LATENCY_SCENARIOS
+    from edgehar.bench.run import LATENCY_SCENARIOS
 
     if max_p99_ms is not None and not any(scenario.name in LATENCY_SCENARIOS for scenario in scenarios):
         raise click.UsageError("--max-p99-ms bounds the latency of %s; add one with --scenario" % (
@@ -120,9 +120,9 @@ def _require_latency(max_p99_ms: Optional[float], scenarios: Sequence[Scenario])
 def _require_meter(power: Optional[str], scenarios: Sequence[Scenario], strict: bool) -> None:
     """Refuse a meter that cannot be read before anything is built, and one that has nothing to measure here."""
     from edgehar.errors import InputError, MissingError
-    from edgehar.meters import METERS
-    from edgehar.meters.base import SIMULATED_POWER
-    from edgehar.scenarios import UNTIMED
+    from edgehar.bench.meters import METERS
+    from edgehar.bench.meters.base import SIMULATED_POWER
+    from edgehar.bench.scenarios import UNTIMED
 
     if power is None:
         return
@@ -169,7 +169,7 @@ def _jobs(engines: Sequence[Engine], scenarios: Sequence[Scenario], missing: Seq
 def _silent(engine: Engine, missing: Sequence[str]) -> List[str]:
     """The patterns to leave out, "each" as one a sensor."""
     from edgehar.errors import InputError
-    from edgehar.signals import choose, sensors_of
+    from edgehar.data.signals import choose, sensors_of
 
     signal = engine.manifest.signal
     sensors = list(sensors_of(signal.channels))
@@ -185,9 +185,9 @@ def _silent(engine: Engine, missing: Sequence[str]) -> List[str]:
 def _measure_all(jobs: Sequence[Job], data: Optional[str], root: Optional[str], power: Optional[str], plan: Plan,
                  folder: Path, line: str, quiet: bool) -> List[Tuple[Path, Run]]:
     """Measure and write one Run a job; what is finished stays if a later one fails."""
-    from edgehar import bench
-    from edgehar.meters import METERS
-    from edgehar.scenarios import UNTIMED
+    from edgehar.bench import run as bench
+    from edgehar.bench.meters import METERS
+    from edgehar.bench.scenarios import UNTIMED
 
     done = []
     with _progress(len(jobs), quiet) as tell:
@@ -226,7 +226,7 @@ def _show(done: Sequence[Tuple[Path, Run]], as_json: bool) -> None:
     if as_json:
         show_json({"runs": [_summary(path, run) for path, run in done]})
         return
-    from edgehar import tables
+    from edgehar.results import rows as tables
 
     runs = [run for _, run in done]
     for group in tables.grouped(runs, lambda run: (run.engine["dataset"], *tables.marks(run))):
@@ -248,7 +248,7 @@ def _energy_warnings(run: Run) -> Iterator[str]:
 
 def _show_corpus(runs: Sequence[Run]) -> None:
     """The tables of one corpus, so that generated data or a leak never share one with what is honest."""
-    from edgehar import tables
+    from edgehar.results import rows as tables
 
     title = ", ".join([runs[0].engine["dataset"], *tables.marks(runs[0])])
     scored = [row for run in runs for row in tables.accuracy_rows([run])]
@@ -282,7 +282,7 @@ def _show_corpus(runs: Sequence[Run]) -> None:
 
 def _show_energy(rows: Sequence[Any]) -> None:
     """One table a Run: its totals, then its rails."""
-    from edgehar.tables import millijoules, net_energy_text, scenario_text, watts
+    from edgehar.results.rows import millijoules, net_energy_text, scenario_text, watts
 
     first = rows[0]
     title = "Energy a window of %s (%s, %s), %s, by %s%s%s" % (
@@ -295,7 +295,7 @@ def _show_energy(rows: Sequence[Any]) -> None:
 
 def _gpu_sentence(run: Run) -> str:
     """What a GPU took by its own clock, copies left out; the table has the time around the whole call."""
-    from edgehar.tables import milliseconds, scenario_text
+    from edgehar.results.rows import milliseconds, scenario_text
 
     ways = ",".join("%s=%s" % pair for pair in sorted(run.engine.get("running", {}).items())).lower()
     return "%s %s, %s: the GPU alone took %s (median); it was run with %s." % (
@@ -304,7 +304,7 @@ def _gpu_sentence(run: Run) -> str:
 
 
 def _accuracy_cells(row: Any) -> Sequence[Any]:
-    from edgehar.tables import calibration_text, interval_text, people_text
+    from edgehar.results.rows import calibration_text, interval_text, people_text
 
     return (row.label, row.engine["backend"], row.engine["precision"], row.task,
             interval_text(row.macro_f1, row.people), "%.3f" % row.balanced_accuracy, calibration_text(row),
@@ -312,7 +312,7 @@ def _accuracy_cells(row: Any) -> Sequence[Any]:
 
 
 def _event_cells(row: Any) -> Sequence[Any]:
-    from edgehar.tables import interval_text, people_text, seconds, stream_text
+    from edgehar.results.rows import interval_text, people_text, seconds, stream_text
 
     return (row.label, row.engine["backend"], row.engine["precision"], row.task, stream_text(row), row.true_events,
             interval_text(row.share_detected, row.people, 2), interval_text(row.false_alarms_per_h, row.people, 1),
@@ -321,7 +321,7 @@ def _event_cells(row: Any) -> Sequence[Any]:
 
 
 def _timing_cells(row: Any) -> Sequence[Any]:
-    from edgehar.tables import milliseconds, per_second, scenario_text
+    from edgehar.results.rows import milliseconds, per_second, scenario_text
 
     return (row.label, row.engine["backend"], row.engine["precision"], scenario_text(row.scenario),
             milliseconds(row.median_s), milliseconds(row.p90_s), milliseconds(row.p99_s),
@@ -330,7 +330,7 @@ def _timing_cells(row: Any) -> Sequence[Any]:
 
 
 def _predicted_cells(run: Run) -> Sequence[Any]:
-    from edgehar.tables import milliseconds, scenario_text
+    from edgehar.results.rows import milliseconds, scenario_text
 
     running = run.engine["running"]
     expected, least, most = map(milliseconds, run.measurement("predicted_latency").values)
@@ -340,7 +340,7 @@ def _predicted_cells(run: Run) -> Sequence[Any]:
 
 def _summary(path: Path, run: Run) -> Dict[str, Any]:
     """What a script wants of a Run; the raw values are in its file."""
-    from edgehar import tables
+    from edgehar.results import rows as tables
 
     facts: Dict[str, Any] = {key: run.engine[key] for key in ("artifact", "backend", "precision")}
     facts.update(path=str(path), scenario=run.scenario["name"], synthetic=run.synthetic, source=run.source,
@@ -369,7 +369,7 @@ def _task_summary(row: Any) -> Dict[str, Any]:
 
 def _stream_summary(row: Any) -> Dict[str, Any]:
     """Counts are of all people and classes; the Run's file has them one by one."""
-    from edgehar.scoring import EVENT_COUNTS
+    from edgehar.results.scores import EVENT_COUNTS
 
     counts = {name: int(getattr(row.events, name).sum()) for name in EVENT_COUNTS}
     return {"events": counts, "share_detected": _interval(row.share_detected, row.people),

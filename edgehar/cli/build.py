@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Optional
 import click
 
 if TYPE_CHECKING:
-    from edgehar.artifact import Artifact
+    from edgehar.artifact.manifest import Artifact
     from edgehar.backends.base import Backend, Engine
 
 
@@ -28,7 +28,7 @@ def command(artifact_folder: str, backend: str, precision: Optional[str], thread
     An engine that does not reproduce them within the artifact's tolerance is not kept
     (exit 3). One that is up to date is not built again.
     """
-    from edgehar.artifact import Artifact
+    from edgehar.artifact.manifest import Artifact
     from edgehar.backends import BACKENDS
     from edgehar.cli._show import marked, show_comparisons, show_json, show_next, show_warnings
 

@@ -30,10 +30,10 @@ def command(runs: Sequence[str], artifacts: str, board_name: str, output: str, a
     """
     import onnx
 
-    from edgehar.cost import load_board
+    from edgehar.artifact.cost import load_board
     from edgehar.files import write_json
-    from edgehar.fitting import calibrated, is_timed, observation
-    from edgehar.results import load_all
+    from edgehar.bench.calibration import calibrated, is_timed, observation
+    from edgehar.results.runs import load_all
 
     board, timed = load_board(board_name), [run for run in load_all(list(runs)) if is_timed(run)]
     _require_some(timed)
@@ -69,7 +69,7 @@ def _require_some(runs: Sequence[Any]) -> None:
 
 def _artifacts(folder: str, wanted: Dict[str, str]) -> Dict[str, Any]:
     """{digest: artifact}. Raises InputError where one is not below `folder`."""
-    from edgehar.artifact import Artifact
+    from edgehar.artifact.manifest import Artifact
     from edgehar.errors import InputError
 
     artifacts = [Artifact.load(path.parent) for path in sorted(Path(folder).glob("**/manifest.json"))
@@ -83,7 +83,7 @@ def _artifacts(folder: str, wanted: Dict[str, str]) -> Dict[str, Any]:
 
 
 def _facts(run: Any, seen: Any, before: Any, after: Any) -> Dict[str, Any]:
-    from edgehar.cost import estimate_s
+    from edgehar.artifact.cost import estimate_s
 
     at = (seen.device, seen.precision, seen.clocks, seen.work, seen.batch, seen.graph)
     return {"artifact": run.engine["artifact"], "device": seen.device,
@@ -94,8 +94,8 @@ def _facts(run: Any, seen: Any, before: Any, after: Any) -> Dict[str, Any]:
 
 
 def _cells(row: Dict[str, Any]) -> List[Any]:
-    from edgehar.cost import device_text
-    from edgehar.tables import milliseconds
+    from edgehar.artifact.cost import device_text
+    from edgehar.results.rows import milliseconds
 
     def told(found: Dict[str, float]) -> str:
         return "%s [%s, %s]" % tuple(milliseconds(found[key]) for key in ("value", "low", "high"))

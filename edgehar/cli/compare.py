@@ -22,9 +22,9 @@ def command(run_a: str, run_b: str, as_json: bool) -> None:
     are averaged. "Tied" means that the 95 % interval of the difference lies inside +-1 point of macro-F1; where it does
     not and holds zero, too few people were tested to tell, and its half-width is told.
     """
-    from edgehar.contrasts import compare
-    from edgehar.results import load_all
-    from edgehar.tables import marks
+    from edgehar.results.contrasts import compare
+    from edgehar.results.runs import load_all
+    from edgehar.results.rows import marks
 
     a, b = load_all([run_a]), load_all([run_b])
     found = compare(a, b)
@@ -43,8 +43,8 @@ def command(run_a: str, run_b: str, as_json: bool) -> None:
 
 
 def _cells(found: Any) -> List[Any]:
-    from edgehar.contrasts import difference_text
-    from edgehar.tables import people_text
+    from edgehar.results.contrasts import difference_text
+    from edgehar.results.rows import people_text
 
     sides = (found.row, found.partner)
     return [found.row.task, *("%s %s" % (side.label, side.engine["precision"]) for side in sides),

@@ -43,7 +43,7 @@ def command(name: Optional[str], root: Optional[str], check: bool, clear_cache: 
 
 
 def _clear(as_json: bool) -> None:
-    from edgehar.datasets import cache_folder, clear_cache
+    from edgehar.data.datasets import cache_folder, clear_cache
 
     freed = clear_cache()
     if as_json:

@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgehar.downloads import Fetched, Progress
+    from edgehar.data.downloads import Fetched, Progress
 
 LINE_EVERY_S = 10.0  # of progress, where there is no terminal to move a bar on
 TRUST = {
@@ -36,7 +36,7 @@ def command(name: str, root: Optional[str], quiet: bool, as_json: bool) -> None:
     """
     from edgehar.cli._corpora import on_offer
     from edgehar.cli._show import show_json
-    from edgehar.downloads import data_folder, fetch
+    from edgehar.data.downloads import data_folder, fetch
 
     corpus, folder = on_offer(name), data_folder(root)
     with transfer_bar(quiet or as_json) as watch:
@@ -56,7 +56,7 @@ def _show(corpus: Any, fetched: List[Fetched], root: Optional[str]) -> None:
     import shlex
 
     from edgehar.cli._show import show_next, show_table
-    from edgehar.datasets import registered
+    from edgehar.data.datasets import registered
 
     show_table("%s in %s" % (corpus.title, fetched[0].path.parent), ("file", "MB", "trust"),
                [(each.path.name, round(each.size_bytes / 1e6, 1), TRUST[each.trust]) for each in fetched])

@@ -35,10 +35,10 @@ def command(file: str, place: Optional[str], keys: Sequence[str], unsigned: bool
       edgehar run ~/.local/share/edgehar/student/current --source csv:path=watch.csv
     """
     from edgehar.backends import BACKENDS
-    from edgehar.bundle import read_bundle
+    from edgehar.deploy.bundle import read_bundle
     from edgehar.cli._show import marked, progress_line, show_json, show_next, show_warnings
-    from edgehar.installation import default_place, install
-    from edgehar.signing import trusted_keys
+    from edgehar.deploy.installation import default_place, install
+    from edgehar.deploy.signing import trusted_keys
 
     if keys and unsigned:
         raise click.UsageError("say either --key NAME.pub or --unsigned.")

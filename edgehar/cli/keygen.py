@@ -20,7 +20,7 @@ def command(path: str, as_json: bool) -> None:
       edgehar keygen -o keys/release
     """
     from edgehar.cli._show import show_json, show_next
-    from edgehar.signing import generate_keys
+    from edgehar.deploy.signing import generate_keys
 
     keys = generate_keys(path)
     if as_json:

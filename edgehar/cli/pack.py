@@ -11,8 +11,8 @@ import click
 from edgehar.cli._streaming import Hold
 
 if TYPE_CHECKING:
-    from edgehar.artifact import Manifest
-    from edgehar.bundle import Bundle
+    from edgehar.artifact.manifest import Manifest
+    from edgehar.deploy.bundle import Bundle
 
 
 @click.command()
@@ -47,11 +47,11 @@ def command(artifact_folder: str, version: str, file: str, key: Optional[str], u
       edgehar pack engines/student --version 1.0.0 --key keys/release.key -o student-1.0.0.ehar
       edgehar pack engines/student --version 1.1.0 --key keys/release.key --hold 5 --runs runs/bench -o s.ehar
     """
-    from edgehar.artifact import Artifact
+    from edgehar.artifact.manifest import Artifact
     from edgehar.cli._show import show_json
-    from edgehar.packing import Streaming, pack
-    from edgehar.results import load_all
-    from edgehar.signing import read_private_key
+    from edgehar.deploy.packing import Streaming, pack
+    from edgehar.results.runs import load_all
+    from edgehar.deploy.signing import read_private_key
 
     if bool(key) == unsigned:
         raise click.UsageError("say either --key NAME.key or --unsigned.")
@@ -68,7 +68,7 @@ def command(artifact_folder: str, version: str, file: str, key: Optional[str], u
 
 def _show(bundle: Bundle, manifest: Manifest, file: str, trust: str) -> None:
     from edgehar.cli._show import marked, show_next, show_table
-    from edgehar.packing import recorded
+    from edgehar.deploy.packing import recorded
 
     title = marked("%s %s" % (bundle.facts["name"], bundle.facts["version"]), manifest.data)
     show_table(title, ("member", "KiB"), [(name, round(len(content) / 1024, 1))

@@ -37,7 +37,7 @@ def command(path: str, board_name: str, mode: str, device: str, threads: Optiona
     From the graph's kernels after fusion, the board's clocks in the mode, and parameters fitted to published figures of
     other networks. Energy is told at the module's rails and at the wall, which must not be mixed.
     """
-    from edgehar.cost import load_board
+    from edgehar.artifact.cost import load_board
 
     if output and rate_hz is None:
         raise click.UsageError("-o draws energy over power modes at a rate; add --rate")
@@ -59,7 +59,7 @@ def command(path: str, board_name: str, mode: str, device: str, threads: Optiona
 
 def _model(path: str) -> Any:
     """The ONNX graph of an artifact, or a file with one."""
-    from edgehar.artifact import Artifact
+    from edgehar.artifact.manifest import Artifact
     from edgehar.errors import InputError, MissingError
 
     try:
@@ -83,7 +83,7 @@ def _batches(text: str) -> List[int]:
 def _predictions(board: Any, model: Any, mode: str, precision: str, batch: int, device: str,
                  threads: int) -> List[Any]:
     """On a GPU as one CUDA graph, and launched one by one."""
-    from edgehar.cost import predict
+    from edgehar.artifact.cost import predict
 
     return [predict(board, model, mode, precision, batch, device, graph, threads)
             for graph in ((True, False) if device == "gpu" else (False,))]
@@ -102,7 +102,7 @@ class Paced(NamedTuple):
 def _paced(board: Any, model: Any, precisions: Sequence[str], device: str, threads: int,
            rate_hz: Optional[float]) -> List[Paced]:
     """The cheapest first."""
-    from edgehar.cost import predict
+    from edgehar.artifact.cost import predict
 
     found = []
     for precision in precisions if rate_hz else ():
@@ -164,7 +164,7 @@ def _draw(output: str, name: str, place: str, paced: Sequence[Paced], rate_hz: O
     from html import escape
 
     from edgehar.files import written_whole
-    from edgehar.plots import ModeLine, mode_plot
+    from edgehar.results.plots import ModeLine, mode_plot
 
     lines = [ModeLine(each.mode, each.precision, each.wall_j, each.above_idle_j) for each in paced]
     title = "Predicted, not measured: energy of a window of %s on %s, %g windows/s, idle included" % (

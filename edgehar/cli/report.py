@@ -25,10 +25,10 @@ def command(runs: Sequence[str], output: str, folders: Sequence[str], trainings:
 
     The page needs no network and no script: accuracy over people, confusions, latency, cost, machine and commands.
     """
-    from edgehar import histories, report, results
-    from edgehar.artifact import Artifact
-    from edgehar.markdown import markdown as tables_of
-    from edgehar.splits import LEAKY
+    from edgehar.results import histories, page as report, runs as results
+    from edgehar.artifact.manifest import Artifact
+    from edgehar.results.markdown import markdown as tables_of
+    from edgehar.data.splits import LEAKY
 
     found = results.load_all(runs)
     if markdown:

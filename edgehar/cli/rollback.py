@@ -24,7 +24,7 @@ def command(name: Optional[str], place: Optional[str], as_json: bool) -> None:
       edgehar rollback --to /srv/edgehar/student --json
     """
     from edgehar.cli._show import marked, show_json, show_next
-    from edgehar.installation import default_place, roll_back
+    from edgehar.deploy.installation import default_place, roll_back
 
     if bool(name) == bool(place):
         raise click.UsageError("say either NAME or --to DIR.")

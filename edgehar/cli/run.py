@@ -10,9 +10,9 @@ from edgehar.cli._show import names_in_room, progress_line, show_json
 from edgehar.cli._streaming import Hold, Speed, announce, marks, open_source, source_of, warn
 
 if TYPE_CHECKING:
-    from edgehar.artifact import Signal
+    from edgehar.artifact.manifest import Signal
     from edgehar.backends.base import Engine
-    from edgehar.stream import Feed, Summary
+    from edgehar.stream.stream import Feed, Summary
 
 
 @click.command()
@@ -60,10 +60,10 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
 
     from edgehar.backends import BACKENDS, ready_engine
     from edgehar.cli._routing import open_route
-    from edgehar.filling import filled
-    from edgehar.installation import stream_settings
-    from edgehar.sinks import SINKS
-    from edgehar.stream import Feed, Stream, pump, weigh
+    from edgehar.stream.filling import filled
+    from edgehar.deploy.installation import stream_settings
+    from edgehar.stream.sinks import SINKS
+    from edgehar.stream.stream import Feed, Stream, pump, weigh
 
     with progress_line() as on_progress:
         engine = ready_engine(path, backend, precision, on_progress)
@@ -111,7 +111,7 @@ def _require_decisions(summary: Summary, signal: Signal) -> None:
 
 def _facts(summary: Summary, kind: str) -> Dict[str, Any]:
     """What the stream did; how long computing took is null where it is no time of the board's."""
-    from edgehar.results import MEASURED
+    from edgehar.results.runs import MEASURED
 
     timed = {} if kind == MEASURED else {"busy_s": None, "realtime_factor": None}
     return {**summary.to_json(), **timed, "source": kind}

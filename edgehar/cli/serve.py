@@ -12,9 +12,9 @@ from edgehar.cli._streaming import Hold, Speed, announce, marks, open_source, so
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
-    from edgehar.health import Health
-    from edgehar.service import Loaded
-    from edgehar.sinks.base import Sink
+    from edgehar.deploy.health import Health
+    from edgehar.deploy.service import Loaded
+    from edgehar.stream.sinks.base import Sink
 
 PORT = 9746
 LEAST_STALE_S = 30.0
@@ -88,11 +88,11 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
     """
     from contextlib import ExitStack
 
-    from edgehar.filling import filled
-    from edgehar.health import Health, Pages
-    from edgehar.notify import Manager
-    from edgehar.service import Recipe, Service, lines_of, signals_to
-    from edgehar.stream import Feed, paced, weigh
+    from edgehar.stream.filling import filled
+    from edgehar.deploy.health import Health, Pages
+    from edgehar.deploy.notify import Manager
+    from edgehar.deploy.service import Recipe, Service, lines_of, signals_to
+    from edgehar.stream.stream import Feed, paced, weigh
 
     recipe = Recipe(path, backend, precision, hop, hold, allow_constant or missing != "refuse")
     with ExitStack() as opened:
@@ -122,7 +122,7 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
 
 def _open_sinks(specs: Sequence[str], opened: ExitStack, named: Dict[str, Any]) -> Sequence[Sink]:
     """The sinks, in order; each also into `named`, by a name of its own."""
-    from edgehar.sinks import SINKS
+    from edgehar.stream.sinks import SINKS
 
     targets = []
     for number, spec in enumerate(specs, 1):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Dict, Optional
 import click
 
 if TYPE_CHECKING:
-    from edgehar.datasets import Corpus
-    from edgehar.splits import Parts
+    from edgehar.data.datasets import Corpus
+    from edgehar.data.splits import Parts
 
 
 @click.command()
@@ -30,7 +30,7 @@ def command(data: str, protocol: str, root: Optional[str], path: Optional[str], 
     """
     from edgehar.cli._cutting import split_by
     from edgehar.cli._show import show_json, show_next
-    from edgehar.datasets import cut_corpus
+    from edgehar.data.datasets import cut_corpus
     from edgehar.errors import InputError
     from edgehar.files import write_json
 
@@ -60,7 +60,7 @@ def _sessions(corpus: Corpus) -> Dict[str, Dict[str, Any]]:
 def _show(corpus: Corpus) -> None:
     from edgehar.cli._show import show_table
     from edgehar.cli._training import rate_told
-    from edgehar.splits import LEAKY, SAME_PEOPLE, overlapping
+    from edgehar.data.splits import LEAKY, SAME_PEOPLE, overlapping
 
     split, parts = corpus.split, corpus.parts
     click.echo(rate_told(corpus.framing.rate_hz, corpus.measured_hz))
@@ -81,7 +81,7 @@ def _show(corpus: Corpus) -> None:
 
 
 def _tell_untrained(parts: Parts) -> None:
-    from edgehar.signals import UNLABELLED
+    from edgehar.data.signals import UNLABELLED
 
     for task, names in parts.test.classes.items():
         unknown = sorted(set(parts.test.y[task]) - set(parts.train.y[task]) - {UNLABELLED})

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional,
 import click
 
 if TYPE_CHECKING:
-    from edgehar.cells import Study
-    from edgehar.modalities import Modality
-    from edgehar.study import Outcome
+    from edgehar.study.cells import Study
+    from edgehar.results.modalities import Modality
+    from edgehar.study.runner import Outcome
 
 Table = Tuple[str, Sequence[str], List[Sequence[Any]]]  # title, columns, rows
 
@@ -37,11 +37,11 @@ def command(path: str, only_plan: bool, root: Optional[str], work: str, results:
 
     Stop it at will, by Ctrl-C or even kill -9: the same line goes on where it stopped, and a
     cell that has its Run is never done again. What FILE may hold is told at the top of
-    edgehar/cells.py.
+    edgehar/study/cells.py.
     """
-    from edgehar.cells import load_study, only_modalities
+    from edgehar.study.cells import load_study, only_modalities
     from edgehar.cli._show import show_next
-    from edgehar.study import outcomes, run_study, write_forests
+    from edgehar.study.runner import outcomes, run_study, write_forests
 
     study = only_modalities(load_study(path, root)) if by_sensors else load_study(path, root)
     if only_plan:
@@ -65,7 +65,7 @@ def command(path: str, only_plan: bool, root: Optional[str], work: str, results:
 
 def _show_plan(study: Study, root: Optional[str], results: str, jobs: int, quiet: bool, as_json: bool) -> None:
     from edgehar.cli._show import show_json, show_next, show_table
-    from edgehar.study import asked_less, plan
+    from edgehar.study.runner import asked_less, plan
 
     watch = lambda what: None if quiet else click.echo("probing %s" % what, err=True)  # noqa: E731
     found = plan(study, root, results, watch, jobs)
@@ -117,7 +117,7 @@ def _show_results(found: Sequence[Outcome], as_json: bool) -> None:
 
 
 def _show_markdown(found: Sequence[Outcome]) -> None:
-    from edgehar.markdown import table
+    from edgehar.results.markdown import table
 
     pieces = ["%s:\n\n%s" % (title, table(columns, rows)) for outcome in found
               for title, columns, rows in _tables(outcome)]
@@ -125,8 +125,8 @@ def _show_markdown(found: Sequence[Outcome]) -> None:
 
 
 def _tables(outcome: Outcome) -> Iterator[Table]:
-    from edgehar.contrasts import difference_text, recovery_text
-    from edgehar.tables import interval_text, people_text, scaled
+    from edgehar.results.contrasts import difference_text, recovery_text
+    from edgehar.results.rows import interval_text, people_text, scaled
 
     yield ("Test people of %s" % ", ".join([outcome.corpus, *outcome.marks]),
            ("network", "task", "trained as", "macro-F1 [95 % over people]", "worst person", "people", "seeds",
@@ -153,8 +153,8 @@ def _tables(outcome: Outcome) -> Iterator[Table]:
 
 def _modality_table(outcome: Outcome) -> Table:
     """The choices of sensors, the most accurate first; what a gain is told over is the best part of the choice."""
-    from edgehar.contrasts import difference_text
-    from edgehar.tables import interval_text, scaled
+    from edgehar.results.contrasts import difference_text
+    from edgehar.results.rows import interval_text, scaled
 
     return ("What sensors are worth on %s (exploratory; * none is as accurate at fewer MACs)" % ", ".join(
         [outcome.corpus, *outcome.marks]),

@@ -40,7 +40,7 @@ def command(model_spec: str, channels: str, tasks: Sequence[str], recipe_file: O
     """
     from edgehar.cli._show import show_next
     from edgehar.cli._training import epoch_bar, read_recipe, show_training, tell_resumed
-    from edgehar.training import train
+    from edgehar.training.loop import train
 
     recipe = read_recipe(recipe_file, epochs=epochs, seed=seed)
     corpus = corpus_of(Asked(**asked))

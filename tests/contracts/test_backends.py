@@ -11,12 +11,12 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 
-from edgehar.artifact import Artifact
+from edgehar.artifact.manifest import Artifact
 from edgehar.backends import BACKENDS, built_folder, ready_engine
 from edgehar.backends.base import BuildSpec, Engine, infer_all
 from edgehar.errors import AccuracyError, EdgeharError, InputError, MismatchError
 from edgehar.files import sha256_of_json
-from tests.test_artifact import flip_byte
+from tests.artifact.test_artifact import flip_byte
 from tests.tiny import tiny_artifact, tiny_windows
 
 PAIRS = [(name, precision) for name in BACKENDS.names() for precision in BACKENDS.create(name).precisions]

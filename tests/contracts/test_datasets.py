@@ -5,9 +5,9 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from edgehar.datasets import DATASETS
+from edgehar.data.datasets import DATASETS
+from edgehar.data.signals import UNLABELLED, cut
 from edgehar.errors import InputError
-from edgehar.signals import UNLABELLED, cut
 
 READ = 150  # recordings looked at of each corpus, to keep the test short
 

@@ -8,10 +8,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from edgehar.distillers import DISTILLERS
-from edgehar.distillers.kd import softened_kl
+from edgehar.training.distillers import DISTILLERS
+from edgehar.training.distillers.kd import softened_kl
 from edgehar.errors import InputError
-from edgehar.models.base import Outputs
+from edgehar.training.models.base import Outputs
 from tests.contracts.test_models import network
 
 LABELS = {"activity": torch.tensor([0, 1, 2, -1]), "placement": torch.tensor([0, -1, 1, 1])}
@@ -69,7 +69,7 @@ def test_phases_spend_the_recipe_s_epochs_on_what_there_is(name):
 
 @pytest.mark.parametrize("name", DISTILLERS.names())
 def test_what_is_left_of_the_student_can_be_exported(name):
-    from edgehar.export import _onnx_model
+    from edgehar.training.exporting import _onnx_model
 
     distiller, student, _ = prepared(name)
     distiller.finish(student.eval(), lambda model: dict.fromkeys(model.tasks, 0.5))

@@ -8,11 +8,11 @@ import time
 from itertools import islice
 
 import pytest
+from tests.boards import JETPACK5, add_ina3221, add_jtop, add_rapl
 
 from edgehar import sysfs
-from edgehar.meters import METERS
-from edgehar.meters.base import PowerSample
-from tests.boards import JETPACK5, add_ina3221, add_jtop, add_rapl
+from edgehar.bench.meters import METERS
+from edgehar.bench.meters.base import PowerSample
 
 EXAMPLES = {  # a new meter adds its own
     "ina3221": "ina3221:interval_s=0.01", "rapl": "rapl:interval_s=0.01", "jtop": "jtop:interval_s=0.01",

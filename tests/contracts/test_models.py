@@ -6,12 +6,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from edgehar.artifact import Signal
+from edgehar.artifact.manifest import Signal
 from edgehar.errors import InputError
-from edgehar.heads import HEADS
-from edgehar.models import MODELS, make_model
-from edgehar.models.mobilenet import SIZES
-from edgehar.signals import triad
+from edgehar.training.heads import HEADS
+from edgehar.training.models import MODELS, make_model
+from edgehar.training.models.mobilenet import SIZES
+from edgehar.data.signals import triad
 
 CHANNELS = triad("acc", "m/s^2", "waist") + triad("gyro", "rad/s", "waist") + triad("linear_acc", "m/s^2", "waist")
 TASKS = {"activity": tuple("abcdef"), "placement": ("left", "right")}
@@ -101,7 +101,7 @@ def test_there_is_a_grid_for_each_stage_where_there_are_grids(spec):
 
 def test_mac_count_by_hand():
     """One 1x1 convolution and one linear layer, counted on paper."""
-    from edgehar.models.base import Model
+    from edgehar.training.models.base import Model
 
     class Small(Model):
         def __init__(self):

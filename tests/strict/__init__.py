@@ -3,7 +3,7 @@
 They know only what 8.5.2 and 10.9 have in common (see `names`), do work only when it is
 waited for (see `machine`), and give ONNX Runtime's results. They are found like the real
 packages: ``modules/`` goes to the front of the path, for child processes too; libcudart
-takes the place of `edgehar.backends._cuda.load_runtime`. Ask for them with the fixture ``board``.
+takes the place of `edgehar.backends._trt.cuda.load_runtime`. Ask for them with the fixture ``board``.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def standing_in(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Board
 
     import pytest
 
-    from edgehar.backends import _cuda
+    from edgehar.backends._trt import cuda as _cuda
 
     board = Board(monkeypatch, folder / "violations.txt")
     for name in STOOD_FOR:
@@ -105,7 +105,7 @@ def standing_in(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Board
 
 
 def _load_runtime() -> Any:
-    from edgehar.backends import _cuda
+    from edgehar.backends._trt import cuda as _cuda
     from tests.strict.cudart import Library
 
     if setting("no_libcudart"):

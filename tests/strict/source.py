@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
 import numpy as np
-
-import edgehar
 from tests.strict import cudart, driver
 from tests.strict.names import allowed, is_trap
+
+import edgehar
 
 PACKAGE = Path(edgehar.__file__).resolve().parent
 FILES = sorted([*(PACKAGE / "backends").glob("*trt*.py"), PACKAGE / "backends" / "_cuda.py"])

@@ -7,10 +7,9 @@ import weakref
 from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
-
 from tests.strict.machine import Span, Work, machine, setting
 from tests.strict.plans import Plan, read_plan, run_session
-from tests.strict.trt_base import (DataType, Dims, Held, ILogger, IHostMemory, Known, LayerInformationFormat, Member,
+from tests.strict.trt_base import (DataType, Dims, Held, IHostMemory, ILogger, Known, LayerInformationFormat, Member,
                                    ProfilingVerbosity, TensorIOMode, TensorLocation, as_json, buffer_bytes, expect,
                                    expect_int, is_version_10, require_device, require_logger, say)
 

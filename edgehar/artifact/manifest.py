@@ -1,0 +1,259 @@
+"""Artifact: an exported model in a folder, that anyone can check without training code.
+
+::
+
+    <name>/
+        manifest.json     what it is, from whom, for which signal; digests of the rest
+        model.onnx        the graph, normalisation inside, fed physical units
+        golden.npz        inputs (N, C, T) and the logits (N, K) the trained model gave
+        calibration.npz   windows, or stored activation ranges, for INT8
+        attribution.npz   what the model looks at, where recorded windows may travel
+
+The manifest carries its own digest, so one changed byte anywhere is noticed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
+
+import numpy as np
+
+from edgehar.data.signals import Channel, Framing
+from edgehar.errors import AccuracyError, InputError, MismatchError
+from edgehar.files import PathLike, read_json, schema_fault, sha256_of, sha256_of_json, write_json
+
+SCHEMA = 1
+FILES = ("model.onnx", "golden.npz", "calibration.npz")
+OPTIONAL_FILES = ("attribution.npz",)
+TOLERANCES = {
+    "fp32": {"min_snr_db": 70.0, "min_agreement": 1.0},
+    "fp16": {"min_snr_db": 40.0, "min_agreement": 0.98},
+    "int8": {"min_snr_db": 12.0, "min_agreement": 0.85},  # windows between two classes may go to the other
+}
+
+
+@dataclass(frozen=True)
+class Signal:
+    """The signal a model reads. window, hop: samples; a longer pause than max_gap_s empties a stream."""
+
+    channels: Tuple[Channel, ...]
+    rate_hz: float
+    window: int
+    hop: int
+    max_gap_s: float
+
+    @property
+    def framing(self) -> Framing:
+        return Framing(self.rate_hz, self.window, self.hop)
+
+    def to_json(self) -> Dict[str, Any]:
+        return {"channels": [channel.to_json() for channel in self.channels], "rate_hz": self.rate_hz,
+                "window": self.window, "hop": self.hop, "max_gap_s": self.max_gap_s}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Signal":
+        channels = tuple(map(Channel.from_json, value["channels"]))
+        return cls(channels, value["rate_hz"], value["window"], value["hop"], value["max_gap_s"])
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The facts of an artifact; the schema in ``artifact.schema.json`` is their contract."""
+
+    name: str
+    created: str
+    edgehar: str
+    data: Dict[str, Any]
+    model: Dict[str, Any]
+    training: Dict[str, Any]
+    signal: Signal
+    tasks: Dict[str, Tuple[str, ...]]
+    onnx: Dict[str, Any]
+    golden: Dict[str, Any]
+    calibration: Dict[str, Any]
+    files: Dict[str, str]
+    tolerances: Dict[str, Dict[str, float]]
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the whole artifact: of the manifest, which holds the digests of all files."""
+        return sha256_of_json(self._body())
+
+    def _body(self) -> Dict[str, Any]:
+        body = dict(vars(self), schema=SCHEMA, signal=self.signal.to_json())
+        body["tasks"] = {task: list(names) for task, names in self.tasks.items()}
+        return json.loads(json.dumps(body))
+
+    def to_json(self) -> Dict[str, Any]:
+        return dict(self._body(), sha256=self.sha256)
+
+    @classmethod
+    def from_json(cls, value: Dict[str, Any], where: PathLike) -> "Manifest":
+        """Raises MismatchError where `value` breaks the schema, its own digest or its split."""
+        _require_schema(value, where)
+        body = {key: item for key, item in value.items() if key != "sha256"}
+        if sha256_of_json(body) != value["sha256"]:
+            raise MismatchError("%s was changed after export: its digest does not match; export it again." % where)
+        _require_kept_split(body, where)
+        del body["schema"]
+        body["signal"] = Signal.from_json(body["signal"])
+        body["tasks"] = {task: tuple(names) for task, names in body["tasks"].items()}
+        return cls(**body)
+
+
+class Golden(NamedTuple):
+    """Reference inputs (N, C, T) float32 and logits {task: (N, K)} float32 of the trained model."""
+
+    x: np.ndarray
+    logits: Dict[str, np.ndarray]
+
+
+class Comparison(NamedTuple):
+    """How far logits are from the golden ones, for one task."""
+
+    task: str
+    max_error: float
+    snr_db: float
+    agreement: float
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A checked artifact folder; make one with `load`."""
+
+    folder: Path
+    manifest: Manifest
+
+    @classmethod
+    def load(cls, folder: PathLike) -> "Artifact":
+        """Open and check `folder`.
+
+        Raises InputError where it is no artifact, MismatchError where a byte was changed.
+        """
+        folder = Path(folder)
+        path = folder / "manifest.json"
+        if not path.is_file():
+            raise InputError(_why_no_artifact(folder))
+        manifest = Manifest.from_json(_read_manifest(path), path)
+        _require_digests(folder, manifest.files)
+        return cls(folder, manifest)
+
+    @property
+    def sha256(self) -> str:
+        return self.manifest.sha256
+
+    @property
+    def onnx_path(self) -> Path:
+        return self.folder / "model.onnx"
+
+    def golden(self) -> Golden:
+        """The reference inputs and logits."""
+        return read_golden(self.folder / "golden.npz")
+
+    def calibration(self) -> Dict[str, np.ndarray]:
+        """{"windows": (N, C, T)}, or {tensor name: (low, high)} for stored ranges."""
+        with np.load(str(self.folder / "calibration.npz"), allow_pickle=False) as stored:
+            return {key: stored[key] for key in stored.files}
+
+
+def read_golden(path: PathLike) -> Golden:
+    """Read ``golden.npz``: array ``x`` and one array ``logits/<task>`` a task."""
+    with np.load(str(path), allow_pickle=False) as stored:
+        logits = {key.split("/", 1)[1]: stored[key] for key in stored.files if key.startswith("logits/")}
+        return Golden(stored["x"], logits)
+
+
+def write_manifest(folder: PathLike, facts: Dict[str, Any]) -> Manifest:
+    """Write ``manifest.json`` for the files in `folder` from `facts` (every field but `files`)."""
+    present = [name for name in OPTIONAL_FILES if (Path(folder) / name).is_file()]
+    files = {name: sha256_of(Path(folder) / name) for name in (*FILES, *present)}
+    manifest = Manifest(files=files, tolerances=TOLERANCES, **facts)
+    Manifest.from_json(manifest.to_json(), Path(folder) / "manifest.json")
+    write_json(Path(folder) / "manifest.json", manifest.to_json())
+    return manifest
+
+
+# ------------------------------------------------------------------ golden comparison
+
+
+def compare(golden: Mapping[str, np.ndarray], logits: Mapping[str, np.ndarray],
+            tolerance: Mapping[str, float]) -> List[Comparison]:
+    """Compare logits {task: (N, K)} with golden ones under a tolerance of the manifest.
+
+    snr_db is 10 log10 of the golden logits' variance over the error's mean square;
+    agreement is the share of windows with the same winner.
+    """
+    return [_compare_task(task, golden[task], logits[task], tolerance) for task in sorted(golden)]
+
+
+def _compare_task(task: str, want: np.ndarray, have: np.ndarray, tolerance: Mapping[str, float]) -> Comparison:
+    error = have.astype(np.float64) - want
+    noise = float(np.mean(error ** 2))
+    snr_db = float(10 * np.log10(np.var(want) / noise)) if noise > 0 else float("inf")
+    agreement = float(np.mean(want.argmax(axis=1) == have.argmax(axis=1)))
+    passed = bool(np.isfinite(have).all() and snr_db >= tolerance["min_snr_db"]
+                  and agreement >= tolerance["min_agreement"])
+    return Comparison(task, float(np.abs(error).max()), snr_db, agreement, passed)
+
+
+def require_passed(comparisons: List[Comparison], precision: str, what: str) -> None:
+    """Raise AccuracyError for the first comparison that failed."""
+    for found in comparisons:
+        if not found.passed:
+            raise AccuracyError(
+                "%s in %s does not reproduce its golden outputs for task '%s' (signal-to-noise %.1f dB, agreement "
+                "%.1f %%); use a higher precision or calibrate with more windows." % (
+                    what, precision, found.task, found.snr_db, 100 * found.agreement))
+
+
+# ------------------------------------------------------------------ checks
+
+
+def _why_no_artifact(folder: Path) -> str:
+    if not folder.exists():
+        return "%s does not exist; check the path, or make an artifact with `edgehar export`." % folder
+    if not folder.is_dir():
+        return "%s is a file; give the folder that holds it: %s" % (folder, folder.parent)
+    if (folder / "training.json").is_file():
+        return "%s is a training; make an artifact of it: edgehar export %s -o engines/%s" % (
+            folder, folder, folder.resolve().name)
+    return "%s holds no manifest.json, so it is no artifact; make one with `edgehar export`." % folder
+
+
+def _read_manifest(path: Path) -> Dict[str, Any]:
+    try:
+        return read_json(path)
+    except InputError as error:
+        raise MismatchError("%s is damaged; copy the artifact again or export it again." % path) from error
+
+
+def _require_schema(value: Any, where: PathLike) -> None:
+    fault = schema_fault(value, Path(__file__).with_name("artifact.schema.json"))
+    if fault:
+        raise MismatchError("%s does not fit the schema at %s; export it again with this edgehar." % (where, fault))
+
+
+def _require_kept_split(body: Mapping[str, Any], where: PathLike) -> None:
+    """Raise MismatchError for a split that is not what its hash says, or for samples of its test people."""
+    split = body["data"]["split"]
+    if sha256_of_json({key: value for key, value in split.items() if key != "sha256"}) != split["sha256"]:
+        raise MismatchError("%s names people whose split has another hash; export it again." % where)
+    for what in ("golden", "calibration"):
+        tested = sorted(set(body[what]["people"]) & set(split["test"]))
+        if tested and not {"shuffle_seed", "in_time"} & set(split):
+            raise MismatchError("%s: its %s inputs come from test person %s, so its scores would flatter it; export it "
+                                "again from training and validation people." % (where, what, tested[0]))
+
+
+def _require_digests(folder: Path, files: Mapping[str, str]) -> None:
+    for name, digest in sorted(files.items()):
+        path = folder / name
+        if not path.is_file():
+            raise MismatchError("%s is missing from the artifact; copy it again or export it again." % path)
+        if sha256_of(path) != digest:
+            raise MismatchError("%s was changed after export: its digest does not match; copy it again or export it "
+                                "again." % path)

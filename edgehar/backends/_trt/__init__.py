@@ -1,0 +1,1 @@
+"""TensorRT: options, builder, calibration, session, and the seam to CUDA."""

@@ -1,0 +1,1 @@
+"""An engine in a scenario becomes a Run; power becomes joules. Meters are in `meters`, scenarios in `scenarios`."""

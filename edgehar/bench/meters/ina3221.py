@@ -1,0 +1,108 @@
+"""The INA3221 chips of a Jetson, read through the kernel's hwmon files (JetPack 5)."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+from edgehar import sysfs
+from edgehar.bench.meters.base import INA3221_ACCURACY, MODULE_SCOPE, XAVIER_STEP_A, Meter, PowerSample
+from edgehar.errors import MissingError
+
+CHIPS = "/sys/bus/i2c/drivers/ina3221/*/hwmon/hwmon*"
+SHUNT_STEP_V = 40e-6  # INA3221 datasheet, section 8.6.2.2: one step of the shunt register
+NOT_CONNECTED = "NC"
+REMEDY = "use --power jtop, whose service reads them for you, or run as root"
+
+
+class Channel(NamedTuple):
+    """One rail: where its voltage (mV) and its current (mA) stand, and amperes a step."""
+
+    rail: str
+    volts: str
+    amperes: str
+    step_a: float
+
+
+class Ina3221(Meter):
+    """Volts times amperes of each labelled channel, in one pass over all of them.
+
+    interval_s: mean time from one pass to the next. A pass waits for the chips, 6.6 ms
+    each without averaging (drivers/hwmon/ina3221.c), so below 0.02 s nothing is gained.
+    The sum of shunt voltages (in7), channels named NC and those turned off are left out.
+    """
+
+    scope = MODULE_SCOPE
+    accuracy = INA3221_ACCURACY
+
+    def __init__(self, interval_s: float = 0.05) -> None:
+        super().__init__()
+        self._interval_s = interval_s
+        self._channels: List[Channel] = []
+        self._volts: Dict[str, float] = {}
+
+    @property
+    def rails(self) -> Tuple[str, ...]:
+        return tuple(channel.rail for channel in self._found())
+
+    def missing(self) -> Optional[str]:
+        try:
+            self._pass()
+        except MissingError as error:
+            return str(error)
+        return None
+
+    def samples(self) -> Iterator[PowerSample]:
+        for _ in self._ticks(self._interval_s):
+            yield self._pass()
+
+    def steps_w(self) -> Dict[str, float]:
+        return {channel.rail: channel.step_a * self._volts[channel.rail] for channel in self._channels
+                if channel.rail in self._volts}
+
+    def supply_v(self) -> Dict[str, float]:
+        return dict(self._volts)
+
+    def facts(self) -> Dict[str, Any]:
+        chips = sysfs.found(CHIPS)
+        return {"interval_s": self._interval_s,
+                "averaged": {path.split("/")[-3]: sysfs.number(path + "/samples") for path in chips}}
+
+    def _pass(self) -> PowerSample:
+        """One sample; its time is the middle of the pass."""
+        started_s, watts = time.monotonic(), []
+        for channel in self._found():
+            volts = _thousandth(channel.volts)
+            self._volts[channel.rail] = volts
+            watts.append(volts * _thousandth(channel.amperes))
+        return PowerSample((started_s + time.monotonic()) / 2, tuple(watts))
+
+    def _found(self) -> List[Channel]:
+        self._channels = self._channels or [channel for chip in sysfs.found(CHIPS) for channel in _channels_of(chip)]
+        if not self._channels:
+            raise MissingError("no INA3221 shows under %s; on JetPack 4 use --power tegrastats, elsewhere another "
+                               "meter." % CHIPS)
+        return self._channels
+
+
+def _channels_of(chip: str) -> Iterator[Channel]:
+    for label in sysfs.found(chip + "/in[123]_label"):
+        number, rail = label[-len("1_label")], _read(label).strip()
+        if rail and NOT_CONNECTED not in rail and sysfs.number("%s/in%s_enable" % (chip, number)) != 0:
+            shunt_ohm = (sysfs.number("%s/shunt%s_resistor" % (chip, number)) or 0) / 1e6
+            yield Channel(rail, "%s/in%s_input" % (chip, number), "%s/curr%s_input" % (chip, number),
+                          SHUNT_STEP_V / shunt_ohm if shunt_ohm else XAVIER_STEP_A)
+
+
+def _thousandth(path: str) -> float:
+    """The number in a file of mV or mA, in V or A."""
+    return int(_read(path)) / 1e3
+
+
+def _read(path: str) -> str:
+    try:
+        return sysfs.located(path).read_text(encoding="ascii")
+    except PermissionError as error:
+        raise MissingError("%s may not be read by this user; %s." % (path, REMEDY)) from error
+    except OSError as error:
+        raise MissingError("%s cannot be read (%s); %s." % (path, error.strerror or error, REMEDY)) from error

@@ -1,0 +1,130 @@
+"""Power that was recorded before, or is being recorded by a wall meter: a table of times and watts.
+
+::
+
+    time_s,wall
+    1700000000.00,8.41
+    1700000000.50,8.52
+
+A file ``.json`` holds a recorded trace, or a Run with one.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+
+from edgehar.bench.meters.base import REPLAYED_POWER, TOTAL, Meter, PowerSample, totals_of
+from edgehar.errors import InputError, MissingError
+from edgehar.files import read_json
+
+START, UNIX = "start", "unix"
+POLL_S = 0.1
+
+
+class Replay(Meter):
+    """Repeats a recording in its own time, or follows a file that a wall meter's logger is writing.
+
+    path: a table with a header, first its column ``time_s``, then one a rail, in watts;
+    or a recorded trace. clock: "start" takes the first row as now, so that what is
+    measured is the recording's power and not this machine's; "unix" takes times as
+    seconds of the UNIX clock and gives the rows from now on, also those still to be
+    written. offset_s: seconds by which the file's clock is behind this machine's.
+    """
+
+    def __init__(self, path: str, clock: str = START, offset_s: float = 0.0) -> None:
+        super().__init__()
+        if clock not in (START, UNIX):
+            raise InputError("there is no clock '%s'; choose from: %s, %s." % (clock, START, UNIX))
+        self._path = Path(path)
+        self._clock = clock
+        self._offset_s = offset_s
+        self._rails = _rails_in(self._path)
+        self.mark = "" if clock == UNIX else REPLAYED_POWER
+        self.scope = "as recorded in %s" % self._path.name
+
+    @property
+    def rails(self) -> Tuple[str, ...]:
+        return self._rails
+
+    def missing(self) -> Optional[str]:
+        return None
+
+    def totals(self) -> Dict[str, Tuple[str, ...]]:
+        return totals_of(self._rails) if len(self._rails) > 1 else {TOTAL: self._rails}
+
+    def facts(self) -> Dict[str, Any]:
+        return {"clock": self._clock, "offset_s": self._offset_s}
+
+    def warnings(self) -> List[str]:
+        return [] if not self.mark else ["its power is replayed from %s and not of this machine" % self._path.name]
+
+    def samples(self) -> Iterator[PowerSample]:
+        """Raises MissingError where a recording ends before the meter is closed."""
+        began_s, first_s = time.monotonic(), None
+        unix_s = time.time() - began_s
+        for row in self._rows() if self.mark else self._followed():
+            first_s = row.time_s if first_s is None else first_s
+            time_s = row.time_s + self._offset_s + (began_s - first_s if self.mark else -unix_s)
+            if time_s < began_s:
+                continue
+            if self._stop.wait(max(0.0, time_s - time.monotonic() if self.mark else 0.0)):
+                return
+            yield PowerSample(time_s, row.watts)
+        if not self._stop.is_set():
+            raise MissingError("the recording %s ended; replay a longer one." % self._path)
+
+    def _rows(self) -> Iterator[PowerSample]:
+        if self._path.suffix == ".json":
+            trace = _trace_in(self._path)
+            return (PowerSample(time_s, tuple(watts)) for time_s, watts in zip(trace["time_s"], trace["watts"]))
+        return _parsed(self._path, self._path.read_text(encoding="utf-8").splitlines()[1:], len(self._rails))
+
+    def _followed(self) -> Iterator[PowerSample]:
+        """Rows as they are written; one that is not finished yet is left for later."""
+        with open(str(self._path), encoding="utf-8") as stream:
+            stream.readline()
+            rest = ""
+            while not self._stop.is_set():
+                rest += stream.read()
+                *lines, rest = rest.split("\n")
+                yield from _parsed(self._path, lines, len(self._rails))
+                self._stop.wait(POLL_S)
+
+
+def _rails_in(path: Path) -> Tuple[str, ...]:
+    """Names of the rails. Raises InputError where the file is neither a table nor a trace."""
+    if path.suffix == ".json":
+        return tuple(_trace_in(path)["rails"])
+    try:
+        with open(str(path), encoding="utf-8") as stream:
+            header = [name.strip() for name in stream.readline().split(",")]
+    except OSError as error:
+        raise InputError("cannot read %s: %s." % (path, error.strerror or error)) from error
+    if len(header) < 2 or header[0] != "time_s":
+        raise InputError("%s has the header '%s'; it must begin with time_s and name a rail in watts." % (
+            path, ",".join(header)))
+    return tuple(header[1:])
+
+
+def _trace_in(path: Path) -> Dict[str, Any]:
+    value = read_json(path)
+    trace = value.get("power", value) if isinstance(value, dict) else value
+    if not isinstance(trace, dict) or not {"rails", "time_s", "watts"} <= set(trace):
+        raise InputError("%s holds no recorded trace; it needs rails, time_s and watts." % path)
+    return trace
+
+
+def _parsed(path: Path, lines: Sequence[str], rails: int) -> Iterator[PowerSample]:
+    for cells in csv.reader(line for line in lines if line.strip()):
+        try:
+            time_s, *watts = map(float, cells)
+        except ValueError:
+            time_s, watts = math.nan, []
+        if len(watts) != rails or not all(map(math.isfinite, [time_s, *watts])):
+            raise InputError("%s has the row '%s'; it must be a time and %d numbers of watts." % (
+                path, ",".join(cells), rails))
+        yield PowerSample(time_s, tuple(watts))

@@ -1,0 +1,1 @@
+"""Recordings in, windows out, people apart; the corpora are in `datasets`."""

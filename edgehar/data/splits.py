@@ -1,0 +1,327 @@
+"""Who is trained on, who is selected on, who is tested on; and the audit that nobody leaks.
+
+People are divided before anything is cut into windows. A Split's hash travels with
+every window, model and engine that came from it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, fields, replace
+from fnmatch import fnmatchcase
+from typing import Any, Collection, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from edgehar.data.signals import Recording, Windows, concatenate, cut, labelled
+from edgehar.errors import InputError, MismatchError
+from edgehar.files import sha256_of_json
+
+PARTS = ("train", "valid", "test")
+SHARES = (0.6, 0.2, 0.2)  # of the parts where windows are dealt to them, and not people
+BESIDE = ("sha256", "sessions_at_hand")  # what stands in the file of a split and does not decide it
+LEAKY = "LEAKY SPLIT"  # stands beside every figure that comes of one
+SAME_PEOPLE = "SAME PEOPLE, LATER"  # so does this, where a network knows whom it is tested on
+
+
+@dataclass(frozen=True)
+class Split:
+    """Disjoint groups of people, and what of their recordings is used.
+
+    name: the protocol that made it, e.g. "published"; dataset: its corpus. placements,
+    sessions: {part: names}, for sessions also patterns such as ``S01*``; a part that is
+    not named uses all. shuffle_seed: where given, the split leaks on purpose, as many
+    papers' do: the windows of all people are shuffled and dealt, and `leaky` marks
+    whatever comes of it. in_time: the windows of each session are divided in time, with none
+    that overlaps two parts: what a network then knows of other people stays untold.
+    """
+
+    dataset: str
+    name: str
+    train: Tuple[str, ...]
+    valid: Tuple[str, ...]
+    test: Tuple[str, ...]
+    placements: Mapping[str, Tuple[str, ...]] = field(default_factory=dict)
+    sessions: Mapping[str, Tuple[str, ...]] = field(default_factory=dict)
+    shuffle_seed: Optional[int] = None
+    in_time: Optional[bool] = None
+
+    def __post_init__(self) -> None:
+        _require_settings(self)
+        object.__setattr__(self, "in_time", self.in_time or None)  # unset, so that it neither marks nor is hashed
+        people = self.train + self.valid + self.test
+        twice = sorted({person for person in people if people.count(person) > 1})
+        if twice and not self.same_people:
+            raise InputError("person %s stands in two parts of split '%s' of %s; each person belongs to one." % (
+                twice[0], self.name, self.dataset))
+        for what in ("placements", "sessions"):
+            chosen = getattr(self, what)
+            shared = sorted(set(chosen.get("train", ())) & set(chosen.get("test", ())))
+            if shared:
+                raise InputError("split '%s' of %s has %s of both training and test among its %s; a shift is between "
+                                 "different ones." % (self.name, self.dataset, shared[0], what))
+
+    @property
+    def leaky(self) -> bool:
+        """Whether test people, and samples of test windows, are trained on."""
+        return self.shuffle_seed is not None
+
+    @property
+    def same_people(self) -> bool:
+        """Whether people are trained on and tested on."""
+        return self.leaky or bool(self.in_time)
+
+    @property
+    def sha256(self) -> str:
+        return sha256_of_json(self.to_json())
+
+    def __hash__(self) -> int:
+        return hash(self.sha256)
+
+    @property
+    def people(self) -> Tuple[str, ...]:
+        return tuple(dict.fromkeys(self.train + self.valid + self.test))
+
+    def part_of(self, subject: str) -> str:
+        """"train", "valid" or "test"; empty for a person in none of them."""
+        return next((part for part in PARTS if subject in getattr(self, part)), "")
+
+    def place(self, recording: Recording) -> str:
+        """The part that uses `recording`; empty for none.
+
+        Raises InputError for a session that is both trained and tested on under a session shift.
+        """
+        fitting = [part for part in PARTS if _fits(self.sessions.get(part), recording.session)]
+        if self.sessions and {"train", "test"} <= set(fitting):
+            raise InputError("session %s of person %s fits both training and test of split '%s'; choose patterns that "
+                             "tell them apart." % (recording.session, recording.subject, self.name))
+        part = self.part_of(recording.subject)
+        placed = part not in self.placements or recording.placement in self.placements[part]
+        return part if part in fitting and placed else ""
+
+    def to_json(self) -> Dict[str, Any]:
+        """Lists of people; what is not set is left out, so that a plain split keeps its hash."""
+        plain = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {key: _as_lists(value) for key, value in plain.items() if value is not None and value != {}}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], where: str = "the split") -> "Split":
+        """Raises InputError for a value that is no split, MismatchError where it does not fit its own hash."""
+        known = {item.name for item in fields(cls)}
+        unknown = sorted(set(value) - known - set(BESIDE)) if isinstance(value, Mapping) else ["no table"]
+        if unknown:
+            raise InputError("%s has '%s', which is nothing of a split; it takes: %s." % (
+                where, unknown[0], ", ".join(sorted(known))))
+        try:
+            split = cls(**{key: _as_tuples(item) for key, item in value.items() if key in known})
+        except (TypeError, AttributeError) as error:
+            raise InputError("%s is no split (%s); make one with `edgehar split`." % (where, error)) from error
+        if value.get("sha256", split.sha256) != split.sha256:
+            raise MismatchError("%s was changed after it was made: its hash does not match; make it again with "
+                                "`edgehar split`." % where)
+        return split
+
+
+def leak_mark(split: Mapping[str, Any]) -> str:
+    """`LEAKY` for the facts of a split that leaks, `SAME_PEOPLE` for one in time, else nothing."""
+    return LEAKY if "shuffle_seed" in split else SAME_PEOPLE if split.get("in_time") else ""
+
+
+def data_marks(synthetic: bool, split: Mapping[str, Any]) -> List[str]:
+    """What must stand beside every figure from such data: that they are generated, that their split leaks."""
+    return list(filter(None, ("SYNTHETIC DATA" if synthetic else "", leak_mark(split))))
+
+
+def family(split: Mapping[str, Any]) -> str:
+    """What the folds of one protocol share: its name without which fold it is; else the split's hash."""
+    folds = re.fullmatch(r"(folds:n=\d+|.*,n=\d+),fold=\d+|(leave-one-out):person=.*", split.get("name", ""))
+    return next(filter(None, folds.groups())) if folds else split.get("sha256", "")
+
+
+def _require_settings(split: Split) -> None:
+    """Raise InputError for a setting that a hand-written file may have and that would be misread or say nothing."""
+    parts = [part for chosen in (split.placements, split.sessions) for part in chosen if part not in PARTS]
+    seed, fault = split.shuffle_seed, ""
+    if parts:
+        fault = "a part '%s'; the parts are: %s" % (parts[0], ", ".join(PARTS))
+    elif seed is not None and (type(seed) is not int or seed < 0):
+        fault = "shuffle_seed = %r; it must be a whole number from 0 on" % (seed,)
+    elif split.in_time is not None and not isinstance(split.in_time, bool):
+        fault = "in_time = %r; it must be true or false" % (split.in_time,)
+    if fault:
+        raise InputError("split '%s' of %s has %s." % (split.name, split.dataset, fault))
+
+
+def _fits(patterns: Optional[Sequence[str]], name: str) -> bool:
+    return patterns is None or any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _as_lists(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: list(item) for key, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _as_tuples(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _as_tuples(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return tuple(map(str, value))
+    return value
+
+
+def split_by_fives(dataset: str, people: Sequence[str]) -> Split:
+    """Split "fixed": of `people` in their order, each five in turn give three to train, one to valid, one to test."""
+    train, valid, test = (tuple(person for place, person in enumerate(people) if place % 5 in chosen)
+                          for chosen in ((0, 1, 2), (3,), (4,)))
+    return Split(dataset, "fixed", train, valid, test)
+
+
+def require_apart(split: Split, aliases: Mapping[str, str], together: Sequence[Sequence[str]] = ()) -> None:
+    """Raise InputError where one person is in two parts under two names.
+
+    aliases: {another name: the person}. together: groups of people who share recordings.
+    """
+    if split.same_people:
+        return
+    named_alike = {person: [person, *(alias for alias in sorted(aliases) if aliases[alias] == person)]
+                   for person in aliases.values()}
+    for group in [*named_alike.values(), *together]:
+        named = {split.part_of(name): name for name in group}
+        parts = [(part, named[part]) for part in PARTS if part in named]
+        if len(parts) > 1:
+            (one, first), (other, second) = parts[:2]
+            raise InputError("%s in %s and %s in %s of split '%s' share a body or a recording of %s; put them into one "
+                             "part." % (first, one, second, other, split.name, split.dataset))
+
+
+# ------------------------------------------------------------------ windows
+
+
+class Parts(NamedTuple):
+    """The windows of a split."""
+
+    train: Windows
+    valid: Windows
+    test: Windows
+
+
+def partition(recordings: Iterable[Recording], split: Split, window: int, hop: int, purity: float = 0.8,
+              aliases: Optional[Mapping[str, str]] = None) -> Parts:
+    """Divide recordings by person, then cut each part into windows of `window` samples every `hop`.
+
+    Windows without a label are left out. aliases: {another name: the person}, for the
+    audit. Raises InputError where a part stays empty, or where the audit finds a leak; a
+    split that leaks on purpose is dealt as it says and not audited.
+    """
+    pieces: Dict[str, List[Windows]] = {part: [] for part in PARTS}
+    places: List[str] = []
+    sessions = set()
+    for number, recording in enumerate(recordings):
+        part = split.place(recording)
+        places.append(recording.placement)
+        sessions.add(recording.session)
+        if part:
+            pieces[part].append(labelled(cut(recording, window, hop, purity, number)))
+    _require_met(split, set(places), sessions)
+    if split.same_people:
+        everything = [piece for part in PARTS for piece in pieces[part]]
+        found = _dealt(everything, split) if split.leaky else _in_time(everything, split, places)
+    else:
+        found = {part: _joined(pieces[part], part, split) for part in PARTS}
+    parts = Parts(*(replace(found[part], split_sha256=split.sha256, part=part) for part in PARTS))
+    if not split.leaky:
+        audit(parts, aliases or {}, split.same_people)
+    return parts
+
+
+def _require_met(split: Split, placements: Collection[str], sessions: Collection[str]) -> None:
+    """Raise InputError for a placement or pattern of the split that no recording meets: a typo, most likely."""
+    for chosen, there, what in ((split.placements, placements, "placement"), (split.sessions, sessions, "session")):
+        for name in (name for names in chosen.values() for name in names):
+            if not any(fnmatchcase(each, name) for each in there):
+                raise InputError("split '%s' of %s uses %s %s and no recording has it; there are: %s%s." % (
+                    split.name, split.dataset, what, name, ", ".join(sorted(filter(None, there))) or "none",
+                    "" if any(there) else " (dsads:stacked=true has one each)"))
+
+
+def _joined(pieces: Sequence[Windows], part: str, split: Split) -> Windows:
+    if not sum(map(len, pieces)):
+        raise InputError("the %s part of split '%s' of %s has no window; its people are: %s." % (
+            part, split.name, split.dataset, ", ".join(getattr(split, part)) or "none"))
+    return concatenate(pieces)
+
+
+def _dealt(pieces: Sequence[Windows], split: Split) -> Dict[str, Windows]:
+    """All windows shuffled and dealt to the parts: a leak, and meant as one."""
+    everything = _joined(pieces, "train", split)
+    order = np.random.default_rng(split.shuffle_seed).permutation(len(everything))
+    edges = np.cumsum([int(round(share * len(order))) for share in SHARES[:-1]])
+    dealt = {part: everything.take(np.sort(index)) for part, index in zip(PARTS, np.split(order, edges))}
+    return {part: _joined([windows], part, split) for part, windows in dealt.items()}
+
+
+def _in_time(pieces: Sequence[Windows], split: Split, places: Sequence[str]) -> Dict[str, Windows]:
+    """Each session divided in time, at each placement of its own. places: where each recording was worn.
+
+    A corpus may have a session an activity, so that each gives its first windows to training.
+    """
+    tracks: Dict[Tuple[str, str, str], List[Windows]] = {}
+    for piece in (piece for piece in pieces if len(piece)):
+        track = (piece.subjects[0], piece.sessions[0], places[piece.origin[0, 0]])
+        tracks.setdefault(track, []).append(piece)
+    divided = [_first_to_last(concatenate(track)) for track in tracks.values()]
+    return {part: _joined([each[number] for each in divided], part, split) for number, part in enumerate(PARTS)}
+
+
+def _first_to_last(windows: Windows) -> Tuple[Windows, Windows, Windows]:
+    """The first windows to train, the next to select, the last to test on; none overlaps two parts."""
+    edges = np.cumsum([int(round(share * len(windows))) for share in SHARES[:-1]])
+    train, valid, test = (windows.take(index) for index in np.split(np.arange(len(windows)), edges))
+    valid = valid.take(~overlapping(valid, train))
+    return train, valid, test.take(~overlapping(test, concatenate([train, valid])))
+
+
+# ------------------------------------------------------------------ audit
+
+
+def audit(parts: Parts, aliases: Optional[Mapping[str, str]] = None, same_people: bool = False) -> None:
+    """Prove from origins that no raw sample and no person is in two parts. Raises InputError naming the leak.
+
+    aliases: {another name: the person}, merged before looking. same_people: people may be.
+    """
+    for first in range(len(parts)):
+        for second in range(first + 1, len(parts)):
+            if not same_people:
+                _refuse_shared_people(parts[first], parts[second], aliases or {})
+            _refuse_shared_samples(parts[first], parts[second])
+
+
+def _refuse_shared_people(a: Windows, b: Windows, aliases: Mapping[str, str]) -> None:
+    here, there = ({aliases.get(name, name): name for name in set(w.subjects)} for w in (a, b))
+    for person in sorted(set(here) & set(there)):
+        names = sorted({here[person], there[person]} - {person})
+        raise InputError("person %s%s is in both %s and %s; split by person before cutting windows." % (
+            person, " (also named %s)" % " and ".join(names) if names else "", a.part, b.part))
+
+
+def _refuse_shared_samples(a: Windows, b: Windows) -> None:
+    shared = np.flatnonzero(overlapping(a, b))
+    if len(shared):
+        raise InputError("windows of recording %d overlap between %s and %s; split before cutting windows." % (
+            a.origin[shared[0], 0], a.part, b.part))
+
+
+def overlapping(a: Windows, b: Windows) -> np.ndarray:
+    """Which windows of `a` hold a raw sample that a window of `b` holds too, (len(a),) bool, from their origins."""
+    theirs = np.sort(_places(b))
+    mine = _places(a)
+    after = np.searchsorted(theirs, mine)
+    ahead = np.append(theirs, np.iinfo(np.int64).max)[after] - mine
+    behind = mine - np.append(theirs, np.iinfo(np.int64).min // 2)[after - 1]
+    return (ahead < a.x.shape[2]) | (behind < b.x.shape[2])
+
+
+def _places(windows: Windows) -> np.ndarray:
+    """(N,) int64: first samples, on one line on which no two recordings come near each other."""
+    return (windows.origin[:, 0] << 40) + windows.origin[:, 1]

@@ -1,0 +1,1 @@
+"""A bundle, onto a device, kept running, and seen."""

@@ -1,0 +1,410 @@
+"""One wearer's stream, kept up for months: watched, reloaded and killed without losing its place.
+
+::
+
+    main thread    source -> take a chunk -> sinks -> write the state -> next chunk (which is the source's receipt)
+    keeper         feeds the watchdog while decisions advance, looks whether a reload is asked for
+    reload         verifies a new engine while the old one decides, and swaps them between two chunks
+
+A killed service goes on from its state file: the samples of its window are kept, so that
+what was delivered and not yet written there, less than a chunk, is all that is lost.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Union
+
+from edgehar import sysfs
+from edgehar.artifact.manifest import Signal, require_passed
+from edgehar.backends import BACKENDS, ready_engine
+from edgehar.backends.base import Engine, Session
+from edgehar.data.signals import Decision
+from edgehar.deploy.health import Health, Line
+from edgehar.deploy.installation import stream_settings
+from edgehar.deploy.notify import Manager
+from edgehar.errors import EdgeharError, InputError, MismatchError
+from edgehar.files import PathLike, read_json, sha256_of_json, write_json
+from edgehar.stream.sinks.base import Sink
+from edgehar.stream.sources.base import Chunk, Source
+from edgehar.stream.stream import Hold, Snapshot, Stream
+
+FORMAT = 1
+TICK_S = 0.1  # how soon a reload begins after it was asked for
+SAID_EVERY_S = 5.0
+
+Tell = Callable[[str], Any]
+
+
+# ------------------------------------------------------------------ what runs
+
+
+class Loaded(NamedTuple):
+    """A verified engine, open, and a stream through it."""
+
+    engine: Engine
+    session: Session
+    stream: Stream
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is to run, and how; read anew at every reload.
+
+    path: of an engine or an artifact, or a link to one. backend, precision: as for
+    `ready_engine`; hop, hold, allow_constant: as for `installation.stream_settings`.
+    """
+
+    path: PathLike
+    backend: Optional[str] = None
+    precision: Optional[str] = None
+    hop: Optional[int] = None
+    hold: Optional[Hold] = None
+    allow_constant: bool = False
+
+    def load(self, on_progress: Optional[Callable[[str], None]] = None) -> Loaded:
+        """Verify what stands at `path` now, and open it. Raises what that raises."""
+        engine = ready_engine(Path(self.path).resolve(), self.backend, self.precision, on_progress)
+        backend = BACKENDS.create(engine.backend)
+        require_passed(backend.verify(engine), engine.spec.precision, "the %s engine" % engine.backend)
+        session = backend.open(engine, max_batch=1)
+        try:
+            return Loaded(engine, session, self._stream(engine, session))
+        except EdgeharError:
+            session.close()
+            raise
+
+    def _stream(self, engine: Engine, session: Session) -> Stream:
+        manifest = engine.manifest
+        settings = stream_settings(engine.folder, self.hop, self.hold, self.allow_constant)
+        return Stream(session, manifest.signal, manifest.tasks, **settings)
+
+
+# ------------------------------------------------------------------ what is kept
+
+
+class Moment(NamedTuple):
+    """A point in time that another process can tell its distance to, even where a board's clock was set meanwhile."""
+
+    boot: str
+    up_s: float
+    wall_s: float
+
+    @classmethod
+    def now(cls) -> "Moment":
+        return cls(sysfs.text("/proc/sys/kernel/random/boot_id").strip(), time.clock_gettime(time.CLOCK_BOOTTIME),
+                   time.time())
+
+    def passed_s(self, now: "Moment") -> float:
+        """Seconds until `now`, at least 0: since the machine was started last, by a clock that nobody sets."""
+        same = bool(self.boot) and self.boot == now.boot
+        return max(0.0, now.up_s - self.up_s if same else now.wall_s - self.wall_s)
+
+
+class Kept(NamedTuple):
+    """What a service leaves to the next.
+
+    decision_s: time of the last decision by the source's clock, None before the first;
+    decided: the same moment by the machine's. missed, starts: in all processes so far.
+    waiting: decisions that had not left. stopped: it ended in order.
+    """
+
+    signal_sha256: str
+    stream: Snapshot
+    decision_s: Optional[float]
+    decided: Moment
+    missed: int = 0
+    starts: int = 1
+    waiting: int = 0
+    stopped: bool = False
+
+    def to_json(self) -> Dict[str, Any]:
+        return dict(self._asdict(), format=FORMAT, stream=self.stream.to_json(), decided=list(self.decided))
+
+    @classmethod
+    def load(cls, path: PathLike) -> Optional["Kept"]:
+        """What the state file holds; None where there is none. Raises InputError where it is of no use."""
+        if not Path(path).exists():
+            return None
+        value = read_json(path)
+        try:
+            if value.pop("format") != FORMAT:
+                raise ValueError("it is of another edgehar")
+            return cls(**dict(value, stream=Snapshot.from_json(value["stream"]), decided=Moment(*value["decided"])))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InputError("%s is no state of a service (%s); remove it." % (path, error)) from error
+
+    def missed_until(self, decision_s: float, goes_on: bool, hop_s: float) -> int:
+        """Decisions that fell out before one at `decision_s`; goes_on: the source's clock does since then."""
+        if self.decision_s is None:
+            return 0
+        passed_s = decision_s - self.decision_s if goes_on else self.decided.passed_s(Moment.now())
+        return max(0, int(round(passed_s / hop_s)) - 1)
+
+
+# ------------------------------------------------------------------ the service
+
+
+class _Stopped(BaseException):
+    """Ends the wait for samples; no source means it when it catches an Exception."""
+
+
+class Service:
+    """Decides until its source ends or it is told to stop.
+
+    loaded: what it starts with; `close` closes it, or whatever took its place. sinks and
+    source stay the caller's to close. state: its file, none where None; what an earlier
+    service left there is taken up. tell: is given sentences for a log.
+
+    A chunk that cannot be used is counted and told; a sink that cannot be written raises.
+    """
+
+    def __init__(self, recipe: Recipe, loaded: Loaded, sinks: Sequence[Sink], health: Health, manager: Manager,
+                 state: Optional[PathLike] = None, tell: Tell = print,
+                 clock: Callable[[], float] = time.monotonic) -> None:
+        self._recipe, self._loaded, self._sinks = recipe, loaded, sinks
+        self._health, self._manager, self._tell, self._clock = health, manager, tell, clock
+        self._state = state
+        self._kept = Kept(_digest(loaded), loaded.stream.snapshot(), None, Moment.now())
+        self._before: Optional[Kept] = None  # until the first decision after it
+        self._goes_on: Optional[bool] = None
+        self._swapping = threading.Lock()
+        self._closed = threading.Event()
+        self._stopping = self._interruptible = self._reload_asked = False
+        self._fed, self._problems = 0, {}  # type: int, Dict[str, str]
+        self._describe()
+
+    def run(self, chunks: Iterable[Chunk], source: Source) -> None:
+        """Decide on `chunks`, which come of `source`, to their end or until `stop`."""
+        self._take_up(source)
+        keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
+        try:
+            self._manager.ready()
+            keeper.start()
+            for chunk in self._awaited(iter(chunks)):
+                self._take(chunk)
+        except _Stopped:
+            pass
+        finally:
+            self._interruptible = False
+            self._health.stopping = True
+            self._manager.stopping()
+            self._closed.set()
+            if keeper.ident:
+                keeper.join()
+            self._save(stopped=True)
+
+    def close(self) -> None:
+        """Release the engine."""
+        self._loaded.session.close()
+
+    def stop(self) -> None:
+        """End in order, after the chunk in hand. For a signal's handler on the thread that runs."""
+        first, self._stopping = not self._stopping, True
+        if first and self._interruptible:  # a second signal must not disturb the end
+            raise _Stopped
+
+    def ask_reload(self) -> None:
+        """Let the keeper reload. For a signal's handler."""
+        self._reload_asked = True
+
+    def reload(self) -> None:
+        """Verify what stands at the path now and go on through it; else tell why not and go on as before."""
+        self._manager.reloading()
+        try:
+            self._swap(self._recipe.load())
+            self._health.reloads += 1
+            self._tell("reloaded: %s goes on where the old engine stood." % self._loaded.engine.folder)
+        except Exception as error:  # whatever a foreign engine does, the old one goes on
+            self._health.refused_reloads += 1
+            self._tell("the new engine is refused and the old one goes on: %s" % (error or type(error).__name__))
+        self._manager.ready()
+
+    # -------------------------------------------------------------- main thread
+
+    def _awaited(self, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+        """`chunks`, between which a signal may end the service."""
+        while True:
+            self._interruptible = True
+            if self._stopping:
+                return
+            self._health.moved(waiting=True)
+            chunk = next(chunks, None)
+            self._interruptible = False
+            self._health.moved(waiting=False)
+            if chunk is None:
+                return
+            yield chunk
+
+    def _take(self, chunk: Chunk) -> None:
+        arrived_s = self._clock() if chunk.arrived_s is None else chunk.arrived_s
+        if self._goes_on is None:
+            self._goes_on = self._before is not None and chunk.time_s > self._before.stream.end_s
+        with self._swapping:
+            stream = self._loaded.stream
+            decisions = self._pushed(stream, chunk)
+            snapshot = stream.snapshot()
+        for decision in decisions:
+            self._account(decision, stream)
+            for sink in self._sinks:
+                sink.write(decision)
+            latency_s = self._clock() - arrived_s
+            self._health.decided(decision.label, latency_s, late=latency_s > stream.hop / stream.signal.rate_hz)
+        self._kept = self._kept._replace(stream=snapshot)
+        self._save()
+
+    def _pushed(self, stream: Stream, chunk: Chunk) -> List[Decision]:
+        try:
+            decisions = stream.push(chunk.samples, chunk.time_s, chunk.begins)
+        except InputError as error:
+            self._health.refused += 1
+            if _is_power_of_two(self._health.refused):
+                self._tell("chunk refused (%d so far): %s" % (self._health.refused, error))
+            decisions = []
+        self._health.gaps = stream.gaps
+        return decisions
+
+    def _account(self, decision: Decision, stream: Stream) -> None:
+        """Note the decision; at the first one, tell how many fell out while no service was there."""
+        if self._before is not None:
+            missed = self._before.missed_until(decision.time_s, bool(self._goes_on),
+                                               stream.hop / stream.signal.rate_hz)
+            self._health.missed += missed
+            self._tell("back after %.1f s: decisions missed: %d%s." % (
+                self._before.decided.passed_s(Moment.now()), missed,
+                "" if self._goes_on else ", by this machine's clock, for the source's began anew"))
+            self._before = None
+        self._kept = self._kept._replace(decision_s=decision.time_s, decided=Moment.now(), missed=self._health.missed)
+
+    # -------------------------------------------------------------- state
+
+    def _take_up(self, source: Source) -> None:
+        """Go on where an earlier service stood, as far as its state is of use."""
+        if self._state is None:
+            return
+        try:
+            before = Kept.load(self._state)
+        except InputError as error:
+            self._tell("begins anew: %s" % error)
+            return
+        if before is None:
+            return
+        self._before = before
+        self._health.missed, self._health.starts = before.missed, before.starts + 1
+        usable = before.signal_sha256 == self._kept.signal_sha256
+        if usable:
+            self._loaded.stream.restore(before.stream)
+            if len(before.stream.samples):
+                source.resume(before.stream.end_s)
+        self._kept = before._replace(starts=before.starts + 1, signal_sha256=self._kept.signal_sha256,
+                                     stream=before.stream if usable else self._kept.stream)
+        self._tell(_earlier(before, usable))
+
+    def _save(self, stopped: bool = False) -> None:
+        if self._state is None:
+            return
+        kept = self._kept._replace(waiting=sum(sink.waiting for sink in self._sinks), stopped=stopped)
+        try:
+            write_json(self._state, kept.to_json(), indent=None, durable=False)
+            self._note_problem("state", "")
+        except InputError as error:
+            self._note_problem("state", str(error))
+
+    # -------------------------------------------------------------- keeper and reload
+
+    def _keep(self) -> None:
+        period_s = self._manager.watchdog_s / 3 or SAID_EVERY_S
+        due_s = self._clock()
+        reloading = threading.Thread()
+        while not self._closed.wait(min(TICK_S, period_s)):
+            if self._reload_asked and not reloading.is_alive():
+                self._reload_asked = False
+                reloading = threading.Thread(target=self.reload, name="reload", daemon=True)
+                reloading.start()
+            if self._clock() >= due_s:
+                due_s = self._clock() + period_s
+                self._feed()
+
+    def _feed(self) -> None:
+        health, decisions = self._health, self._health.decisions
+        if decisions > self._fed or (health.allow_silence and health.waiting):
+            self._fed = decisions
+            self._manager.feed()
+        self._manager.say("%s; %s; decisions %d, missed %d, late %d; p99 %.1f ms" % (
+            health.status, ", ".join(health.label.values()) or "no decision yet", decisions, health.missed,
+            health.late, 1e3 * health.quantiles_s()[0.99]))
+        for line in health.lines():
+            self._note_problem(line.name, line.problem)
+
+    def _note_problem(self, name: str, problem: str) -> None:
+        """Tell a problem once, and its end."""
+        if problem != self._problems.get(name, ""):
+            self._problems[name] = problem
+            self._tell("%s: %s" % (name, problem or "all is well again."))
+
+    def _swap(self, new: Loaded) -> None:
+        with self._swapping:
+            old = self._loaded
+            try:
+                _require_same_signal(old.stream.signal, new.stream.signal)
+                new.stream.restore(old.stream.snapshot())
+            except MismatchError:
+                new.session.close()
+                raise
+            new.stream.gaps = old.stream.gaps
+            self._loaded = new
+        old.session.close()
+        self._describe()
+
+    def _describe(self) -> None:
+        engine = self._loaded.engine
+        manifest = engine.manifest
+        self._health.facts = {"model": manifest.name, "engine_sha256": engine.sha256,
+                              "source": BACKENDS.kind(engine.backend).source,
+                              "trained_on_synthetic": str(bool(manifest.data["synthetic"])).lower()}
+
+
+def lines_of(named: Mapping[str, Union[Source, Sink]]) -> List[Line]:
+    """How far sources and sinks are behind."""
+    return [Line(name, each.waiting, each.dropped, each.problem) for name, each in list(named.items())]
+
+
+@contextmanager
+def signals_to(service: Service) -> Iterator[None]:
+    """SIGTERM and Ctrl-C stop the service, SIGHUP reloads it. On the main thread only."""
+    handlers = {signal.SIGTERM: service.stop, signal.SIGINT: service.stop, signal.SIGHUP: service.ask_reload}
+    before = {number: signal.signal(number, lambda *_, act=act: act()) for number, act in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _digest(loaded: Loaded) -> str:
+    """What a stream that was kept must have read to be gone on with."""
+    return sha256_of_json(replace(loaded.stream.signal, hop=0).to_json())
+
+
+def _require_same_signal(old: Signal, new: Signal) -> None:
+    if replace(old, hop=0) != replace(new, hop=0):
+        raise MismatchError("it reads another signal (%d channels, %d samples at %g Hz instead of %d, %d at %g Hz, or "
+                            "other channels); restart the service for it." % (
+                                len(new.channels), new.window, new.rate_hz, len(old.channels), old.window, old.rate_hz))
+
+
+def _earlier(before: Kept, usable: bool) -> str:
+    last = "none yet" if before.decision_s is None else "at %.2f s" % before.decision_s
+    lost = "; up to %d decisions that waited to be sent are lost" % before.waiting if before.waiting else ""
+    window = "its window is kept" if usable else "its window was of another signal and is not kept"
+    return "start %d: the earlier service was %s; last decision %s; %s%s." % (
+        before.starts + 1, "stopped" if before.stopped else "killed", last, window, lost)
+
+
+def _is_power_of_two(number: int) -> bool:
+    return number & (number - 1) == 0

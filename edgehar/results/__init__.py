@@ -1,0 +1,1 @@
+"""Runs, scores, intervals over people, rows of tables, pages."""

@@ -1,0 +1,478 @@
+"""Many wearers at once: one ring, micro-batches, and for each wearer the decisions of a stream of its own.
+
+::
+
+    join, leave            push (bulk)                    tick
+    places    0 |||||||||||||||||||||||||        [window of 0 ]
+              1      ||||||||||||||||||||   ->   [window of 1 ]  -> session -> decisions of one micro-batch
+              2 |||||||| gap |||||||||||         [window of 2 ]
+                                            waiting, earliest first
+
+Each place follows `edgehar.stream.stream.Stream`: the same grid, gaps, jitter and hysteresis;
+a fleet of one gives a stream's decisions bit for bit, and no wearer changes those of
+another. What a stream raises for bad samples, a fleet counts and goes on: the chunk is
+lost and that place starts anew.
+
+A push or tick costs a fixed number of array operations, wherever in the ring the streams
+stand; no sample is touched by itself. All memory of streams is taken at the start: no
+buffer of samples or states is taken in a tick, but where streams of a micro-batch stand
+apart in the ring, for their samples; decisions are the caller's.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from zipfile import BadZipFile
+
+import numpy as np
+
+from edgehar.artifact.manifest import Signal
+from edgehar.backends.base import Session, StepSession
+from edgehar.data.signals import Decision
+from edgehar.errors import ConstraintError, InputError, MismatchError
+from edgehar.files import PathLike, sha256_of_json, written_whole
+from edgehar.stream.microbatches import Steps, WholeWindows
+from edgehar.stream.ring import Ring, rows_of
+from edgehar.stream.stream import RATE_TOLERANCE, softmax
+from edgehar.stream.waiting import Clocks, Hysteresis, Waiting, Work
+
+OVERFLOWS = ("drop-oldest", "drop-newest", "degrade")
+MAX_STRIDE = 16  # up to so many times its hop a stream is degraded
+PROBES = 3  # samples of a window by which it is first seen whether a channel moves
+
+
+class Service(NamedTuple):
+    """How waiting windows are served.
+
+    batch: windows that go through the session together, 16 to 64 are fastest on a CPU; steps go by the session's lanes.
+    batches: so many micro-batches a tick at most; they share what is done around the session.
+    deadline_s: so long a window may wait for its micro-batch to fill; 0: not at all. Unless
+    given, whole windows do not wait, and steps a hop: a step costs its group the same
+    whether one stream advances or all, so they wait until all have sent theirs. A stream
+    that sends no more should leave, for its group waits for it in every hop.
+    depth: windows of one stream that may wait. overflow: what becomes of one more:
+    "drop-oldest" gives up the oldest that waits, "drop-newest" the new one, and "degrade"
+    the new one and every second, fourth, ... after it until none of the stream waits.
+    However they are served, a window is given up when its samples are 2 * depth + 1 hops
+    old.
+
+    No step of incremental inference can be left out, so with steps there is only
+    "drop-oldest", and a stream that loses one starts anew. Such a fleet must not be
+    overloaded for long: whoever comes last in every hop starts anew again and again and
+    is never decided, while as many as the machine can bear are served as if alone. A
+    `limit` of streams prevents it, see `microbatches.Choice.limit`.
+    """
+
+    batch: int = 64
+    batches: int = 8
+    deadline_s: Optional[float] = None
+    depth: int = 4
+    overflow: str = "drop-oldest"
+
+
+class Decided(NamedTuple):
+    """Decisions of one tick, of n different places.
+
+    label, raw_label: {task: (n,) int64} as numbers of classes; probabilities: {task:
+    (n, K) float32}; otherwise as in `signals.Decision`. Owned by the caller.
+    """
+
+    places: np.ndarray
+    time_s: np.ndarray
+    label: Dict[str, np.ndarray]
+    raw_label: Dict[str, np.ndarray]
+    probabilities: Dict[str, np.ndarray]
+    tasks: Mapping[str, Sequence[str]]
+
+    def one(self, row: int) -> Decision:
+        """The decision in `row`, as a stream gives it."""
+        return Decision(float(self.time_s[row]),
+                        {task: names[int(self.label[task][row])] for task, names in self.tasks.items()},
+                        {task: names[int(self.raw_label[task][row])] for task, names in self.tasks.items()},
+                        {task: self.probabilities[task][row] for task in self.tasks})
+
+
+class Fleet:
+    """Up to `places` streams through one session.
+
+    session: a Session for whole windows, or a StepSession for incremental inference; it
+    stays the caller's to close. hop, hold, allow_constant: as for `Stream`. limit: so
+    many streams are admitted, as many as there are places unless given; what the machine
+    bears is `microbatches.Choice.limit`.
+
+    gaps, dropped, refused: (places,) int64, how often a place had a gap, gave up a window
+    (or a step), or was sent what cannot be used; reasons: {place: the last refusal}.
+
+    Raises InputError for senseless options, MismatchError where the session does not read
+    this signal at this hop.
+    """
+
+    def __init__(self, session: Union[Session, StepSession], signal: Signal, tasks: Mapping[str, Sequence[str]],
+                 places: int, hop: Optional[int] = None, hold: int = 3, allow_constant: bool = False,
+                 service: Service = Service(), limit: Optional[int] = None,
+                 clock: Callable[[], float] = time.monotonic) -> None:
+        self.signal, self.tasks = signal, dict(tasks)
+        self.hop = signal.hop if hop is None else hop
+        self.limit = places if limit is None else min(limit, places)
+        _require_sensible(places, self.hop, hold, service)
+        self._allow_constant, self._service, self._clock = allow_constant, service, clock
+        self._engine = _engine(session, signal, self.hop, places, service)
+        self._deadline_s = (self._engine.patience * self.hop / signal.rate_hz if service.deadline_s is None
+                            else service.deadline_s)
+        self._ring = Ring(places, len(signal.channels), signal.window,
+                          signal.window + (2 * service.depth + 1) * self.hop)
+        self._clocks = Clocks(places, signal.rate_hz, signal.max_gap_s, RATE_TOLERANCE)
+        self._waiting = Waiting(places, service.depth)
+        self._hysteresis = {task: Hysteresis(places, hold) for task in self.tasks}
+        most = service.batches * self._engine.batch
+        self._probes = np.zeros((min(PROBES, self._engine.length), most, len(signal.channels)), np.float32)
+        self._window = np.zeros((1, len(signal.channels), signal.window), np.float32)
+        self._logits = {task: np.zeros((most, len(names)), np.float32) for task, names in self.tasks.items()}
+        self._tick_s = 0.0
+        self._joined = np.zeros(places, bool)
+        self._written, self._grid, self._stride = (np.zeros(places, np.int64) for _ in range(3))
+        self.gaps, self.dropped, self.refused = (np.zeros(places, np.int64) for _ in range(3))
+        self.reasons: Dict[int, str] = {}
+
+    # -------------------------------------------------------------- who is there
+
+    @property
+    def streams(self) -> np.ndarray:
+        """The places that are taken, ascending."""
+        return np.flatnonzero(self._joined)
+
+    def join(self) -> int:
+        """Admit a stream; its place. Raises ConstraintError where the limit is reached."""
+        if int(self._joined.sum()) >= self.limit:
+            raise ConstraintError("the fleet has %d streams and admits no more; let one leave, lengthen the hop, or "
+                                  "use a smaller network or another machine." % self.limit)
+        place = int(np.argmin(self._joined))
+        self._joined[place] = True
+        self._written[place] = self._written.max()  # abreast of the others, so that they are written in one go
+        self._stride[place] = 1
+        for counter in (self.gaps, self.dropped, self.refused):
+            counter[place] = 0
+        self.reasons.pop(place, None)
+        self._start(np.array([place]), np.zeros(1))
+        return place
+
+    def leave(self, place: int) -> None:
+        """Free the place; what waits of it is given up."""
+        self._require_joined(np.array([place]))
+        self._waiting.drop_all(np.array([place]))
+        self._engine.leave(place)
+        self._joined[place] = False
+
+    # -------------------------------------------------------------- taken down and put back
+
+    def save(self, path: PathLike, network: str = "") -> None:
+        """Write all that is remembered of all streams to `path`, whole or not at all.
+
+        network: what tells one network from another, e.g. `Engine.sha256`. What waits for a
+        tick is saved too. A fleet of the same places, signal, hop and depth in any process
+        goes on from it by `load`, with the same decisions as if nothing had happened; steps
+        may then stand in another number of lanes.
+        """
+        facts = dict(self._facts(network), reasons={str(place): text for place, text in self.reasons.items()})
+        with written_whole(path) as temporary, open(str(temporary), "wb") as stream:
+            np.savez(stream, facts=np.array(json.dumps(facts)), **self._snapshot())
+
+    def load(self, path: PathLike, network: str = "") -> None:
+        """Go on from what `save` wrote; whoever is here now is forgotten.
+
+        Raises InputError for a missing or damaged file, MismatchError where it is of another
+        network, signal or size; nothing is changed then.
+        """
+        facts, arrays = _read(path)
+        reasons = facts.pop("reasons", {})
+        here = self._facts(network)
+        for key in here:
+            if facts.get(key) != here[key]:
+                raise MismatchError("%s is of a fleet with another %s; load it with the engine and the options it was "
+                                    "saved with, or start anew without it." % (path, key.replace("_", " ")))
+        self._require_alike(arrays, path)
+        self._restore(arrays)
+        self.reasons = {int(place): text for place, text in reasons.items()}
+
+    def _require_alike(self, arrays: Mapping[str, np.ndarray], path: PathLike) -> None:
+        for name, here in self._snapshot().items():
+            seated = name.startswith("engine/")  # one row for each who was seated, however many they were
+            if name not in arrays or arrays[name].shape[seated:] != here.shape[seated:]:
+                raise MismatchError("%s holds no '%s' of shape %s; it was saved with another edgehar or network: start "
+                                    "anew without it." % (path, name, here.shape))
+
+    def _facts(self, network: str) -> Dict[str, Any]:
+        tasks = {task: list(names) for task, names in self.tasks.items()}
+        return {"network": network, "signal": sha256_of_json([self.signal.to_json(), tasks]), "hop": self.hop,
+                "places": len(self._joined), "depth": self._service.depth, "way_to_logits": self._engine.name}
+
+    def _counted(self) -> Dict[str, np.ndarray]:
+        return {"joined": self._joined, "written": self._written, "starts": self._grid, "stride": self._stride,
+                "gaps": self.gaps, "dropped": self.dropped, "refused": self.refused}
+
+    def _parts(self) -> Dict[str, Any]:
+        """What remembers something, each with `snapshot` and `restore`."""
+        return {"clocks": self._clocks, "waiting": self._waiting, "engine": self._engine, "ring": self._ring,
+                **{"hysteresis.%s" % task: each for task, each in self._hysteresis.items()}}
+
+    def _snapshot(self) -> Dict[str, np.ndarray]:
+        arrays = {"fleet/%s" % name: array for name, array in self._counted().items()}
+        for part, each in self._parts().items():
+            arrays.update(("%s/%s" % (part, name), array) for name, array in each.snapshot().items())
+        return arrays
+
+    def _restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        for name, array in self._counted().items():
+            array[...] = arrays["fleet/%s" % name]
+        for part, each in self._parts().items():
+            each.restore({key.split("/", 1)[1]: array for key, array in arrays.items() if key.startswith(part + "/")})
+
+    # -------------------------------------------------------------- samples in
+
+    def push(self, places: np.ndarray, samples: np.ndarray, times_s: Optional[np.ndarray] = None,
+             begins: Optional[np.ndarray] = None) -> None:
+        """Take the next samples (n, L, C) of n places, ascending; what becomes due waits for `tick`.
+
+        times_s: (n,) float64, begins: (n,) bool, as for `Stream.push`. `samples` is copied.
+        Raises InputError for places that are not taken, or a wrong shape; a number that is
+        none is refused for its stream alone.
+        """
+        places, samples = self._checked(places, samples)
+        if not samples.shape[1]:
+            return
+        before = self._follow_clock(places, samples.shape[1], times_s, begins)
+        if not np.isfinite(samples).all():
+            places, samples, before = self._finite(places, samples, before)
+        due_s = self._clock() + self._deadline_s
+        for start in range(0, samples.shape[1] if len(places) else 0, self.hop):
+            self._take(places, samples[:, start:start + self.hop], before + start, due_s)
+
+    def _checked(self, places: np.ndarray, samples: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        places = np.asarray(places, dtype=np.int64)
+        with np.errstate(over="ignore"):  # beyond float32 becomes infinite, and that is refused
+            samples = np.asarray(samples, dtype=np.float32)
+        wanted = len(self.signal.channels)
+        if samples.ndim != 3 or len(samples) != len(places) or samples.shape[2] != wanted or not len(places):
+            raise InputError("samples of shape %s came for %d places and the model reads %d channels; pass (n, L, %d)."
+                             % (samples.shape, len(places), wanted, wanted))
+        if len(places) > 1 and not (places[1:] > places[:-1]).all():
+            raise InputError("places must ascend and each come once; sort them, and push a stream's chunks one by one.")
+        self._require_joined(places)
+        return places, samples
+
+    def _require_joined(self, places: np.ndarray) -> None:
+        if not 0 <= places[0] <= places[-1] < len(self._joined) or not self._joined[rows_of(places)].all():
+            raise InputError("places %s are not all taken; only a place that `join` gave can be used." % (
+                places.tolist() if len(places) < 9 else "%d to %d" % (places[0], places[-1])))
+
+    def _follow_clock(self, places: np.ndarray, count: int, times_s: Optional[np.ndarray],
+                      begins: Optional[np.ndarray]) -> np.ndarray:
+        """Samples of its grid that each place had before the chunk."""
+        rows = rows_of(places)
+        times_s = self._clocks.ends_s(rows) if times_s is None else np.asarray(times_s, np.float64)
+        if times_s.shape != places.shape or not np.isfinite(times_s).all():
+            raise InputError("the chunks of %d places came with times %s; pass a number of seconds for each." % (
+                len(places), times_s))
+        gaps = self._clocks.gaps(rows, times_s, begins)
+        if gaps.any():
+            self.gaps[places[gaps]] += 1
+            self._start(places[gaps], times_s[gaps])
+        before = self._clocks.count[rows].copy()
+        self._clocks.stamp(rows, times_s, count)
+        if not before.all():
+            self._engine.begin(places[before == 0], self._written[places[before == 0]], self._waiting)
+        return before
+
+    def _start(self, places: np.ndarray, times_s: np.ndarray) -> None:
+        """The next sample of `places` is the first of a new grid, at `times_s` unless it says otherwise."""
+        self._clocks.start(places, times_s)
+        self._grid[places] += 1
+
+    def _finite(self, places: np.ndarray, samples: np.ndarray,
+                before: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+        good = np.isfinite(samples).all(axis=(1, 2))
+        for row in np.flatnonzero(~good):
+            sample, column = np.argwhere(~np.isfinite(samples[row]))[0]
+            self._refuse(int(places[row]), "the signal holds %s in channel '%s'" % (
+                samples[row, sample, column], self.signal.channels[column].name))
+        return places[good], samples[good], before[good]
+
+    def _refuse(self, place: int, reason: str) -> None:
+        self.refused[place] += 1
+        self.reasons[place] = reason
+        self._restart(np.array([place]))
+
+    def _restart(self, places: np.ndarray) -> None:
+        self._start(places, self._clocks.ends_s(places))
+
+    def _take(self, places: np.ndarray, piece: np.ndarray, before: np.ndarray, due_s: float) -> None:
+        """Write up to a hop of samples, by which each place comes to at most one window more."""
+        rows, written = rows_of(places), self._written
+        self._ring.scatter(places, written[rows], piece)
+        written[rows] += piece.shape[1]
+        if self._waiting.count:
+            self._give_up_overwritten(places)
+        beyond = before + (piece.shape[1] - self._engine.first)
+        over = beyond % self.hop
+        going = self._clocks.count[rows] > 0  # of what started anew meanwhile, the rest of the chunk is lost
+        due = going & (beyond >= 0) & (over < piece.shape[1])
+        if due.any():
+            self._enqueue(places[due], (before + piece.shape[1] - over)[due], over[due], due_s)
+
+    def _give_up_overwritten(self, places: np.ndarray) -> None:
+        end, waits = self._waiting.oldest_end(places)
+        lost = places[waits & (self._written[places] - end > self._ring.size - self.signal.window)]
+        if len(lost):
+            self._give_up(lost)
+
+    def _give_up(self, places: np.ndarray) -> None:
+        """The oldest that waits of each place."""
+        self.dropped[places] += 1
+        if self._engine.skips:
+            self._waiting.drop_oldest(places)
+        else:
+            self._waiting.drop_all(places)
+            self._restart(places)
+
+    def _enqueue(self, places: np.ndarray, count: np.ndarray, over: np.ndarray, due_s: float) -> None:
+        """Let windows (or steps) wait that end after `count` samples of their grids, `over` samples ago."""
+        admitted = self._admit(places, count)
+        if not admitted.all():
+            places, count, over = places[admitted], count[admitted], over[admitted]
+        if len(places):
+            self._waiting.add(places, self._written[places] - over, self._clocks.time_of(places, count - 1),
+                              self._grid[places], count >= self.signal.window, due_s)
+
+    def _admit(self, places: np.ndarray, count: np.ndarray) -> np.ndarray:
+        """(n,) bool: for which there is room, by the policy."""
+        pending = self._waiting.pending(places)
+        full = pending >= self._service.depth
+        if self._service.overflow == "degrade":
+            return self._degrade(places, count, pending, full)
+        if not full.any():
+            return ~full
+        if self._service.overflow == "drop-newest":
+            self.dropped[places[full]] += 1
+            return ~full
+        self._give_up(places[full])
+        return np.ones_like(full) if self._engine.skips else ~full
+
+    def _degrade(self, places: np.ndarray, count: np.ndarray, pending: np.ndarray, full: np.ndarray) -> np.ndarray:
+        stride = self._stride[places]
+        stride = np.where(full, np.minimum(2 * stride, MAX_STRIDE), np.where(pending == 0, np.maximum(stride // 2, 1),
+                                                                               stride))
+        self._stride[places] = stride
+        taken = ~full & ((count - self.signal.window) // self.hop % stride == 0)
+        self.dropped[places[~taken]] += 1
+        return taken
+
+    # -------------------------------------------------------------- decisions out
+
+    def tick(self, flush: bool = False) -> Optional[Decided]:
+        """Decide the micro-batches that are due, the earliest first; None where none is.
+
+        A micro-batch is due when it is full, or when its first window would be late if it
+        waited longer; flush: also before. Empty where all of it were steps of streams that
+        have no whole window yet.
+        """
+        if not self._waiting.count:
+            return None
+        started_s = self._clock()
+        until_s = math.inf if flush else started_s + self._tick_s
+        places, sizes = self._engine.chosen(self._waiting, int(self._joined.sum()), until_s)
+        if not len(places):
+            return None
+        decided = self._decide(places, sizes)
+        self._tick_s += 0.1 * (self._clock() - started_s - self._tick_s)
+        return decided
+
+    def drain(self) -> Iterator[Decided]:
+        """Tick until nothing waits."""
+        while self._waiting.count:
+            decided = self.tick(flush=True)
+            if decided is not None and len(decided.places):
+                yield decided
+
+    def _decide(self, places: np.ndarray, sizes: Sequence[int]) -> Decided:
+        """sizes: of the micro-batches, one after the other in `places`."""
+        work, count = self._waiting.take(places), len(places)
+        logits = {task: values[:count] for task, values in self._logits.items()}
+        self._engine.run(self._ring, places, work.end, sizes, logits, self._probes[:, :count])
+        speaking = self._speaking(places, work)
+        if not speaking.all():
+            places, work = places[speaking], Work(*(each[speaking] for each in work))
+            logits = {task: values[speaking] for task, values in logits.items()}
+        return self._settled(places, work, logits)
+
+    def _speaking(self, places: np.ndarray, work: Work) -> np.ndarray:
+        """(n,) bool: whose window is whole and moves in every channel."""
+        if self._allow_constant:
+            return work.whole
+        probes = self._probes[:, :len(places)]
+        still = (probes[1:] == probes[:-1]).all(axis=0)
+        if not still.any():  # a window whose probes differ moves; only others are looked at as a whole
+            return work.whole
+        speaking = work.whole.copy()
+        for row in np.flatnonzero(still.any(axis=1) & speaking):
+            speaking[row] = self._moves(places[row:row + 1], work.end[row:row + 1])
+        return speaking
+
+    def _moves(self, place: np.ndarray, end: np.ndarray) -> bool:
+        self._ring.gather(place, end, self._window)
+        still = np.flatnonzero(np.ptp(self._window[0], axis=1) == 0)
+        if len(still):
+            self._waiting.drop_all(place)
+            self._refuse(int(place[0]), "channel '%s' stays at %g for a whole window (allow_constant is off)" % (
+                self.signal.channels[still[0]].name, self._window[0, still[0], 0]))
+        return not len(still)
+
+    def _settled(self, places: np.ndarray, work: Work, logits: Mapping[str, np.ndarray]) -> Decided:
+        rows = rows_of(places) if len(places) else places
+        probabilities, raw, label = {}, {}, {}
+        for task, hysteresis in self._hysteresis.items():
+            probabilities[task] = softmax(logits[task])
+            raw[task] = probabilities[task].argmax(axis=-1)
+            label[task] = hysteresis.settle(rows, work.grid, raw[task])
+        return Decided(places, work.time_s, label, raw, probabilities, self.tasks)
+
+
+def _read(path: PathLike) -> Tuple[Dict[str, Any], Dict[str, np.ndarray]]:
+    """The facts and the arrays of a saved fleet."""
+    try:
+        with np.load(str(path), allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        return json.loads(str(arrays.pop("facts"))), arrays
+    except OSError as error:
+        raise InputError("cannot read %s: %s." % (path, error.strerror or error)) from error
+    except (ValueError, KeyError, EOFError, BadZipFile, AttributeError) as error:
+        raise InputError("%s is no saved fleet, or is damaged; start anew without it." % path) from error
+
+
+def _engine(session: Union[Session, StepSession], signal: Signal, hop: int, places: int,
+            service: Service) -> Union[WholeWindows, Steps]:
+    if isinstance(session, StepSession):
+        if session.hop != hop or session.slots // session.lanes * session.lanes < places:
+            raise MismatchError("the session steps %d streams by %d samples and the fleet has %d places and a hop of "
+                                "%d; open it for these." % (session.slots, session.hop, places, hop))
+        if service.overflow != "drop-oldest":
+            raise InputError("overflow is '%s', but no step can be left out of incremental inference; use drop-oldest, "
+                             "or whole windows." % service.overflow)
+        return Steps(session, len(signal.channels), places, service.batches)
+    wanted = (len(signal.channels), signal.window)
+    if session.input().shape[1:] != wanted:
+        raise MismatchError("the engine reads windows of shape %s and the signal gives %s; build the engine from the "
+                            "artifact that describes this signal." % (session.input().shape[1:], wanted))
+    return WholeWindows(session, signal.window, service.batch, service.batches)
+
+
+def _require_sensible(places: int, hop: int, hold: int, service: Service) -> None:
+    for name, value in (("places", places), ("hop", hop), ("hold", hold), ("batch", service.batch),
+                        ("batches", service.batches), ("depth", service.depth)):
+        if value < 1:
+            raise InputError("%s is %d; it must be 1 or more." % (name, value))
+    if service.overflow not in OVERFLOWS or not 0 <= (service.deadline_s or 0) < math.inf:
+        raise InputError("overflow is '%s' and deadline_s %s; overflow must be one of %s, and the deadline 0 s or more."
+                         % (service.overflow, service.deadline_s, ", ".join(OVERFLOWS)))

@@ -1,0 +1,144 @@
+"""Decisions for whoever subscribes: one JSON message each to an MQTT broker."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from typing import Any, Deque, Optional, Set
+
+from edgehar.data.signals import Decision
+from edgehar.errors import InputError
+from edgehar.stream.mqtt import Broker, Connection, topic_of
+from edgehar.stream.sinks.base import Sink
+
+OVERFLOWS = ("drop-oldest", "drop-newest")
+IN_FLIGHT = 20  # sent and not confirmed
+CLOSE_S = 5.0  # for what waits to leave at the end
+
+
+class Mqtt(Sink):
+    """Publishes to `topic` what `jsonl` writes in a line, and "online" or "offline" to `topic`/status, retained.
+
+    ::
+
+        write -> waiting, up to `depth` -> in flight, up to 20 -> confirmed by the broker
+                 overflow: gives up     sent again after a reconnect, so that one may come twice
+
+    host, port, username, password_file, ca: see `edgehar.stream.mqtt.Broker`. qos: 1, or 0 for
+    messages that nobody confirms. retain: the broker gives the last one to new subscribers.
+    The broker may be absent at the start and go at any time: decisions wait meanwhile. Of
+    more than `depth`, overflow gives up the oldest ("drop-oldest") or the new one
+    ("drop-newest"); `dropped` counts them, and what had not left 5 s after the end.
+    """
+
+    def __init__(self, topic: str, host: str = "localhost", port: int = 1883, client: str = "", qos: int = 1,
+                 retain: bool = False, depth: int = 1000, overflow: str = "drop-oldest", username: str = "",
+                 password_file: str = "", ca: str = "") -> None:
+        self._topic = topic_of(topic)
+        self._status_topic = self._topic + "/status"
+        _require_sensible(qos, depth, overflow)
+        self._qos, self._retain, self._depth, self._overflow = qos, retain, depth, overflow
+        self._queue: Deque[str] = deque()
+        self._queueing = threading.Lock()  # never held while something is published: paho has locks of its own
+        self._flying: Deque[int] = deque()  # by the numbers that paho gives them
+        self._confirmed: Set[int] = set()
+        self._greetings: Set[int] = set()
+        self._wake = threading.Event()
+        self._again = False  # what was in flight when the connection went is sent again, and goes first
+        self._closing = False
+        self.dropped = 0
+        broker = Broker(host, port, client, username, password_file, ca)
+        self._client = broker.make_client()
+        self._client.max_inflight_messages_set(2 * IN_FLIGHT)
+        self._client.will_set(self._status_topic, "offline", qos=1, retain=True)
+        self._client.on_publish = self._confirm
+        self._connection = Connection(broker, self._client, self._greet)
+        self._connection.open()
+        self._sender = threading.Thread(target=self._send, name="mqtt sink", daemon=True)
+        self._sender.start()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._queue) + len(self._flying)
+
+    @property
+    def problem(self) -> str:
+        return self._connection.problem
+
+    @property
+    def connections(self) -> int:
+        """How often the broker was reached."""
+        return self._connection.connections
+
+    def write(self, decision: Decision) -> None:
+        """Let the decision wait for its turn; returns at once."""
+        text = json.dumps(decision.to_json(), sort_keys=True)
+        with self._queueing:
+            full = len(self._queue) >= self._depth
+            self.dropped += full
+            if full and self._overflow == "drop-newest":
+                return
+            if full:
+                self._queue.popleft()
+            self._queue.append(text)
+        self._wake.set()
+
+    def close(self) -> None:
+        """Wait up to 5 s for what waits; give up the rest."""
+        if self._closing:
+            return
+        deadline_s = time.monotonic() + CLOSE_S
+        while self.waiting and self._connection.connected and time.monotonic() < deadline_s:
+            time.sleep(0.005)
+        self._closing = True
+        self._wake.set()
+        self._sender.join()
+        self.dropped += self.waiting
+        self._queue.clear()
+        self._flying.clear()
+        if self._connection.connected:
+            with suppress(RuntimeError):  # gone meanwhile: then its last will says so
+                self._client.publish(self._status_topic, "offline", qos=1, retain=True).wait_for_publish(1.0)
+        self._connection.close()
+        self._connection.problem = ""
+
+    def _greet(self) -> None:
+        self._again = True
+        self._greetings.add(self._client.publish(self._status_topic, "online", qos=1, retain=True).mid)
+        self._wake.set()
+
+    def _confirm(self, client: Any, userdata: Any, number: int, reason: Any, facts: Any) -> None:
+        """On the thread that greets, and where paho holds its locks: none is taken here that a sender could hold."""
+        if number in self._greetings:
+            self._greetings.discard(number)
+        elif self._qos:
+            self._confirmed.add(number)
+        self._wake.set()
+
+    def _send(self) -> None:
+        while not self._closing:
+            self._wake.wait()
+            self._wake.clear()
+            while self._flying and self._flying[0] in self._confirmed:
+                self._confirmed.discard(self._flying.popleft())
+            self._again = self._again and bool(self._flying)
+            while self._connection.connected and not self._again and len(self._flying) < IN_FLIGHT:
+                text = self._taken()
+                if text is None:
+                    break
+                sent = self._client.publish(self._topic, text, qos=self._qos, retain=self._retain)
+                if self._qos:
+                    self._flying.append(sent.mid)
+
+    def _taken(self) -> Optional[str]:
+        with self._queueing:
+            return self._queue.popleft() if self._queue else None
+
+
+def _require_sensible(qos: int, depth: int, overflow: str) -> None:
+    if qos not in (0, 1) or depth < 1 or overflow not in OVERFLOWS:
+        raise InputError("qos is %s, depth %s and overflow '%s'; qos must be 0 or 1, depth 1 or more, and overflow "
+                         "one of %s." % (qos, depth, overflow, ", ".join(OVERFLOWS)))

@@ -1,0 +1,75 @@
+"""The interface of a source of samples."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Iterator, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from edgehar.data.signals import Channel
+
+
+class Chunk(NamedTuple):
+    """Some consecutive samples as they arrived.
+
+    samples: (n, C) float32, SI units. time_s: time of the first sample; the source's clock.
+    times_s: (n,) float64, the time of each, where that clock tells one sample from the
+    next. begins: a gap stands before the first sample, whatever the times say. arrived_s:
+    when the last sample came to this machine, on `time.monotonic`; None: as it is handed over.
+    """
+
+    samples: np.ndarray
+    time_s: float
+    times_s: Optional[np.ndarray] = None
+    begins: bool = False
+    arrived_s: Optional[float] = None
+
+
+class Source(ABC):
+    """Delivers samples of known channels at a known rate.
+
+    synthetic: the samples were generated, which is said wherever their decisions are shown.
+    remark: what whoever reads the decisions must know of their times; empty where all is as it seems.
+    measured_hz: samples a second by the source's own clock, before all are read; 0 where it has none.
+    even: samples stand at even steps; where not, every chunk must have `times_s`.
+    waiting, dropped: chunks that have come and are not yet handed over, or never will be. problem: why none come, or
+    why one was dropped; empty where all is well. All three are read from other threads.
+    """
+
+    synthetic: bool = False
+    remark: str = ""
+    measured_hz: float = 0.0
+    even: bool = True
+    waiting: int = 0
+    dropped: int = 0
+    problem: str = ""
+
+    @property
+    @abstractmethod
+    def channels(self) -> Tuple[Channel, ...]:
+        """The channels of every chunk, in order."""
+
+    @property
+    @abstractmethod
+    def rate_hz(self) -> float:
+        """Samples a second, as measured or as stated by the source."""
+
+    @abstractmethod
+    def samples(self) -> Iterator[Chunk]:
+        """Yield chunks until the signal ends. Raises InputError for damaged input, naming where."""
+
+    def resume(self, after_s: float) -> None:
+        """Leave out what would come again of the samples up to `after_s`, which an earlier process took.
+
+        Called before `samples`. A source that delivers nothing twice has nothing to leave out.
+        """
+
+    def close(self) -> None:
+        """Release what the source holds."""
+
+    def __enter__(self) -> "Source":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()

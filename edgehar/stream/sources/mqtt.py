@@ -1,0 +1,200 @@
+"""Samples from wearables that publish them to an MQTT broker, one message a chunk.
+
+::
+
+    {"time_s": 12.5, "samples": [[0.12, -0.30, 9.79], [0.15, -0.28, 9.81]]}
+
+samples: one row a sample, SI units, all channels in their order. time_s: of the first
+sample, on a clock of the sender that does not go back; a sender that began anew says so by
+``"begins": true``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import queue
+import time
+from collections import deque
+from typing import Any, Deque, Dict, Iterator, Optional, Tuple
+
+import numpy as np
+
+from edgehar.artifact.manifest import Signal
+from edgehar.data.signals import Channel
+from edgehar.errors import InputError
+from edgehar.stream.mqtt import Broker, Connection, topic_of
+from edgehar.stream.sources.base import Chunk, Source
+
+BEFORE_S = 300.0  # so far back a message comes too late; farther, its sender's clock was set back
+RECENT = 1024  # messages that are known by their times when they come again, however far back
+POLL_S = 0.5
+
+
+class Mqtt(Source):
+    """The messages of one `topic`, in order, each once; `subscribed` once the broker will send them.
+
+    ::
+
+        broker -> waiting here, up to `depth` -> handed over -> taken -> receipt to the broker
+
+    host, port, client, username, password_file, ca: see `edgehar.stream.mqtt.Broker`. With a
+    `client`, which must be this process's alone, and senders of QoS 1, the broker keeps what
+    is sent while nobody listens, and sends again what was handed over without a receipt. It
+    keeps the order where it has one message at a time under way (mosquitto:
+    max_inflight_messages 1); else, when much waits after its restart, some may overtake
+    others, and those that then come too late are dropped.
+    rate_hz, channels (joined by "+"): of the samples, the model's unless given. idle_s: ends after so long without a
+    message; 0: never. Beyond `depth`, or where a message is damaged, it is `dropped`, and
+    `problem` says why.
+    """
+
+    def __init__(self, topic: str, signal: Optional[Signal] = None, host: str = "localhost", port: int = 1883,
+                 client: str = "", qos: int = 1, rate_hz: float = 0.0, channels: str = "", depth: int = 1000,
+                 idle_s: float = 0.0, username: str = "", password_file: str = "", ca: str = "") -> None:
+        if qos not in (0, 1):
+            raise InputError("qos is %s; it must be 0 or 1." % qos)
+        self.topic = topic_of(topic)
+        self.subscribed = False
+        self._channels = _channels(channels, signal)
+        self._rate_hz = _rate(float(rate_hz), signal)
+        self._qos, self._idle_s = qos, idle_s
+        self._arrived: "queue.Queue[Tuple[Any, float]]" = queue.Queue(depth)
+        self._taken_s = self._resumed_s = -math.inf
+        self._recent_s: Deque[float] = deque(maxlen=RECENT)
+        self._complaint = ""
+        broker = Broker(host, port, client, username, password_file, ca)
+        self._client = broker.make_client(manual_ack=True)
+        self._client.on_message = self._keep
+        self._client.on_subscribe = self._subscribed
+        self._connection = Connection(broker, self._client, lambda: self._client.subscribe(self.topic, self._qos))
+        self._connection.open()
+
+    @property
+    def channels(self) -> Tuple[Channel, ...]:
+        return self._channels
+
+    @property
+    def rate_hz(self) -> float:
+        return self._rate_hz
+
+    @property
+    def waiting(self) -> int:
+        return self._arrived.qsize()
+
+    @property
+    def problem(self) -> str:
+        return self._connection.problem or self._complaint
+
+    @property
+    def connections(self) -> int:
+        """How often the broker was reached."""
+        return self._connection.connections
+
+    def resume(self, after_s: float) -> None:
+        self._taken_s = self._resumed_s = after_s
+
+    def samples(self) -> Iterator[Chunk]:
+        """Yield a chunk a message; asking for the next one is the receipt for the last."""
+        quiet_s = time.monotonic()
+        while not self._idle_s or time.monotonic() - quiet_s < self._idle_s:
+            try:
+                message, arrived_s = self._arrived.get(timeout=min(POLL_S, self._idle_s or POLL_S))
+            except queue.Empty:
+                continue
+            chunk = self._read(message.payload, arrived_s)
+            if chunk is not None:
+                yield chunk
+                self._note_taken(chunk)
+            self._client.ack(message.mid, message.qos)
+            quiet_s = time.monotonic()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _keep(self, client: Any, userdata: Any, message: Any) -> None:
+        try:
+            self._arrived.put_nowait((message, time.monotonic()))
+        except queue.Full:
+            self._drop("%d messages wait and no more are taken; is the machine too slow?" % self.waiting)
+            self._client.ack(message.mid, message.qos)
+
+    def _subscribed(self, client: Any, userdata: Any, number: int, reasons: Any, facts: Any) -> None:
+        refused = [str(reason) for reason in reasons if reason.is_failure]
+        self._complaint = "the broker gives nothing of %s (%s); check its rules" % (
+            self.topic, refused[0]) if refused else ""
+        self.subscribed = not refused
+
+    def _drop(self, why: str) -> None:
+        self.dropped += 1
+        self._complaint = why
+
+    def _read(self, payload: bytes, arrived_s: float) -> Optional[Chunk]:
+        """The message as a chunk; None where it is damaged, empty, or came before."""
+        try:
+            samples, time_s, begins = _parsed(payload, len(self._channels))
+        except InputError as error:
+            self._drop("a message on %s %s" % (self.topic, error))
+            return None
+        if not len(samples) or (not begins and self._came_before(self._last_s(time_s, len(samples)))):
+            return None
+        return Chunk(samples, time_s, begins=begins, arrived_s=arrived_s)
+
+    def _note_taken(self, chunk: Chunk) -> None:
+        last_s = self._last_s(chunk.time_s, len(chunk.samples))
+        if chunk.begins or last_s < self._taken_s:  # times of the old clock say nothing of the new one's
+            self._recent_s.clear()
+            self._resumed_s = -math.inf
+        self._recent_s.append(last_s)
+        self._taken_s = last_s
+
+    def _last_s(self, time_s: float, count: int) -> float:
+        return time_s + (count - 1) / self._rate_hz
+
+    def _came_before(self, last_s: float) -> bool:
+        """Whether this was taken already; also where it comes after later ones, and then it is lost."""
+        if last_s in self._recent_s:
+            return True
+        if not self._taken_s - BEFORE_S <= last_s < self._taken_s + 0.5 / self._rate_hz:
+            return False
+        if last_s > self._resumed_s:
+            self._drop("a message of %.3f s came after later ones; are its senders two?" % last_s)
+        return True
+
+
+def _parsed(payload: bytes, channels: int) -> Tuple[np.ndarray, float, bool]:
+    """Samples (n, C), time of the first, and whether a gap stands before. Raises InputError saying what is wrong."""
+    try:
+        value: Dict[str, Any] = json.loads(payload.decode("utf-8"))
+        samples = np.array(value["samples"], dtype=np.float64)
+        time_s, begins = float(value["time_s"]), value.get("begins", False) is True
+    except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        raise InputError('is not {"time_s": seconds, "samples": rows of numbers} (%s: %s).' % (
+            type(error).__name__, error)) from None
+    if samples.size and (samples.ndim != 2 or samples.shape[1] != channels):
+        raise InputError("holds samples of shape %s and there are %d channels." % (samples.shape, channels))
+    if not math.isfinite(time_s):
+        raise InputError("has the time %s." % time_s)
+    with np.errstate(over="ignore"):  # beyond float32 becomes infinite, and the stream refuses that
+        return samples.reshape(-1, channels).astype(np.float32), time_s, begins
+
+
+def _channels(named: str, signal: Optional[Signal]) -> Tuple[Channel, ...]:
+    if named:
+        return tuple(_channel(name) for name in named.split("+"))
+    if signal is None:
+        raise InputError("no channels are known for the messages; name them: channels=acc/x+acc/y+acc/z.")
+    return signal.channels
+
+
+def _channel(name: str) -> Channel:
+    placement, _, rest = name.rpartition("/")
+    return Channel("", rest, "", placement)
+
+
+def _rate(rate_hz: float, signal: Optional[Signal]) -> float:
+    if rate_hz > 0:
+        return rate_hz
+    if signal is None:
+        raise InputError("the rate of the messages is not known; state it: rate_hz=50.")
+    return signal.rate_hz

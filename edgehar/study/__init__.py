@@ -1,0 +1,1 @@
+"""Networks, corpora and folds crossed into Runs. Needs torch."""

@@ -1,0 +1,121 @@
+"""One augmented view of a batch, drawn before channels are selected, so that teacher and student see the same.
+
+Each change imitates something that happens on a body: a sensor worn at another angle
+(rotation, one for all sensors of a placement), a weaker or stronger mover (scale),
+noise (jitter, in deviations of the channel), a window cut earlier or later (shift), a
+sensor of several that is not there (sensor_dropout).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import Dict, List, Sequence, Tuple
+
+import torch
+from torch import Tensor
+
+from edgehar.data.signals import Channel, sensors_of
+from edgehar.errors import InputError
+
+MOST = {"shift": 0.5, "sensor_dropout": 0.9}
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Strengths; 0 turns a change off.
+
+    rotation_deg: standard deviation of the angle about a random axis. scale, jitter:
+    relative standard deviations. shift: largest shift as a share of the window.
+    sensor_dropout: probability at which each sensor of several falls silent for a window;
+    one always stays. For networks that see several: it is drawn over all sensors of the
+    corpus, so that a student of one would mostly see nothing while it is gone.
+    """
+
+    rotation_deg: float = 15.0
+    scale: float = 0.1
+    jitter: float = 0.03
+    shift: float = 0.1
+    sensor_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            most = MOST.get(name, inf)
+            if not 0 <= value <= most or value == inf:
+                raise InputError("augmentation has %s = %s; it must be 0 or more%s." % (
+                    name, value, " and at most %g" % most if name in MOST else ""))
+
+
+def augment(x: Tensor, channels: Sequence[Channel], strength: Augmentation, generator: torch.Generator) -> Tensor:
+    """x (B, C, T) in physical units -> a changed copy; every draw comes from `generator`."""
+    return augment_together([x], channels, strength, generator)[0]
+
+
+def augment_together(rates: Sequence[Tensor], channels: Sequence[Channel], strength: Augmentation,
+                     generator: torch.Generator) -> List[Tensor]:
+    """The same windows at several rates, the slowest first, each (B, C, T), changed alike but for their noise."""
+    rates = _shift(rates, strength.shift, generator)
+    rates = _rotate_and_scale(rates, channels, strength, generator)
+    rates = [x + strength.jitter * (torch.randn(x.shape, generator=generator) * x.std(dim=2, keepdim=True))
+             for x in rates]
+    return _drop_sensors(rates, channels, strength.sensor_dropout, generator) if strength.sensor_dropout else rates
+
+
+def _shift(rates: Sequence[Tensor], share: float, generator: torch.Generator) -> List[Tensor]:
+    """Move each window in time by up to `share` of it; the end that opens is filled by reflection."""
+    slowest = rates[0].shape[2]
+    largest = int(share * slowest)
+    by = torch.randint(-largest, largest + 1, (len(rates[0]), 1), generator=generator)
+    return [_moved(x, by * (x.shape[2] // slowest)) for x in rates]
+
+
+def _moved(x: Tensor, by: Tensor) -> Tensor:
+    length = x.shape[2]
+    index = (torch.arange(length) + by).abs()
+    index = torch.where(index >= length, 2 * (length - 1) - index, index)
+    return x.gather(2, index[:, None, :].expand_as(x))
+
+
+def _rotate_and_scale(rates: Sequence[Tensor], channels: Sequence[Channel], strength: Augmentation,
+                      generator: torch.Generator) -> List[Tensor]:
+    count, changed = len(rates[0]), [x.clone() for x in rates]
+    for sensors in _triads_by_placement(channels).values():
+        turn = _rotations(count, strength.rotation_deg, generator)
+        for index in sensors:
+            stretch = 1 + strength.scale * torch.randn(count, 1, 1, generator=generator)
+            for x, y in zip(rates, changed):
+                y[:, index] = stretch * torch.bmm(turn, x[:, index])
+    return changed
+
+
+def _drop_sensors(rates: Sequence[Tensor], channels: Sequence[Channel], probability: float,
+                  generator: torch.Generator) -> List[Tensor]:
+    """Zeros in the channels of sensors that are gone; where all would be, the one with the best draw stays."""
+    sensors = list(sensors_of(channels).values())
+    draws = torch.rand(len(rates[0]), len(sensors), generator=generator)
+    there = (draws >= probability) | (draws == draws.max(dim=1, keepdim=True).values)
+    of_channel = {number: sensor for sensor, numbers in enumerate(sensors) for number in numbers}
+    kept = there[:, [of_channel[number] for number in range(len(channels))], None]
+    return [x * kept for x in rates]
+
+
+def _triads_by_placement(channels: Sequence[Channel]) -> Dict[str, List[List[int]]]:
+    """{placement: [[x, y, z channel numbers], ...]}; channels that form no triad are left alone."""
+    groups: Dict[Tuple[str, str, str], Dict[str, int]] = {}
+    for number, channel in enumerate(channels):
+        groups.setdefault((channel.placement, channel.sensor, channel.kind), {})[channel.axis] = number
+    found: Dict[str, List[List[int]]] = {}
+    for (placement, _, _), axes in groups.items():
+        if set(axes) == set("xyz"):
+            found.setdefault(placement, []).append([axes[axis] for axis in "xyz"])
+    return found
+
+
+def _rotations(count: int, angle_deg: float, generator: torch.Generator) -> Tensor:
+    """(B, 3, 3) rotations by normal angles about uniform axes (Rodrigues' formula)."""
+    axis = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=1)
+    angle = torch.deg2rad(angle_deg * torch.randn(count, generator=generator))[:, None, None]
+    x, y, z = axis.T
+    zero = torch.zeros_like(x)
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=1).view(-1, 3, 3)
+    return torch.eye(3) + torch.sin(angle) * cross + (1 - torch.cos(angle)) * (cross @ cross)

@@ -1,0 +1,136 @@
+"""The interface of a distillation method, and the losses that several of them share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Callable, ClassVar, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgehar.data.signals import UNLABELLED
+from edgehar.training.models import Ensemble
+from edgehar.training.models.base import Model, Outputs
+
+Teacher = Union[Model, Ensemble]
+Score = Callable[[Model], Dict[str, float]]
+
+
+class Phase(NamedTuple):
+    """A stretch of the training in which part of the networks learns from part of the loss.
+
+    epochs: how many of the recipe's. trainable: names of parameters, or of modules that
+    hold them, as in "student.stages.0" or "distiller.adapters"; terms: of `step`, those
+    that are minimised. None of either means all. judged: the logits of ``Outputs.named`` by
+    which epochs are compared, those that are deployed where empty. kept: the best epoch is
+    kept, as ``<name>.pt`` in the training's folder, and the next phase begins from it.
+    """
+
+    name: str
+    epochs: int
+    trainable: Tuple[str, ...] = ()
+    terms: Tuple[str, ...] = ()
+    judged: str = ""
+    kept: bool = False
+
+    def trains(self, parameter: str) -> bool:
+        """Whether the parameter of that name learns."""
+        return not self.trainable or any((parameter + ".").startswith(name + ".") for name in self.trainable)
+
+    def minimised(self, terms: Mapping[str, Tensor]) -> Dict[str, Tensor]:
+        """Those of `terms` that count."""
+        return {term: value for term, value in terms.items() if not self.terms or term in self.terms}
+
+
+class Distiller(nn.Module, ABC):
+    """One method: the terms of a student's loss.
+
+    Its parameters (adapters) are trained with the student and are part of the
+    checkpoint; they are not exported. class_weights: {task: (K,)}, set by training.
+    """
+
+    paper: ClassVar[str] = ""
+    needs_teacher: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.class_weights: Dict[str, Tensor] = {}
+
+    def prepare(self, student: Model, teacher: Optional[Teacher], example: Tensor) -> None:
+        """Make adapters, or put other heads on the student, before the optimiser is made.
+
+        Both networks are in evaluation mode. example: (B, C, T) windows of the student's channels.
+        """
+
+    def phases(self, epochs: int) -> List[Phase]:
+        """How the recipe's `epochs` are spent, asked after `prepare`; each phase has a warm-up and a decay of its own.
+
+        The epochs of the last phase alone are candidates for the one that is kept.
+        Raises InputError where there are too few epochs.
+        """
+        return [Phase("all", epochs)]
+
+    def begin(self, phase: Phase, student: Model) -> None:
+        """Called before the first epoch of each phase."""
+
+    @abstractmethod
+    def step(self, student: Outputs, teacher: Optional[Outputs], labels: Mapping[str, Tensor],
+             progress: float) -> Dict[str, Tensor]:
+        """{term: scalar}; their sum is minimised. labels: {task: (B,)}, progress: 0 to 1 of the training.
+
+        Outputs of both networks over the same augmented view; the teacher's carry no gradient.
+        """
+
+    def teach(self, x: Tensor) -> Optional[Outputs]:
+        """What a teacher of the method's own says of windows x (B, C, T) of the student's channels; None without one.
+
+        Asked without gradient, over the view the student sees, where `fit` has no teacher.
+        """
+        return None
+
+    def after_step(self, student: Model, progress: float) -> None:
+        """Called after each optimiser step, for moving averages and the like."""
+
+    def companions(self) -> Dict[str, Model]:
+        """{name: network} to be validated beside the student after each epoch, for the history."""
+        return {}
+
+    def figures(self, student: Model) -> Dict[str, float]:
+        """What the history is to keep of an epoch beside its loss; `student` as it is validated."""
+        return {}
+
+    def finish(self, student: Model, score: Score) -> Dict[str, Any]:
+        """Leave of the trained student what is deployed; returns facts of the training as JSON.
+
+        score: gives {task: macro-F1} of a network on validation people.
+        """
+        return {}
+
+    def label_loss(self, outputs: Outputs, labels: Mapping[str, Tensor], smoothing: float = 0.0) -> Tensor:
+        """Weighted cross entropy, averaged over tasks; windows without a label do not count."""
+        losses = self.label_losses(outputs, labels, smoothing)
+        return sum(losses.values()) / len(losses)
+
+    def label_losses(self, outputs: Outputs, labels: Mapping[str, Tensor], smoothing: float = 0.0) -> Dict[str, Tensor]:
+        """{task: weighted cross entropy}; windows without a label of the task do not count in it."""
+        return {task: _cross_entropy(logits, labels[task], self.class_weights.get(task), smoothing)
+                for task, logits in outputs.logits.items()}
+
+
+def shared_out(losses: Mapping[str, Tensor], alpha: float) -> Tensor:
+    """One sum of {task: scalar}: the first task counts `alpha`, the others share the rest; a lone task counts 1."""
+    first, *others = losses.values()
+    return alpha * first + (1 - alpha) * sum(others) / len(others) if others else first
+
+
+def softened_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """``T^2 KL(softmax(teacher / T) || softmax(student / T))`` of logits (B, K), averaged over B."""
+    log_student = F.log_softmax(student / temperature, dim=1)
+    log_teacher = F.log_softmax(teacher / temperature, dim=1)
+    return temperature ** 2 * F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor, weight: Optional[Tensor], smoothing: float) -> Tensor:
+    if (labels == UNLABELLED).all():
+        return logits.sum() * 0
+    return F.cross_entropy(logits, labels, weight=weight, ignore_index=UNLABELLED, label_smoothing=smoothing)

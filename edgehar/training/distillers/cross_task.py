@@ -1,0 +1,58 @@
+"""Cross-task contrast: what the tasks make of one window is alike, and unlike what they make of another.
+
+Source: a baseline of Smooth-Distill (arXiv:2507.00061), whose code gives weight and
+temperature. There the features of both tasks are one tensor, so that a window is always
+equal to itself and nothing is taught across tasks; here each task sees the embedding
+through a projection of its own. The loss is InfoNCE: van den Oord, Li, Vinyals,
+"Representation Learning with Contrastive Predictive Coding", arXiv:1807.03748, 2018.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Dict, Mapping, Optional
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgehar.errors import InputError
+from edgehar.training.distillers.base import Distiller, Teacher
+from edgehar.training.heads import unit
+from edgehar.training.models.base import Model, Outputs
+
+
+class CrossTask(Distiller):
+    """``CE + weight * InfoNCE``, averaged over tasks and over pairs of tasks; width: of the projections."""
+
+    paper = "arXiv:2507.00061"
+    needs_teacher = False
+
+    def __init__(self, weight: float = 0.5, temperature: float = 0.7, width: int = 64) -> None:
+        super().__init__()
+        if not weight >= 0 or not temperature > 0:
+            raise ValueError("weight must be 0 or more and temperature above 0, not %s and %s" % (weight, temperature))
+        if not isinstance(width, int) or width < 1:
+            raise ValueError("width must be a whole number above 0, not %s" % width)
+        self.weight, self.temperature, self.width = weight, temperature, width
+        self.projections = nn.ModuleDict()
+
+    def prepare(self, student: Model, teacher: Optional[Teacher], example: Tensor) -> None:
+        if len(student.tasks) < 2:
+            raise InputError("cross-task contrasts tasks with one another and the network has only '%s'; choose a "
+                             "corpus with more tasks, such as wisdm:device=both." % "".join(student.tasks))
+        for task in student.tasks:
+            self.projections[task] = nn.Linear(student.embedding_width, self.width)
+
+    def step(self, student: Outputs, teacher: Optional[Outputs], labels: Mapping[str, Tensor],
+             progress: float) -> Dict[str, Tensor]:
+        seen = [unit(projection(student.embedding)) for projection in self.projections.values()]
+        pairs = [info_nce(one, other, self.temperature) for one, other in combinations(seen, 2)]
+        return {"labels": self.label_loss(student, labels), "contrast": self.weight * sum(pairs) / len(pairs)}
+
+
+def info_nce(one: Tensor, other: Tensor, temperature: float) -> Tensor:
+    """Cross entropy of finding each row of `one` (B, D) among those of `other`, and the other way round, averaged."""
+    alike = one @ other.T / temperature
+    own = torch.arange(len(alike))
+    return (F.cross_entropy(alike, own) + F.cross_entropy(alike.T, own)) / 2

@@ -1,0 +1,31 @@
+"""Label smoothing: what soft targets give without a teacher.
+
+Source: Szegedy et al., "Rethinking the Inception Architecture" (2015); as the control
+for distillation, Yuan et al., "Revisiting Knowledge Distillation via Label Smoothing" (2020).
+"""
+
+from __future__ import annotations
+
+from typing import Dict, Mapping, Optional
+
+from torch import Tensor
+
+from edgehar.training.distillers.base import Distiller
+from edgehar.training.models.base import Outputs
+
+
+class LabelSmoothing(Distiller):
+    """Cross entropy against labels mixed with the uniform distribution by `smoothing`."""
+
+    paper = "arXiv:1512.00567"
+    needs_teacher = False
+
+    def __init__(self, smoothing: float = 0.1) -> None:
+        super().__init__()
+        if not 0 <= smoothing < 1:
+            raise ValueError("smoothing must be 0 or more and below 1, not %s" % smoothing)
+        self.smoothing = smoothing
+
+    def step(self, student: Outputs, teacher: Optional[Outputs], labels: Mapping[str, Tensor],
+             progress: float) -> Dict[str, Tensor]:
+        return {"labels": self.label_loss(student, labels, self.smoothing)}

@@ -1,0 +1,30 @@
+"""Network families, one file each (torch)."""
+
+from __future__ import annotations
+
+from typing import Mapping, Sequence, Tuple, Union
+
+import torch
+
+from edgehar.artifact.manifest import Signal
+from edgehar.registry import Registry
+from edgehar.training.models._ensemble import Ensemble
+from edgehar.training.models.base import Model
+
+MODELS: "Registry[Model]" = Registry("edgehar.training.models", "Model")
+
+
+def make_model(spec: str, signal: Signal, tasks: Mapping[str, Tuple[str, ...]], seed: int = 0) -> Model:
+    """An untrained network of `spec`, e.g. ``"mobilenet:size=S,conv=valid"``, for a signal and its tasks.
+
+    seed: of its first weights. Raises InputError for an unknown family or option.
+    """
+    torch.manual_seed(seed)
+    model = MODELS.create(spec, signal=signal, tasks=tasks)
+    model.spec = spec
+    return model
+
+
+def teach_as_one(networks: Sequence[Model]) -> Union[Model, Ensemble]:
+    """One network as it is, several as their ensemble."""
+    return networks[0] if len(networks) == 1 else Ensemble(networks)

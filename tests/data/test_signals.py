@@ -1,0 +1,203 @@
+"""Windows are the samples they were cut from, labels are honest, gaps end things, grids interpolate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import List, Tuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from edgehar.data.signals import (UNLABELLED, Channel, Recording, choose, concatenate, cut, labelled, positions,
+                                  require_alive, stack_placements, triad, windows_sha256)
+from edgehar.errors import InputError
+
+ACC = triad("acc", "m/s^2", "wrist", "watch")
+GYRO = triad("gyro", "rad/s", "wrist", "watch", derived=True)
+CLASSES = {"activity": ("walk", "sit", "lie")}
+
+
+def recording(length: int = 100, labels: object = 0, channels: Tuple[Channel, ...] = ACC, seed: int = 0) -> Recording:
+    samples = np.random.default_rng(seed).normal(size=(length, len(channels))).astype(np.float32)
+    marks = np.full(length, labels, dtype=np.int16) if np.isscalar(labels) else np.asarray(labels, dtype=np.int16)
+    return Recording(samples, {"activity": marks}, CLASSES, 50.0, channels, "7", "a")
+
+
+# ------------------------------------------------------------------ Recording
+
+
+def test_shapes_that_disagree_are_refused() -> None:
+    with pytest.raises(InputError, match=r"shape \(100, 3\) for 6 channels"):
+        Recording(recording().samples, {}, {}, 50.0, ACC + GYRO, "7", "a")
+    with pytest.raises(InputError, match="99 labels of task 'activity' for 100 samples"):
+        Recording(recording().samples, {"activity": np.zeros(99, np.int16)}, CLASSES, 50.0, ACC, "7", "a")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_no_number_is_refused_by_channel_and_sample(value: float) -> None:
+    samples = recording().samples
+    samples[41, 2] = value
+    with pytest.raises(InputError, match="recording a of person 7 holds .* 'wrist/watch/acc/z' at sample 41"):
+        Recording(samples, {}, {}, 50.0, ACC, "7", "a")
+
+
+def test_a_channel_that_never_changes_is_named() -> None:
+    samples = recording().samples
+    require_alive(samples, ACC, "the file")
+    samples[:, 1] = 9.81
+    with pytest.raises(InputError, match="the file: channel 'wrist/watch/acc/y' stays at 9.81 for 100 samples"):
+        require_alive(samples, ACC, "the file")
+    require_alive(samples[:1], ACC, "one sample proves nothing")
+
+
+# ------------------------------------------------------------------ cut
+
+sizes = st.integers(1, 40)
+
+
+@settings(deadline=None, max_examples=60)
+@given(length=st.integers(0, 200), window=sizes, hop=sizes, number=st.integers(0, 9))
+def test_windows_are_the_samples_they_came_from(length: int, window: int, hop: int, number: int) -> None:
+    source = recording(length)
+    windows = cut(source, window, hop, number=number)
+    assert windows.x.shape == (max(0, (length - window) // hop + 1), 3, window) and windows.x.dtype == np.float32
+    assert windows.origin.tolist() == [[number, hop * n] for n in range(len(windows))]
+    for x, (_, start) in zip(windows.x, windows.origin):
+        assert np.array_equal(x.T, source.samples[start:start + window])
+    assert set(windows.subjects) <= {"7"} and set(windows.sessions) <= {"a"}
+
+
+def test_windows_own_their_samples() -> None:
+    source = recording()
+    windows = cut(source, 20, 10)
+    before = windows.x.copy()
+    source.samples[:] = 0
+    assert np.array_equal(windows.x, before)
+
+
+@pytest.mark.parametrize("labels, purity, expected", [
+    ([0] * 8 + [1] * 2, 0.8, 0),
+    ([0] * 7 + [1] * 3, 0.8, -1),
+    ([0] * 7 + [1] * 3, 0.7, 0),
+    ([-1] * 10, 0.1, -1),
+    ([2] * 5 + [-1] * 5, 0.8, -1),
+    ([2] * 5 + [-1] * 5, 0.5, 2),
+    ([1] * 5 + [2] * 5, 0.5, 1),
+])
+def test_a_window_carries_the_label_that_enough_of_its_samples_carry(labels: List[int], purity: float,
+                                                                     expected: int) -> None:
+    assert cut(recording(10, labels), 10, 10, purity).y["activity"].tolist() == [expected]
+
+
+@settings(deadline=None, max_examples=60)
+@given(labels=st.lists(st.integers(-1, 2), min_size=1, max_size=60), purity=st.floats(0.05, 1.0))
+def test_no_label_is_given_below_its_purity(labels: List[int], purity: float) -> None:
+    window = min(8, len(labels))
+    windows = cut(recording(len(labels), labels), window, 3, purity)
+    for given_label, (_, start) in zip(windows.y["activity"], windows.origin):
+        votes = [labels[start:start + window].count(k) for k in range(3)]
+        if given_label == -1:
+            assert max(votes) < purity * window
+        else:
+            assert votes[given_label] == max(votes) >= purity * window
+
+
+def test_unlabelled_windows_can_be_left_out() -> None:
+    windows = cut(recording(40, [0] * 10 + [-1] * 20 + [2] * 10), 10, 10)
+    assert windows.y["activity"].tolist() == [0, -1, -1, 2]
+    assert labelled(windows).origin[:, 1].tolist() == [0, 30]
+
+
+def test_joined_windows_keep_their_order_and_unlike_ones_are_refused() -> None:
+    a, b = cut(recording(seed=1), 20, 20, number=0), cut(recording(seed=2), 20, 20, number=1)
+    joined = concatenate([a, b])
+    assert np.array_equal(joined.x, np.concatenate([a.x, b.x])) and joined.origin[:, 0].tolist() == [0] * 5 + [1] * 5
+    with pytest.raises(InputError, match="differ in channels, rate or classes"):
+        concatenate([a, cut(recording(channels=GYRO), 20, 20)])
+    with pytest.raises(InputError, match="no recording is left"):
+        concatenate([])
+
+
+def test_windows_can_be_taken_and_their_channels_selected() -> None:
+    windows = cut(recording(channels=ACC + GYRO), 20, 10)
+    assert np.array_equal(windows.take(np.array([2, 0])).x, windows.x[[2, 0]])
+    narrow = windows.select([GYRO[1], ACC[0]])
+    assert np.array_equal(narrow.x, windows.x[:, [4, 0]]) and narrow.channels == (GYRO[1], ACC[0])
+
+
+def test_the_digest_of_windows_sees_samples_labels_and_origin() -> None:
+    windows = cut(recording(), 20, 10)
+    assert windows_sha256(windows) == windows_sha256(cut(recording(), 20, 10))
+    others = [cut(recording(seed=5), 20, 10), cut(recording(labels=1), 20, 10), cut(recording(), 20, 10, number=3)]
+    assert len({windows_sha256(each) for each in [windows, *others]}) == 4
+
+
+# ------------------------------------------------------------------ channels
+
+
+def test_channel_names_are_paths_without_empty_parts() -> None:
+    assert ACC[0].name == "wrist/watch/acc/x"
+    assert Channel("heart_rate", "", "1/s", "chest").name == "chest/heart_rate"
+    assert Channel.from_json(GYRO[2].to_json()) == GYRO[2]
+
+
+@pytest.mark.parametrize("pattern, expected", [
+    ("all", ACC + GYRO), ("live", ACC), ("gyro", GYRO), ("acc/x,gyro/z", (ACC[0], GYRO[2])),
+    ("wrist/watch/acc/y", (ACC[1],)), ("y", (ACC[1], GYRO[1])), ("kind=acc/axis=x+z", (ACC[0], ACC[2])),
+    ("placement=wrist/axis=y,kind=gyro/axis=z", (ACC[1], GYRO[1], GYRO[2])), ("live/axis=x", (ACC[0],)),
+    ("sensor=watch/kind=gyro+acc", ACC + GYRO), ("all/axis=x", (ACC[0], GYRO[0])),
+])
+def test_a_pattern_chooses_channels_by_whole_parts_of_their_names(pattern: str, expected: object) -> None:
+    assert choose(ACC + GYRO, pattern) == expected
+
+
+@pytest.mark.parametrize("pattern", ["ac", "mag", "cc/x", ""])
+def test_a_pattern_without_a_match_is_refused_with_the_choice(pattern: str) -> None:
+    with pytest.raises(InputError, match="no channel matches .* there are: wrist/watch/acc/x"):
+        choose(ACC, pattern)
+
+
+@pytest.mark.parametrize("pattern, told", [
+    ("kind=gyro+typo", "no channel has kind=typo; there are: acc, gyro"), ("sensor=phone", "there are: watch"),
+    ("acc,gryo", "no channel matches 'acc,gryo'")])
+def test_a_typo_in_an_alternative_is_not_dropped(pattern: str, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        choose(ACC + GYRO, pattern)
+
+
+@pytest.mark.parametrize("pattern", ["colour=red", "kind=acc/wrist", "live/x"])
+def test_an_unknown_field_is_refused_with_the_known_ones(pattern: str) -> None:
+    with pytest.raises(InputError, match="chooses no channel; write all, live, or one of kind=, sensor=, placement="):
+        choose(ACC + GYRO, pattern)
+
+
+def test_placements_are_stacked_into_equal_recordings_with_a_task_of_their_own() -> None:
+    both = triad("acc", "m/s^2", "wrist", "left") + triad("acc", "m/s^2", "hip", "right")
+    wrist, hip = stack_placements(recording(30, channels=both), ("wrist", "hip"))
+    assert wrist.channels == hip.channels == triad("acc", "m/s^2", "")
+    assert (wrist.placement, hip.placement) == ("wrist", "hip") and wrist.classes["placement"] == ("wrist", "hip")
+    assert set(wrist.labels["placement"]) == {0} and set(hip.labels["placement"]) == {1}
+    source = recording(30, channels=both).samples
+    assert np.array_equal(np.hstack([wrist.samples, hip.samples]), source)
+    with pytest.raises(InputError, match="other channels at hip than at wrist"):
+        stack_placements(recording(30, channels=both[:5]), ("wrist", "hip"))
+
+
+def test_a_task_that_a_recording_lacks_is_unlabelled_in_its_windows() -> None:
+    plain = recording(40)
+    more = replace(plain, classes=dict(plain.classes, placement=("wrist", "hip")))
+    windows = cut(more, 20, 20)
+    assert windows.y["placement"].tolist() == [UNLABELLED, UNLABELLED]
+    assert windows.y["activity"].tolist() == cut(plain, 20, 20).y["activity"].tolist()
+
+
+def test_a_signal_of_nothing_but_filtered_channels_has_no_live_ones() -> None:
+    with pytest.raises(InputError, match="none is live"):
+        choose(GYRO, "live")
+
+
+def test_a_missing_channel_is_named() -> None:
+    assert positions(ACC + GYRO, (GYRO[0], ACC[2])) == [3, 2]
+    with pytest.raises(InputError, match="channel 'wrist/watch/gyro/x' is missing; the signal has: wrist/watch/acc/x"):
+        positions(ACC, GYRO)

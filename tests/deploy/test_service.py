@@ -1,0 +1,305 @@
+"""What a service keeps, counts and tells, without a process of its own; the real one is in test_cli_serve."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import socket
+import urllib.request
+
+import numpy as np
+import pytest
+from tests.linear import CHANNELS, SIGNAL, add_plugins, noise, same, stream, write_artifact
+
+from edgehar.deploy.health import Health, Line, Pages
+from edgehar.deploy.notify import Manager
+from edgehar.deploy.service import Kept, Loaded, Moment, Recipe, Service
+from edgehar.errors import InputError, MismatchError
+from edgehar.stream.sinks.base import Sink
+from edgehar.stream.sources.base import Chunk, Source
+from edgehar.stream.stream import Snapshot
+
+# ------------------------------------------------------------------ what a stream keeps
+
+
+@pytest.mark.parametrize("cut", [0, 3, 15, 16, 40, 83])
+def test_a_stream_goes_on_in_another_one_as_if_nothing_had_happened(cut):
+    samples, whole = noise(200), stream()
+    wanted = whole.push(samples[:100], 7.0) + whole.push(samples[100:], 9.0)
+    first, second = stream(), stream()
+    found = first.push(samples[:cut], 7.0)
+    text = json.dumps(first.snapshot().to_json())
+    second.restore(Snapshot.from_json(json.loads(text)))
+    found += second.push(samples[cut:100], 7.0 + cut / 50) + second.push(samples[100:], 9.0)
+    assert same(found, wanted) and second.gaps == 0
+
+
+def test_a_gap_while_nobody_was_there_is_a_gap():
+    first, second = stream(), stream()
+    first.push(noise(40), 0.0)
+    second.restore(first.snapshot())
+    assert second.push(noise(10), 3.0) == [] and second.gaps == 1
+
+
+def test_a_label_that_is_no_class_any_more_is_forgotten():
+    kept = stream().snapshot()
+    changed = stream()
+    changed.restore(kept._replace(labels={"activity": ("swim", "", 0), "mood": ("glad", "", 0)}))
+    assert changed.snapshot().labels["activity"] == ("", "", 0)
+
+
+def test_a_stream_of_another_signal_is_refused():
+    kept = stream().snapshot()._replace(samples=np.zeros((16, 2), np.float32), clock=(16, 0.0, 0.0, 0.3))
+    with pytest.raises(MismatchError, match="16 samples of 2 channels and the model reads 16 of 3"):
+        stream().restore(kept)
+
+
+# ------------------------------------------------------------------ state
+
+
+def test_what_is_kept_is_read_again_and_nonsense_is_refused(tmp_path):
+    path = tmp_path / "state.json"
+    assert Kept.load(path) is None
+    kept = Kept("digest", stream().snapshot(), 1.5, Moment("boot", 10.0, 1e9), missed=4, starts=2, waiting=3)
+    path.write_text(json.dumps(kept.to_json()))
+    again = Kept.load(path)
+    assert again._replace(stream=None) == kept._replace(stream=None)
+    for text in ("[1]", "{}", json.dumps(dict(kept.to_json(), format=9)),
+                 json.dumps(dict(kept.to_json(), stream={"samples": "?"}))):
+        path.write_text(text)
+        with pytest.raises(InputError, match="is no state of a service .*; remove it"):
+            Kept.load(path)
+
+
+def test_decisions_missed_are_counted_by_the_source_or_by_the_machine_that_nobody_set():
+    now = Moment.now()
+    kept = Kept("", stream().snapshot(), 20.0, now._replace(up_s=now.up_s - 3.02))
+    assert kept.missed_until(20.5, goes_on=True, hop_s=0.5) == 0
+    assert kept.missed_until(22.0, goes_on=True, hop_s=0.5) == 3
+    assert kept.missed_until(0.3, goes_on=False, hop_s=0.5) == 5
+    rebooted = kept._replace(decided=Moment("before", 1e6, now.wall_s - 10))
+    assert rebooted.missed_until(0.3, goes_on=False, hop_s=0.5) == 19
+    set_back = kept._replace(decided=Moment("before", 1e6, now.wall_s + 1e6))
+    assert set_back.missed_until(0.3, goes_on=False, hop_s=0.5) == 0
+    assert kept._replace(decision_s=None).missed_until(0.3, False, 0.5) == 0
+
+
+# ------------------------------------------------------------------ service
+
+
+class Given(Source):
+    """Chunks as given."""
+
+    channels, rate_hz = CHANNELS, 50.0
+
+    def __init__(self, chunks):
+        self.chunks, self.after_s = chunks, None
+
+    def samples(self):
+        yield from self.chunks
+
+    def resume(self, after_s):
+        self.after_s = after_s
+
+
+@pytest.fixture
+def recipe(tmp_path, monkeypatch):
+    add_plugins(monkeypatch)
+    return Recipe(write_artifact(tmp_path / "linear").folder, backend="linear")
+
+
+def served(recipe, source, state=None, sinks=(), clock=None):
+    """The health of a service that ran to the end of its source, and what it told."""
+    told, health = [], Health(stale_s=10.0)
+    options = {} if clock is None else {"clock": clock}
+    service = Service(recipe, recipe.load(), list(sinks), health, Manager({}), state, told.append, **options)
+    try:
+        service.run(source.samples(), source)
+    finally:
+        service.close()
+    return health, told
+
+
+def chunks(first: int, last: int, size: int = 5):
+    return [Chunk(noise(2000)[start:start + size], start / 50) for start in range(first, last, size)]
+
+
+def test_each_start_goes_on_and_counts_on(recipe, tmp_path):
+    state = tmp_path / "state.json"
+    health, told = served(recipe, Given(chunks(0, 100)), state)
+    assert (health.starts, health.missed, told) == (1, 0, [])
+    source = Given(chunks(100, 200))
+    health, told = served(recipe, source, state)
+    assert (health.starts, health.missed, health.gaps, source.after_s) == (2, 0, 0, 99 / 50)
+    assert told[0] == "start 2: the earlier service was stopped; last decision at 1.90 s; its window is kept."
+    assert "decisions missed: 0." in told[1]
+    health, told = served(recipe, Given(chunks(300, 400)), state)
+    assert (health.starts, health.gaps, health.missed) == (3, 1, 23)
+    health, told = served(recipe, Given(chunks(0, 100)), state)
+    assert health.gaps == 1 and "by this machine's clock, for the source's began anew" in told[1]
+
+
+def test_the_state_of_another_signal_or_a_damaged_one_is_not_gone_on_with(recipe, tmp_path):
+    state = tmp_path / "state.json"
+    served(recipe, Given(chunks(0, 100)), state)
+    state.write_text(state.read_text().replace('"signal_sha256": "', '"signal_sha256": "0'))
+    source = Given(chunks(100, 200))
+    health, told = served(recipe, source, state)
+    assert "its window was of another signal and is not kept" in told[0] and source.after_s is None
+    state.write_text("half")
+    assert "begins anew: " in served(recipe, Given(chunks(0, 100)), state)[1][0]
+
+
+def test_what_was_kept_of_another_signal_is_gone_for_good(recipe, tmp_path):
+    state = tmp_path / "state.json"
+    served(recipe, Given(chunks(0, 100)), state)
+    state.write_text(state.read_text().replace('"signal_sha256": "', '"signal_sha256": "0'))
+    served(recipe, Given(()), state)
+    assert len(Kept.load(state).stream.samples) == 0 and Kept.load(state).decision_s == 1.9
+    source = Given(chunks(100, 200))
+    health, _ = served(recipe, source, state)
+    assert source.after_s is None and (health.decisions, health.missed, health.starts) == (17, 3, 3)
+
+
+def test_a_second_signal_does_not_disturb_the_end(recipe, tmp_path):
+    state, loaded = tmp_path / "state.json", recipe.load()
+
+    class Stopping(Manager):
+        def stopping(self):
+            service.stop()
+
+    class Signalled(Sink):
+        def write(self, decision):
+            service.stop()
+
+    service = Service(recipe, loaded, [Signalled()], Health(stale_s=10.0), Stopping({}), state)
+    source = Given(chunks(0, 100))
+    service.run(source.samples(), source)
+    service.close()
+    assert Kept.load(state).stopped and Kept.load(state).decision_s == 0.3
+
+
+def test_a_signal_at_the_end_of_a_source_that_failed_does_not_disturb_it(recipe, tmp_path):
+    class Stopping(Manager):
+        def stopping(self):
+            service.stop()
+
+    def failing():
+        yield from chunks(0, 100)
+        raise OSError("unplugged")
+
+    service = Service(recipe, recipe.load(), [], Health(stale_s=10.0), Stopping({}), tmp_path / "state.json")
+    with pytest.raises(OSError, match="unplugged"):
+        service.run(failing(), Given(()))
+    service.close()
+    assert Kept.load(tmp_path / "state.json").stopped
+
+
+def test_a_state_that_cannot_be_written_is_told_once_and_costs_no_decision(recipe, tmp_path):
+    (tmp_path / "file").write_text("")
+    health, told = served(recipe, Given(chunks(0, 100)), tmp_path / "file" / "state.json")
+    assert health.decisions == 17 and len(told) == 1 and told[0].startswith("state: cannot write ")
+
+
+def test_a_decision_over_a_hop_after_its_samples_is_late(recipe):
+    now_s = [0.0]
+    slow = [chunk._replace(arrived_s=chunk.time_s - 0.11 * (number % 2)) for number, chunk in
+            enumerate(chunks(0, 100))]
+
+    def ticking():
+        for chunk in slow:
+            now_s[0] = chunk.time_s
+            yield chunk
+
+    source = Given(())
+    source.samples = ticking
+    health, _ = served(recipe, source, clock=lambda: now_s[0])
+    assert (health.decisions, health.late) == (17, 9)
+    assert health.quantiles_s()[0.5] == pytest.approx(0.11) and health.latency_sum_s == pytest.approx(9 * 0.11)
+
+
+def test_a_new_engine_for_another_signal_is_refused(recipe, tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    health, told = Health(10.0), []
+    service = Service(recipe, recipe.load(), [], health, Manager({}), None, told.append)
+    loaded = recipe.load()
+    other = stream(replace(SIGNAL, rate_hz=25.0))
+    monkeypatch.setattr(Recipe, "load", lambda self: Loaded(loaded.engine, loaded.session, other))
+    service.reload()
+    assert (health.reloads, health.refused_reloads) == (0, 1)
+    assert "it reads another signal (3 channels, 16 samples at 25 Hz instead of 3, 16 at 50 Hz" in told[0]
+    monkeypatch.setattr(Recipe, "load", lambda self: 1 / 0)
+    service.reload()
+    assert health.refused_reloads == 2 and "division by zero" in told[1]
+    service.close()
+
+
+# ------------------------------------------------------------------ health
+
+
+def test_health_tells_starting_ok_stale_and_stopping_and_life_from_use():
+    now_s = [0.0]
+    health = Health(stale_s=5.0, clock=lambda: now_s[0])
+    assert (health.status, health.alive, health.age_s) == ("starting", True, math.inf)
+    health.moved(waiting=False)
+    now_s[0] = 6.0
+    assert (health.status, health.alive) == ("stale", False)  # busy for so long: stuck
+    health.moved(waiting=True)
+    assert (health.status, health.alive) == ("starting", True)
+    health.decided({"activity": "walk"}, 0.1, late=False)
+    assert (health.status, health.age_s) == ("ok", 0.0)
+    now_s[0] = 12.0
+    assert (health.status, health.alive) == ("stale", True)
+    health.allow_silence = True
+    assert health.status == "ok"
+    health.stopping = True
+    assert health.status == "stopping"
+
+
+def test_metrics_are_in_prometheus_format_and_json_is_json():
+    health = Health(5.0, lambda: [Line("sink 1 (mqtt)", 3, 2, 'the "broker" is away')])
+    health.facts = {"model": 'a "b"\\c'}
+    for page in (health.to_metrics(),):
+        for line in page.splitlines():
+            assert re.fullmatch(r"# (HELP|TYPE) edgehar_[a-z_]+ .+|"
+                                r'edgehar_[a-z_]+(\{[a-z_]+="([^"\\]|\\.)*"(,[a-z_]+="([^"\\]|\\.)*")*\})? '
+                                r"(NaN|\+Inf|-?[0-9.e+-]+)", line), line
+    assert 'edgehar_waiting{line="sink 1 (mqtt)"} 3' in health.to_metrics()
+    assert "edgehar_last_decision_age_seconds +Inf" in health.to_metrics()
+    json.loads(json.dumps(health.to_json(), allow_nan=False))
+    for _ in range(3000):
+        health.decided({}, 0.25, late=True)
+    assert 'latency_seconds{quantile="0.99"} 0.25' in health.to_metrics() and health.late == 3000
+
+
+def test_pages_are_shown_to_several_at_once():
+    with Pages(Health(5.0)) as pages, socket.create_connection(("127.0.0.1", pages.port)):  # one who says nothing
+        with urllib.request.urlopen("http://127.0.0.1:%d/metrics" % pages.port, timeout=5) as answer:
+            assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+
+
+# ------------------------------------------------------------------ systemd
+
+
+@pytest.mark.parametrize("environment, watchdog_s", [
+    ({}, 0), ({"WATCHDOG_USEC": "5000000"}, 0), ({"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "5000000"}, 5),
+    ({"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "5000000", "WATCHDOG_PID": "1"}, 0),
+    ({"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "soon"}, 0),
+])
+def test_the_watchdog_is_fed_only_where_it_is_asked_of_this_process(environment, watchdog_s):
+    assert Manager(environment).watchdog_s == watchdog_s
+
+
+def test_a_manager_is_told_also_by_an_abstract_socket_and_its_absence_is_no_fault():
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind("\0edgehar-test-%d" % id(heard))
+        manager = Manager({"NOTIFY_SOCKET": "@edgehar-test-%d" % id(heard)})
+        manager.ready()
+        manager.say("two\nlines")
+        manager.reloading()
+        assert [heard.recv(99) for _ in range(2)] == [b"READY=1", b"STATUS=two lines"]
+        assert re.fullmatch(rb"RELOADING=1\nMONOTONIC_USEC=\d+", heard.recv(99))
+    manager.feed()
+    Manager({}).ready()

@@ -1,0 +1,97 @@
+"""The README shows what was measured: its tables are held against the committed Runs."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgehar.cli import execute
+from edgehar.results.markdown import markdown
+from edgehar.results.runs import Run, load_all
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+RESULTS = ROOT / "benchmarks" / "results" / "amd-epyc-2-cores"
+
+
+def between(name: str) -> str:
+    return re.search(r"<!-- %s -->\n(.*?)<!-- /%s -->" % (name, name), README, re.S).group(1).strip()
+
+
+def test_the_results_are_what_the_report_prints():
+    assert between("results") == markdown(load_all([RESULTS / "baselines"])).strip()
+
+
+def test_every_run_is_measured_on_recorded_people_by_a_committed_command():
+    for run in load_all([RESULTS / "baselines"]):
+        assert (run.source, run.synthetic) == ("measured", False)
+        assert (ROOT / run.command.split()[1]).is_file() and run.warnings == ()
+
+
+def test_the_worth_of_leakage_is_what_its_study_prints():
+    pytest.importorskip("torch")
+    leakage = importlib.import_module("benchmarks.leakage")
+    runs = load_all([RESULTS / "leakage"])
+    assert between("leakage") == leakage.table(runs)
+    for run in runs:
+        assert (run.source, run.synthetic, run.command) == ("measured", False, leakage.COMMAND)
+
+
+def test_the_fleet_ratios_are_those_of_the_runs(monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    fleet = importlib.import_module("benchmarks.fleet")
+    assert between("fleet") == fleet.table(load_all([RESULTS / "fleet"]))
+
+
+@pytest.mark.parametrize("size", "SML")
+def test_the_layout_ratios_are_those_of_the_runs(size):
+    cells = []
+    for batch in (1, 64):
+        slow, fast = (np.array(Run.load(RESULTS / "conv-layout" / ("%s-batch%d-%s.json" % (
+            size.lower(), batch, layout))).measurement("latency").values) for layout in ("conv1d", "conv2d"))
+        cells.append("%.2f [%.2f, %.2f]" % tuple(np.percentile(slow / fast, [50, 2.5, 97.5])))
+    assert "| %s | %s |" % (size, " | ".join(cells)) in between("layout")
+
+
+STUDIES = (ROOT / "benchmarks" / "STUDIES.md").read_text(encoding="utf-8")
+STUDIED = re.findall(r"<!-- ([a-z-]+) -->", STUDIES)
+
+
+def test_the_other_figures_of_a_fleet_are_those_of_the_runs():
+    words = " ".join(README.split())
+    exact, (ring,), memory = (load_all([RESULTS / name]) for name in ("fleet-exact", "fleet-ring", "fleet-memory"))
+    largest = max(run.measurement("largest_difference").values[0] for run in exact)
+    assert len(exact) == 3 and "by at most %.1e of a logit's range" % largest in words.replace("e-6", "e-06")
+    assert "takes %.1f us for a push" % (1e6 * ring.measurement("push_and_gather").median) in words
+    assert "and %.1f ns a sample in bulk" % (1e9 * ring.measurement("push_per_sample").median) in words
+    growth = max(run.scenario["growth"] for run in memory)
+    assert {run.scenario["ticks"] for run in memory} == {10_000_000} and "(%+.2f %%;" % (100 * growth) in words
+
+
+@pytest.mark.parametrize("name", STUDIED)
+def test_the_tables_of_a_study_are_those_of_its_runs(name, corpora, capsys):
+    pytest.importorskip("torch")
+    file, = (ROOT / "benchmarks" / "studies").glob(name.replace("-", "[-_]") + ".toml")
+    assert execute(["study", str(file), "--root", str(corpora), "-o", str(RESULTS / name), "--markdown"]) == 0
+    told = re.search(r"<!-- %s -->\n(.*?)<!-- /%s -->" % (name, name), STUDIES, re.S).group(1).strip()
+    assert told == capsys.readouterr().out.strip()
+
+
+def test_the_ratios_of_tsak_are_those_that_were_measured():
+    full = json.loads((ROOT / "benchmarks" / "figures" / "tsak-ratios.json").read_text(encoding="utf-8"))["ratios"][0]
+    words = " ".join(README.split())
+    assert "%.1f %% fewer parameters and %.1f %% fewer MACs" % (full["parameters_fewer"], full["macs_fewer"]) in words
+    assert "is %.1f times faster" % full["times_faster"]["faster"] in words
+
+
+def test_contrasts_shown_here_stand_in_the_studies():
+    shown = re.findall(r"\| ([a-z -]+ \| [a-z]+ \| [-+]0\.\d+ \[.*?\] \| .*?) \|$", README, re.M)
+    assert len(shown) >= 5
+    for contrast in shown:
+        assert "| %s |" % contrast in STUDIES

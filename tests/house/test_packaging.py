@@ -1,0 +1,106 @@
+"""pyproject.toml, the constraints files and what is installed say the same."""
+
+from __future__ import annotations
+
+import re
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Dict, Iterator, Set
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+VERSIONS = {"3.11": ROOT / "docker" / "constraints-py311.txt", "3.8": ROOT / "docker" / "constraints-py38.txt"}
+HERE = "%d.%d" % sys.version_info[:2]
+PIP_OWN = {"pip", "setuptools", "wheel", "edgehar"}
+
+
+def project() -> Dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pins(path: Path) -> Dict[str, str]:
+    """{name: version}; every line must be one exact pin or a comment."""
+    lines = [line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    matches = [re.fullmatch(r"([A-Za-z0-9._-]+)==([0-9][A-Za-z0-9.+!]*)", line) for line in lines if line]
+    assert all(matches), "%s holds a line that is no exact pin" % path.name
+    return {plain(match.group(1)): match.group(2) for match in matches if match}
+
+
+def required(extras: Set[str], python: str) -> Iterator[str]:
+    """Names of the packages that pyproject asks for on `python`, with `extras`."""
+    facts = project()
+    for line in facts["dependencies"] + sum((facts["optional-dependencies"][extra] for extra in sorted(extras)), []):
+        requirement, _, marker = line.partition(";")
+        if not marker or holds(marker, python):
+            yield plain(re.match(r"[A-Za-z0-9._-]+", requirement.strip()).group())
+
+
+def holds(marker: str, python: str) -> bool:
+    """A marker such as ``python_version < '3.11'``; the only kind pyproject uses."""
+    sign, bound = re.fullmatch(r"\s*python_version\s*(<|>=)\s*'([0-9.]+)'\s*", marker).groups()
+    have, limit = (tuple(map(int, text.split("."))) for text in (python, bound))
+    return have < limit if sign == "<" else have >= limit
+
+
+@pytest.mark.parametrize("python, extras", [("3.11", {"train", "cpu", "mqtt", "docs", "dev"}),
+                                            ("3.8", {"cpu", "mqtt", "dev"})])
+def test_constraints_pin_all_that_pyproject_names(python: str, extras: Set[str]) -> None:
+    assert set(required(extras, python)) - set(pins(VERSIONS[python])) == set()
+
+
+@pytest.mark.parametrize("python", sorted(VERSIONS))
+def test_constraints_are_sorted_and_name_nothing_twice(python: str) -> None:
+    names = [line.split("==")[0] for line in VERSIONS[python].read_text(encoding="utf-8").splitlines()
+             if line and not line.startswith("#")]
+    assert names == sorted(set(names))
+
+
+def test_the_board_s_pins_are_those_of_jetpack_5() -> None:
+    board = pins(VERSIONS["3.8"])
+    assert tuple(map(int, board["numpy"].split(".")[:2])) < (1, 24)  # TensorRT 8.5's binding uses np.bool
+    assert (board["onnx"], board["onnxruntime"]) == ("1.17.0", "1.19.2")  # the last with aarch64 wheels for 3.8
+    assert "torch" not in board
+
+
+def test_the_jetson_extra_asks_for_nothing_that_has_no_wheel_there() -> None:
+    assert "tensorrt" not in set(required({"jetson"}, "3.8"))
+
+
+def in_deploy_environment() -> bool:
+    return (Path(sys.prefix) / "install.log").is_file() and HERE in VERSIONS
+
+
+needs_environment = pytest.mark.skipif(not in_deploy_environment(), reason="not in an environment made by deploy.sh")
+
+
+@needs_environment
+def test_what_is_installed_is_what_is_pinned() -> None:
+    pinned = pins(VERSIONS[HERE])
+    installed = {plain(each.metadata["Name"]): each.version.split("+")[0] for each in metadata.distributions()}
+    assert {name: version for name, version in installed.items() if name not in PIP_OWN} == pinned
+
+
+@needs_environment
+def test_training_is_tested_on_the_workstation_and_torch_is_absent_from_the_board() -> None:
+    """Tests of the training side skip themselves without torch; that must not happen unseen on the workstation."""
+    has_torch = any(plain(each.metadata["Name"]) == "torch" for each in metadata.distributions())
+    assert has_torch == (HERE == "3.11")
+
+
+def test_the_package_carries_its_data_and_version() -> None:
+    import edgehar
+
+    assert re.fullmatch(r"\d+\.\d+\.\d+", edgehar.__version__)
+    assert "version" in project()["dynamic"]
+    assert project()["requires-python"] == ">=3.8"
+    assert project()["scripts"] == {"edgehar": "edgehar.cli:main"}
