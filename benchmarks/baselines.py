@@ -22,7 +22,7 @@ from edgehar import machine
 from edgehar.backends import ready_engine
 from edgehar.bench import run as bench
 from edgehar.bench.scenarios import Scenario, default_scenario
-from edgehar.data.datasets import Corpus, cut_corpus
+from edgehar.data.corpus import Corpus, cut_corpus
 from edgehar.errors import AccuracyError
 from edgehar.training.augment import Augmentation
 from edgehar.training.exporting import export

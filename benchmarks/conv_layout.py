@@ -24,8 +24,8 @@ import torch
 from torch import nn
 
 from edgehar import machine
-from edgehar.artifact.manifest import Signal
-from edgehar.data.signals import triad
+from edgehar.data.channels import triad
+from edgehar.data.signals import Signal
 from edgehar.results.runs import Measurement, Run
 from edgehar.training.exporting import Deployed, trace
 from edgehar.training.models import make_model

@@ -26,9 +26,9 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Union
 import numpy as np
 
 from edgehar import machine
-from edgehar.artifact.manifest import Signal
 from edgehar.backends.base import Session, StepSession
-from edgehar.data.signals import triad
+from edgehar.data.channels import triad
+from edgehar.data.signals import Signal
 from edgehar.results.runs import Measurement, Run
 from edgehar.stream.fleet import Fleet, Service
 

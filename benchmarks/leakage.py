@@ -23,7 +23,8 @@ from edgehar import machine
 from edgehar.backends import ready_engine
 from edgehar.bench import run as bench
 from edgehar.bench.scenarios import default_scenario
-from edgehar.data.datasets import DATASETS, cut_corpus
+from edgehar.data.corpus import cut_corpus
+from edgehar.data.datasets import DATASETS
 from edgehar.data.protocols import People, make_split
 from edgehar.results.runs import Run, load_all
 from edgehar.results.scores import Interval, macro_f1_over_people, paired_difference

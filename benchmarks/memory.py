@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from edgehar import machine
-from edgehar.data.datasets import slower
+from edgehar.data.corpus import slower
 from edgehar.data.splits import data_marks
 from edgehar.errors import InputError
 from edgehar.files import write_json

@@ -51,10 +51,9 @@ from typing import Any, Dict, List, Sequence, Tuple
 import numpy as np
 
 from edgehar import machine
-from edgehar.artifact.manifest import Signal
 from edgehar.backends import BACKENDS, ready_engine
 from edgehar.backends.base import Engine
-from edgehar.data.signals import Decision
+from edgehar.data.signals import Decision, Signal
 from edgehar.deploy.health import Health
 from edgehar.deploy.notify import Manager
 from edgehar.deploy.service import Recipe, Service

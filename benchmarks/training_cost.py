@@ -23,8 +23,8 @@ import numpy as np
 import torch
 
 from edgehar import machine
-from edgehar.artifact.manifest import Signal
-from edgehar.data.signals import Windows, triad
+from edgehar.data.channels import triad
+from edgehar.data.signals import Signal, Windows
 from edgehar.results.runs import Measurement, Run
 from edgehar.training.loop import Fitted, Recipe, fit
 from edgehar.training.models import make_model

@@ -9,9 +9,10 @@ from typing import Dict, Iterator, List, Sequence
 import numpy as np
 
 from edgehar import registry
-from edgehar.artifact.manifest import Artifact, Signal, write_manifest
+from edgehar.artifact.manifest import Artifact, write_manifest
 from edgehar.backends.base import Session
-from edgehar.data.signals import Decision, triad
+from edgehar.data.channels import triad
+from edgehar.data.signals import Decision, Signal
 from edgehar.data.splits import Split
 from edgehar.stream.stream import Stream
 

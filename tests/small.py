@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgehar.artifact.manifest import Signal
-from edgehar.data.signals import Recording, triad
-from edgehar.data.splits import Parts, Split, partition
+from edgehar.data.channels import triad
+from edgehar.data.parts import Parts, partition
+from edgehar.data.signals import Recording, Signal
+from edgehar.data.splits import Split
 from edgehar.training.loop import Recipe
 
 SIGNAL = Signal(triad("acc", "m/s^2", "wrist"), rate_hz=50.0, window=64, hop=32, max_gap_s=0.1)

@@ -9,9 +9,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgehar.artifact.manifest import Artifact, Signal, write_manifest
+from edgehar.artifact.manifest import Artifact, write_manifest
 from edgehar.artifact.quantise import activation_ranges
-from edgehar.data.signals import triad
+from edgehar.data.channels import triad
+from edgehar.data.signals import Signal
 from edgehar.data.splits import Split
 
 SIGNAL = Signal(triad("acc", "m/s^2", "wrist"), rate_hz=50.0, window=32, hop=16, max_gap_s=0.1)

@@ -16,8 +16,9 @@ from typing import Dict, Iterator, List, NamedTuple
 
 import numpy as np
 
+from edgehar.data.channels import triad
 from edgehar.data.datasets.base import Dataset
-from edgehar.data.signals import STANDARD_GRAVITY, Recording, triad, worn_at
+from edgehar.data.signals import STANDARD_GRAVITY, Recording, worn_at
 from edgehar.data.splits import Split, split_by_fives
 from edgehar.errors import InputError
 

@@ -21,7 +21,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
 import numpy as np
 
-from edgehar.data.signals import Channel, Framing
+from edgehar.data.signals import Signal
 from edgehar.errors import AccuracyError, InputError, MismatchError
 from edgehar.files import PathLike, read_json, schema_fault, sha256_of, sha256_of_json, write_json
 
@@ -33,30 +33,6 @@ TOLERANCES = {
     "fp16": {"min_snr_db": 40.0, "min_agreement": 0.98},
     "int8": {"min_snr_db": 12.0, "min_agreement": 0.85},  # windows between two classes may go to the other
 }
-
-
-@dataclass(frozen=True)
-class Signal:
-    """The signal a model reads. window, hop: samples; a longer pause than max_gap_s empties a stream."""
-
-    channels: Tuple[Channel, ...]
-    rate_hz: float
-    window: int
-    hop: int
-    max_gap_s: float
-
-    @property
-    def framing(self) -> Framing:
-        return Framing(self.rate_hz, self.window, self.hop)
-
-    def to_json(self) -> Dict[str, Any]:
-        return {"channels": [channel.to_json() for channel in self.channels], "rate_hz": self.rate_hz,
-                "window": self.window, "hop": self.hop, "max_gap_s": self.max_gap_s}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Signal":
-        channels = tuple(map(Channel.from_json, value["channels"]))
-        return cls(channels, value["rate_hz"], value["window"], value["hop"], value["max_gap_s"])
 
 
 @dataclass(frozen=True)

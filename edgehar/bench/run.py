@@ -28,7 +28,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Named
 import numpy as np
 
 from edgehar import machine
-from edgehar.artifact.manifest import Manifest, Signal
+from edgehar.artifact.manifest import Manifest
 from edgehar.backends import BACKENDS
 from edgehar.backends.base import Backend, Engine, Session, infer_all
 from edgehar.bench.energy import CHANGED, DRIFTED, THROTTLED, Trace, estimate
@@ -36,8 +36,10 @@ from edgehar.bench.ensembles import EnsembleSession, ensemble_facts
 from edgehar.bench.metering import Plan, record
 from edgehar.bench.meters.base import Meter
 from edgehar.bench.scenarios import UNTIMED, Scenario
-from edgehar.data.datasets import DATASETS, cut_corpus, framed, read_recordings, require_split_of
-from edgehar.data.signals import UNLABELLED, Framing, Recording, Windows, choose, positions, silenced
+from edgehar.data.channels import choose, positions
+from edgehar.data.corpus import cut_corpus, framed, require_split_of
+from edgehar.data.datasets import DATASETS, read_recordings
+from edgehar.data.signals import UNLABELLED, Framing, Recording, Signal, Windows, silenced
 from edgehar.data.splits import Split
 from edgehar.errors import AccuracyError, ConstraintError, InconclusiveError, InputError, MismatchError, UnstableError
 from edgehar.results.runs import RELIABILITY_ROWS, SIMULATED, Measurement, Run

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple, Optional, 
 import click
 
 if TYPE_CHECKING:
-    from edgehar.data.datasets import Corpus
+    from edgehar.data.corpus import Corpus
     from edgehar.data.signals import Framing
     from edgehar.data.splits import Split
     from edgehar.training.loop import Fitted
@@ -61,8 +61,8 @@ def corpus_options(whose: str = "the corpus' own") -> Callable[[Callable], Calla
 
 def corpus_of(asked: Asked, teacher: Optional[Mapping[str, Any]] = None) -> Corpus:
     """The corpus, divided and cut as asked for, else like the training with the facts `teacher`, else as its own."""
-    from edgehar.artifact.manifest import Signal
-    from edgehar.data.datasets import cut_corpus
+    from edgehar.data.signals import Signal
+    from edgehar.data.corpus import cut_corpus
     from edgehar.data.splits import Split
 
     if teacher is None or asked.protocol:
@@ -75,7 +75,7 @@ def corpus_of(asked: Asked, teacher: Optional[Mapping[str, Any]] = None) -> Corp
 
 def heard_by(teachers: Sequence[Fitted], corpus: Corpus, root: Optional[str]) -> Optional[Corpus]:
     """`corpus` as the teachers read it, where that is at another rate; else None."""
-    from edgehar.data.datasets import cut_corpus
+    from edgehar.data.corpus import cut_corpus
 
     if not teachers or teachers[0].model.signal.rate_hz == corpus.framing.rate_hz:
         return None

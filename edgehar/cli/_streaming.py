@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Dict, Iterable, Mapping, Optional, Union
 import click
 
 if TYPE_CHECKING:
-    from edgehar.artifact.manifest import Manifest, Signal
+    from edgehar.artifact.manifest import Manifest
+    from edgehar.data.signals import Signal
     from edgehar.backends.base import Engine
     from edgehar.stream.sources.base import Source
     from edgehar.stream.stream import Feed, Stream

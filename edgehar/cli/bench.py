@@ -169,7 +169,7 @@ def _jobs(engines: Sequence[Engine], scenarios: Sequence[Scenario], missing: Seq
 def _silent(engine: Engine, missing: Sequence[str]) -> List[str]:
     """The patterns to leave out, "each" as one a sensor."""
     from edgehar.errors import InputError
-    from edgehar.data.signals import choose, sensors_of
+    from edgehar.data.channels import choose, sensors_of
 
     signal = engine.manifest.signal
     sensors = list(sensors_of(signal.channels))

@@ -27,7 +27,7 @@ def command(training: str, folder: str, name: Optional[str], root: Optional[str]
     1e-4 or the export fails, and holds only what TensorRT 8.5 can parse.
     """
     from edgehar.cli._show import marked, show_json, show_next, show_table
-    from edgehar.data.datasets import cut_corpus
+    from edgehar.data.corpus import cut_corpus
     from edgehar.training.exporting import Samples, export
     from edgehar.data.splits import Split
     from edgehar.training.loop import Fitted

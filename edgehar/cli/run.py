@@ -10,7 +10,7 @@ from edgehar.cli._show import names_in_room, progress_line, show_json
 from edgehar.cli._streaming import Hold, Speed, announce, marks, open_source, source_of, warn
 
 if TYPE_CHECKING:
-    from edgehar.artifact.manifest import Signal
+    from edgehar.data.signals import Signal
     from edgehar.backends.base import Engine
     from edgehar.stream.stream import Feed, Summary
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Dict, Optional
 import click
 
 if TYPE_CHECKING:
-    from edgehar.data.datasets import Corpus
-    from edgehar.data.splits import Parts
+    from edgehar.data.corpus import Corpus
+    from edgehar.data.parts import Parts
 
 
 @click.command()
@@ -30,7 +30,7 @@ def command(data: str, protocol: str, root: Optional[str], path: Optional[str], 
     """
     from edgehar.cli._cutting import split_by
     from edgehar.cli._show import show_json, show_next
-    from edgehar.data.datasets import cut_corpus
+    from edgehar.data.corpus import cut_corpus
     from edgehar.errors import InputError
     from edgehar.files import write_json
 
@@ -60,7 +60,8 @@ def _sessions(corpus: Corpus) -> Dict[str, Dict[str, Any]]:
 def _show(corpus: Corpus) -> None:
     from edgehar.cli._show import show_table
     from edgehar.cli._training import rate_told
-    from edgehar.data.splits import LEAKY, SAME_PEOPLE, overlapping
+    from edgehar.data.parts import overlapping
+    from edgehar.data.splits import LEAKY, SAME_PEOPLE
 
     split, parts = corpus.split, corpus.parts
     click.echo(rate_told(corpus.framing.rate_hz, corpus.measured_hz))

@@ -15,48 +15,16 @@ SI units throughout: m/s^2, rad/s, tesla, seconds, hertz.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from dataclasses import dataclass, replace
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
+from edgehar.data.channels import Channel, positions
 from edgehar.errors import InputError
 
 UNLABELLED = -1
 STANDARD_GRAVITY = 9.80665  # m/s^2 per g
-
-
-@dataclass(frozen=True)
-class Channel:
-    """One measured quantity: what, where on the body, on which axis, in which unit.
-
-    kind: "acc", "gyro", "mag", "linear_acc", ... (open). derived: made by an offline
-    filter, so that a live sensor does not deliver it.
-    """
-
-    kind: str
-    axis: str
-    unit: str
-    placement: str
-    sensor: str = ""
-    derived: bool = False
-
-    @property
-    def name(self) -> str:
-        """``placement/sensor/kind/axis``, without empty parts; unique within a recording."""
-        return "/".join(filter(None, (self.placement, self.sensor, self.kind, self.axis)))
-
-    def to_json(self) -> Dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Channel":
-        return cls(**value)
-
-
-def triad(kind: str, unit: str, placement: str, sensor: str = "", derived: bool = False) -> Tuple[Channel, ...]:
-    """The x, y and z channels of one three-axis sensor."""
-    return tuple(Channel(kind, axis, unit, placement, sensor, derived) for axis in "xyz")
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,89 +224,11 @@ def concatenate(pieces: Sequence[Windows]) -> Windows:
 # ------------------------------------------------------------------ channels and checks
 
 
-def positions(have: Sequence[Channel], want: Sequence[Channel]) -> List[int]:
-    """Where each channel of `want` stands in `have`. Raises InputError naming one that is missing."""
-    by_name = {channel.name: index for index, channel in enumerate(have)}
-    for channel in want:
-        if channel.name not in by_name:
-            raise InputError("channel '%s' is missing; the signal has: %s." % (
-                channel.name, ", ".join(by_name) or "none"))
-    return [by_name[channel.name] for channel in want]
-
-
-def same_end(a: str, b: str) -> bool:
-    """Whether one name is the other's last parts: ``acc/x`` and ``wrist/acc/x``."""
-    return ("/" + a).endswith("/" + b) or ("/" + b).endswith("/" + a)
-
-
-def sensors_of(channels: Sequence[Channel]) -> Dict[str, List[int]]:
-    """{"right-arm/imu": channel numbers} of each sensor: of one placement and name, its channels of whatever kinds."""
-    found: Dict[str, List[int]] = {}
-    for number, channel in enumerate(channels):
-        found.setdefault("/".join(filter(None, (channel.placement, channel.sensor))), []).append(number)
-    return found
-
-
 def silenced(windows: Windows, channels: Sequence[Channel]) -> Windows:
     """The same windows as if nothing came of `channels`: zeros, as the policy "zero" of a stream gives."""
     x = windows.x.copy()
     x[:, positions(windows.channels, channels)] = 0
     return replace(windows, x=x)
-
-
-CHOOSABLE = ("kind", "sensor", "placement", "axis")
-
-
-def choose(channels: Sequence[Channel], pattern: str) -> Tuple[Channel, ...]:
-    """The channels that `pattern` names, in their order. Alternatives are joined by commas.
-
-    ::
-
-        all                                 every channel
-        live                                what no offline filter made
-        wrist/acc,gyro/x                    parts of names
-        placement=wrist+ankle/kind=acc      by kind, sensor, placement, axis; / means and, + means or
-        live/axis=x
-
-    Raises InputError where nothing matches, or for an unknown field.
-    """
-    tests = [_test(alternative.strip()) for alternative in pattern.split(",")]
-    _require_each_value(channels, pattern)
-    if all(any(test(channel) for channel in channels) for test in tests):
-        return tuple(channel for channel in channels if any(test(channel) for test in tests))
-    if pattern == "live":
-        raise InputError("every channel was made by an offline filter, so none is live; choose by name or all.")
-    raise InputError("no channel matches '%s'; there are: %s." % (
-        pattern, ", ".join(channel.name for channel in channels)))
-
-
-def _require_each_value(channels: Sequence[Channel], pattern: str) -> None:
-    """Raise InputError for a value of a field, as in kind=acc+gryo, that no channel has."""
-    for term in (term for alternative in pattern.split(",") for term in alternative.strip().split("/")):
-        field, _, values = term.partition("=")
-        have = sorted({str(getattr(channel, field)) for channel in channels}) if field in CHOOSABLE else []
-        strange = [value for value in values.split("+") if field in CHOOSABLE and value not in have]
-        if strange:
-            raise InputError("no channel has %s=%s; there are: %s." % (field, strange[0], ", ".join(have)))
-
-
-def _test(alternative: str) -> Callable[[Channel], bool]:
-    terms = alternative.split("/")
-    if not any("=" in term or term in ("all", "live") for term in terms):
-        return lambda channel: "/%s/" % alternative in "/%s/" % channel.name
-    return lambda channel: all(_meets(channel, term) for term in terms)
-
-
-def _meets(channel: Channel, term: str) -> bool:
-    field, equals, values = term.partition("=")
-    if field == "all":
-        return True
-    if field == "live":
-        return not channel.derived
-    if not equals or field not in CHOOSABLE:
-        raise InputError("'%s' chooses no channel; write all, live, or one of %s as in kind=acc+gyro." % (
-            term, ", ".join("%s=" % each for each in CHOOSABLE)))
-    return getattr(channel, field) in values.split("+")
 
 
 def require_finite(samples: np.ndarray, channels: Sequence[Channel], where: str) -> None:
@@ -388,3 +278,27 @@ def windows_sha256(windows: Windows) -> str:
         digest.update(task.encode("utf-8") + windows.y[task].astype(np.int64).tobytes())
     digest.update(windows.origin.tobytes())
     return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Signal:
+    """The signal a model reads. window, hop: samples; a longer pause than max_gap_s empties a stream."""
+
+    channels: Tuple[Channel, ...]
+    rate_hz: float
+    window: int
+    hop: int
+    max_gap_s: float
+
+    @property
+    def framing(self) -> Framing:
+        return Framing(self.rate_hz, self.window, self.hop)
+
+    def to_json(self) -> Dict[str, Any]:
+        return {"channels": [channel.to_json() for channel in self.channels], "rate_hz": self.rate_hz,
+                "window": self.window, "hop": self.hop, "max_gap_s": self.max_gap_s}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Signal":
+        channels = tuple(map(Channel.from_json, value["channels"]))
+        return cls(channels, value["rate_hz"], value["window"], value["hop"], value["max_gap_s"])

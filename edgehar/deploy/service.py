@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Union
 
 from edgehar import sysfs
-from edgehar.artifact.manifest import Signal, require_passed
+from edgehar.artifact.manifest import require_passed
 from edgehar.backends import BACKENDS, ready_engine
 from edgehar.backends.base import Engine, Session
-from edgehar.data.signals import Decision
+from edgehar.data.signals import Decision, Signal
 from edgehar.deploy.health import Health, Line
 from edgehar.deploy.installation import stream_settings
 from edgehar.deploy.notify import Manager

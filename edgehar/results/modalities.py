@@ -18,7 +18,7 @@ from __future__ import annotations
 from itertools import combinations
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from edgehar.data.signals import CHOOSABLE, Channel, choose
+from edgehar.data.channels import CHOOSABLE, Channel, choose
 from edgehar.errors import InputError
 from edgehar.results.contrasts import Contrast, compare
 from edgehar.results.rows import CHOICE, AccuracyRow, accuracy_rows, on_front

@@ -8,7 +8,7 @@ from typing import Callable, List, Mapping, NamedTuple, Optional, Sequence
 import numpy as np
 
 from edgehar.artifact.attribution import Attribution, spectrum
-from edgehar.artifact.manifest import Signal
+from edgehar.data.signals import Signal
 from edgehar.results.rows import PRECISION_ORDER, AccuracyRow, LatencyRow, Trade, milliseconds
 from edgehar.results.scores import Interval
 

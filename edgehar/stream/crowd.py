@@ -24,7 +24,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple
 
 import numpy as np
 
-from edgehar.artifact.manifest import Signal
+from edgehar.data.signals import Signal
 from edgehar.errors import InconclusiveError, InputError
 from edgehar.stream.fleet import Decided, Fleet
 from edgehar.stream.microbatches import HEADROOM

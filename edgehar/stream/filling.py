@@ -16,7 +16,7 @@ from typing import Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from edgehar.data.signals import Channel, same_end
+from edgehar.data.channels import Channel, same_end
 from edgehar.errors import InputError
 from edgehar.stream.sources.base import Chunk, Source
 

@@ -29,9 +29,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from edgehar.artifact.manifest import Signal
 from edgehar.backends.base import Session, StepSession
-from edgehar.data.signals import Decision
+from edgehar.data.signals import Decision, Signal
 from edgehar.errors import ConstraintError, InputError, MismatchError
 from edgehar.files import PathLike, sha256_of_json, written_whole
 from edgehar.stream.microbatches import Steps, WholeWindows

@@ -9,9 +9,9 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Seq
 
 import numpy as np
 
-from edgehar.artifact.manifest import Signal
 from edgehar.backends import BACKENDS
 from edgehar.backends.base import Engine, Session, StepSession
+from edgehar.data.signals import Signal
 from edgehar.errors import AccuracyError, InputError
 from edgehar.stream.ring import Ring
 from edgehar.stream.waiting import Waiting

@@ -20,10 +20,10 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Named
 
 import numpy as np
 
-from edgehar.artifact.manifest import Signal
 from edgehar.backends.base import Session
+from edgehar.data.channels import Channel, match_channels
 from edgehar.data.resampling import Resampler, Stretch, is_gap
-from edgehar.data.signals import Channel, Decision, require_alive, same_end
+from edgehar.data.signals import Decision, Signal, require_alive
 from edgehar.errors import InputError, MismatchError
 from edgehar.stream.sinks.base import Sink
 from edgehar.stream.sources.base import Chunk, Source
@@ -514,33 +514,6 @@ def _mean_norms(samples: np.ndarray, channels: Sequence[Channel]) -> Dict[str, f
             triads.setdefault(channel.name.rsplit("/", 1)[0], []).append(column)
     return {name: float(np.linalg.norm(samples[:, columns], axis=1).mean())
             for name, columns in triads.items() if len(columns) == 3}
-
-
-def match_channels(have: Sequence[Channel], want: Sequence[Channel]) -> List[int]:
-    """Where each channel of `want` stands in `have`: by the same name, else by the same last parts.
-
-    ``acc/x`` stands for ``wrist/acc/x``, and the other way round, where only one fits.
-    """
-    columns = [_match(have, channel) for channel in want]
-    for first, column in enumerate(columns):
-        if column in columns[:first]:
-            raise InputError("the source's '%s' could be '%s' or '%s'; give its columns longer names." % (
-                have[column].name, want[columns.index(column)].name, want[first].name))
-    return columns
-
-
-def _match(have: Sequence[Channel], wanted: Channel) -> int:
-    names = [channel.name for channel in have]
-    if wanted.name in names:
-        return names.index(wanted.name)
-    found = [index for index, name in enumerate(names) if same_end(name, wanted.name)]
-    if not found:
-        raise InputError("the model reads channel '%s' and the source has none of that name or ending; it has: %s; "
-                         "rename the right one to '%s'." % (wanted.name, ", ".join(names) or "none", wanted.name))
-    if len(found) > 1:
-        raise InputError("the model reads channel '%s' and the source has several that end so: %s; rename the right "
-                         "one to '%s'." % (wanted.name, ", ".join(names[index] for index in found), wanted.name))
-    return found[0]
 
 
 def require_rate(have_hz: float, want_hz: float) -> None:

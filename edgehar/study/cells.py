@@ -62,12 +62,12 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Seq
 
 import torch
 
-from edgehar.artifact.manifest import Signal
 from edgehar.bench.ensembles import ensemble_model
+from edgehar.data.channels import Channel, choose
 from edgehar.data.datasets import DATASETS
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.protocols import OWN, People, every_fold, make_split
-from edgehar.data.signals import Channel, Framing, choose, scaled
+from edgehar.data.signals import Framing, Signal, scaled
 from edgehar.errors import InputError
 from edgehar.files import PathLike, read_toml
 from edgehar.results.modalities import SETTINGS as MODALITY_SETTINGS, choices

@@ -30,7 +30,8 @@ from edgehar.artifact.manifest import Artifact
 from edgehar.backends import ready_engine
 from edgehar.bench import run as bench
 from edgehar.bench.scenarios import default_scenario
-from edgehar.data.datasets import DATASETS, Corpus, cut_corpus, slower
+from edgehar.data.corpus import Corpus, cut_corpus, slower
+from edgehar.data.datasets import DATASETS
 from edgehar.data.protocols import People, make_split
 from edgehar.errors import InputError, MissingError
 from edgehar.files import PathLike, written_whole

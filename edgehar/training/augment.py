@@ -15,7 +15,7 @@ from typing import Dict, List, Sequence, Tuple
 import torch
 from torch import Tensor
 
-from edgehar.data.signals import Channel, sensors_of
+from edgehar.data.channels import Channel, sensors_of
 from edgehar.errors import InputError
 
 MOST = {"shift": 0.5, "sensor_dropout": 0.9}

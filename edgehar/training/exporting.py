@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from edgehar.artifact import attribution
 from edgehar.artifact.attribution import Attribution
-from edgehar.artifact.manifest import Artifact, Signal, write_manifest
+from edgehar.artifact.manifest import Artifact, write_manifest
 from edgehar.artifact.operators import MAX_IR_VERSION, operators, require_parsable
 from edgehar.artifact.quantise import activation_ranges
-from edgehar.data.signals import Channel, Windows, windows_sha256
+from edgehar.data.channels import Channel
+from edgehar.data.signals import Signal, Windows, windows_sha256
 from edgehar.errors import AccuracyError, InputError, MismatchError
 from edgehar.files import PathLike, folder_written_whole
 from edgehar.training.heads import Competition, make_head

@@ -26,9 +26,9 @@ import torch
 from torch import Tensor
 
 from edgehar import __version__
-from edgehar.artifact.manifest import Signal
-from edgehar.data.datasets import Corpus
-from edgehar.data.signals import UNLABELLED, Windows, choose, paired, positions, windows_sha256
+from edgehar.data.channels import choose, positions
+from edgehar.data.corpus import Corpus
+from edgehar.data.signals import UNLABELLED, Signal, Windows, paired, windows_sha256
 from edgehar.errors import InputError, MismatchError
 from edgehar.files import PathLike, alone_in, read_json, write_json, written_whole
 from edgehar.results.histories import FILE as HISTORY

@@ -15,7 +15,7 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 import torch
 from torch import Tensor
 
-from edgehar.data.signals import Channel
+from edgehar.data.channels import Channel
 from edgehar.files import written_whole
 from edgehar.training.augment import Augmentation, augment
 from edgehar.training.models.base import Outputs

@@ -17,12 +17,12 @@ from tests.stream.test_fleet import ACTS, Wearers, collected, memory_of_ticks
 
 from edgehar.artifact import incremental as steps
 from edgehar.artifact.incremental import EXACT, open_graph, proven_steps, step_graph
-from edgehar.artifact.manifest import Artifact, Signal, write_manifest
+from edgehar.artifact.manifest import Artifact, write_manifest
 from edgehar.artifact.operators import operators, require_parsable
 from edgehar.backends import BACKENDS
 from edgehar.backends.base import BuildSpec
 from edgehar.backends.ort import OrtStepSession
-from edgehar.data.signals import Decision
+from edgehar.data.signals import Decision, Signal
 from edgehar.errors import AccuracyError, ConstraintError, InputError, MismatchError
 from edgehar.stream.fleet import Fleet, Service
 from edgehar.stream.microbatches import Choice, choose, sustained, widths

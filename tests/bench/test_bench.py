@@ -18,7 +18,8 @@ from edgehar.backends import BACKENDS
 from edgehar.backends.base import BuildSpec
 from edgehar.bench import run as bench
 from edgehar.bench.scenarios import Scenario, default_scenario
-from edgehar.data.signals import Recording, Windows, triad
+from edgehar.data.channels import triad
+from edgehar.data.signals import Recording, Windows
 from edgehar.data.splits import Split
 from edgehar.errors import ConstraintError, InconclusiveError, InputError, MismatchError, UnstableError
 from edgehar.results.rows import accuracy_rows

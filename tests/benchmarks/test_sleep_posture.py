@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from edgehar import registry
-from edgehar.data.datasets import DATASETS, cut_corpus
+from edgehar.data.corpus import cut_corpus
+from edgehar.data.datasets import DATASETS
 from edgehar.errors import InputError
 
 PLUGIN = Path(__file__).resolve().parents[2] / "benchmarks" / "datasets" / "sleep_posture.py"

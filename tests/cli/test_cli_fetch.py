@@ -16,7 +16,8 @@ import pytest
 from tests.fileserver import Site, serving, zip_of
 
 from edgehar.cli import execute, fetch
-from edgehar.data.datasets import DATASETS, REGISTERED, cut_corpus
+from edgehar.data.corpus import cut_corpus
+from edgehar.data.datasets import DATASETS, REGISTERED
 from edgehar.data.downloads import Download, Progress
 from edgehar.errors import InputError
 

@@ -18,7 +18,8 @@ from tests.damages import SAMPLES as CORPORA
 from tests.linear import add_plugins
 
 from edgehar.cli import execute
-from edgehar.data.datasets import DATASETS, _cache, cut_corpus, read_recordings
+from edgehar.data.corpus import cut_corpus
+from edgehar.data.datasets import DATASETS, _cache, read_recordings
 from edgehar.data.datasets._archive import Archive
 from edgehar.data.datasets._cache import INDEX, LABELS, SAMPLES, cache_folder, clear_cache
 from edgehar.data.datasets.base import Dataset

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgehar.data.datasets import cut_corpus, framed
-from edgehar.data.signals import Framing, Recording, triad
+from edgehar.data.channels import triad
+from edgehar.data.corpus import cut_corpus, framed
+from edgehar.data.signals import Framing, Recording
 from edgehar.errors import InputError
 
 TASKS = {"activity": ("a", "b")}

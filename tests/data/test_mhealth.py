@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from tests.damage import cut_off, refusal
 
-from edgehar.data.datasets import cut_corpus
+from edgehar.data.channels import choose
+from edgehar.data.corpus import cut_corpus
 from edgehar.data.datasets.mhealth import PEOPLE, Mhealth
-from edgehar.data.signals import choose
 
 TOP = "MHEALTHDATASET/"
 LOG = "mHealth_subject2.log"

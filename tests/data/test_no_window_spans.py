@@ -7,9 +7,11 @@ from typing import Iterator, List, NamedTuple, Tuple
 import numpy as np
 from hypothesis import given, settings, strategies as st
 
+from edgehar.data.channels import Channel
+from edgehar.data.parts import partition
 from edgehar.data.resampling import resample
-from edgehar.data.signals import Channel, Recording
-from edgehar.data.splits import PARTS, Split, partition
+from edgehar.data.signals import Recording
+from edgehar.data.splits import PARTS, Split
 
 RATE_HZ, MAX_GAP_S, WINDOW, HOP = 20.0, 0.2, 16, 8
 CHANNELS = (Channel("owner", "", "1", "wrist"), Channel("clock", "", "s", "wrist"))

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from tests.damage import cut_off, refusal
 
-from edgehar.data.datasets import cut_corpus
+from edgehar.data.channels import choose
+from edgehar.data.corpus import cut_corpus
 from edgehar.data.datasets._archive import open_archive
 from edgehar.data.datasets.openpack import ALIASES, PEOPLE, SENSORS, SESSIONS, USERS, Openpack
-from edgehar.data.signals import STANDARD_GRAVITY, choose, cut
+from edgehar.data.signals import STANDARD_GRAVITY, cut
 from edgehar.errors import InputError
 
 TOP = "openpack/v1.0.0/"

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from edgehar.cli import execute
-from edgehar.data.datasets import DATASETS, cut_corpus
+from edgehar.data.corpus import cut_corpus
+from edgehar.data.datasets import DATASETS
+from edgehar.data.parts import overlapping
 from edgehar.data.protocols import People, every_fold, make_split
-from edgehar.data.splits import PARTS, Split, leak_mark, overlapping, require_apart, split_by_fives
+from edgehar.data.splits import PARTS, Split, leak_mark, require_apart, split_by_fives
 from edgehar.errors import InputError, MismatchError
 
 TEN = People(split_by_fives("ten", [str(n) for n in range(1, 11)]), {}, ())
@@ -148,7 +150,8 @@ def test_a_placement_that_nobody_wore_is_told() -> None:
 
 
 def test_a_leaky_split_trains_on_what_it_tests_and_says_so() -> None:
-    from edgehar.data.splits import leak_mark, overlapping
+    from edgehar.data.parts import overlapping
+    from edgehar.data.splits import leak_mark
 
     people = people_of("synthetic")
     split = make_split("paper-random:seed=3", people)

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from tests.linear import SIGNAL
 
-from edgehar.data.datasets import DATASETS, cut_corpus, framed
-from edgehar.data.signals import Framing, choose, paired, positions
+from edgehar.data.channels import choose, positions
+from edgehar.data.corpus import cut_corpus, framed
+from edgehar.data.datasets import DATASETS
+from edgehar.data.signals import Framing, paired
 from edgehar.errors import InputError, MismatchError
 from edgehar.stream.sources.base import Chunk, Source
 from edgehar.stream.stream import Feed

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from edgehar.data.signals import (UNLABELLED, Channel, Recording, choose, concatenate, cut, labelled, positions,
-                                  require_alive, stack_placements, triad, windows_sha256)
+from edgehar.data.channels import Channel, choose, positions, triad
+from edgehar.data.signals import (UNLABELLED, Recording, concatenate, cut, labelled, require_alive, stack_placements,
+                                  windows_sha256)
 from edgehar.errors import InputError
 
 ACC = triad("acc", "m/s^2", "wrist", "watch")

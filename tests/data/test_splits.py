@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from edgehar.data.signals import Recording, Windows, concatenate, cut, triad
-from edgehar.data.splits import PARTS, Parts, Split, audit, leak_mark, overlapping, partition
+from edgehar.data.channels import triad
+from edgehar.data.parts import Parts, audit, overlapping, partition
+from edgehar.data.signals import Recording, Windows, concatenate, cut
+from edgehar.data.splits import PARTS, Split, leak_mark
 from edgehar.errors import InputError
 
 SPLIT = Split("test", "fixed", ("1", "2"), ("3",), ("4",))

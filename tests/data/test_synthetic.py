@@ -5,8 +5,8 @@ import pytest
 
 from edgehar.data.datasets import DATASETS
 from edgehar.data.datasets.synthetic import Synthetic
+from edgehar.data.parts import partition
 from edgehar.data.signals import concatenate, cut, windows_sha256
-from edgehar.data.splits import partition
 from edgehar.errors import InputError
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from tests.runs import make
 
-from edgehar.data.signals import Framing, scaled, triad
+from edgehar.data.channels import triad
+from edgehar.data.signals import Framing, scaled
 from edgehar.errors import InputError
 from edgehar.results.modalities import choices, ranking
 from edgehar.results.page import render

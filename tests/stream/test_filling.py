@@ -9,7 +9,7 @@ import pytest
 from tests.cli.test_cli_run import refused, run, table
 from tests.linear import SIGNAL, noise, write_artifact
 
-from edgehar.data.signals import triad
+from edgehar.data.channels import triad
 from edgehar.errors import InputError
 from edgehar.stream.filling import fill, filled
 from edgehar.stream.sources import SOURCES

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from tests.linear import CHANNELS, SIGNAL, TASKS, LinearSession, ScriptedSession, noise, pieces, same, stream, weights
 
+from edgehar.data.channels import Channel, match_channels, triad
 from edgehar.data.resampling import resample, unbroken
-from edgehar.data.signals import Channel, triad
 from edgehar.errors import InputError, MismatchError
 from edgehar.stream.sources.base import Chunk, Source
-from edgehar.stream.stream import _Hysteresis, Feed, Route, Stream, match_channels, pump, require_rate, softmax, weigh
+from edgehar.stream.stream import _Hysteresis, Feed, Route, Stream, pump, require_rate, softmax, weigh
 
 RATE, WINDOW, HOP = SIGNAL.rate_hz, SIGNAL.window, SIGNAL.hop
 

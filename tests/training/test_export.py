@@ -13,7 +13,8 @@ torch = pytest.importorskip("torch")
 import onnx
 import onnxruntime
 
-from edgehar.artifact.manifest import Artifact, Signal
+from edgehar.artifact.manifest import Artifact
+from edgehar.data.signals import Signal
 from edgehar.errors import AccuracyError, InputError, MismatchError
 from edgehar.training.exporting import Samples, _onnx_model, export, synthetic_signals, trace
 from edgehar.artifact.operators import operators, opset, require_parsable

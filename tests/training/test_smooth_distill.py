@@ -11,13 +11,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from edgehar.artifact.manifest import Signal
+from edgehar.data.signals import Signal
 from edgehar.training.distillers import DISTILLERS
 from edgehar.training.distillers.cross_task import info_nce
 from edgehar.errors import InputError
 from edgehar.training.models import make_model
 from edgehar.training.models.base import Outputs
-from edgehar.data.signals import Windows, triad
+from edgehar.data.channels import triad
+from edgehar.data.signals import Windows
 from edgehar.training.loop import _Run, Recipe, fit
 from tests import small
 

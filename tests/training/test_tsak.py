@@ -13,14 +13,15 @@ torch = pytest.importorskip("torch")
 
 import torch.nn.functional as F
 
-from edgehar.artifact.manifest import Signal
+from edgehar.data.signals import Signal
 from edgehar.training.distillers import DISTILLERS
 from edgehar.training.distillers.tsak import CHOICES, representation_distance, spoken
 from edgehar.errors import InputError
 from edgehar.training.models import make_model
 from edgehar.training.models.base import Outputs
-from edgehar.data.signals import Channel, Windows, triad
-from edgehar.data.splits import Parts
+from edgehar.data.channels import Channel, triad
+from edgehar.data.signals import Windows
+from edgehar.data.parts import Parts
 from edgehar.training.loop import Fitted, _load, evaluate, fit
 from edgehar.training.views import Views
 from tests import small

@@ -22,8 +22,9 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
 import numpy as np
 
 from edgehar.data import resampling, signals
+from edgehar.data.channels import Channel
 from edgehar.data.datasets.base import Dataset
-from edgehar.data.signals import Channel, Recording
+from edgehar.data.signals import Recording
 from edgehar.errors import InputError
 from edgehar.files import folder_written_whole, read_json, sha256_of, sha256_of_json, write_json
 

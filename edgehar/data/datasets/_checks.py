@@ -6,7 +6,8 @@ from typing import Sequence
 
 import numpy as np
 
-from edgehar.data.signals import Channel, require_alive
+from edgehar.data.channels import Channel
+from edgehar.data.signals import require_alive
 from edgehar.errors import InputError
 
 LARGEST = {"m/s^2": 200.0, "rad/s": 40.0}  # 20 g and 2,300 deg/s; in the corpora at hand up to 121 and 36

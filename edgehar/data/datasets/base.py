@@ -7,9 +7,10 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Callable, ClassVar, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
+from edgehar.data.channels import Channel
 from edgehar.data.datasets._archive import Archive, Distribution, open_archive
 from edgehar.data.downloads import Download
-from edgehar.data.signals import Channel, Framing, Recording
+from edgehar.data.signals import Framing, Recording
 from edgehar.data.splits import Split
 from edgehar.errors import InputError
 

@@ -12,12 +12,13 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tu
 
 import numpy as np
 
+from edgehar.data.channels import Channel, triad
 from edgehar.data.datasets._archive import Archive, Distribution
 from edgehar.data.datasets._checks import require_gravity, require_range
 from edgehar.data.datasets._rows import read_rows
 from edgehar.data.datasets.base import Dataset, require_flag
 from edgehar.data.downloads import uci_file
-from edgehar.data.signals import Channel, Recording, require_alive, stack_placements, triad
+from edgehar.data.signals import Recording, require_alive, stack_placements
 from edgehar.data.splits import Split
 from edgehar.errors import InputError
 

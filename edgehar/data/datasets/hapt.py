@@ -10,13 +10,14 @@ from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequenc
 
 import numpy as np
 
+from edgehar.data.channels import triad
 from edgehar.data.datasets._archive import Archive, Distribution
 from edgehar.data.datasets._checks import require_gravity, require_plausible
 from edgehar.data.datasets._rows import read_rows
 from edgehar.data.datasets._smartphone import published_split
 from edgehar.data.datasets.base import Dataset, require_flag
 from edgehar.data.downloads import uci_file
-from edgehar.data.signals import STANDARD_GRAVITY, UNLABELLED, Recording, triad
+from edgehar.data.signals import STANDARD_GRAVITY, UNLABELLED, Recording
 from edgehar.data.splits import Split
 from edgehar.errors import InputError
 

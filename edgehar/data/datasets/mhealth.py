@@ -12,12 +12,13 @@ from typing import Iterator, List, Optional
 
 import numpy as np
 
+from edgehar.data.channels import Channel, positions, triad
 from edgehar.data.datasets._archive import DAMAGE, Archive, Distribution, open_archive
 from edgehar.data.datasets._checks import require_gravity, require_plausible
 from edgehar.data.datasets._rows import read_rows
 from edgehar.data.datasets.base import Dataset, require_flag
 from edgehar.data.downloads import uci_file
-from edgehar.data.signals import Channel, Recording, positions, stack_placements, triad
+from edgehar.data.signals import Recording, stack_placements
 from edgehar.data.splits import Split, split_by_fives
 from edgehar.errors import InputError
 

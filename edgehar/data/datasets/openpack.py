@@ -15,13 +15,14 @@ from typing import Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
 
 import numpy as np
 
+from edgehar.data.channels import triad
 from edgehar.data.datasets._archive import Archive, Distribution, open_archive
 from edgehar.data.datasets._checks import require_clock, require_gravity, require_plausible
 from edgehar.data.datasets._rows import read_rows
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.downloads import Download
 from edgehar.data.resampling import Stretch, mean_rate, resample
-from edgehar.data.signals import STANDARD_GRAVITY, UNLABELLED, Recording, triad
+from edgehar.data.signals import STANDARD_GRAVITY, UNLABELLED, Recording
 from edgehar.data.splits import Split, split_by_fives
 from edgehar.errors import InputError
 

@@ -10,8 +10,9 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 
 import numpy as np
 
+from edgehar.data.channels import Channel, triad
 from edgehar.data.datasets.base import Dataset, require_flag
-from edgehar.data.signals import STANDARD_GRAVITY, Channel, Recording, stack_placements, triad
+from edgehar.data.signals import STANDARD_GRAVITY, Recording, stack_placements
 from edgehar.data.splits import Split
 from edgehar.errors import InputError
 

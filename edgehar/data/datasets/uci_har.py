@@ -10,13 +10,14 @@ from typing import Iterator, List, NamedTuple, Tuple
 
 import numpy as np
 
+from edgehar.data.channels import triad
 from edgehar.data.datasets._archive import Archive, Distribution
 from edgehar.data.datasets._checks import AWHILE_S, require_gravity, require_range
 from edgehar.data.datasets._rows import read_lines
 from edgehar.data.datasets._smartphone import published_split
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.downloads import uci_file
-from edgehar.data.signals import STANDARD_GRAVITY, Recording, require_alive, triad
+from edgehar.data.signals import STANDARD_GRAVITY, Recording, require_alive
 from edgehar.data.splits import Split
 from edgehar.errors import InputError
 

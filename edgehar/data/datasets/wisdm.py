@@ -12,13 +12,14 @@ from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
+from edgehar.data.channels import triad
 from edgehar.data.datasets._archive import Archive, Distribution
 from edgehar.data.datasets._checks import require_clock, require_gravity, require_plausible
 from edgehar.data.datasets._rows import parse_numbers
 from edgehar.data.datasets.base import Dataset, require_flag
 from edgehar.data.downloads import uci_file
 from edgehar.data.resampling import mean_rate, resample, unbroken
-from edgehar.data.signals import Recording, triad, worn_at
+from edgehar.data.signals import Recording, worn_at
 from edgehar.data.splits import Split, split_by_fives
 from edgehar.errors import InputError
 

@@ -7,7 +7,7 @@ from typing import Any, Iterator, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from edgehar.data.signals import Channel
+from edgehar.data.channels import Channel
 
 
 class Chunk(NamedTuple):

@@ -24,7 +24,7 @@ from typing import IO, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from edgehar.data.signals import Channel
+from edgehar.data.channels import Channel
 from edgehar.errors import InputError
 from edgehar.stream.sources.base import Chunk, Source
 

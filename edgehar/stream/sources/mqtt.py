@@ -20,8 +20,8 @@ from typing import Any, Deque, Dict, Iterator, Optional, Tuple
 
 import numpy as np
 
-from edgehar.artifact.manifest import Signal
-from edgehar.data.signals import Channel
+from edgehar.data.channels import Channel
+from edgehar.data.signals import Signal
 from edgehar.errors import InputError
 from edgehar.stream.mqtt import Broker, Connection, topic_of
 from edgehar.stream.sources.base import Chunk, Source

@@ -6,8 +6,9 @@ from typing import Iterator, Optional, Set, Tuple
 
 import numpy as np
 
+from edgehar.data.channels import Channel, positions
 from edgehar.data.datasets import DATASETS
-from edgehar.data.signals import Channel, Recording, positions
+from edgehar.data.signals import Recording
 from edgehar.data.splits import PARTS, Split
 from edgehar.errors import InputError
 from edgehar.stream.sources.base import Chunk, Source

@@ -6,7 +6,7 @@ from typing import Mapping, Sequence, Tuple, Union
 
 import torch
 
-from edgehar.artifact.manifest import Signal
+from edgehar.data.signals import Signal
 from edgehar.registry import Registry
 from edgehar.training.models._ensemble import Ensemble
 from edgehar.training.models.base import Model

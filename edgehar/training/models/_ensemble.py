@@ -8,7 +8,7 @@ from typing import List, Sequence
 import torch
 from torch import Tensor, nn
 
-from edgehar.data.signals import positions
+from edgehar.data.channels import positions
 from edgehar.training.heads import mixture
 from edgehar.training.models.base import Grid, Model, Outputs
 

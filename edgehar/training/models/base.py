@@ -12,7 +12,7 @@ from typing import Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
 import torch
 from torch import Tensor, nn
 
-from edgehar.artifact.manifest import Signal
+from edgehar.data.signals import Signal
 from edgehar.errors import InputError
 from edgehar.training.heads import make_head
 

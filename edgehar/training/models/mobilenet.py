@@ -22,7 +22,7 @@ from typing import List, Mapping, NamedTuple, Tuple
 
 from torch import Tensor, nn
 
-from edgehar.artifact.manifest import Signal
+from edgehar.data.signals import Signal
 from edgehar.errors import InputError
 from edgehar.training.models.base import Grid, Model, require_sizes, stage_maps
 

@@ -25,8 +25,8 @@ from typing import Dict, List, Mapping, Sequence, Tuple
 import torch
 from torch import Tensor, nn
 
-from edgehar.artifact.manifest import Signal
-from edgehar.data.signals import sensors_of
+from edgehar.data.channels import sensors_of
+from edgehar.data.signals import Signal
 from edgehar.errors import InputError
 from edgehar.training.heads import Standardise
 from edgehar.training.models.base import Model, Outputs, require_sizes

@@ -6,8 +6,9 @@ from typing import Iterator
 
 import numpy as np
 
+from edgehar.data.channels import triad
 from edgehar.data.datasets.base import Dataset
-from edgehar.data.signals import Recording, triad
+from edgehar.data.signals import Recording
 from edgehar.data.splits import Split
 
 LENGTHS = (("01", "a", 120), ("02", "a", 100), ("03", "a", 90), ("03", "b", 60))

@@ -1,0 +1,141 @@
+"""Windows of each part of a split, and the audit that nothing of one is in another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Collection, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from edgehar.data.signals import Recording, Windows, concatenate, cut, labelled
+from edgehar.data.splits import PARTS, Split
+from edgehar.errors import InputError
+
+SHARES = (0.6, 0.2, 0.2)  # of the parts where windows are dealt to them, and not people
+
+
+class Parts(NamedTuple):
+    """The windows of a split."""
+
+    train: Windows
+    valid: Windows
+    test: Windows
+
+
+def partition(recordings: Iterable[Recording], split: Split, window: int, hop: int, purity: float = 0.8,
+              aliases: Optional[Mapping[str, str]] = None) -> Parts:
+    """Divide recordings by person, then cut each part into windows of `window` samples every `hop`.
+
+    Windows without a label are left out. aliases: {another name: the person}, for the
+    audit. Raises InputError where a part stays empty, or where the audit finds a leak; a
+    split that leaks on purpose is dealt as it says and not audited.
+    """
+    pieces: Dict[str, List[Windows]] = {part: [] for part in PARTS}
+    places: List[str] = []
+    sessions = set()
+    for number, recording in enumerate(recordings):
+        part = split.place(recording)
+        places.append(recording.placement)
+        sessions.add(recording.session)
+        if part:
+            pieces[part].append(labelled(cut(recording, window, hop, purity, number)))
+    _require_met(split, set(places), sessions)
+    if split.same_people:
+        everything = [piece for part in PARTS for piece in pieces[part]]
+        found = _dealt(everything, split) if split.leaky else _in_time(everything, split, places)
+    else:
+        found = {part: _joined(pieces[part], part, split) for part in PARTS}
+    parts = Parts(*(replace(found[part], split_sha256=split.sha256, part=part) for part in PARTS))
+    if not split.leaky:
+        audit(parts, aliases or {}, split.same_people)
+    return parts
+
+
+def _require_met(split: Split, placements: Collection[str], sessions: Collection[str]) -> None:
+    """Raise InputError for a placement or pattern of the split that no recording meets: a typo, most likely."""
+    for chosen, there, what in ((split.placements, placements, "placement"), (split.sessions, sessions, "session")):
+        for name in (name for names in chosen.values() for name in names):
+            if not any(fnmatchcase(each, name) for each in there):
+                raise InputError("split '%s' of %s uses %s %s and no recording has it; there are: %s%s." % (
+                    split.name, split.dataset, what, name, ", ".join(sorted(filter(None, there))) or "none",
+                    "" if any(there) else " (dsads:stacked=true has one each)"))
+
+
+def _joined(pieces: Sequence[Windows], part: str, split: Split) -> Windows:
+    if not sum(map(len, pieces)):
+        raise InputError("the %s part of split '%s' of %s has no window; its people are: %s." % (
+            part, split.name, split.dataset, ", ".join(getattr(split, part)) or "none"))
+    return concatenate(pieces)
+
+
+def _dealt(pieces: Sequence[Windows], split: Split) -> Dict[str, Windows]:
+    """All windows shuffled and dealt to the parts: a leak, and meant as one."""
+    everything = _joined(pieces, "train", split)
+    order = np.random.default_rng(split.shuffle_seed).permutation(len(everything))
+    edges = np.cumsum([int(round(share * len(order))) for share in SHARES[:-1]])
+    dealt = {part: everything.take(np.sort(index)) for part, index in zip(PARTS, np.split(order, edges))}
+    return {part: _joined([windows], part, split) for part, windows in dealt.items()}
+
+
+def _in_time(pieces: Sequence[Windows], split: Split, places: Sequence[str]) -> Dict[str, Windows]:
+    """Each session divided in time, at each placement of its own. places: where each recording was worn.
+
+    A corpus may have a session an activity, so that each gives its first windows to training.
+    """
+    tracks: Dict[Tuple[str, str, str], List[Windows]] = {}
+    for piece in (piece for piece in pieces if len(piece)):
+        track = (piece.subjects[0], piece.sessions[0], places[piece.origin[0, 0]])
+        tracks.setdefault(track, []).append(piece)
+    divided = [_first_to_last(concatenate(track)) for track in tracks.values()]
+    return {part: _joined([each[number] for each in divided], part, split) for number, part in enumerate(PARTS)}
+
+
+def _first_to_last(windows: Windows) -> Tuple[Windows, Windows, Windows]:
+    """The first windows to train, the next to select, the last to test on; none overlaps two parts."""
+    edges = np.cumsum([int(round(share * len(windows))) for share in SHARES[:-1]])
+    train, valid, test = (windows.take(index) for index in np.split(np.arange(len(windows)), edges))
+    valid = valid.take(~overlapping(valid, train))
+    return train, valid, test.take(~overlapping(test, concatenate([train, valid])))
+
+
+def audit(parts: Parts, aliases: Optional[Mapping[str, str]] = None, same_people: bool = False) -> None:
+    """Prove from origins that no raw sample and no person is in two parts. Raises InputError naming the leak.
+
+    aliases: {another name: the person}, merged before looking. same_people: people may be.
+    """
+    for first in range(len(parts)):
+        for second in range(first + 1, len(parts)):
+            if not same_people:
+                _refuse_shared_people(parts[first], parts[second], aliases or {})
+            _refuse_shared_samples(parts[first], parts[second])
+
+
+def _refuse_shared_people(a: Windows, b: Windows, aliases: Mapping[str, str]) -> None:
+    here, there = ({aliases.get(name, name): name for name in set(w.subjects)} for w in (a, b))
+    for person in sorted(set(here) & set(there)):
+        names = sorted({here[person], there[person]} - {person})
+        raise InputError("person %s%s is in both %s and %s; split by person before cutting windows." % (
+            person, " (also named %s)" % " and ".join(names) if names else "", a.part, b.part))
+
+
+def _refuse_shared_samples(a: Windows, b: Windows) -> None:
+    shared = np.flatnonzero(overlapping(a, b))
+    if len(shared):
+        raise InputError("windows of recording %d overlap between %s and %s; split before cutting windows." % (
+            a.origin[shared[0], 0], a.part, b.part))
+
+
+def overlapping(a: Windows, b: Windows) -> np.ndarray:
+    """Which windows of `a` hold a raw sample that a window of `b` holds too, (len(a),) bool, from their origins."""
+    theirs = np.sort(_places(b))
+    mine = _places(a)
+    after = np.searchsorted(theirs, mine)
+    ahead = np.append(theirs, np.iinfo(np.int64).max)[after] - mine
+    behind = mine - np.append(theirs, np.iinfo(np.int64).min // 2)[after - 1]
+    return (ahead < a.x.shape[2]) | (behind < b.x.shape[2])
+
+
+def _places(windows: Windows) -> np.ndarray:
+    """(N,) int64: first samples, on one line on which no two recordings come near each other."""
+    return (windows.origin[:, 0] << 40) + windows.origin[:, 1]
