@@ -45,7 +45,8 @@ import networks
 import numpy as np
 
 from edgehar.artifact import cost
-from edgehar.artifact.cost import Board, Clocks, Fit, Work, load_board
+from edgehar.artifact.boards import Board, Clocks, Fit, load_board
+from edgehar.artifact.cost import Work
 from edgehar.bench.calibration import Posterior, even_weights, fitted, prior_of
 from edgehar.files import read_json, write_json
 

@@ -50,7 +50,8 @@ import torch
 from fleet_memory import no_engine
 
 from edgehar import machine
-from edgehar.artifact.incremental import EXACT, open_graph, step_graph
+from edgehar.artifact.incremental import step_graph
+from edgehar.artifact.proof import EXACT, open_graph
 from edgehar.backends.base import Session
 from edgehar.backends.ort import OrtStepSession
 from edgehar.registry import parse_spec

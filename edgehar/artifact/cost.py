@@ -17,16 +17,14 @@ is predicted, never measured, and says so.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 
+from edgehar.artifact.boards import Board, Clocks, Estimate, Fit, on_threads
 from edgehar.artifact.fusion import DEPTHWISE, Kernel, fused_kernels
 from edgehar.errors import InputError
-from edgehar.files import PathLike, read_json
 
-BOARDS = Path(__file__).with_name("boards")
 BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 TERMS = ("launch", "compute", "memory")
 TILE = 64  # rows and columns of a product that one thread block computes
@@ -37,131 +35,6 @@ SITES = ("rails", "wall")
 CPU_EXPONENT = 3.0  # of power over clock: the voltage falls with it
 
 Parameters = Mapping[str, float]
-
-
-class Clocks(NamedTuple):
-    """Clocks of a moment, MHz; `tpcs` of the GPU that have power."""
-
-    gpu_mhz: float
-    emc_mhz: float
-    cpu_mhz: float
-    cpu_cores: int
-    dla_mhz: float = 0.0
-    tpcs: int = 4
-
-
-def on_threads(clocks: Clocks, threads: Optional[int]) -> Clocks:
-    """`clocks` with as many of the mode's cores at work as a CPU engine has threads; with all of them where None."""
-    return clocks._replace(cpu_cores=min(threads or clocks.cpu_cores, clocks.cpu_cores))
-
-
-class Estimate(NamedTuple):
-    """A predicted value and the interval that should hold the measured one in nine of ten cases."""
-
-    value: float
-    low: float
-    high: float
-
-    def to_json(self) -> Dict[str, float]:
-        return self._asdict()
-
-
-@dataclass(frozen=True)
-class Fit:
-    """Parameters of one device or of its power, as logarithms, and how sure they are.
-
-    residual_sd: of the logarithm of predicted over measured, on `freedom` models that were
-    left out; tiny_sd: of those that only launches decide. macs: least and most of the models.
-    """
-
-    names: Tuple[str, ...]
-    logs: Tuple[float, ...]
-    covariance: Tuple[Tuple[float, ...], ...]
-    residual_sd: float
-    tiny_sd: float
-    freedom: int
-    macs: Tuple[float, float]
-    models: Tuple[str, ...]
-    date: str
-
-    @property
-    def parameters(self) -> Dict[str, float]:
-        return dict(zip(self.names, np.exp(self.logs).tolist()))
-
-    def to_json(self) -> Dict[str, Any]:
-        body = dict(vars(self), parameters={key: float("%.4g" % value) for key, value in self.parameters.items()})
-        body["logs"] = [round(value, 5) for value in self.logs]
-        body["covariance"] = [[round(value, 6) for value in row] for row in self.covariance]
-        return body
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Fit":
-        return cls(tuple(value["names"]), tuple(value["logs"]), tuple(map(tuple, value["covariance"])),
-                   value["residual_sd"], value["tiny_sd"], value["freedom"], tuple(value["macs"]),
-                   tuple(value["models"]), value["date"])
-
-
-@dataclass(frozen=True)
-class Board:
-    """A board as data; make one with `load_board`.
-
-    models: what its device tree may call it. modes: {name: Clocks}. devices: constants of
-    "gpu", "dla" and "cpu". fits: {name: Fit}, "gpu", "dla", "cpu-fp32", "cpu-int8", "power".
-    rails: idle watts of the module's own rails together, the share of each watt more at the
-    wall that they see, and how far off that may be, as a logarithm.
-    """
-
-    name: str
-    title: str
-    models: Tuple[str, ...]
-    modes: Mapping[str, Clocks]
-    devices: Mapping[str, Mapping[str, Any]]
-    rails: Mapping[str, float]
-    fits: Mapping[str, Fit]
-
-    @property
-    def fastest(self) -> Clocks:
-        return max(self.modes.values(), key=lambda clocks: (clocks.gpu_mhz, clocks.cpu_mhz))
-
-    def clocks(self, mode: str) -> Clocks:
-        """Raises InputError for a mode that the board has not."""
-        if mode not in self.modes:
-            raise InputError("%s has no power mode '%s'; choose from: %s." % (
-                self.name, mode, ", ".join(self.modes)))
-        return self.modes[mode]
-
-    def fit_name(self, device: str, precision: str) -> str:
-        return "cpu-" + precision if device == "cpu" else device
-
-    def to_json(self) -> Dict[str, Any]:
-        return {"name": self.name, "title": self.title, "models": list(self.models),
-                "modes": {name: clocks._asdict() for name, clocks in self.modes.items()},
-                "devices": self.devices, "rails": self.rails,
-                "fits": {name: fit.to_json() for name, fit in self.fits.items()}}
-
-    def fit(self, device: str, precision: str) -> Fit:
-        """Raises InputError for a precision that the device has not."""
-        name = self.fit_name(device, precision)
-        if precision not in self.devices[device]["macs_per_cycle"] or name not in self.fits:
-            raise InputError("the %s of %s does not run %s; choose from: %s." % (
-                device.upper(), self.name, precision, ", ".join(self.devices[device]["macs_per_cycle"])))
-        return self.fits[name]
-
-
-def load_board(name: PathLike) -> Board:
-    """A board that ships, by its name, or a board file. Raises InputError where there is neither."""
-    path = Path(name)
-    shipped = BOARDS / ("%s.json" % name)
-    if not path.suffix and not shipped.is_file():
-        raise InputError("there is no board '%s'; choose from: %s, or give a board file that `edgehar calibrate` "
-                         "wrote." % (name, ", ".join(sorted(each.stem for each in BOARDS.glob("*.json")))))
-    value = read_json(path if path.suffix else shipped)
-    try:
-        return Board(value["name"], value["title"], tuple(value["models"]),
-                     {key: Clocks(**mode) for key, mode in value["modes"].items()}, value["devices"], value["rails"],
-                     {key: Fit.from_json(fit) for key, fit in value["fits"].items()})
-    except (KeyError, TypeError) as error:
-        raise InputError("%s is no board file (%s); make one with `edgehar calibrate`." % (name, error)) from error
 
 
 # ------------------------------------------------------------------ work

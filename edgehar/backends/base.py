@@ -20,7 +20,8 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 import numpy as np
 
-from edgehar.artifact.manifest import Artifact, Comparison, Golden, Manifest, compare, read_golden, require_passed
+from edgehar.artifact.golden import Comparison, Golden, compare, read_golden, require_passed
+from edgehar.artifact.manifest import Artifact, Manifest
 from edgehar.errors import InputError, MismatchError, MissingError
 from edgehar.files import PathLike, folder_written_whole, read_json, sha256_of, sha256_of_json, write_json
 from edgehar.results.runs import MEASURED

@@ -9,8 +9,9 @@ from typing import Any, Dict, Mapping, Optional
 
 import numpy as np
 
-from edgehar.artifact.incremental import StepGraph, open_graph, proven_steps
+from edgehar.artifact.incremental import StepGraph
 from edgehar.artifact.manifest import Artifact
+from edgehar.artifact.proof import open_graph, proven_steps
 from edgehar.artifact.quantise import calibrated_ranges, quantise
 from edgehar.backends._onnxruntime import MODEL, OrtSession
 from edgehar.backends.base import Backend, BuildSpec, Engine, Rows, StepSession

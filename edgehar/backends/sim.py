@@ -20,7 +20,8 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Dict, Optional, Sequence
 
-from edgehar.artifact.cost import Estimate, load_board, predict
+from edgehar.artifact.boards import Estimate, load_board
+from edgehar.artifact.cost import predict
 from edgehar.artifact.manifest import Artifact
 from edgehar.artifact.quantise import calibrated_ranges
 from edgehar.backends._onnxruntime import MODEL, OrtSession

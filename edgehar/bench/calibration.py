@@ -13,8 +13,8 @@ from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from edgehar.artifact.cost import (Board, Clocks, Fit, Work, jacobian, kernel_terms, latency_s, on_threads, wall_watts,
-                                   work_of)
+from edgehar.artifact.boards import Board, Clocks, Fit, on_threads
+from edgehar.artifact.cost import Work, jacobian, kernel_terms, latency_s, wall_watts, work_of
 from edgehar.errors import InputError, MismatchError
 from edgehar.results.runs import MEASURED, Run
 

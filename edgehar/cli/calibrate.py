@@ -30,7 +30,7 @@ def command(runs: Sequence[str], artifacts: str, board_name: str, output: str, a
     """
     import onnx
 
-    from edgehar.artifact.cost import load_board
+    from edgehar.artifact.boards import load_board
     from edgehar.files import write_json
     from edgehar.bench.calibration import calibrated, is_timed, observation
     from edgehar.results.runs import load_all

@@ -37,7 +37,7 @@ def command(path: str, board_name: str, mode: str, device: str, threads: Optiona
     From the graph's kernels after fusion, the board's clocks in the mode, and parameters fitted to published figures of
     other networks. Energy is told at the module's rails and at the wall, which must not be mixed.
     """
-    from edgehar.artifact.cost import load_board
+    from edgehar.artifact.boards import load_board
 
     if output and rate_hz is None:
         raise click.UsageError("-o draws energy over power modes at a rate; add --rate")

@@ -27,7 +27,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Optional, Set, Union
 
-from edgehar.artifact.manifest import Artifact, require_passed
+from edgehar.artifact.golden import require_passed
+from edgehar.artifact.manifest import Artifact
 from edgehar.backends import BACKENDS, built_folder
 from edgehar.backends.base import Backend, BuildSpec, Engine
 from edgehar.deploy.bundle import ARTIFACT, STATEMENT, TIMINGS, Bundle, read_unpacked, version_key

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Union
 
 from edgehar import sysfs
-from edgehar.artifact.manifest import require_passed
+from edgehar.artifact.golden import require_passed
 from edgehar.backends import BACKENDS, ready_engine
 from edgehar.backends.base import Engine, Session
 from edgehar.data.signals import Decision, Signal

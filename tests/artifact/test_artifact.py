@@ -9,7 +9,8 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 
-from edgehar.artifact.manifest import TOLERANCES, Artifact, compare, require_passed
+from edgehar.artifact.golden import compare, require_passed
+from edgehar.artifact.manifest import TOLERANCES, Artifact
 from edgehar.errors import AccuracyError, InputError, MismatchError
 from tests.tiny import tiny_artifact
 

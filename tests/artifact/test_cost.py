@@ -10,7 +10,8 @@ import pytest
 from tests.published import FOLDER, networks
 
 from edgehar.artifact import cost
-from edgehar.artifact.cost import Board, Fit, load_board, predict, work_of
+from edgehar.artifact.boards import Board, Fit, load_board
+from edgehar.artifact.cost import predict, work_of
 from edgehar.artifact.manifest import Artifact
 from edgehar.errors import InputError
 from edgehar.files import write_json

@@ -15,10 +15,11 @@ from tests import tiny
 from tests.linear import noise
 from tests.stream.test_fleet import ACTS, Wearers, collected, memory_of_ticks
 
-from edgehar.artifact import incremental as steps
-from edgehar.artifact.incremental import EXACT, open_graph, proven_steps, step_graph
+from edgehar.artifact import incremental as steps, proof
+from edgehar.artifact.incremental import step_graph
 from edgehar.artifact.manifest import Artifact, write_manifest
 from edgehar.artifact.operators import operators, require_parsable
+from edgehar.artifact.proof import EXACT, open_graph, proven_steps
 from edgehar.backends import BACKENDS
 from edgehar.backends.base import BuildSpec
 from edgehar.backends.ort import OrtStepSession
@@ -198,11 +199,11 @@ def test_a_graph_that_no_tensorrt_reads_is_refused():
 
 def test_a_proof_in_many_lanes_runs_few_whole_windows_at_a_time(tmp_path, monkeypatch):
     """With the same error as all of them at once."""
-    model, signal, counts = network(), steps._strung(windows(), 150), []
-    step, open_whole = step_graph(model, HOP, 150), steps.open_graph
-    error = steps._largest_error(model, step, signal, WINDOW, HOP)
-    monkeypatch.setattr(steps, "WHOLE_BATCH", 150)
-    assert steps._largest_error(model, step, signal, WINDOW, HOP) == error > 0
+    model, signal, counts = network(), proof._strung(windows(), 150), []
+    step, open_whole = step_graph(model, HOP, 150), proof.open_graph
+    error = proof._largest_error(model, step, signal, WINDOW, HOP)
+    monkeypatch.setattr(proof, "WHOLE_BATCH", 150)
+    assert proof._largest_error(model, step, signal, WINDOW, HOP) == error > 0
     monkeypatch.undo()
 
     class Counting:
@@ -216,8 +217,8 @@ def test_a_proof_in_many_lanes_runs_few_whole_windows_at_a_time(tmp_path, monkey
             counts.extend([len(given["signal"])] if "signal" in given else [])
             return self._graph.run(names, given)
 
-    monkeypatch.setattr(steps, "open_graph", Counting)
-    steps._largest_error(model, step, signal, WINDOW, HOP)
+    monkeypatch.setattr(proof, "open_graph", Counting)
+    proof._largest_error(model, step, signal, WINDOW, HOP)
     assert set(counts) == {64, 22}
 
 

@@ -10,11 +10,12 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 from edgehar.artifact import quantise
 from edgehar.bench import run as bench
-from edgehar.artifact.manifest import Artifact, compare
+from edgehar.artifact.golden import compare
+from edgehar.artifact.manifest import Artifact
 from edgehar.backends import BACKENDS, ready_engine
 from edgehar.backends._rounding import rounded
 from edgehar.backends.base import BuildSpec, infer_all
-from edgehar.artifact.cost import load_board
+from edgehar.artifact.boards import load_board
 from edgehar.errors import InputError, MismatchError
 from edgehar.files import write_json
 from edgehar.results.markdown import markdown

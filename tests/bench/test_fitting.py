@@ -12,8 +12,8 @@ import pytest
 from tests.published import FOLDER, TABLE, networks, script
 from tests.runs import make
 
-from edgehar.artifact import cost
-from edgehar.artifact.cost import load_board
+from edgehar.artifact import boards, cost
+from edgehar.artifact.boards import load_board
 from edgehar.artifact.manifest import Artifact
 from edgehar.bench.calibration import calibrated, even_weights, fitted, observation, prior_of
 from edgehar.cli import execute
@@ -164,7 +164,7 @@ def published():
 
 
 def test_the_committed_report_is_of_the_committed_board():
-    report, board = (json.loads(path.read_text(encoding="utf-8")) for path in (REPORT, cost.BOARDS / "xavier-agx.json"))
+    report, board = (json.loads(path.read_text(encoding="utf-8")) for path in (REPORT, boards.BOARDS / "xavier-agx.json"))
     assert report["fits"] == board["fits"]
 
 

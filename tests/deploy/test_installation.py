@@ -17,7 +17,8 @@ from tests import linear
 from tests.bundles import linear_bundle
 
 from edgehar import files
-from edgehar.artifact.manifest import Artifact, read_golden, write_manifest
+from edgehar.artifact.golden import read_golden
+from edgehar.artifact.manifest import Artifact, write_manifest
 from edgehar.backends import BACKENDS, ready_engine
 from edgehar.deploy import installation
 from edgehar.deploy.bundle import Bundle

@@ -18,7 +18,8 @@ import pytest
 
 pytest.importorskip("cryptography")
 
-from edgehar.artifact.manifest import Artifact, read_golden, write_manifest
+from edgehar.artifact.golden import read_golden
+from edgehar.artifact.manifest import Artifact, write_manifest
 from edgehar.deploy.packing import Streaming, pack
 from edgehar.results.runs import load_all
 from edgehar.deploy.signing import generate_keys, read_private_key

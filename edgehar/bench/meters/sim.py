@@ -6,7 +6,7 @@ import random
 import time
 from typing import Any, Dict, Iterator, Optional, Tuple
 
-from edgehar.artifact.cost import load_board
+from edgehar.artifact.boards import load_board
 from edgehar.bench.meters.base import MODULE_SCOPE, SIMULATED_POWER, XAVIER_RAILS, Meter, PowerSample
 from edgehar.errors import InputError
 
