@@ -6,7 +6,8 @@ from typing import Dict
 
 import numpy as np
 
-from edgehar.backends.base import Engine, Session
+from edgehar.backends._engine import Engine
+from edgehar.backends.base import Session
 
 MODEL = "model.onnx"
 

@@ -30,7 +30,8 @@ import numpy as np
 from edgehar import machine
 from edgehar.artifact.manifest import Manifest
 from edgehar.backends import BACKENDS
-from edgehar.backends.base import Backend, Engine, Session, infer_all
+from edgehar.backends._engine import Engine
+from edgehar.backends.base import Backend, Session, infer_all
 from edgehar.bench.energy import CHANGED, DRIFTED, THROTTLED, Trace, estimate
 from edgehar.bench.ensembles import EnsembleSession, ensemble_facts
 from edgehar.bench.metering import Plan, record

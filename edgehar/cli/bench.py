@@ -15,7 +15,7 @@ from click.core import ParameterSource
 from edgehar.cli._show import names_in_room, progress_line, show_json, show_next, show_table
 
 if TYPE_CHECKING:
-    from edgehar.backends.base import Engine
+    from edgehar.backends._engine import Engine
     from edgehar.bench.metering import Plan
     from edgehar.results.runs import Run
     from edgehar.bench.scenarios import Scenario

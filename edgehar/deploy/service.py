@@ -23,7 +23,8 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Named
 from edgehar import sysfs
 from edgehar.artifact.golden import require_passed
 from edgehar.backends import BACKENDS, ready_engine
-from edgehar.backends.base import Engine, Session
+from edgehar.backends._engine import Engine
+from edgehar.backends.base import Session
 from edgehar.data.signals import Decision, Signal
 from edgehar.deploy.health import Health, Line
 from edgehar.deploy.installation import stream_settings

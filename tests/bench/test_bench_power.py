@@ -11,7 +11,8 @@ import pytest
 
 from edgehar.bench import energy, run as bench
 from edgehar.backends import BACKENDS
-from edgehar.backends.base import Backend, BuildSpec
+from edgehar.backends._engine import BuildSpec
+from edgehar.backends.base import Backend
 from edgehar.errors import InconclusiveError, InputError, UnstableError
 from edgehar.bench.metering import Plan
 from edgehar.bench.meters.base import Meter, PowerSample

@@ -10,7 +10,8 @@ import numpy as np
 from tests.linear import LinearSession
 
 from edgehar.artifact.manifest import Artifact
-from edgehar.backends.base import Backend, BuildSpec, Engine
+from edgehar.backends._engine import BuildSpec, Engine
+from edgehar.backends.base import Backend
 
 
 class Linear(Backend):
