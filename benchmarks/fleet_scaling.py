@@ -33,7 +33,8 @@ from onnx import shape_inference
 from edgehar import machine
 from edgehar.files import written_whole
 from edgehar.registry import parse_spec
-from edgehar.results.plots import ScalingLine, as_file, scaling_plot
+from edgehar.results.axes import as_file
+from edgehar.results.plots import ScalingLine, scaling_plot
 from edgehar.results.runs import Run, load_all
 from edgehar.stream.fleet import Fleet
 

@@ -26,8 +26,8 @@ from edgehar.bench.scenarios import default_scenario
 from edgehar.data.corpus import cut_corpus
 from edgehar.data.datasets import DATASETS
 from edgehar.data.protocols import People, make_split
+from edgehar.results.people import Interval, macro_f1_over_people, paired_difference
 from edgehar.results.runs import Run, load_all
-from edgehar.results.scores import Interval, macro_f1_over_people, paired_difference
 from edgehar.training.exporting import export
 from edgehar.training.loop import Progress, Recipe, train
 

@@ -9,8 +9,8 @@ from zlib import crc32
 
 import numpy as np
 
+from edgehar.results.events import score_events
 from edgehar.results.runs import Measurement, Run
-from edgehar.results.scores import score_events
 
 CLASSES = ("WALKING_UPSTAIRS", "sitting", "lying & resting")
 

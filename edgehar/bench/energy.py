@@ -30,7 +30,7 @@ import numpy as np
 
 from edgehar import machine
 from edgehar.machine import Conditions
-from edgehar.results.scores import Interval
+from edgehar.results.people import Interval
 
 IDLE, LOAD = "idle", "load"
 MIN_REPEATS, MIN_LOAD_S, MIN_IDLE_S = 3, 60.0, 20.0

@@ -43,9 +43,9 @@ from edgehar.data.datasets import DATASETS, read_recordings
 from edgehar.data.signals import UNLABELLED, Framing, Recording, Signal, Windows, silenced
 from edgehar.data.splits import Split
 from edgehar.errors import AccuracyError, ConstraintError, InconclusiveError, InputError, MismatchError, UnstableError
+from edgehar.results.events import EventScores, add_events, held, score_events
 from edgehar.results.runs import RELIABILITY_ROWS, SIMULATED, Measurement, Run
-from edgehar.results.scores import (EventScores, add_events, confusion_by_person, held, reliability_by_person,
-                                    score_events)
+from edgehar.results.scores import confusion_by_person, reliability_by_person
 from edgehar.stream.stream import Stream, softmax
 
 Clock = Callable[[], float]

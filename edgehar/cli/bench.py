@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from edgehar.cli._show import names_in_room, progress_line, show_json, show_next, show_table
+from edgehar.results import alike
 
 if TYPE_CHECKING:
     from edgehar.backends._engine import Engine
@@ -226,10 +227,9 @@ def _show(done: Sequence[Tuple[Path, Run]], as_json: bool) -> None:
     if as_json:
         show_json({"runs": [_summary(path, run) for path, run in done]})
         return
-    from edgehar.results import rows as tables
 
     runs = [run for _, run in done]
-    for group in tables.grouped(runs, lambda run: (run.engine["dataset"], *tables.marks(run))):
+    for group in alike.grouped(runs, lambda run: (run.engine["dataset"], *alike.marks(run))):
         _show_corpus(group)
     for path, run in done:
         for warning in (*run.warnings, *_energy_warnings(run)):
@@ -250,7 +250,7 @@ def _show_corpus(runs: Sequence[Run]) -> None:
     """The tables of one corpus, so that generated data or a leak never share one with what is honest."""
     from edgehar.results import rows as tables
 
-    title = ", ".join([runs[0].engine["dataset"], *tables.marks(runs[0])])
+    title = ", ".join([runs[0].engine["dataset"], *alike.marks(runs[0])])
     scored = [row for run in runs for row in tables.accuracy_rows([run])]
     streamed = [row for run in runs for row in tables.event_rows([run])]
     timed = [row for run in runs for row in tables.latency_rows([run])]
@@ -276,13 +276,13 @@ def _show_corpus(runs: Sequence[Run]) -> None:
     for run in runs:
         if run.measurement("gpu_latency"):
             click.echo(_gpu_sentence(run))
-    for group in tables.grouped(metered, lambda row: (row.engine["sha256"], row.scenario["name"])):
+    for group in alike.grouped(metered, lambda row: (row.engine["sha256"], row.scenario["name"])):
         _show_energy(group)
 
 
 def _show_energy(rows: Sequence[Any]) -> None:
     """One table a Run: its totals, then its rails."""
-    from edgehar.results.rows import millijoules, net_energy_text, scenario_text, watts
+    from edgehar.results.words import millijoules, net_energy_text, scenario_text, watts
 
     first = rows[0]
     title = "Energy a window of %s (%s, %s), %s, by %s%s%s" % (
@@ -295,7 +295,7 @@ def _show_energy(rows: Sequence[Any]) -> None:
 
 def _gpu_sentence(run: Run) -> str:
     """What a GPU took by its own clock, copies left out; the table has the time around the whole call."""
-    from edgehar.results.rows import milliseconds, scenario_text
+    from edgehar.results.words import milliseconds, scenario_text
 
     ways = ",".join("%s=%s" % pair for pair in sorted(run.engine.get("running", {}).items())).lower()
     return "%s %s, %s: the GPU alone took %s (median); it was run with %s." % (
@@ -304,7 +304,7 @@ def _gpu_sentence(run: Run) -> str:
 
 
 def _accuracy_cells(row: Any) -> Sequence[Any]:
-    from edgehar.results.rows import calibration_text, interval_text, people_text
+    from edgehar.results.words import calibration_text, interval_text, people_text
 
     return (row.label, row.engine["backend"], row.engine["precision"], row.task,
             interval_text(row.macro_f1, row.people), "%.3f" % row.balanced_accuracy, calibration_text(row),
@@ -312,7 +312,7 @@ def _accuracy_cells(row: Any) -> Sequence[Any]:
 
 
 def _event_cells(row: Any) -> Sequence[Any]:
-    from edgehar.results.rows import interval_text, people_text, seconds, stream_text
+    from edgehar.results.words import interval_text, people_text, seconds, stream_text
 
     return (row.label, row.engine["backend"], row.engine["precision"], row.task, stream_text(row), row.true_events,
             interval_text(row.share_detected, row.people, 2), interval_text(row.false_alarms_per_h, row.people, 1),
@@ -321,7 +321,7 @@ def _event_cells(row: Any) -> Sequence[Any]:
 
 
 def _timing_cells(row: Any) -> Sequence[Any]:
-    from edgehar.results.rows import milliseconds, per_second, scenario_text
+    from edgehar.results.words import milliseconds, per_second, scenario_text
 
     return (row.label, row.engine["backend"], row.engine["precision"], scenario_text(row.scenario),
             milliseconds(row.median_s), milliseconds(row.p90_s), milliseconds(row.p99_s),
@@ -330,7 +330,7 @@ def _timing_cells(row: Any) -> Sequence[Any]:
 
 
 def _predicted_cells(run: Run) -> Sequence[Any]:
-    from edgehar.results.rows import milliseconds, scenario_text
+    from edgehar.results.words import milliseconds, scenario_text
 
     running = run.engine["running"]
     expected, least, most = map(milliseconds, run.measurement("predicted_latency").values)
@@ -369,7 +369,7 @@ def _task_summary(row: Any) -> Dict[str, Any]:
 
 def _stream_summary(row: Any) -> Dict[str, Any]:
     """Counts are of all people and classes; the Run's file has them one by one."""
-    from edgehar.results.scores import EVENT_COUNTS
+    from edgehar.results.events import EVENT_COUNTS
 
     counts = {name: int(getattr(row.events, name).sum()) for name in EVENT_COUNTS}
     return {"events": counts, "share_detected": _interval(row.share_detected, row.people),

@@ -95,7 +95,7 @@ def _facts(run: Any, seen: Any, before: Any, after: Any) -> Dict[str, Any]:
 
 def _cells(row: Dict[str, Any]) -> List[Any]:
     from edgehar.artifact.cost import device_text
-    from edgehar.results.rows import milliseconds
+    from edgehar.results.words import milliseconds
 
     def told(found: Dict[str, float]) -> str:
         return "%s [%s, %s]" % tuple(milliseconds(found[key]) for key in ("value", "low", "high"))

@@ -24,7 +24,7 @@ def command(run_a: str, run_b: str, as_json: bool) -> None:
     """
     from edgehar.results.contrasts import compare
     from edgehar.results.runs import load_all
-    from edgehar.results.rows import marks
+    from edgehar.results.alike import marks
 
     a, b = load_all([run_a]), load_all([run_b])
     found = compare(a, b)
@@ -44,7 +44,7 @@ def command(run_a: str, run_b: str, as_json: bool) -> None:
 
 def _cells(found: Any) -> List[Any]:
     from edgehar.results.contrasts import difference_text
-    from edgehar.results.rows import people_text
+    from edgehar.results.words import people_text
 
     sides = (found.row, found.partner)
     return [found.row.task, *("%s %s" % (side.label, side.engine["precision"]) for side in sides),

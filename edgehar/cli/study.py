@@ -126,7 +126,7 @@ def _show_markdown(found: Sequence[Outcome]) -> None:
 
 def _tables(outcome: Outcome) -> Iterator[Table]:
     from edgehar.results.contrasts import difference_text, recovery_text
-    from edgehar.results.rows import interval_text, people_text, scaled
+    from edgehar.results.words import interval_text, people_text, scaled
 
     yield ("Test people of %s" % ", ".join([outcome.corpus, *outcome.marks]),
            ("network", "task", "trained as", "macro-F1 [95 % over people]", "worst person", "people", "seeds",
@@ -154,7 +154,7 @@ def _tables(outcome: Outcome) -> Iterator[Table]:
 def _modality_table(outcome: Outcome) -> Table:
     """The choices of sensors, the most accurate first; what a gain is told over is the best part of the choice."""
     from edgehar.results.contrasts import difference_text
-    from edgehar.results.rows import interval_text, scaled
+    from edgehar.results.words import interval_text, scaled
 
     return ("What sensors are worth on %s (exploratory; * none is as accurate at fewer MACs)" % ", ".join(
         [outcome.corpus, *outcome.marks]),

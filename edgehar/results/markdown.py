@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Sequence, Union
 
+from edgehar.results.alike import grouped, marks, people_of, place
 from edgehar.results.contrasts import contrasts, difference_text
-from edgehar.results.rows import (AccuracyRow, EventRow, accuracy_rows, calibration_text, event_rows, grouped,
-                                  interval_text, latency_rows, marks, milliseconds, people_of, people_text, place,
-                                  place_name, scaled, scenario_text, seconds, split_text, stream_text, thousands)
+from edgehar.results.rows import AccuracyRow, EventRow, accuracy_rows, event_rows, latency_rows
 from edgehar.results.runs import MEASURED, Run
+from edgehar.results.words import (calibration_text, interval_text, milliseconds, people_text, place_name, scaled,
+                                   scenario_text, seconds, split_text, stream_text, thousands)
 
 
 def markdown(runs: Sequence[Run]) -> str:

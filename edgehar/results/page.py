@@ -10,16 +10,16 @@ from edgehar.artifact.manifest import Artifact
 from edgehar.data.splits import data_marks
 from edgehar.errors import InputError
 from edgehar.files import PathLike, written_whole
+from edgehar.results.alike import artifact_labels, grouped, marks, people_of, place
 from edgehar.results.contrasts import contrasts
 from edgehar.results.histories import History
 from edgehar.results.plots import (Choice, Difference, attribution_plot, choice_plot, confusion_plot, forest_plot,
                                    history_plot, interval_plot, latency_plot, reliability_plot, trade_plot)
-from edgehar.results.rows import (AccuracyRow, accuracy_rows, artifact_labels, class_events, cost_rows, energy_rows,
-                                  event_rows, grouped, latency_rows, marks, millijoules, milliseconds, net_energy_text,
-                                  on_front, people_of, people_text, per_second, place, place_name, scaled,
-                                  scenario_text, seconds, sensor_choices, split_text, stream_text, thousands, trades,
-                                  watts)
+from edgehar.results.rows import (AccuracyRow, accuracy_rows, class_events, cost_rows, energy_rows, event_rows,
+                                  latency_rows, on_front, sensor_choices, trades)
 from edgehar.results.runs import MEASURED, SIMULATED, Run
+from edgehar.results.words import (millijoules, milliseconds, net_energy_text, people_text, per_second, place_name,
+                                   scaled, scenario_text, seconds, split_text, stream_text, thousands, watts)
 
 
 def write(runs: Sequence[Run], path: PathLike, artifacts: Sequence[Artifact] = (),

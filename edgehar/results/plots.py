@@ -9,22 +9,11 @@ import numpy as np
 
 from edgehar.artifact.attribution import Attribution, spectrum
 from edgehar.data.signals import Signal
-from edgehar.results.rows import PRECISION_ORDER, AccuracyRow, LatencyRow, Trade, milliseconds
-from edgehar.results.scores import Interval
-
-WIDTH = 860
-LABEL = 230  # room for labels on the left
-NOTE = 130   # room for numbers on the right
-ALONE = """<style>
-svg { background: #fff; font-family: sans-serif; } text { font-size: 12px; fill: #1d2330; }
-.tick, .small { fill: #667085; font-size: 11px; } .grid { stroke: #e5e2dc; }
-.hue0 { --hue: #2f5d8a; } .hue1 { --hue: #7a5ba6; } .hue2 { --hue: #c2703a; } .hue3 { --hue: #4c7a5a; }
-.axis { fill: var(--hue); font-weight: 600; } .wave { fill: none; stroke: var(--hue); stroke-width: 1.5; }
-.mark { stroke: var(--hue); opacity: .5; } .dashed { stroke-dasharray: 4 3; } .leader { stroke: #98a2b3; }
-.dot { fill: var(--hue); } .hollow { fill: #fff; stroke: var(--hue); stroke-width: 2; }
-.whisker { stroke: var(--hue); stroke-width: 2.5; opacity: .6; }
-</style>"""
-
+from edgehar.results.axes import (LABEL, NOTE, WIDTH, as_svg, curve, draw_line, draw_text, even_ticks, grid_lines,
+                                  log_edges, log_scale, log_ticks, rung, shortened, slanted_text, spread)
+from edgehar.results.people import Interval
+from edgehar.results.rows import PRECISION_ORDER, AccuracyRow, LatencyRow, Trade
+from edgehar.results.words import milliseconds
 
 def interval_plot(rows: Sequence[AccuracyRow]) -> str:
     """Macro-F1 as a dot and its 95 % interval as a line, one row each."""
@@ -32,15 +21,15 @@ def interval_plot(rows: Sequence[AccuracyRow]) -> str:
     left = max(0.0, np.floor(10 * low - 0.5) / 10)
     scale = lambda value: LABEL + (WIDTH - LABEL - NOTE) * (value - left) / (1 - left)  # noqa: E731
     bottom = 26 * len(rows) + 8
-    body = [_grid(scale(tick), bottom, "%.2g" % tick) for tick in _even_ticks(left, 1.0)]
+    body = [grid_lines(scale(tick), bottom, "%.2g" % tick) for tick in even_ticks(left, 1.0)]
     for number, row in enumerate(rows):
         y, found, hue = 26 * number + 20, row.macro_f1, _hue(row.engine["precision"])
         body.append(_row_label(y, row.label, row.engine["precision"]))
         if row.people > 1:
-            body.append(_line(scale(found.low), y, scale(found.high), y, "whisker %s" % hue))
+            body.append(draw_line(scale(found.low), y, scale(found.high), y, "whisker %s" % hue))
         body.append('<circle class="dot %s" cx="%.1f" cy="%d" r="5"/>' % (hue, scale(found.value), y))
-        body.append(_text(WIDTH - NOTE + 16, y + 4, "%.3f" % found.value, "value"))
-    return _svg(bottom + 22, body, "macro-F1 with its 95 % interval over people")
+        body.append(draw_text(WIDTH - NOTE + 16, y + 4, "%.3f" % found.value, "value"))
+    return as_svg(bottom + 22, body, "macro-F1 with its 95 % interval over people")
 
 
 class Difference(NamedTuple):
@@ -61,8 +50,8 @@ def forest_plot(lines: Sequence[Difference]) -> str:
         y = 26 * number + 20
         body.append(_row_label(y, line.label, line.precision))
         body += _whisker(line.difference, y, scale, _hue(line.precision))
-        body.append(_text(WIDTH - NOTE - 44, y + 4, "%+.3f %s" % (line.difference.value, line.verdict), "small"))
-    return _svg(bottom + 22, body, "paired differences of macro-F1 with their 95 % intervals over people")
+        body.append(draw_text(WIDTH - NOTE - 44, y + 4, "%+.3f %s" % (line.difference.value, line.verdict), "small"))
+    return as_svg(bottom + 22, body, "paired differences of macro-F1 with their 95 % intervals over people")
 
 
 def contrast_plot(fixed: Sequence[Difference], exploratory: Sequence[Difference], title: str) -> str:
@@ -73,16 +62,16 @@ def contrast_plot(fixed: Sequence[Difference], exploratory: Sequence[Difference]
     reach, bottom = _reach(every), 26 * (len(every) + len(groups)) + 36
     left, right = 24 + 6.6 * max(len(line.label) for line in every), WIDTH - NOTE - 80
     scale = lambda value: left + (right - left) * (value + reach) / (2 * reach)  # noqa: E731
-    body, y = [_text(8, 18, title, "axis"), *_zero_grid(scale, reach, bottom, 30)], 44
+    body, y = [draw_text(8, 18, title, "axis"), *_zero_grid(scale, reach, bottom, 30)], 44
     for name, lines, kind in groups:
-        body.append(_text(8, y + 4, name, "tick"))
+        body.append(draw_text(8, y + 4, name, "tick"))
         for line in lines:
             y += 26
-            body.append(_text(left - 12, y + 4, line.label, "name", "end"))
+            body.append(draw_text(left - 12, y + 4, line.label, "name", "end"))
             body += _whisker(line.difference, y, scale, kind)
-            body.append(_text(right + 12, y + 4, "%+.3f %s" % (line.difference.value, line.verdict), "small"))
+            body.append(draw_text(right + 12, y + 4, "%+.3f %s" % (line.difference.value, line.verdict), "small"))
         y += 26
-    return _svg(bottom + 22, body, "%s, paired, with 95 %% intervals over people" % title)
+    return as_svg(bottom + 22, body, "%s, paired, with 95 %% intervals over people" % title)
 
 
 def _reach(lines: Sequence[Difference]) -> float:
@@ -93,13 +82,13 @@ def _reach(lines: Sequence[Difference]) -> float:
 
 def _zero_grid(scale: Callable[[float], float], reach: float, bottom: float, top: float = 4) -> List[str]:
     ticks = reach * np.array([-1, -0.5, 0, 0.5, 1])
-    return [*(_grid(scale(tick), bottom, "%+.2g" % tick if tick else "0", top) for tick in ticks),
-            _line(scale(0), top - 4, scale(0), bottom, "leader")]
+    return [*(grid_lines(scale(tick), bottom, "%+.2g" % tick if tick else "0", top) for tick in ticks),
+            draw_line(scale(0), top - 4, scale(0), bottom, "leader")]
 
 
 def _whisker(found: Interval, y: float, scale: Callable[[float], float], kind: str) -> List[str]:
     """A dot, and its interval as a line."""
-    return [_line(scale(found.low), y, scale(found.high), y, "whisker %s" % kind.split()[0]),
+    return [draw_line(scale(found.low), y, scale(found.high), y, "whisker %s" % kind.split()[0]),
             '<circle class="dot %s" cx="%.1f" cy="%d" r="5"/>' % (kind, scale(found.value), y)]
 
 
@@ -110,12 +99,12 @@ def confusion_plot(row: AccuracyRow) -> str:
     gutter = 14 + 6.6 * max(map(len, row.classes))
     top = 18 + 5.0 * max(map(len, row.classes))
     shares = row.counts / np.maximum(row.counts.sum(axis=1, keepdims=True), 1)
-    body = [_text(gutter - 8, top + side * (i + 0.5) + 4, name, "name", "end") for i, name in enumerate(row.classes)]
-    body += [_slanted(gutter + side * (k + 0.5), top - 8, name) for k, name in enumerate(row.classes)]
+    body = [draw_text(gutter - 8, top + side * (i + 0.5) + 4, name, "name", "end") for i, name in enumerate(row.classes)]
+    body += [slanted_text(gutter + side * (k + 0.5), top - 8, name) for k, name in enumerate(row.classes)]
     body += [_cell(row, shares, i, k, gutter + side * k, top + side * i, side)
              for i in range(count) for k in range(count)]
     width = gutter + side * count + 4.5 * len(row.classes[-1]) + 10
-    return _svg(top + side * count + 8, body, "confusion of %s" % row.label, width, "confusion")
+    return as_svg(top + side * count + 8, body, "confusion of %s" % row.label, width, "confusion")
 
 
 def _cell(row: AccuracyRow, shares: np.ndarray, i: int, k: int, x: float, y: float, side: float) -> str:
@@ -126,7 +115,7 @@ def _cell(row: AccuracyRow, shares: np.ndarray, i: int, k: int, x: float, y: flo
     return '<g><title>%s</title><rect class="ground" x="%.1f" y="%.1f" width="%d" height="%d" rx="3"/>' \
            '<rect class="%s" fill-opacity="%.3f" x="%.1f" y="%.1f" width="%d" height="%d" rx="3"/>%s</g>' % (
                escape(told), x + 1, y + 1, side - 2, side - 2, kind, share ** 0.7, x + 1, y + 1, side - 2, side - 2,
-               _text(x + side / 2, y + side / 2 + 4, shown, "share strong" if share > 0.5 else "share", "middle"))
+               draw_text(x + side / 2, y + side / 2 + 4, shown, "share strong" if share > 0.5 else "share", "middle"))
 
 
 def reliability_plot(row: AccuracyRow) -> str:
@@ -134,26 +123,26 @@ def reliability_plot(row: AccuracyRow) -> str:
     count, confidence, right = row.reliability[:, row.reliability[0] > 0]
     across = lambda value: 44 + 240 * value  # noqa: E731
     up = lambda value: 254 - 240 * value  # noqa: E731
-    body = [_grid(across(tick), 254, "%g" % tick) + _line(44, up(tick), 284, up(tick), "grid")
-            + _text(36, up(tick) + 4, "%g" % tick, "tick", "end") for tick in (0, 0.25, 0.5, 0.75, 1)]
-    body.append(_line(across(0), up(0), across(1), up(1), "leader"))
+    body = [grid_lines(across(tick), 254, "%g" % tick) + draw_line(44, up(tick), 284, up(tick), "grid")
+            + draw_text(36, up(tick) + 4, "%g" % tick, "tick", "end") for tick in (0, 0.25, 0.5, 0.75, 1)]
+    body.append(draw_line(across(0), up(0), across(1), up(1), "leader"))
     for number, sure, share in zip(count, confidence / count, right / count):
         told = "%.0f %% sure and %.0f %% right in %d windows" % (100 * sure, 100 * share, round(number))
         body.append('<g><title>%s</title>%s<circle class="dot bin %s" cx="%.1f" cy="%.1f" r="%.1f"/></g>' % (
-            told, _line(across(sure), up(sure), across(sure), up(share), "gap"), _hue(row.engine["precision"]),
+            told, draw_line(across(sure), up(sure), across(sure), up(share), "gap"), _hue(row.engine["precision"]),
             across(sure), up(share), 2.5 + 13 * np.sqrt(number / count.sum())))
-    return _svg(276, body, "share right over confidence of %s" % row.label, 300, "reliability")
+    return as_svg(276, body, "share right over confidence of %s" % row.label, 300, "reliability")
 
 
 def latency_plot(rows: Sequence[LatencyRow]) -> str:
     """One histogram a row on a common logarithmic axis, with ticks at median, 90 and 99 per cent."""
-    edges = _log_edges(np.concatenate([row.latency_s for row in rows]))
-    scale = _log_scale(edges[0], edges[-1], LABEL, WIDTH - NOTE)
+    edges = log_edges(np.concatenate([row.latency_s for row in rows]))
+    scale = log_scale(edges[0], edges[-1], LABEL, WIDTH - NOTE)
     bottom = 58 * len(rows) + 8
-    body = [_grid(scale(tick), bottom, "%g ms" % (1e3 * tick)) for tick in _log_ticks(edges[0], edges[-1])]
+    body = [grid_lines(scale(tick), bottom, "%g ms" % (1e3 * tick)) for tick in log_ticks(edges[0], edges[-1])]
     for number, row in enumerate(rows):
         body += _ridge(row, 58 * number + 52, edges, scale)
-    return _svg(bottom + 22, body, "distribution of latency")
+    return as_svg(bottom + 22, body, "distribution of latency")
 
 
 def _ridge(row: LatencyRow, base: float, edges: np.ndarray, scale: Callable[[float], float]) -> List[str]:
@@ -165,31 +154,31 @@ def _ridge(row: LatencyRow, base: float, edges: np.ndarray, scale: Callable[[flo
     steps = "".join("L%.1f,%.1fL%.1f,%.1f" % (scale(a), base - h, scale(b), base - h)
                     for a, b, h in zip(edges[:-1], edges[1:], heights))
     path = "M%.1f,%.1f%sL%.1f,%.1fZ" % (scale(edges[0]), base, steps, scale(edges[-1]), base)
-    marks = [_line(scale(at), base - reach, scale(at), base + 4, "mark %s" % hue)
+    marks = [draw_line(scale(at), base - reach, scale(at), base + 4, "mark %s" % hue)
              for at, reach in ((row.median_s, 44), (row.p90_s, 20), (row.p99_s, 20)) if at is not None]
-    return [_line(LABEL, base, WIDTH - NOTE, base, "grid"), '<path class="ridge %s" d="%s"/>' % (hue, path), *marks,
+    return [draw_line(LABEL, base, WIDTH - NOTE, base, "grid"), '<path class="ridge %s" d="%s"/>' % (hue, path), *marks,
             _row_label(base - 14, row.label, row.engine["precision"]),
-            _text(WIDTH - NOTE + 16, base - 20, milliseconds(row.median_s), "value"),
-            _text(WIDTH - NOTE + 16, base - 4, "p99 %s" % milliseconds(row.p99_s), "small")]
+            draw_text(WIDTH - NOTE + 16, base - 20, milliseconds(row.median_s), "value"),
+            draw_text(WIDTH - NOTE + 16, base - 4, "p99 %s" % milliseconds(row.p99_s), "small")]
 
 
 def trade_plot(points: Sequence[Trade]) -> str:
     """Macro-F1 over median latency: the upper left is best."""
     medians = np.array([point.median_s for point in points])
-    across = _log_scale(medians.min() / 1.5, medians.max() * 1.5, 60, WIDTH - 240)
+    across = log_scale(medians.min() / 1.5, medians.max() * 1.5, 60, WIDTH - 240)
     low, high = (limit([point.macro_f1 for point in points]) for limit in (min, max))
     floor, ceiling = max(0.0, low - 0.25 * (high - low) - 0.01), min(1.0, high + 0.25 * (high - low) + 0.01)
     up = lambda value: 250 - 230 * (value - floor) / (ceiling - floor)  # noqa: E731
-    body = [_grid(across(tick), 260, "%g ms" % (1e3 * tick))
-            for tick in _log_ticks(medians.min() / 1.5, medians.max() * 1.5)]
-    body += [_rung(up(tick), "%.3g" % tick) for tick in _even_ticks(floor, ceiling)]
-    beside = _spread([up(point.macro_f1) + 4 for point in points], 15)
+    body = [grid_lines(across(tick), 260, "%g ms" % (1e3 * tick))
+            for tick in log_ticks(medians.min() / 1.5, medians.max() * 1.5)]
+    body += [rung(up(tick), "%.3g" % tick) for tick in even_ticks(floor, ceiling)]
+    beside = spread([up(point.macro_f1) + 4 for point in points], 15)
     for point, y in zip(points, beside):
         x, hue = across(point.median_s), _hue(point.precision)
-        body.append(_line(x + 7, up(point.macro_f1), x + 15, y - 4, "leader"))
+        body.append(draw_line(x + 7, up(point.macro_f1), x + 15, y - 4, "leader"))
         body.append('<circle class="dot %s" cx="%.1f" cy="%.1f" r="6"/>' % (hue, x, up(point.macro_f1)))
-        body.append(_text(x + 18, y, "%s, %s" % (_short(point.label), point.precision), "name"))
-    return _svg(284, body, "macro-F1 over median latency")
+        body.append(draw_text(x + 18, y, "%s, %s" % (shortened(point.label), point.precision), "name"))
+    return as_svg(284, body, "macro-F1 over median latency")
 
 
 class Choice(NamedTuple):
@@ -204,26 +193,26 @@ class Choice(NamedTuple):
 def choice_plot(choices: Sequence[Choice]) -> str:
     """Macro-F1 with its interval over MACs a window; a line joins the choices that no other beats in both."""
     macs = np.array([choice.macs for choice in choices])
-    across = _log_scale(macs.min() / 1.2, macs.max() * 1.2, 60, WIDTH - 240)
+    across = log_scale(macs.min() / 1.2, macs.max() * 1.2, 60, WIDTH - 240)
     low, high = min(choice.macro_f1.low for choice in choices), max(choice.macro_f1.high for choice in choices)
     floor, ceiling = max(0.0, low - 0.02), min(1.0, high + 0.02)
     up = lambda value: 290 - 270 * (value - floor) / (ceiling - floor)  # noqa: E731
-    ticks = _log_ticks(macs.min() / 1.2, macs.max() * 1.2)
+    ticks = log_ticks(macs.min() / 1.2, macs.max() * 1.2)
     if len(ticks) < 2:
-        ticks = _even_ticks(macs.min() / 1.2, macs.max() * 1.2)
-    body = [_grid(across(tick), 300, "%gM" % (tick / 1e6)) for tick in ticks]
-    body += [_rung(up(tick), "%.3g" % tick) for tick in _even_ticks(floor, ceiling)]
+        ticks = even_ticks(macs.min() / 1.2, macs.max() * 1.2)
+    body = [grid_lines(across(tick), 300, "%gM" % (tick / 1e6)) for tick in ticks]
+    body += [rung(up(tick), "%.3g" % tick) for tick in even_ticks(floor, ceiling)]
     front = sorted((choice for choice in choices if choice.best), key=lambda choice: choice.macs)
-    body.append(_curve([across(choice.macs) for choice in front], [up(choice.macro_f1.value) for choice in front],
+    body.append(curve([across(choice.macs) for choice in front], [up(choice.macro_f1.value) for choice in front],
                        "front"))
-    beside = _spread([up(choice.macro_f1.value) + 4 for choice in choices], 15)
+    beside = spread([up(choice.macro_f1.value) + 4 for choice in choices], 15)
     for choice, y in zip(choices, beside):
         x, at, hue = across(choice.macs), up(choice.macro_f1.value), "hue0" if choice.best else "hue3"
-        body.append(_line(x, up(choice.macro_f1.low), x, up(choice.macro_f1.high), "whisker %s" % hue))
-        body.append(_line(x + 7, at, WIDTH - 236, y - 4, "leader"))
+        body.append(draw_line(x, up(choice.macro_f1.low), x, up(choice.macro_f1.high), "whisker %s" % hue))
+        body.append(draw_line(x + 7, at, WIDTH - 236, y - 4, "leader"))
         body.append('<circle class="dot %s" cx="%.1f" cy="%.1f" r="5"/>' % (hue, x, at))
-        body.append(_text(WIDTH - 230, y, "%s, %.3f" % (_short(choice.name, 30), choice.macro_f1.value), "name"))
-    return _svg(324, body, "macro-F1 with its 95 % interval over multiply-accumulates a window")
+        body.append(draw_text(WIDTH - 230, y, "%s, %.3f" % (shortened(choice.name, 30), choice.macro_f1.value), "name"))
+    return as_svg(324, body, "macro-F1 with its 95 % interval over multiply-accumulates a window")
 
 
 def attribution_plot(found: Attribution, number: int, name: str, signal: Signal) -> str:
@@ -236,11 +225,11 @@ def attribution_plot(found: Attribution, number: int, name: str, signal: Signal)
     shown = [index for index, channel in enumerate(signal.channels) if channel.unit == signal.channels[0].unit]
     x, focus = found.x[number][shown], found.focus[number]
     told = "what %s was recognised by, %.0f %% sure" % (name, 100 * found.probability[number])
-    axes = [_text(200 + 24 * line, 14, signal.channels[index].axis, "axis hue%d" % (line % 4))
+    axes = [draw_text(200 + 24 * line, 14, signal.channels[index].axis, "axis hue%d" % (line % 4))
             for line, index in enumerate(shown)]
-    body = [_text(44, 14, "%.0f %% sure" % (100 * found.probability[number]), "small"), *axes,
+    body = [draw_text(44, 14, "%.0f %% sure" % (100 * found.probability[number]), "small"), *axes,
             *_focused_signal(x, focus, signal), *_focused_spectrum(x, focus, signal.rate_hz)]
-    return _svg(176, body, told, WIDTH, "wide attribution")
+    return as_svg(176, body, told, WIDTH, "wide attribution")
 
 
 def _focused_signal(x: np.ndarray, focus: np.ndarray, signal: Signal) -> List[str]:
@@ -250,13 +239,13 @@ def _focused_signal(x: np.ndarray, focus: np.ndarray, signal: Signal) -> List[st
     up = lambda value: 148 - 124 * (value - low) / (high - low)  # noqa: E731
     body = ['<rect class="focus" fill-opacity="%.3f" x="%.1f" y="24" width="%.1f" height="124"/>' % (
         0.5 * share, across(sample), 516 / len(focus) + 0.3) for sample, share in enumerate(focus) if share > 0.01]
-    body += [_line(44, up(tick), 560, up(tick), "grid") + _text(38, up(tick) + 4, "%g" % tick, "tick", "end")
-             for tick in _even_ticks(low, high)]
-    body += [_curve([across(sample + 0.5) for sample in range(x.shape[1])], [up(value) for value in line],
+    body += [draw_line(44, up(tick), 560, up(tick), "grid") + draw_text(38, up(tick) + 4, "%g" % tick, "tick", "end")
+             for tick in even_ticks(low, high)]
+    body += [curve([across(sample + 0.5) for sample in range(x.shape[1])], [up(value) for value in line],
                     "wave hue%d" % (number % 4)) for number, line in enumerate(x)]
     ends = ((44, "0 s", "start"), (560, "%.2g s" % (x.shape[1] / signal.rate_hz), "end"))
-    return body + [_text(at, 166, text, "tick", anchor) for at, text, anchor in ends] + [
-        _text(302, 166, "%s of %s" % (signal.channels[0].unit, signal.channels[0].placement or "the sensor"), "tick",
+    return body + [draw_text(at, 166, text, "tick", anchor) for at, text, anchor in ends] + [
+        draw_text(302, 166, "%s of %s" % (signal.channels[0].unit, signal.channels[0].placement or "the sensor"), "tick",
               "middle")]
 
 
@@ -267,10 +256,10 @@ def _focused_spectrum(x: np.ndarray, focus: np.ndarray, rate_hz: float) -> List[
     kept = spectrum(swing * focus, rate_hz)[1]
     across = lambda value: 610 + 230 * value / frequencies_hz[-1]  # noqa: E731
     top = max(whole.mean(axis=0).max(), kept.mean(axis=0).max(), 1e-9)
-    body = [_line(across(tick), 24, across(tick), 148, "grid")
-            + _text(across(tick), 166, "%g Hz" % tick, "tick", "middle")
-            for tick in _even_ticks(0.0, frequencies_hz[-1])[:-1]]
-    return body + [_curve([across(value) for value in frequencies_hz],
+    body = [draw_line(across(tick), 24, across(tick), 148, "grid")
+            + draw_text(across(tick), 166, "%g Hz" % tick, "tick", "middle")
+            for tick in even_ticks(0.0, frequencies_hz[-1])[:-1]]
+    return body + [curve([across(value) for value in frequencies_hz],
                           [148 - 124 * value / top for value in amplitudes.mean(axis=0)], kind)
                    for amplitudes, kind in ((whole, "wave whole"), (kept, "wave looked"))]
 
@@ -280,7 +269,7 @@ def history_plot(curves: Mapping[str, Mapping[str, Sequence[float]]], kept: int,
     wide, high, beside = 250, 170, 3
     body = [_over_epochs(what, lines, kept, 45 + (wide + 35) * (number % beside), (high + 20) * (number // beside))
             for number, (what, lines) in enumerate(curves.items())]
-    return _svg((high + 20) * -(-len(curves) // beside), body, "how %s was trained" % name)
+    return as_svg((high + 20) * -(-len(curves) // beside), body, "how %s was trained" % name)
 
 
 def _over_epochs(what: str, lines: Mapping[str, Sequence[float]], kept: int, left: float, top: float) -> str:
@@ -290,23 +279,19 @@ def _over_epochs(what: str, lines: Mapping[str, Sequence[float]], kept: int, lef
     high = max(high, low + 1e-3)
     across = lambda epoch: left + 160 * epoch / max(1, values.shape[1] - 1)  # noqa: E731
     up = lambda value: top + 140 - 110 * (value - low) / (high - low)  # noqa: E731
-    body = [_text(left, top + 14, what, "name"), _text(left, top + 158, "1", "tick", "middle"),
-            _text(left + 160, top + 158, "%d epochs" % values.shape[1], "tick", "middle"),
-            _line(across(kept - 1), top + 26, across(kept - 1), top + 140, "leader")]
-    body += [_line(left, up(tick), left + 160, up(tick), "grid") + _text(left - 5, up(tick) + 4, "%.3g" % tick, "tick",
-                                                                         "end") for tick in _even_ticks(low, high)]
-    ends = _spread([up(line[np.flatnonzero(~np.isnan(line))[-1]]) + 4 for line in values], 12)
+    body = [draw_text(left, top + 14, what, "name"), draw_text(left, top + 158, "1", "tick", "middle"),
+            draw_text(left + 160, top + 158, "%d epochs" % values.shape[1], "tick", "middle"),
+            draw_line(across(kept - 1), top + 26, across(kept - 1), top + 140, "leader")]
+    body += [draw_line(left, up(tick), left + 160, up(tick), "grid") + draw_text(left - 5, up(tick) + 4, "%.3g" % tick, "tick",
+                                                                         "end") for tick in even_ticks(low, high)]
+    ends = spread([up(line[np.flatnonzero(~np.isnan(line))[-1]]) + 4 for line in values], 12)
     ends = [y - max(0.0, max(ends) - top - 146) for y in ends]
     for number, (name, line, y) in enumerate(zip(lines, values, ends)):
         seen = np.flatnonzero(~np.isnan(line))
-        body.append(_curve([across(epoch) for epoch in seen], [up(value) for value in line[seen]],
+        body.append(curve([across(epoch) for epoch in seen], [up(value) for value in line[seen]],
                            "wave hue%d%s" % (number % 4, " dashed" if number >= 4 else "")))
-        body.append(_text(left + 164, y, _short(name, 14), "axis hue%d" % (number % 4)))
+        body.append(draw_text(left + 164, y, shortened(name, 14), "axis hue%d" % (number % 4)))
     return "".join(body)
-
-
-def _curve(x: Sequence[float], y: Sequence[float], kind: str) -> str:
-    return '<polyline class="%s" points="%s"/>' % (kind, " ".join("%.1f,%.1f" % pair for pair in zip(x, y)))
 
 
 class ModeLine(NamedTuple):
@@ -331,9 +316,9 @@ def mode_plot(lines: Sequence[ModeLine]) -> str:
             length = (WIDTH - LABEL - 2 * NOTE) * line.above_idle_j / most
             body.append('<rect class="bar%s" x="%d" y="%d" width="%.1f" height="16"/>' % (
                 " best" if line.joules == least else "", LABEL, y - 8, length))
-        body.append(_text(LABEL - 16, y + 4, "%s, %s" % (line.mode, line.precision), "name", "end"))
-        body.append(_text(LABEL + length + 8, y + 4, told, "value"))
-    return _svg(26 * len(lines) + 16, body, "predicted energy a window of each power mode")
+        body.append(draw_text(LABEL - 16, y + 4, "%s, %s" % (line.mode, line.precision), "name", "end"))
+        body.append(draw_text(LABEL + length + 8, y + 4, told, "value"))
+    return as_svg(26 * len(lines) + 16, body, "predicted energy a window of each power mode")
 
 
 class ScalingLine(NamedTuple):
@@ -349,94 +334,27 @@ def scaling_plot(lines: Sequence[ScalingLine]) -> str:
     """Cost of a window over the number of streams, both logarithmic; each line's limit is dashed in its colour."""
     low, high = min(line.limit_s for line in lines), max(max(line.cost_s) for line in lines)
     most = max(max(line.streams) for line in lines)
-    across = _log_scale(1, max(most, 2), 60, WIDTH - 240)
-    up = _log_scale(low / 1.2, high * 1.2, 330, 20)
-    body = [_rung(up(tick), "%g" % (1e6 * tick)) for tick in _log_ticks(low / 1.2, high * 1.2)]
-    body += [_text(across(tick), 348, "%d" % tick, "tick", "middle") for tick in _log_ticks(1, most)]
-    ends = _spread([up(line.cost_s[-1]) + 4 for line in lines], 14)
+    across = log_scale(1, max(most, 2), 60, WIDTH - 240)
+    up = log_scale(low / 1.2, high * 1.2, 330, 20)
+    body = [rung(up(tick), "%g" % (1e6 * tick)) for tick in log_ticks(low / 1.2, high * 1.2)]
+    body += [draw_text(across(tick), 348, "%d" % tick, "tick", "middle") for tick in log_ticks(1, most)]
+    ends = spread([up(line.cost_s[-1]) + 4 for line in lines], 14)
     for number, (line, y) in enumerate(zip(lines, ends)):
         hue = "hue%d" % (number % 4)
-        body.append(_curve(list(map(across, line.streams)), list(map(up, line.cost_s)), "wave " + hue))
-        body.append(_line(60, up(line.limit_s), WIDTH - 240, up(line.limit_s), "mark dashed " + hue))
-        body.append(_text(WIDTH - 232, y, "%s: %.2f us, %.0f %%" % (
+        body.append(curve(list(map(across, line.streams)), list(map(up, line.cost_s)), "wave " + hue))
+        body.append(draw_line(60, up(line.limit_s), WIDTH - 240, up(line.limit_s), "mark dashed " + hue))
+        body.append(draw_text(WIDTH - 232, y, "%s: %.2f us, %.0f %%" % (
             line.label, 1e6 * line.cost_s[-1], 100 * line.limit_s / line.cost_s[-1]), "axis " + hue))
     told = "streams on one core; us a window, dashed: what its multiply-adds alone would take, and that share"
-    body.append(_text(60, 372, told, "small"))
-    return _svg(384, body, "cost of a window over the number of streams")
-
-
-def as_file(svg: str) -> str:
-    """`svg` to be opened by itself, in the colours of a page on white."""
-    return svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1).replace(">", ">" + ALONE, 1)
-
-
-def _spread(heights: Sequence[float], least: float) -> List[float]:
-    """`heights` moved down as little as keeps them `least` apart, in the order given."""
-    moved, last = list(heights), -np.inf
-    for index in np.argsort(heights, kind="stable"):
-        moved[index] = last = max(heights[index], last + least)
-    return moved
-
-
-def _log_edges(values_s: np.ndarray, bins: int = 90) -> np.ndarray:
-    low, high = values_s.min(), max(values_s.max(), values_s.min() * 2)
-    return np.geomspace(low / 1.05, high * 1.05, bins + 1)
-
-
-def _log_scale(low: float, high: float, left: float, right: float) -> Callable[[float], float]:
-    span = np.log(high / low)
-    return lambda value: float(left + (right - left) * np.log(value / low) / span)
-
-
-def _log_ticks(low: float, high: float) -> List[float]:
-    """1, 2 and 5 of each decade in range; 1 alone over many decades."""
-    steps = (1, 2, 5) if high / low < 1000 else (1,)
-    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    return [step * 10.0 ** decade for decade in decades for step in steps if low <= step * 10.0 ** decade <= high]
-
-
-def _even_ticks(low: float, high: float) -> List[float]:
-    """Four to eight round values in [low, high]."""
-    raw = (high - low) / 6
-    unit = 10 ** np.floor(np.log10(raw))
-    step = unit * next(factor for factor in (1, 2, 5, 10) if factor * unit >= raw)
-    return [float(k * step) for k in range(int(np.ceil(low / step - 1e-9)), int(np.floor(high / step + 1e-9)) + 1)]
+    body.append(draw_text(60, 372, told, "small"))
+    return as_svg(384, body, "cost of a window over the number of streams")
 
 
 def _hue(precision: str) -> str:
     return "hue%d" % PRECISION_ORDER.get(precision, 3)
 
 
-def _svg(height: float, body: Sequence[str], told: str, width: float = WIDTH, kind: str = "wide") -> str:
-    return '<svg class="%s" role="img" aria-label="%s" viewBox="0 0 %.0f %.0f" style="max-width:%.0fpx">%s</svg>' % (
-        kind, escape(told), width, height, width, "".join(body))
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
-    return '<line class="%s" x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f"/>' % (kind, x1, y1, x2, y2)
-
-
-def _text(x: float, y: float, text: str, kind: str, anchor: str = "start") -> str:
-    return '<text class="%s" x="%.1f" y="%.1f" text-anchor="%s">%s</text>' % (kind, x, y, anchor, escape(text))
-
-
-def _slanted(x: float, y: float, text: str) -> str:
-    return '<text class="name" transform="translate(%.1f %.1f) rotate(-45)">%s</text>' % (x, y, escape(text))
-
-
-def _grid(x: float, bottom: float, label: str, top: float = 4) -> str:
-    return _line(x, top, x, bottom, "grid") + _text(x, bottom + 16, label, "tick", "middle")
-
-
-def _rung(y: float, label: str) -> str:
-    return _line(60, y, WIDTH - 240, y, "grid") + _text(50, y + 4, label, "tick", "end")
-
-
 def _row_label(y: float, label: str, precision: str) -> str:
     return '<g><title>%s</title>%s%s</g>' % (
-        escape(label), _text(LABEL - 58, y + 4, _short(label), "name", "end"),
-        _text(LABEL - 50, y + 4, precision, "tick"))
-
-
-def _short(label: str, limit: int = 26) -> str:
-    return label if len(label) <= limit else label[:limit - 1] + "…"
+        escape(label), draw_text(LABEL - 58, y + 4, shortened(label), "name", "end"),
+        draw_text(LABEL - 50, y + 4, precision, "tick"))

@@ -8,33 +8,21 @@ fold alone test different people and are one.
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter
-from os.path import commonprefix
-from typing import (Any, Callable, Dict, Hashable, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple,
-                    TypeVar)
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from edgehar.data.splits import PARTS, data_marks, family
+from edgehar.data.splits import PARTS, family
 from edgehar.errors import InconclusiveError
-from edgehar.registry import canonical
-from edgehar.results.runs import SIMULATED, Measurement, Run
-from edgehar.results.scores import (EventScores, Interval, add_events, balanced_accuracy, calibration_error_over_people,
-                                    false_alarms_per_h, macro_f1, macro_f1_over_people, median_delay_s, pooled,
-                                    share_detected)
+from edgehar.results.alike import CHOICE, STREAM_SETTINGS, T, artifact_labels, common_label, grouped, method_of
+from edgehar.results.events import EventScores, add_events, false_alarms_per_h, median_delay_s, share_detected
+from edgehar.results.people import Interval, calibration_error_over_people, macro_f1_over_people
+from edgehar.results.runs import Measurement, Run
+from edgehar.results.scores import balanced_accuracy, macro_f1, pooled
 
-T = TypeVar("T")
 PRECISION_ORDER = {"fp32": 0, "fp16": 1, "int8": 2}
 SCENARIO_ORDER = {"single_stream": 0, "paced": 1, "offline": 2}
-METHOD_FACTS = ("dataset", "channels", "channel_names", "tasks", "rate_hz", "window", "hop", "model", "method",
-                "recipe", "teacher", "missing", "backend", "precision")
-STREAM_SETTINGS = ("hop", "hold")
-SEED_FACTS = ("seed", "valid_macro_f1", "weights_sha256")
-CHOICE = "@"  # between a network's name and the sensors it was given
-TOO_FEW = "n/a (too few)"
-
 # ------------------------------------------------------------------ rows
 
 
@@ -168,7 +156,7 @@ def _accuracy_row(seeds: Sequence[Sequence[Run]], task: str, labels: Dict[str, s
     calibrated = all(run.calibration for run in runs)
     calibrations = [_merged(run.reliabilities(task) for run in folds) for folds in seeds] if calibrated else []
     return AccuracyRow(
-        label=_common_label([labels[run.engine["artifact_sha256"]] for run in runs]) + _lacking(first.engine),
+        label=common_label([labels[run.engine["artifact_sha256"]] for run in runs]) + _lacking(first.engine),
         origin=_origin(first.engine),
         engine=first.engine, task=task, classes=tuple(map(_readable, first.classes[task])),
         macro_f1=macro_f1_over_people(people),
@@ -194,7 +182,7 @@ def _event_row(seeds: Sequence[Sequence[Run]], task: str, labels: Dict[str, str]
     events = add_events([scores for run in people for scores in run.values()])
     first, runs = seeds[0][0], [run for folds in seeds for run in folds]
     return EventRow(
-        label=_common_label([labels[run.engine["artifact_sha256"]] for run in runs]), origin=_origin(first.engine),
+        label=common_label([labels[run.engine["artifact_sha256"]] for run in runs]), origin=_origin(first.engine),
         engine=first.engine, hop=first.scenario["hop"], hold=first.scenario["hold"], task=task,
         classes=tuple(map(_readable, first.classes[task])),
         share_detected=share_detected(people), false_alarms_per_h=false_alarms_per_h(people),
@@ -231,7 +219,7 @@ def _replicates(runs: Sequence[Run], task: str, kept: str = "people") -> List[Li
     settings = STREAM_SETTINGS if kept == "events" else ()
     found = []
     for group in grouped((run for run in runs if task in getattr(run, kept)),
-                         lambda run: _method_of(run, task, getattr(run, kept)[task], settings)):
+                         lambda run: method_of(run, task, getattr(run, kept)[task], settings)):
         latest = list({run.engine["sha256"]: run for run in sorted(group, key=lambda run: run.created)}.values())
         cells = {(run.engine["seed"], run.split.get("sha256")) for run in latest}
         seeds = grouped(latest, lambda run: run.engine["seed"])
@@ -251,27 +239,6 @@ def _planned(folds: Sequence[Run], people: Mapping[str, Any]) -> int:
     split = folds[0].split
     tested = ("test",) if family(split) == split.get("sha256", "") else PARTS
     return len({person for part in tested for person in split.get(part, people)})
-
-
-def _method_of(run: Run, task: str, people: Iterable[str], settings: Sequence[str]) -> Hashable:
-    facts = facts_of(run.engine, METHOD_FACTS) + [run.scenario[key] for key in settings]
-    division = family(run.split)
-    tested = sorted(people) if division == run.split.get("sha256", "") else "each once"
-    return json.dumps([facts, division, tested, run.classes[task]], sort_keys=True)
-
-
-def facts_of(engine: Mapping[str, Any], keys: Sequence[str]) -> List[Any]:
-    """What `keys` say of an engine, alike for the seeds and folds of one method and any spelling of its corpus."""
-    return [corpus_of(engine) if key == "dataset" else seedless(engine.get(key)) for key in keys]
-
-
-def seedless(fact: Any) -> Any:
-    """A teacher or recipe without what differs when only the seed or the fold does."""
-    if isinstance(fact, list):
-        return [seedless(each) for each in fact]
-    if not isinstance(fact, dict):
-        return fact
-    return {key: seedless(value) for key, value in fact.items() if key not in SEED_FACTS}
 
 
 def _worst_person(runs: Sequence[Dict[str, np.ndarray]]) -> Tuple[str, float]:
@@ -338,21 +305,6 @@ def _rank(engine: Dict[str, Any], label: str) -> Tuple:
     return -engine["parameters"], label, PRECISION_ORDER.get(engine["precision"], 9), engine["backend"]
 
 
-def artifact_labels(runs: Sequence[Run]) -> Dict[str, str]:
-    """{artifact digest: name}, with a piece of the digest where two artifacts share a name."""
-    names = {run.engine["artifact_sha256"]: run.engine["artifact"] for run in runs}
-    shared = {name for name in names.values() if list(names.values()).count(name) > 1}
-    return {digest: "%s (%s)" % (name, digest[:6]) if name in shared else name for digest, name in names.items()}
-
-
-def _common_label(labels: Sequence[str]) -> str:
-    """"kd" for "kd-s0", "kd-s1"; the label itself where there is one."""
-    names = [re.sub(r" \([0-9a-f]+\)$", "", label) for label in labels]
-    if len(set(labels)) == 1 or len(set(names)) == 1:
-        return labels[0] if len(set(labels)) == 1 else names[0]
-    return re.sub(r"([-_. ]|[-_.](seed|s|fold)[-_.]?\d*)$", "", commonprefix(names)) or " / ".join(labels)
-
-
 def _lacking(engine: Dict[str, Any]) -> str:
     """", without left-arm" for what was silent while it was scored."""
     return ", without %s" % engine["missing"] if engine.get("missing") else ""
@@ -375,14 +327,6 @@ def _origin(engine: Dict[str, Any]) -> str:
 
 def _readable(name: str) -> str:
     return name.replace("_", " ").lower() if name.isupper() else name.replace("_", " ")
-
-
-def grouped(items: Iterable[T], key: Callable[[T], Hashable]) -> List[List[T]]:
-    """Groups of equal key, in order of first appearance."""
-    groups: Dict[Hashable, List[T]] = {}
-    for item in items:
-        groups.setdefault(key(item), []).append(item)
-    return list(groups.values())
 
 
 class Trade(NamedTuple):
@@ -424,124 +368,4 @@ def _trade(row: AccuracyRow, medians: Dict[str, float]) -> Trade:
     return Trade(row.label, row.engine["precision"], float(np.median(known)), row.macro_f1.value)
 
 
-def people_of(run: Run) -> Hashable:
-    return corpus_of(run.engine), family(run.split)
-
-
-def corpus_of(engine: Mapping[str, Any]) -> str:
-    """One text for all spellings of the corpus; to compare by."""
-    return canonical(engine["dataset"], without=("skip_bad",))
-
-
-def split_text(runs: Sequence[Run]) -> str:
-    """"published", or "folds:n=5 (4 folds)"."""
-    name, division = runs[0].split.get("name", ""), family(runs[0].split)
-    folds = len({run.split.get("sha256") for run in runs})
-    return name if division == runs[0].split.get("sha256", "") else "%s (%d folds)" % (division, folds)
-
-
-def marks(run: Run) -> List[str]:
-    """What must stand beside every figure of `run`: that it is no measurement, its data generated, its split leaky."""
-    return ["SIMULATED"] * (run.source == SIMULATED) + data_marks(run.synthetic, run.split)
-
-
-def place(run: Run) -> Hashable:
-    """Timings compare where all these facts are equal: the board, its clocks, the versions."""
-    return json.dumps(run.machine, sort_keys=True)
-
-
-def place_name(machine: Dict[str, Any]) -> str:
-    facts = [machine.get("board") or machine.get("processor") or "unknown machine", machine.get("power_mode"),
-             "%s cores" % machine["usable_cores"] if "usable_cores" in machine else None,
-             "Python %s" % machine["python"] if "python" in machine else None]
-    return ", ".join(filter(None, facts))
-
-
 # ------------------------------------------------------------------ numbers as text
-
-
-def milliseconds(seconds: Optional[float]) -> str:
-    """Three to four digits, always in ms so that a column can be compared by eye."""
-    if seconds is None:
-        return TOO_FEW
-    value = 1e3 * seconds
-    return "%.*f ms" % (0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3, value)
-
-
-def scenario_text(scenario: Dict[str, Any]) -> str:
-    """The scenario's name with the setting that decides its numbers."""
-    name = scenario["name"].replace("_", " ")
-    if scenario["name"] == "paced":
-        return "%s, %g/s" % (name, scenario["rate_hz"])
-    if scenario["name"] == "streaming":
-        return "%s, hop %d, hold %d" % (name, scenario["hop"], scenario["hold"])
-    return name if scenario["name"] == "single_stream" else "%s, batch %d" % (name, scenario["batch"])
-
-
-def people_text(row: AccuracyRow) -> str:
-    """"9", or "8 of 10" where not all people of the split were at hand."""
-    return str(row.people) if row.people == row.planned else "%d of %d" % (row.people, row.planned)
-
-
-def interval_text(found: Interval, people: int, digits: int = 3) -> str:
-    """"0.913 [0.880, 0.941]"; one person gives no interval, and "–" stands for nothing to tell."""
-    if not np.isfinite(found.value):
-        return "–"
-    if people == 1:
-        return "%.*f (one person)" % (digits, found.value)
-    return "%.*f [%.*f, %.*f]" % (digits, found.value, digits, found.low, digits, found.high)
-
-
-def calibration_text(row: AccuracyRow) -> str:
-    """As a macro-F1; "–" for Runs from before it was recorded."""
-    return interval_text(row.calibration_error, row.people) if row.calibration_error else "–"
-
-
-def stream_text(row: EventRow) -> str:
-    """"6.4 s every 3.2 s, hold 3": what decides a stream's numbers beside the model."""
-    rate_hz = row.engine["rate_hz"]
-    return "%.3g s every %.3g s, hold %d" % (row.engine["window"] / rate_hz, row.hop / rate_hz, row.hold)
-
-
-def seconds(value_s: Optional[float]) -> str:
-    return TOO_FEW if value_s is None else "%.1f s" % value_s
-
-
-def millijoules(found: Optional[Interval]) -> str:
-    """"12.3 mJ [11.8, 12.9]": as many decimals as three digits of the value take."""
-    if found is None:
-        return "–"
-    values = [1e3 * value for value in found]
-    decimals = max(0, 2 - int(np.floor(np.log10(abs(values[0]))))) if values[0] else 2
-    return "%.*f mJ [%.*f, %.*f]" % (decimals, values[0], decimals, values[1], decimals, values[2])
-
-
-def net_energy_text(row: EnergyRow) -> str:
-    """As `millijoules`, or why it is refused and its upper bound."""
-    if row.net_j is not None:
-        return millijoules(row.net_j)
-    if row.at_most_j is None:
-        return "refused: %s" % row.reason
-    return "refused: %s; at most %.3g mJ" % (row.reason, 1e3 * row.at_most_j)
-
-
-def watts(value_w: Optional[float]) -> str:
-    return "–" if value_w is None else "%.2f W" % value_w
-
-
-def per_second(rate_hz: Optional[float]) -> str:
-    if rate_hz is None:
-        return "–"
-    return "{:,.0f}/s".format(rate_hz) if rate_hz >= 100 else "%.3g/s" % rate_hz
-
-
-def thousands(value: float) -> str:
-    return "{:,.0f}".format(value)
-
-
-def scaled(value: float) -> str:
-    """"19.8 k", "1.24 M": three digits and an SI prefix."""
-    for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= factor:
-            return "%.3g %s" % (value / factor, prefix)
-    return "%g" % value

@@ -70,8 +70,8 @@ from edgehar.data.protocols import OWN, People, every_fold, make_split
 from edgehar.data.signals import Framing, Signal, scaled
 from edgehar.errors import InputError
 from edgehar.files import PathLike, read_toml
+from edgehar.results.alike import CHOICE, seedless
 from edgehar.results.modalities import SETTINGS as MODALITY_SETTINGS, choices
-from edgehar.results.rows import CHOICE, seedless
 from edgehar.results.runs import Run
 from edgehar.settings import NAMES, PAIRS, RATE, SAMPLES, SEEDS, SWITCH, TABLE, TABLES, TEXT, require_settings
 from edgehar.training.distillers import DISTILLERS

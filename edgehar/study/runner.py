@@ -37,12 +37,14 @@ from edgehar.errors import InputError, MissingError
 from edgehar.files import PathLike, written_whole
 from edgehar.registry import add_plugin, added_plugins
 from edgehar.results import histories
+from edgehar.results.alike import marks
+from edgehar.results.axes import as_file
 from edgehar.results.contrasts import Contrast, Recovery, compare, not_inferior, p_value, recoveries
 from edgehar.results.modalities import Modality, ranking
-from edgehar.results.plots import Difference, as_file, contrast_plot
-from edgehar.results.rows import AccuracyRow, accuracy_rows, marks
+from edgehar.results.people import adjusted
+from edgehar.results.plots import Difference, contrast_plot
+from edgehar.results.rows import AccuracyRow, accuracy_rows
 from edgehar.results.runs import Run
-from edgehar.results.scores import adjusted
 from edgehar.study.cells import Cell, Fold, Study, file_name, own_run
 from edgehar.training.exporting import export
 from edgehar.training.loop import VIEWS, Fitted, Recipe, train

@@ -23,7 +23,7 @@ from edgehar.results.markdown import markdown
 from edgehar.results.page import render
 from edgehar.results.runs import SIMULATED, Run
 from edgehar.bench.scenarios import default_scenario
-from edgehar.results.rows import marks
+from edgehar.results.alike import marks
 from tests.published import FOLDER, networks
 from tests.runs import make
 

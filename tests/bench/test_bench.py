@@ -22,9 +22,9 @@ from edgehar.data.channels import triad
 from edgehar.data.signals import Recording, Windows
 from edgehar.data.splits import Split
 from edgehar.errors import ConstraintError, InconclusiveError, InputError, MismatchError, UnstableError
+from edgehar.results.events import EventScores, score_events
 from edgehar.results.rows import accuracy_rows
 from edgehar.results.runs import Measurement, Run
-from edgehar.results.scores import EventScores, score_events
 from edgehar.stream.stream import Stream
 
 CLASSES = ("still", "walk", "run")

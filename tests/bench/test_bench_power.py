@@ -19,7 +19,8 @@ from edgehar.bench.meters.base import Meter, PowerSample
 from edgehar.results.page import render
 from edgehar.results.runs import Run
 from edgehar.bench.scenarios import Scenario, default_scenario
-from edgehar.results.rows import energy_rows, net_energy_text
+from edgehar.results.rows import energy_rows
+from edgehar.results.words import net_energy_text
 from tests.linear import LinearSession
 from tests.bench.test_bench import edgehar, plugins, write_artifact  # noqa: F401
 

@@ -11,10 +11,11 @@ from tests.runs import make
 
 from edgehar import cli
 from edgehar.errors import InputError
+from edgehar.results.alike import grouped, people_of
 from edgehar.results.contrasts import compare, contrasts, difference_text, not_inferior, recoveries, recovery_text
-from edgehar.results.rows import accuracy_rows, grouped, people_of
+from edgehar.results.people import Interval, paired_difference, verdict
+from edgehar.results.rows import accuracy_rows
 from edgehar.results.runs import SIMULATED
-from edgehar.results.scores import Interval, paired_difference, verdict
 
 
 @pytest.mark.parametrize("interval, told", [

@@ -14,8 +14,8 @@ from edgehar.data.signals import Framing, scaled
 from edgehar.errors import InputError
 from edgehar.results.modalities import choices, ranking
 from edgehar.results.page import render
+from edgehar.results.people import Interval
 from edgehar.results.plots import Choice, choice_plot
-from edgehar.results.scores import Interval
 
 CHANNELS = triad("acc", "m/s^2", "wrist") + triad("gyro", "rad/s", "wrist") + triad("acc", "m/s^2", "hip")
 

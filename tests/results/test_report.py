@@ -16,9 +16,9 @@ from tests.runs import everything, make
 
 from edgehar import cli
 from edgehar.errors import InputError
-from edgehar.results import page as report, plots, rows as tables
+from edgehar.results import axes, page as report, plots, rows as tables
+from edgehar.results.events import score_events
 from edgehar.results.runs import SIMULATED, Measurement
-from edgehar.results.scores import score_events
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 
@@ -184,7 +184,7 @@ def test_one_person_gives_no_interval():
     one = make(people={"activity": {"a": (10 * np.eye(3, dtype=int)).tolist()}})
     words = Page(report.render([one])).words
     assert "one person, no interval" in words
-    assert tables.interval_text(tables.accuracy_rows([one])[0].macro_f1, 1) == "1.000 (one person)"
+    assert words.interval_text(tables.accuracy_rows([one])[0].macro_f1, 1) == "1.000 (one person)"
 
 
 def test_warnings_are_shown():
@@ -197,7 +197,7 @@ def test_warnings_are_shown():
 
 def test_even_ticks_are_round_and_inside():
     for low, high in ((0.0, 1.0), (0.7, 1.0), (0.9, 1.0), (0.905, 0.913)):
-        ticks = plots._even_ticks(low, high)
+        ticks = axes.even_ticks(low, high)
         assert 3 <= len(ticks) <= 9 and low - 1e-6 <= min(ticks) and max(ticks) <= high + 1e-6
 
 

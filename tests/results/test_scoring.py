@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgehar.results.scores import (EVENT_COUNTS, EventScores, accuracy, add_events, adjusted, balanced_accuracy,
-                                    calibration_error, calibration_error_over_people, confusion, confusion_by_person,
-                                    events, false_alarms_per_h, held, macro_f1, macro_f1_over_people, median_delay_s,
-                                    paired_difference, paired_p_value, pooled, reliability, reliability_by_person,
-                                    score_events, share_detected)
+from edgehar.results.events import (EVENT_COUNTS, EventScores, add_events, events, false_alarms_per_h, held,
+                                    median_delay_s, score_events, share_detected)
+from edgehar.results.people import (adjusted, calibration_error_over_people, macro_f1_over_people, paired_difference,
+                                    paired_p_value)
+from edgehar.results.scores import (accuracy, balanced_accuracy, calibration_error, confusion, confusion_by_person,
+                                    macro_f1, pooled, reliability, reliability_by_person)
 
 # true 0: 3 right, 1 as class 1; true 1: 2 right, 2 as class 0; class 2 never occurs
 COUNTS = np.array([[3, 1, 0], [2, 2, 0], [0, 0, 0]])

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from tests.runs import make
 
-from edgehar.results import rows as tables
+from edgehar.results import alike, rows as tables, words
+from edgehar.results.events import EventScores, add_events
+from edgehar.results.people import Interval
 from edgehar.results.runs import Measurement
-from edgehar.results.scores import EventScores, Interval, add_events, calibration_error, macro_f1, pooled
+from edgehar.results.scores import calibration_error, macro_f1, pooled
 
 
 def test_seeds_of_one_method_are_averaged_within_a_person_first():
@@ -69,7 +71,7 @@ def test_two_artifacts_of_one_name_are_told_apart():
     (["n-seed10", "n-seed11"], "n"), (["kd (a1ffff)", "kd (a9bbbb)"], "kd"),
     (["a (12ab)", "a (34cd)"], "a"), (["x", "y"], "x / y"), (["teachers-1", "teachers-2"], "teachers")])
 def test_a_common_label(labels, told):
-    assert tables._common_label(labels) == told
+    assert alike.common_label(labels) == told
 
 
 def test_throughput_and_medians_by_hand():
@@ -80,16 +82,16 @@ def test_throughput_and_medians_by_hand():
 
 
 def test_numbers_as_text():
-    assert [tables.milliseconds(s) for s in (3.2e-5, 1.234e-3, 0.0321, 0.5, None)] == [
+    assert [words.milliseconds(s) for s in (3.2e-5, 1.234e-3, 0.0321, 0.5, None)] == [
         "0.032 ms", "1.23 ms", "32.1 ms", "500 ms", "n/a (too few)"]
-    assert [tables.scaled(v) for v in (19812, 1.24e6, 512)] == ["19.8 k", "1.24 M", "512"]
-    assert tables.per_second(23110.4) == "23,110/s" and tables.per_second(None) == "–"
+    assert [words.scaled(v) for v in (19812, 1.24e6, 512)] == ["19.8 k", "1.24 M", "512"]
+    assert words.per_second(23110.4) == "23,110/s" and words.per_second(None) == "–"
 
 
 def test_people_who_were_not_at_hand_are_counted():
     run = make("a")
     part = replace(run, split=dict(run.split, test=["a", "b", "c", "d", "e"]))
-    assert [tables.people_text(tables.accuracy_rows([each])[0]) for each in (run, part)] == ["4", "4 of 5"]
+    assert [words.people_text(tables.accuracy_rows([each])[0]) for each in (run, part)] == ["4", "4 of 5"]
 
 
 # ------------------------------------------------------------------ calibration
@@ -109,7 +111,7 @@ def test_a_run_from_before_calibration_was_recorded_has_none_and_nor_has_its_row
     assert tables.accuracy_rows([old])[0].calibration_error is None
     (row,) = tables.accuracy_rows([old, make("a-s1", seed=1)])
     assert row.seeds == 2 and row.calibration_error is None and row.reliability is None
-    assert tables.calibration_text(row) == "–"
+    assert words.calibration_text(row) == "–"
 
 
 # ------------------------------------------------------------------ streams
@@ -140,14 +142,14 @@ def test_another_hop_or_hold_is_another_row_and_accuracy_does_not_mind_them():
 
 def test_a_streams_settings_are_told_in_seconds():
     (row,) = tables.event_rows([stream("a", hop=16, hold=2)])
-    assert tables.stream_text(row) == "2.56 s every 0.32 s, hold 2"
+    assert words.stream_text(row) == "2.56 s every 0.32 s, hold 2"
 
 
 def test_a_90th_percentile_of_few_delays_is_not_told():
     run = stream("a")
     (row,) = tables.event_rows([replace(run, events={"activity": {"a": run.events["activity"]["a"]}})])
     assert tables.event_rows([run])[0].delay_p90_s is not None
-    assert row.delay_p90_s is None and tables.seconds(None) == "n/a (too few)"
+    assert row.delay_p90_s is None and words.seconds(None) == "n/a (too few)"
 
 
 def test_events_class_by_class_add_up_and_leave_out_what_never_was():
@@ -165,9 +167,9 @@ def test_events_class_by_class_add_up_and_leave_out_what_never_was():
 
 def test_intervals_as_text():
     found = Interval(0.5, 0.25, 0.75)
-    assert tables.interval_text(found, 2, 2) == "0.50 [0.25, 0.75]"
-    assert tables.interval_text(found, 1) == "0.500 (one person)"
-    assert tables.interval_text(Interval(float("nan"), float("nan"), float("nan")), 9) == "–"
+    assert words.interval_text(found, 2, 2) == "0.50 [0.25, 0.75]"
+    assert words.interval_text(found, 1) == "0.500 (one person)"
+    assert words.interval_text(Interval(float("nan"), float("nan"), float("nan")), 9) == "–"
 
 
 # ------------------------------------------------------------------ folds and leaks
@@ -209,7 +211,7 @@ def test_seeds_that_spell_their_corpus_differently_are_averaged():
 def test_a_leak_is_marked_and_never_joined_with_what_is_honest():
     honest = make()
     leaky = replace(honest, split=dict(honest.split, sha256="1" * 64, shuffle_seed=0))
-    assert tables.marks(leaky) == ["LEAKY SPLIT"]
-    assert tables.marks(replace(leaky, synthetic=True)) == ["SYNTHETIC DATA", "LEAKY SPLIT"]
-    assert tables.marks(honest) == [] and len(tables.accuracy_rows([honest, leaky])) == 2
-    assert len(tables.grouped([honest, leaky], tables.people_of)) == 2
+    assert alike.marks(leaky) == ["LEAKY SPLIT"]
+    assert alike.marks(replace(leaky, synthetic=True)) == ["SYNTHETIC DATA", "LEAKY SPLIT"]
+    assert alike.marks(honest) == [] and len(tables.accuracy_rows([honest, leaky])) == 2
+    assert len(alike.grouped([honest, leaky], alike.people_of)) == 2
