@@ -24,9 +24,12 @@ from edgehar.bench import run as bench
 from edgehar.bench.scenarios import Scenario, default_scenario
 from edgehar.data.corpus import Corpus, cut_corpus
 from edgehar.errors import AccuracyError
+from edgehar.results.histories import Progress
 from edgehar.training.augment import Augmentation
 from edgehar.training.exporting import export
-from edgehar.training.loop import Fitted, Progress, Recipe, train
+from edgehar.training.folder import Fitted
+from edgehar.training.loop import train
+from edgehar.training.recipe import Recipe
 
 STRONG = Augmentation(rotation_deg=30.0, scale=0.2, jitter=0.1, shift=0.25)
 TEACHER = Recipe(epochs=30, augmentation=STRONG)

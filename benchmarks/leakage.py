@@ -26,10 +26,12 @@ from edgehar.bench.scenarios import default_scenario
 from edgehar.data.corpus import cut_corpus
 from edgehar.data.datasets import DATASETS
 from edgehar.data.protocols import People, make_split
+from edgehar.results.histories import Progress
 from edgehar.results.people import Interval, macro_f1_over_people, paired_difference
 from edgehar.results.runs import Run, load_all
 from edgehar.training.exporting import export
-from edgehar.training.loop import Progress, Recipe, train
+from edgehar.training.loop import train
+from edgehar.training.recipe import Recipe
 
 CORPORA = {"uci-har": Recipe(epochs=20), "wisdm:device=watch": Recipe(epochs=20, windows_per_epoch=8000)}
 STUDENT, CHANNELS = "mobilenet:size=S", "live"

@@ -32,8 +32,8 @@ from edgehar.results.markdown import table
 from edgehar.results.scores import confusion, macro_f1
 from edgehar.study.cells import Cell, load_study
 from edgehar.study.runner import cut_fold
+from edgehar.training.folder import Fitted
 from edgehar.training.heads import HopfieldHead, entropy
-from edgehar.training.loop import Fitted
 from edgehar.training.models.base import Model
 
 COMMAND = "python benchmarks/memory.py"

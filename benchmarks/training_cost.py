@@ -26,8 +26,10 @@ from edgehar import machine
 from edgehar.data.channels import triad
 from edgehar.data.signals import Signal, Windows
 from edgehar.results.runs import Measurement, Run
-from edgehar.training.loop import Fitted, Recipe, fit
+from edgehar.training.folder import Fitted
+from edgehar.training.loop import fit
 from edgehar.training.models import make_model
+from edgehar.training.recipe import Recipe
 
 SIGNAL = Signal(triad("acc", "m/s^2", ""), rate_hz=20.0, window=100, hop=60, max_gap_s=0.2)
 TASKS = {"activity": tuple("abcdefghijklmnopqr"), "placement": ("wrist", "pocket")}

@@ -10,7 +10,7 @@ from edgehar.data.channels import triad
 from edgehar.data.parts import Parts, partition
 from edgehar.data.signals import Recording, Signal
 from edgehar.data.splits import Split
-from edgehar.training.loop import Recipe
+from edgehar.training.recipe import Recipe
 
 SIGNAL = Signal(triad("acc", "m/s^2", "wrist"), rate_hz=50.0, window=64, hop=32, max_gap_s=0.1)
 TASKS = {"activity": ("still", "moving", "shaking")}

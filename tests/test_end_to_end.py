@@ -71,7 +71,8 @@ def test_the_stream_says_what_the_windows_say(home, tmp_path):
     """A replayed recording, window by window, gives the labels that the network gives its windows."""
     from edgehar.data.datasets import DATASETS
     from edgehar.data.signals import cut
-    from edgehar.training.loop import Fitted, predict
+    from edgehar.training.folder import Fitted
+    from edgehar.training.loop import predict
 
     edgehar("run", "engines/student", "--sink", "jsonl:path=%s" % (tmp_path / "d.jsonl"), "--limit-s", "30",
             folder=home)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from edgehar.data.corpus import Corpus
     from edgehar.data.signals import Framing
     from edgehar.data.splits import Split
-    from edgehar.training.loop import Fitted
+    from edgehar.training.folder import Fitted
 
 
 class Asked(NamedTuple):

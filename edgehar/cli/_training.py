@@ -10,7 +10,9 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgehar.training.loop import Fitted, Progress, Recipe
+    from edgehar.results.histories import Progress
+    from edgehar.training.folder import Fitted
+    from edgehar.training.recipe import Recipe
 
 
 def training_options(command: Callable) -> Callable:
@@ -35,7 +37,7 @@ def training_options(command: Callable) -> Callable:
 def read_recipe(path: Optional[str], **overrides: Optional[int]) -> Recipe:
     """The recipe in a TOML file (or the default one), with the options that were given."""
     from edgehar.files import read_toml
-    from edgehar.training.loop import Recipe
+    from edgehar.training.recipe import Recipe
 
     settings = read_toml(path) if path else {}
     settings.update({key: value for key, value in overrides.items() if value is not None})
@@ -93,7 +95,7 @@ def _method_told(method: str) -> str:
 
 def tell_resumed(folder: str) -> None:
     """Say on stderr where a begun training in `folder` goes on."""
-    from edgehar.training.loop import begun
+    from edgehar.training.folder import begun
 
     epochs = begun(folder)
     if epochs:

@@ -39,7 +39,8 @@ def command(teacher_folders: Sequence[str], method: str, model_spec: str, channe
     """
     from edgehar.cli._show import show_next
     from edgehar.cli._training import epoch_bar, read_recipe, show_training, tell_resumed
-    from edgehar.training.loop import Fitted, train
+    from edgehar.training.folder import Fitted
+    from edgehar.training.loop import train
 
     recipe = read_recipe(recipe_file, epochs=epochs, seed=seed)
     teachers = [Fitted.load(teacher_folder) for teacher_folder in teacher_folders]

@@ -30,7 +30,7 @@ def command(training: str, folder: str, name: Optional[str], root: Optional[str]
     from edgehar.data.corpus import cut_corpus
     from edgehar.training.exporting import Samples, export
     from edgehar.data.splits import Split
-    from edgehar.training.loop import Fitted
+    from edgehar.training.folder import Fitted
 
     fitted = Fitted.load(training)
     data = fitted.facts["data"]

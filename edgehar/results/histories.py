@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Tuple
 
+import numpy as np
+
 from edgehar.errors import InputError
-from edgehar.files import PathLike
+from edgehar.files import PathLike, written_whole
 
 FILE = "history.jsonl"
 GAP = "overfitting gap"
@@ -76,3 +80,40 @@ def _values(epoch: Dict[str, Any]) -> List[Tuple[str, str, float]]:
 def _apart(name: str) -> Tuple[str, str]:
     what, _, line = name.rpartition("/")
     return what or line, line
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One epoch's figures, as they stand in the history.
+
+    loss: {term: mean} of what was minimised. best_epoch: of the same phase so far; figures: what the method tells.
+    """
+
+    epoch: int
+    loss: Dict[str, float]
+    valid_macro_f1: Dict[str, float]
+    best_epoch: int
+    phase: str = "all"
+    figures: Dict[str, float] = field(default_factory=dict)
+
+    @property
+    def score(self) -> float:
+        """Mean over the tasks; one that no validation window is labelled for does not count."""
+        known = [value for value in self.valid_macro_f1.values() if not math.isnan(value)]
+        return float(np.mean(known)) if known else 0.0
+
+
+def write_history(path: Path, history: List[Progress]) -> None:
+    with written_whole(path) as temporary:
+        temporary.write_text("".join(json.dumps(asdict(past)) + "\n" for past in history), encoding="utf-8")
+
+
+def read_history(path: Path) -> Tuple[Progress, ...]:
+    """Raises InputError for a damaged file."""
+    try:
+        history = tuple(Progress(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines())
+        if not history:
+            raise ValueError("it holds no epochs")
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError("%s is damaged (%s); remove its folder and train again." % (path, error)) from error
+    return history

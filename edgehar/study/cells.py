@@ -74,9 +74,10 @@ from edgehar.results.alike import CHOICE, seedless
 from edgehar.results.modalities import SETTINGS as MODALITY_SETTINGS, choices
 from edgehar.results.runs import Run
 from edgehar.settings import NAMES, PAIRS, RATE, SAMPLES, SEEDS, SWITCH, TABLE, TABLES, TEXT, require_settings
+from edgehar.training.checks import chosen_tasks
 from edgehar.training.distillers import DISTILLERS
-from edgehar.training.loop import Recipe, chosen_tasks
 from edgehar.training.models import make_model
+from edgehar.training.recipe import Recipe
 
 Settings = Dict[str, Any]
 ENSEMBLE_SETTINGS = {"members": TEXT}

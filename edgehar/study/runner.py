@@ -47,7 +47,9 @@ from edgehar.results.rows import AccuracyRow, accuracy_rows
 from edgehar.results.runs import Run
 from edgehar.study.cells import Cell, Fold, Study, file_name, own_run
 from edgehar.training.exporting import export
-from edgehar.training.loop import VIEWS, Fitted, Recipe, train
+from edgehar.training.folder import Fitted
+from edgehar.training.loop import VIEWS, train
+from edgehar.training.recipe import Recipe
 
 # ------------------------------------------------------------------ plan
 

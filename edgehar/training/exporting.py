@@ -26,8 +26,9 @@ from edgehar.data.channels import Channel
 from edgehar.data.signals import Signal, Windows, windows_sha256
 from edgehar.errors import AccuracyError, InputError, MismatchError
 from edgehar.files import PathLike, folder_written_whole
+from edgehar.training.folder import Fitted
 from edgehar.training.heads import Competition, make_head
-from edgehar.training.loop import Fitted, predict
+from edgehar.training.loop import predict
 from edgehar.training.models.base import Model
 from edgehar.training.saliency import attribute
 

@@ -172,7 +172,7 @@ def test_every_protocol_stands_in_the_help_of_split(capsys: pytest.CaptureFixtur
 def test_every_setting_of_a_recipe_stands_in_the_help_of_train(capsys: pytest.CaptureFixture) -> None:
     pytest.importorskip("torch")
     from edgehar.training.augment import Augmentation
-    from edgehar.training.loop import Recipe
+    from edgehar.training.recipe import Recipe
 
     assert execute(["train", "--help"]) == 0
     text = capsys.readouterr().out

@@ -80,7 +80,7 @@ def test_the_device_makes_of_the_fast_stream_what_the_student_learnt_from() -> N
 
 
 def recipe(**changes):
-    from edgehar.training.loop import Recipe
+    from edgehar.training.recipe import Recipe
 
     return replace(Recipe(epochs=1, batch_size=16, windows_per_epoch=64), **changes)
 

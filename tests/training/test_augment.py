@@ -99,7 +99,7 @@ def test_it_is_drawn_after_all_else_so_that_what_stays_is_as_without(x):
 
 
 def test_a_recipe_without_dropout_reads_as_before():
-    from edgehar.training.loop import Recipe
+    from edgehar.training.recipe import Recipe
 
     assert "sensor_dropout" not in Recipe().to_json()["augmentation"]
     chosen = Recipe.from_mapping({"augmentation": {"sensor_dropout": 0.2}})

@@ -19,7 +19,8 @@ from edgehar.training.models import make_model
 from edgehar.training.models.base import Outputs
 from edgehar.data.channels import triad
 from edgehar.data.signals import Windows
-from edgehar.training.loop import _Run, Recipe, fit
+from edgehar.training.loop import _Run, fit
+from edgehar.training.recipe import Recipe
 from tests import small
 
 TASKS = {"activity": ("still", "moving", "shaking"), "placement": ("left", "right")}

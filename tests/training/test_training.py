@@ -16,14 +16,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgehar.results import histories
+
 torch = pytest.importorskip("torch")
 
 from edgehar.training.distillers import DISTILLERS
 from edgehar.training.distillers.base import Distiller, Phase
 from edgehar.errors import InputError, MismatchError
 from edgehar.training.models import Ensemble, make_model, teach_as_one
-from edgehar.training.loop import (_Run, Fitted, Recipe, _class_weights, _weights_sha256, begun, chosen_tasks, evaluate,
-                                   fit, predict)
+from edgehar.training.folder import Fitted, _weights_sha256, begun
+from edgehar.training.checks import chosen_tasks
+from edgehar.training.loop import _Run, _class_weights, evaluate, fit, predict
+from edgehar.training.recipe import Recipe
 from tests import small
 
 SLOW_TRAINING = """
@@ -412,14 +416,13 @@ def test_rare_classes_weigh_more_unless_told_otherwise(parts):
 
 
 def test_a_kill_between_the_last_checkpoint_and_its_history_loses_nothing(parts, tmp_path, monkeypatch):
-    from edgehar.training import loop as training
 
     def killed(path, history):
         raise Stop
 
     recipe = small.recipe(epochs=1)
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_write_history", killed)
+        patch.setattr(histories, "write_history", killed)
         with pytest.raises(Stop):
             fit(network(), parts.train, parts.valid, recipe, tmp_path / "t")
     assert len(fit(network(), parts.train, parts.valid, recipe, tmp_path / "t").history) == 1

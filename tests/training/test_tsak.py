@@ -22,7 +22,8 @@ from edgehar.training.models.base import Outputs
 from edgehar.data.channels import Channel, triad
 from edgehar.data.signals import Windows
 from edgehar.data.parts import Parts
-from edgehar.training.loop import Fitted, _load, evaluate, fit
+from edgehar.training.folder import Fitted, load_checkpoint
+from edgehar.training.loop import evaluate, fit
 from edgehar.training.views import Views
 from tests import small
 
@@ -128,7 +129,7 @@ def test_it_is_counted_as_it_is_exported() -> None:
 
 def test_both_stages_are_kept_and_the_second_leaves_the_first_alone(parts, teacher) -> None:
     fitted, folder = teacher
-    first, last = _load(folder / "branches.pt"), fitted.model.state_dict()
+    first, last = load_checkpoint(folder / "branches.pt"), fitted.model.state_dict()
     changed = {name.split(".")[0] for name in last if not torch.equal(first[name], last[name])}
     assert changed == {"semantic", "heads"}
     assert [past.phase for past in fitted.history] == ["branches"] * 3 + ["semantic"]
@@ -137,7 +138,7 @@ def test_both_stages_are_kept_and_the_second_leaves_the_first_alone(parts, teach
 def test_the_first_stage_is_judged_by_its_combined_branch(parts, teacher) -> None:
     fitted, folder = teacher
     model = network()
-    model.load_state_dict(_load(folder / "branches.pt"))
+    model.load_state_dict(load_checkpoint(folder / "branches.pt"))
     best = max(past.score for past in fitted.history[:3])
     assert evaluate(model, parts.valid, "combi_logit")["activity"] == pytest.approx(best)
 

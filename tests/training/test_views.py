@@ -10,7 +10,8 @@ torch = pytest.importorskip("torch")
 
 from edgehar.training.augment import Augmentation
 from edgehar.training.models import make_model
-from edgehar.training.loop import VIEWS, Fitted, fit
+from edgehar.training.folder import Fitted
+from edgehar.training.loop import VIEWS, fit
 from edgehar.training.views import Views
 from tests.small import SIGNAL, TASKS, parts, recipe
 

@@ -1,0 +1,84 @@
+"""What is refused before the first epoch, in one sentence."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+from typing import Dict, List, Mapping, Sequence, Tuple, Union
+
+from edgehar.data.signals import Signal, Windows
+from edgehar.errors import InputError, MismatchError
+from edgehar.training.distillers.base import Distiller
+from edgehar.training.folder import Fitted, Taught
+from edgehar.training.models.base import Model
+from edgehar.training.recipe import Recipe
+
+
+def chosen_tasks(classes: Mapping[str, Tuple[str, ...]], tasks: Sequence[str] = ()) -> Dict[str, Tuple[str, ...]]:
+    """{task: classes} of those that a network decides: `tasks`, or all of a corpus that have two classes or more.
+
+    Raises InputError for a task that the corpus lacks, or of which it has one class alone.
+    """
+    choice = {task: names for task, names in classes.items() if len(names) > 1}
+    for task in (task for task in tasks if task not in choice):
+        raise InputError("the corpus has %s; choose from: %s." % (
+            "one class alone of task '%s', which leaves nothing to decide" % task if task in classes else
+            "no task '%s'" % task, ", ".join(choice) or "none"))
+    if not choice:
+        raise InputError("the corpus has no task of two classes or more, so there is nothing to decide; choose another "
+                         "corpus, or more of this one.")
+    return {task: names for task, names in choice.items() if task in tasks or not tasks}
+
+
+def needed(teacher: Taught, distiller: Distiller, method: str) -> List[Fitted]:
+    """The teachers, where the method has use for one."""
+    teachers = [teacher] if isinstance(teacher, Fitted) else list(teacher or ())
+    if distiller.needs_teacher and not teachers:
+        raise InputError("method '%s' needs a teacher; give one with --teacher." % method)
+    return teachers if distiller.needs_teacher else []
+
+
+def require_one_split(train: Windows, valid: Windows, teachers: Sequence[Fitted]) -> None:
+    if train.split_sha256 != valid.split_sha256:
+        raise MismatchError("the training and validation windows come from different splits; cut both from one.")
+    if any(teacher.facts["split_sha256"] != train.split_sha256 for teacher in teachers):
+        raise MismatchError("the teacher was trained on another split, so it may have seen the student's test people; "
+                            "train a teacher on this split.")
+
+
+def require_deviation(windows: Windows) -> None:
+    """Raise InputError for windows of one sample: the noise of an augmented view is measured in their deviation."""
+    if windows.x.shape[2] < 2:
+        raise InputError("windows of one sample have no deviation, so nothing is learnt from them; cut windows of 2 "
+                         "samples or more.")
+
+
+def require_numbers(loss: Mapping[str, float], epoch: int) -> None:
+    for term, value in loss.items():
+        if not math.isfinite(value):
+            raise InputError("the loss is no number in epoch %d (%s: %s); lower learning_rate, and train into another "
+                             "folder or remove this one." % (epoch, term, value))
+
+
+def require_teachers_hear(teachers: Sequence[Fitted], heard: Union[Signal, Windows]) -> None:
+    """Raise MismatchError for a teacher that reads windows of another rate or length."""
+    window = heard.window if isinstance(heard, Signal) else heard.x.shape[2]
+    for theirs in (teacher.model.signal for teacher in teachers):
+        if (theirs.rate_hz, theirs.window) != (heard.rate_hz, window):
+            raise MismatchError("the teacher learnt windows of %d samples at %g Hz and the student's have %d at %g Hz; "
+                                "train a teacher on the student's." % (theirs.window, theirs.rate_hz, window,
+                                                                       heard.rate_hz))
+
+
+def require_no_views(recipe: Recipe) -> None:
+    if recipe.views:
+        raise InputError("views of a window are kept at one rate and the teacher reads another than the student; use "
+                         "views = 0.")
+
+
+def require_teachers_decide(model: Model, teachers: Sequence[Fitted]) -> None:
+    for teacher, (task, names) in product(teachers, model.tasks.items()):
+        if teacher.model.tasks.get(task) != names:
+            raise InputError("the teacher decides %s and the student is to decide '%s' between %s; train a teacher for "
+                             "it, or choose the student's tasks with --task." % (
+                                 " and ".join(teacher.model.tasks), task, ", ".join(names)))
