@@ -56,8 +56,8 @@ from edgehar.backends.base import Session
 from edgehar.backends.ort import OrtStepSession
 from edgehar.registry import parse_spec
 from edgehar.results.runs import Measurement, Run
+from edgehar.stream.choice import widths
 from edgehar.stream.fleet import Fleet
-from edgehar.stream.microbatches import widths
 from edgehar.stream.ring import Ring
 from edgehar.training.exporting import Deployed, trace
 from edgehar.training.models import make_model

@@ -53,11 +53,12 @@ import numpy as np
 from edgehar import machine
 from edgehar.backends import BACKENDS, ready_engine
 from edgehar.backends._engine import Engine
-from edgehar.data.signals import Decision, Signal
+from edgehar.data.signals import Signal
 from edgehar.deploy.health import Health
 from edgehar.deploy.notify import Manager
 from edgehar.deploy.service import Recipe, Service
 from edgehar.results.runs import Measurement, Run
+from edgehar.stream.decision import Decision
 from edgehar.stream.fleet import Fleet
 from edgehar.stream.sinks import SINKS
 from edgehar.stream.sources import SOURCES

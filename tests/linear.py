@@ -12,8 +12,9 @@ from edgehar import registry
 from edgehar.artifact.manifest import Artifact, write_manifest
 from edgehar.backends.base import Session
 from edgehar.data.channels import triad
-from edgehar.data.signals import Decision, Signal
+from edgehar.data.signals import Signal
 from edgehar.data.splits import Split
+from edgehar.stream.decision import Decision
 from edgehar.stream.stream import Stream
 
 PLUGINS = Path(__file__).with_name("plugins")

@@ -46,7 +46,8 @@ from edgehar.errors import AccuracyError, ConstraintError, InconclusiveError, In
 from edgehar.results.events import EventScores, add_events, held, score_events
 from edgehar.results.runs import RELIABILITY_ROWS, SIMULATED, Measurement, Run
 from edgehar.results.scores import confusion_by_person, reliability_by_person
-from edgehar.stream.stream import Stream, softmax
+from edgehar.stream.decision import softmax
+from edgehar.stream.stream import Stream
 
 Clock = Callable[[], float]
 

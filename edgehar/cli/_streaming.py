@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from edgehar.data.signals import Signal
     from edgehar.backends._engine import Engine
     from edgehar.stream.sources.base import Source
-    from edgehar.stream.stream import Feed, Stream
+    from edgehar.stream.feed import Feed
+    from edgehar.stream.stream import Stream
 
 
 class Speed(click.ParamType):

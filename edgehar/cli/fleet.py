@@ -10,7 +10,7 @@ from edgehar.cli._show import names_in_room, progress_line, show_json, show_next
 from edgehar.cli._streaming import marks, open_source, warn
 
 if TYPE_CHECKING:
-    from edgehar.stream.microbatches import Choice
+    from edgehar.stream.choice import Choice
     from edgehar.stream.crowd import Outcome
 
 PREPARED_S = 600.0  # of the source, which the wearers go round
@@ -56,9 +56,9 @@ def command(path: str, wearers: int, duration_s: float, phases: int, fast: bool,
     from edgehar.backends import ready_engine
     from edgehar.bench.run import require_measured
     from edgehar.stream.fleet import Fleet
-    from edgehar.stream.microbatches import choose
+    from edgehar.stream.choice import choose
     from edgehar.stream.crowd import in_hops, rehearse
-    from edgehar.stream.stream import Feed
+    from edgehar.stream.feed import Feed
 
     with progress_line() as on_progress:
         engine = ready_engine(path, backend, precision, on_progress)

@@ -12,7 +12,8 @@ from edgehar.cli._streaming import Hold, Speed, announce, marks, open_source, so
 if TYPE_CHECKING:
     from edgehar.data.signals import Signal
     from edgehar.backends._engine import Engine
-    from edgehar.stream.stream import Feed, Summary
+    from edgehar.stream.feed import Feed
+    from edgehar.stream.pump import Summary
 
 
 @click.command()
@@ -63,7 +64,9 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
     from edgehar.stream.filling import filled
     from edgehar.deploy.installation import stream_settings
     from edgehar.stream.sinks import SINKS
-    from edgehar.stream.stream import Feed, Stream, pump, weigh
+    from edgehar.stream.feed import Feed, weigh
+    from edgehar.stream.pump import pump
+    from edgehar.stream.stream import Stream
 
     with progress_line() as on_progress:
         engine = ready_engine(path, backend, precision, on_progress)

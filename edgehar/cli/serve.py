@@ -92,7 +92,8 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
     from edgehar.deploy.health import Health, Pages
     from edgehar.deploy.notify import Manager
     from edgehar.deploy.service import Recipe, Service, lines_of, signals_to
-    from edgehar.stream.stream import Feed, paced, weigh
+    from edgehar.stream.feed import Feed, weigh
+    from edgehar.stream.pump import paced
 
     recipe = Recipe(path, backend, precision, hop, hold, allow_constant or missing != "refuse")
     with ExitStack() as opened:

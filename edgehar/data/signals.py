@@ -102,24 +102,6 @@ class Windows:
         return replace(self, x=self.x[:, index], channels=tuple(channels))
 
 
-@dataclass(frozen=True, eq=False)
-class Decision:
-    """What a stream says about one window.
-
-    time_s: time of the window's last sample. label: {task: name} after hysteresis;
-    raw_label: {task: name} of this window alone; probabilities: {task: (K,) float32}.
-    """
-
-    time_s: float
-    label: Dict[str, str]
-    raw_label: Dict[str, str]
-    probabilities: Dict[str, np.ndarray]
-
-    def to_json(self) -> Dict[str, Any]:
-        return {"time_s": round(self.time_s, 6), "label": self.label, "raw_label": self.raw_label,
-                "probability": {task: round(float(p.max()), 6) for task, p in self.probabilities.items()}}
-
-
 # ------------------------------------------------------------------ cutting
 
 

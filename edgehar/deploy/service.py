@@ -25,12 +25,13 @@ from edgehar.artifact.golden import require_passed
 from edgehar.backends import BACKENDS, ready_engine
 from edgehar.backends._engine import Engine
 from edgehar.backends.base import Session
-from edgehar.data.signals import Decision, Signal
+from edgehar.data.signals import Signal
 from edgehar.deploy.health import Health, Line
 from edgehar.deploy.installation import stream_settings
 from edgehar.deploy.notify import Manager
 from edgehar.errors import EdgeharError, InputError, MismatchError
 from edgehar.files import PathLike, read_json, sha256_of_json, write_json
+from edgehar.stream.decision import Decision
 from edgehar.stream.sinks.base import Sink
 from edgehar.stream.sources.base import Chunk, Source
 from edgehar.stream.stream import Hold, Snapshot, Stream

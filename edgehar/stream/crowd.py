@@ -26,10 +26,10 @@ import numpy as np
 
 from edgehar.data.signals import Signal
 from edgehar.errors import InconclusiveError, InputError
+from edgehar.stream.choice import HEADROOM
+from edgehar.stream.clock import Clock
 from edgehar.stream.fleet import Decided, Fleet
-from edgehar.stream.microbatches import HEADROOM
 from edgehar.stream.sources.base import Chunk
-from edgehar.stream.stream import Clock
 
 
 class Hops(NamedTuple):

@@ -30,13 +30,14 @@ from zipfile import BadZipFile
 import numpy as np
 
 from edgehar.backends.base import Session, StepSession
-from edgehar.data.signals import Decision, Signal
+from edgehar.data.signals import Signal
 from edgehar.errors import ConstraintError, InputError, MismatchError
 from edgehar.files import PathLike, sha256_of_json, written_whole
+from edgehar.stream.clock import RATE_TOLERANCE, Clocks, Hystereses
+from edgehar.stream.decision import Decision, softmax
 from edgehar.stream.microbatches import Steps, WholeWindows
 from edgehar.stream.ring import Ring, rows_of
-from edgehar.stream.stream import RATE_TOLERANCE, softmax
-from edgehar.stream.waiting import Clocks, Hysteresis, Waiting, Work
+from edgehar.stream.waiting import Waiting, Work
 
 OVERFLOWS = ("drop-oldest", "drop-newest", "degrade")
 MAX_STRIDE = 16  # up to so many times its hop a stream is degraded
@@ -125,7 +126,7 @@ class Fleet:
                           signal.window + (2 * service.depth + 1) * self.hop)
         self._clocks = Clocks(places, signal.rate_hz, signal.max_gap_s, RATE_TOLERANCE)
         self._waiting = Waiting(places, service.depth)
-        self._hysteresis = {task: Hysteresis(places, hold) for task in self.tasks}
+        self._hysteresis = {task: Hystereses(places, hold) for task in self.tasks}
         most = service.batches * self._engine.batch
         self._probes = np.zeros((min(PROBES, self._engine.length), most, len(signal.channels)), np.float32)
         self._window = np.zeros((1, len(signal.channels), signal.window), np.float32)

@@ -6,88 +6,12 @@ be taken down whole and put back in another process.
 
 from __future__ import annotations
 
-from typing import Dict, Mapping, NamedTuple, Optional, Tuple
+from typing import Dict, Mapping, NamedTuple, Tuple
 
 import numpy as np
 
-from edgehar.backends.base import Rows
-from edgehar.data.resampling import is_gap
+from edgehar.stream.clock import Kept
 from edgehar.stream.ring import rows_of
-
-
-class Kept:
-    """Remembers what stands in arrays. kept: their names, without the underscore."""
-
-    kept: Tuple[str, ...] = ()
-
-    def snapshot(self) -> Dict[str, np.ndarray]:
-        """Copies of all arrays, for `restore` of one of the same size."""
-        return {name: getattr(self, "_" + name).copy() for name in self.kept}
-
-    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Go on from what `snapshot` gave. Raises ValueError where an array has another shape."""
-        for name in self.kept:
-            getattr(self, "_" + name)[...] = arrays[name]
-
-
-class Clocks(Kept):
-    """`edgehar.stream.clock.Clock` for many places at once, in the same arithmetic.
-
-    tolerance: of the rate, as a share.
-    """
-
-    kept = ("count", "first_s", "chunk_s", "last_s")
-
-    def __init__(self, places: int, rate_hz: float, max_gap_s: float, tolerance: float) -> None:
-        self._rate_hz, self._max_gap_s, self._tolerance = rate_hz, max_gap_s, tolerance
-        self.count = self._count = np.zeros(places, np.int64)
-        self._first_s, self._chunk_s, self._last_s = (np.zeros(places) for _ in range(3))
-
-    def start(self, places: np.ndarray, times_s: np.ndarray) -> None:
-        self.count[places] = 0
-        self._first_s[places] = self._chunk_s[places] = self._last_s[places] = times_s
-
-    def time_of(self, rows: Rows, index: np.ndarray) -> np.ndarray:
-        return self._first_s[rows] + index / self._rate_hz
-
-    def ends_s(self, rows: Rows) -> np.ndarray:
-        """When the next sample of each is expected."""
-        return self.time_of(rows, self.count[rows])
-
-    def gaps(self, rows: Rows, times_s: np.ndarray, begins: Optional[np.ndarray]) -> np.ndarray:
-        """(n,) bool: before which chunk a gap stands."""
-        drift_s = self._tolerance * (self._last_s[rows] - self._chunk_s[rows])
-        gaps = is_gap(times_s - self._last_s[rows], self._max_gap_s, drift_s)
-        if begins is not None:
-            gaps = gaps | begins
-        return gaps & (self.count[rows] > 0)
-
-    def stamp(self, rows: Rows, times_s: np.ndarray, count: int) -> None:
-        had = self.count[rows]
-        moved = (had == 0) | (np.abs(times_s - self.time_of(rows, had)) > 0.5 / self._rate_hz)
-        if moved.any():
-            self._first_s[rows] = np.where(moved, times_s - had / self._rate_hz, self._first_s[rows])
-        self._chunk_s[rows] = times_s
-        self._last_s[rows] = times_s + (count - 1) / self._rate_hz
-        self.count[rows] += count
-
-
-class Hysteresis(Kept):
-    """Holds each place's label until `hold` consecutive windows of one grid agree on another."""
-
-    kept = ("grid", "label", "rival", "votes")
-
-    def __init__(self, places: int, hold: int) -> None:
-        self._hold = hold
-        self._grid, self._label, self._rival, self._votes = (np.zeros(places, np.int64) for _ in range(4))
-
-    def settle(self, rows: Rows, grid: np.ndarray, raw: np.ndarray) -> np.ndarray:
-        """Take one window's class of each; return the classes that stand, owned by the caller."""
-        fresh = self._grid[rows] != grid
-        votes = np.where((raw == self._rival[rows]) & ~fresh, self._votes[rows] + 1, 1)
-        label = np.where(fresh | (votes >= self._hold), raw, self._label[rows])
-        self._grid[rows], self._rival[rows], self._votes[rows], self._label[rows] = grid, raw, votes, label
-        return label
 
 
 class Work(NamedTuple):

@@ -23,10 +23,11 @@ from edgehar.artifact.proof import EXACT, open_graph, proven_steps
 from edgehar.backends import BACKENDS
 from edgehar.backends._engine import BuildSpec
 from edgehar.backends.ort import OrtStepSession
-from edgehar.data.signals import Decision, Signal
+from edgehar.data.signals import Signal
 from edgehar.errors import AccuracyError, ConstraintError, InputError, MismatchError
+from edgehar.stream.choice import Choice, choose, sustained, widths
+from edgehar.stream.decision import Decision
 from edgehar.stream.fleet import Fleet, Service
-from edgehar.stream.microbatches import Choice, choose, sustained, widths
 from edgehar.stream.stream import Stream
 
 WINDOW, HOP, LANES = 32, 4, 4
@@ -663,7 +664,7 @@ def test_cohorts_that_are_due_at_different_times_do_not_share_a_group(tmp_path, 
     opened, open_steps = [], type(BACKENDS.create("ort")).open_steps
     monkeypatch.setattr(type(BACKENDS.create("ort")), "open_steps",
                         lambda self, *given: opened.append(given[2:]) or open_steps(self, *given))
-    monkeypatch.setattr("edgehar.stream.microbatches._costs_s", narrowest_steps_first)
+    monkeypatch.setattr("edgehar.stream.choice._costs_s", narrowest_steps_first)
     choose(engine, places=60, turns=1, cohorts=3).session.close()
     assert opened == [(3 * 2 * 16, 16), (3 * 32, 32), (3 * (2 + 1) * 16, 16)]
     with pytest.raises(InputError, match="cohorts is 0; it must be 1 or more"):
@@ -695,7 +696,7 @@ def test_a_width_that_is_refused_costs_no_other_its_chance(tmp_path, monkeypatch
         return session
 
     monkeypatch.setattr(kind, "open_steps", open_some)
-    monkeypatch.setattr("edgehar.stream.microbatches._costs_s", narrowest_steps_first)
+    monkeypatch.setattr("edgehar.stream.choice._costs_s", narrowest_steps_first)
     choice = choose(engine, places=20, turns=1)
     none = refused == {16, 32}
     assert (choice.way == "full window") == (not isinstance(choice.session, OrtStepSession)) == none

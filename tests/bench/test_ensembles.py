@@ -14,7 +14,7 @@ from edgehar.bench import run as bench
 from edgehar.bench.ensembles import EnsembleSession, ensemble_facts, mixture
 from edgehar.bench.scenarios import default_scenario
 from edgehar.errors import MismatchError
-from edgehar.stream.stream import softmax
+from edgehar.stream.decision import softmax
 
 
 def test_the_mean_is_of_probabilities_and_not_of_logits():

@@ -13,8 +13,8 @@ from edgehar.data.corpus import cut_corpus, framed
 from edgehar.data.datasets import DATASETS
 from edgehar.data.signals import Framing, paired
 from edgehar.errors import InputError, MismatchError
+from edgehar.stream.feed import Feed
 from edgehar.stream.sources.base import Chunk, Source
-from edgehar.stream.stream import Feed
 
 SPEC = "synthetic:people=3,minutes=0.5"
 FAST, SLOW = Framing(50.0, 128, 64), Framing(25.0, 64, 32)

@@ -11,9 +11,9 @@ from tests.linear import SIGNAL, noise, write_artifact
 
 from edgehar.data.channels import triad
 from edgehar.errors import InputError
+from edgehar.stream.feed import Feed
 from edgehar.stream.filling import fill, filled
 from edgehar.stream.sources import SOURCES
-from edgehar.stream.stream import Feed
 
 NAN = float("nan")
 

@@ -15,10 +15,10 @@ from hypothesis import given, settings, strategies as st
 from tests.linear import SIGNAL, TASKS, LinearSession, noise, pieces, same, stream, weights
 
 from edgehar.backends.base import Session
-from edgehar.data.signals import Decision
 from edgehar.errors import ConstraintError, InputError, MismatchError
+from edgehar.stream.choice import sustained
+from edgehar.stream.decision import Decision
 from edgehar.stream.fleet import Fleet, Service
-from edgehar.stream.microbatches import sustained
 from edgehar.stream.ring import Ring
 from edgehar.stream.stream import Stream
 

@@ -172,7 +172,7 @@ def test_the_command_spreads_the_wearers_over_the_hop(artifact):
 
 
 def test_more_wearers_than_the_measured_cost_sustains_are_warned_of(artifact, monkeypatch):
-    monkeypatch.setattr("edgehar.stream.microbatches.HEADROOM", 1e-9)
+    monkeypatch.setattr("edgehar.stream.choice.HEADROOM", 1e-9)
     add_plugins(monkeypatch)
     done = CliRunner().invoke(command, [str(artifact), "--backend", "linear", "--streams", "3", "--seconds", "0.2",
                                         "--fast"])

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from tests.linear import decision
 
-from edgehar.data.signals import Decision
 from edgehar.errors import InputError
+from edgehar.stream.decision import Decision
 from edgehar.stream.sinks import SINKS
 from edgehar.stream.sinks.console import Console
 from edgehar.stream.sinks.jsonl import Jsonl

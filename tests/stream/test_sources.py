@@ -14,10 +14,10 @@ from tests.linear import SIGNAL, add_plugins, noise, same, stream
 from edgehar.data.datasets import DATASETS
 from edgehar.data.resampling import resample
 from edgehar.errors import InputError
+from edgehar.stream.feed import Feed
 from edgehar.stream.sources import SOURCES
 from edgehar.stream.sources.csv import Csv
 from edgehar.stream.sources.replay import Replay
-from edgehar.stream.stream import Feed
 
 HEADER = "time_s,wrist/imu/acc/x,wrist/imu/acc/y,wrist/imu/acc/z"
 

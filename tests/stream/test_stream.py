@@ -12,8 +12,12 @@ from tests.linear import CHANNELS, SIGNAL, TASKS, LinearSession, ScriptedSession
 from edgehar.data.channels import Channel, match_channels, triad
 from edgehar.data.resampling import resample, unbroken
 from edgehar.errors import InputError, MismatchError
+from edgehar.stream.clock import Hysteresis
+from edgehar.stream.decision import softmax
+from edgehar.stream.feed import Feed, require_rate, weigh
+from edgehar.stream.pump import pump
 from edgehar.stream.sources.base import Chunk, Source
-from edgehar.stream.stream import _Hysteresis, Feed, Route, Stream, pump, require_rate, softmax, weigh
+from edgehar.stream.stream import Route, Stream
 
 RATE, WINDOW, HOP = SIGNAL.rate_hz, SIGNAL.window, SIGNAL.hop
 
@@ -137,12 +141,12 @@ def test_a_clock_that_runs_slow_or_fast_never_adds_up_to_a_gap(count, turns, tru
 @pytest.mark.parametrize("hold, shown", [(1, "abaabbbabbbb"), (2, "aaaaabbbbbbb"), (3, "aaaaaabbbbbb"),
                                          (4, "aaaaaaaaaaab")])
 def test_a_label_changes_after_hold_windows_agree(hold, shown):
-    hysteresis = _Hysteresis(hold)
+    hysteresis = Hysteresis(hold)
     assert "".join(map(hysteresis.settle, "abaabbbabbbb")) == shown
 
 
 def test_hysteresis_needs_agreement_on_one_rival():
-    hysteresis = _Hysteresis(2)
+    hysteresis = Hysteresis(2)
     assert "".join(map(hysteresis.settle, "abcbcc")) == "aaaaac"
 
 

@@ -32,7 +32,7 @@ from edgehar.results.contrasts import p_value
 from edgehar.errors import InputError, MissingError
 from edgehar.results.runs import load_all
 from edgehar.results.scores import confusion
-from edgehar.stream.stream import softmax
+from edgehar.stream.decision import softmax
 from edgehar.study.runner import cut_fold, outcomes, plan, run_fold, run_study
 
 FILE = """

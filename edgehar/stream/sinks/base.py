@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
-from edgehar.data.signals import Decision
+from edgehar.stream.decision import Decision
 
 
 class Sink(ABC):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from edgehar.data.signals import Decision
+from edgehar.stream.decision import Decision
 from edgehar.stream.sinks._lines import Lines
 from edgehar.stream.sinks.base import Sink
 

@@ -9,8 +9,8 @@ from collections import deque
 from contextlib import suppress
 from typing import Any, Deque, Optional, Set
 
-from edgehar.data.signals import Decision
 from edgehar.errors import InputError
+from edgehar.stream.decision import Decision
 from edgehar.stream.mqtt import Broker, Connection, topic_of
 from edgehar.stream.sinks.base import Sink
 
