@@ -89,7 +89,8 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
     from contextlib import ExitStack
 
     from edgehar.stream.filling import filled
-    from edgehar.deploy.health import Health, Pages
+    from edgehar.deploy.health import Health
+    from edgehar.deploy.pages import Pages
     from edgehar.deploy.notify import Manager
     from edgehar.deploy.service import Recipe, Service, lines_of, signals_to
     from edgehar.stream.feed import Feed, weigh

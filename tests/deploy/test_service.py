@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from tests.linear import CHANNELS, SIGNAL, add_plugins, noise, same, stream, write_artifact
 
-from edgehar.deploy.health import Health, Line, Pages
+from edgehar.deploy.health import Health, Line
 from edgehar.deploy.notify import Manager
-from edgehar.deploy.service import Kept, Loaded, Moment, Recipe, Service
+from edgehar.deploy.pages import Pages
+from edgehar.deploy.service import Loaded, Recipe, Service
+from edgehar.deploy.state import Kept, Moment
 from edgehar.errors import InputError, MismatchError
 from edgehar.stream.sinks.base import Sink
 from edgehar.stream.sources.base import Chunk, Source

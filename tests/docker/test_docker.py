@@ -224,7 +224,8 @@ def test_the_manifest_is_valid(version):
 
 
 def test_the_manifest_s_probes_are_pages_of_the_service():
-    from edgehar.deploy.health import Health, _page
+    from edgehar.deploy.health import Health
+    from edgehar.deploy.pages import _page
 
     container = pod()["spec"]["containers"][0]
     probes = {kind: container[kind + "Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")}
