@@ -30,7 +30,8 @@ from edgehar.errors import InputError
 from edgehar.files import write_json
 from edgehar.results.markdown import table
 from edgehar.results.scores import confusion, macro_f1
-from edgehar.study.cells import Cell, load_study
+from edgehar.study.cells import Cell
+from edgehar.study.file import load_study
 from edgehar.study.runner import cut_fold
 from edgehar.training.folder import Fitted
 from edgehar.training.heads import HopfieldHead, entropy

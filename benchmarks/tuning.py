@@ -19,7 +19,8 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 from edgehar import machine
 from edgehar.data.corpus import Corpus
 from edgehar.files import read_json, write_json
-from edgehar.study.cells import Cell, Fold, load_study
+from edgehar.study.cells import Cell, Fold
+from edgehar.study.file import load_study
 from edgehar.study.runner import cut_fold, fit_cell
 
 GRIDS: Dict[str, List[str]] = {

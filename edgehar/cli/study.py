@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from edgehar.study.cells import Study
     from edgehar.results.modalities import Modality
-    from edgehar.study.runner import Outcome
+    from edgehar.study.outcomes import Outcome
 
 Table = Tuple[str, Sequence[str], List[Sequence[Any]]]  # title, columns, rows
 
@@ -39,9 +39,10 @@ def command(path: str, only_plan: bool, root: Optional[str], work: str, results:
     cell that has its Run is never done again. What FILE may hold is told at the top of
     edgehar/study/cells.py.
     """
-    from edgehar.study.cells import load_study, only_modalities
+    from edgehar.study.file import load_study, only_modalities
     from edgehar.cli._show import show_next
-    from edgehar.study.runner import outcomes, run_study, write_forests
+    from edgehar.study.outcomes import outcomes, write_forests
+    from edgehar.study.runner import run_study
 
     study = only_modalities(load_study(path, root)) if by_sensors else load_study(path, root)
     if only_plan:
@@ -65,7 +66,7 @@ def command(path: str, only_plan: bool, root: Optional[str], work: str, results:
 
 def _show_plan(study: Study, root: Optional[str], results: str, jobs: int, quiet: bool, as_json: bool) -> None:
     from edgehar.cli._show import show_json, show_next, show_table
-    from edgehar.study.runner import asked_less, plan
+    from edgehar.study.plan import asked_less, plan
 
     watch = lambda what: None if quiet else click.echo("probing %s" % what, err=True)  # noqa: E731
     found = plan(study, root, results, watch, jobs)

@@ -225,7 +225,7 @@ teacher = "teacher"
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
     """The folder of a small study that was run: study.toml, and its work."""
-    from edgehar.study.cells import load_study
+    from edgehar.study.file import load_study
     from edgehar.study.runner import run_fold
 
     folder = tmp_path_factory.mktemp("searched")

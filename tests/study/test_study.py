@@ -18,6 +18,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from edgehar.study import plan, workers
+
 torch = pytest.importorskip("torch")
 
 from edgehar import machine, registry
@@ -25,7 +27,8 @@ from edgehar.study import runner as studies
 from edgehar.training import views
 from edgehar.backends import BACKENDS, ready_engine
 from edgehar.backends.base import infer_all
-from edgehar.study.cells import Cell, load_study, only_modalities, own_run
+from edgehar.study.cells import Cell, own_run
+from edgehar.study.file import load_study, only_modalities
 from edgehar.cli import execute
 from edgehar.cli.study import _time_text
 from edgehar.results.contrasts import p_value
@@ -33,7 +36,9 @@ from edgehar.errors import InputError, MissingError
 from edgehar.results.runs import load_all
 from edgehar.results.scores import confusion
 from edgehar.stream.decision import softmax
-from edgehar.study.runner import cut_fold, outcomes, plan, run_fold, run_study
+from edgehar.study.plan import plan
+from edgehar.study.outcomes import outcomes
+from edgehar.study.runner import cut_fold, run_fold, run_study
 
 FILE = """
 seeds = [0]
@@ -445,7 +450,7 @@ def test_a_plan_is_shown_of_a_study_that_is_half_done(finished: Path, capsys, mo
     assert "with --jobs 3" in said.out and "note:" not in said.out and "probing synthetic" in said.err
     written(finished, ONE_FOLD.replace("epochs = 1,", "epochs = 1, views = 2,"))
     shutil.rmtree(str(finished / "results"))
-    monkeypatch.setattr(studies, "plan", lambda *_: [])
+    monkeypatch.setattr(plan, "plan", lambda *_: [])
     assert execute(line) == 0
     assert "note: a teacher is counted in every epoch" in capsys.readouterr().out
 
@@ -457,7 +462,7 @@ def test_predicted_times_are_told_in_units_that_fit(hours: float, text: str) -> 
 
 def test_folds_at_a_time_share_the_cores(finished: Path, monkeypatch) -> None:
     study, before, seen = load_study(finished / "study.toml"), torch.get_num_threads(), []
-    monkeypatch.setattr(studies, "_epoch_s", None)  # what is done is not probed
+    monkeypatch.setattr(plan, "_epoch_s", None)  # what is done is not probed
     for given, cores, jobs in (("", 8, 3), ("", 8, 16), ("5", 8, 2)):
         monkeypatch.setenv("OMP_NUM_THREADS", given)
         monkeypatch.setattr(machine, "usable_cores", lambda cores=cores: cores)
@@ -468,7 +473,7 @@ def test_folds_at_a_time_share_the_cores(finished: Path, monkeypatch) -> None:
 
 def test_workers_take_their_share_of_the_cores(monkeypatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=studies._begin_worker,
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=workers._begin_worker,
                              initargs=((), machine.usable_cores())) as pool:
         assert pool.submit(torch.get_num_threads).result() == 1
 
