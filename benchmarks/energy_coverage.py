@@ -25,8 +25,9 @@ import numpy as np
 
 from edgehar import machine
 from edgehar.bench import energy
-from edgehar.bench.energy import IDLE, LOAD, Energy, Phase, Trace
+from edgehar.bench.energy import Energy
 from edgehar.bench.meters.base import CARRIER_RAIL, XAVIER_RAILS, XAVIER_STEP_A, totals_of
+from edgehar.bench.trace import IDLE, LOAD, Phase, Trace
 from edgehar.machine import Conditions
 from edgehar.results.runs import SIMULATED, Measurement, Run
 

@@ -21,8 +21,8 @@ from typing import Any, Callable, Dict, List, Optional
 import numpy as np
 
 from edgehar import machine
-from edgehar.bench.energy import IDLE, LOAD, Phase, Trace
 from edgehar.bench.meters.base import Meter, PowerSample
+from edgehar.bench.trace import IDLE, LOAD, Phase, Trace
 from edgehar.errors import EdgeharError, InputError, MissingError
 from edgehar.machine import Conditions
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NamedTupl
 import click
 from click.core import ParameterSource
 
+from edgehar.bench import accuracy, streaming, verdicts
 from edgehar.cli._show import names_in_room, progress_line, show_json, show_next, show_table
 from edgehar.results import alike
 
@@ -73,7 +74,6 @@ def command(context: click.Context, paths: Sequence[str], scenarios: Sequence[st
     An artifact is built first, unless an engine of it is ready. Timing needs no data; accuracy and streaming read the
     test people of the corpus. Every Run keeps its raw values in a file of its own.
     """
-    from edgehar.bench import run as bench
     from edgehar.bench.metering import Plan
     from edgehar.bench.scenarios import load_scenario
 
@@ -84,16 +84,16 @@ def command(context: click.Context, paths: Sequence[str], scenarios: Sequence[st
     engines = _engines(paths, backend, precisions)
     if strict or power or max_p99_ms is not None:
         for engine in engines:
-            bench.require_measured(engine)
+            verdicts.require_measured(engine)
     done = _measure_all(_jobs(engines, asked, missing), data, root, power, plan, Path(output),
                         _command_line(context), quiet or as_json)
     _show(done, as_json)
     for _, run in done:
         if max_p99_ms is not None:
-            bench.require_p99(run, max_p99_ms / 1e3)
+            verdicts.require_p99(run, max_p99_ms / 1e3)
         if strict:
-            bench.require_stable(run)
-            bench.require_energy(run)
+            verdicts.require_stable(run)
+            verdicts.require_energy(run)
     if not as_json:
         show_next("edgehar report %s -o report.html" % shlex.quote(output))
 
@@ -111,7 +111,7 @@ def _adjusted(scenarios: Sequence[Scenario], settings: Dict[str, Any]) -> List[S
 
 
 def _require_latency(max_p99_ms: Optional[float], scenarios: Sequence[Scenario]) -> None:
-    from edgehar.bench.run import LATENCY_SCENARIOS
+    from edgehar.bench.verdicts import LATENCY_SCENARIOS
 
     if max_p99_ms is not None and not any(scenario.name in LATENCY_SCENARIOS for scenario in scenarios):
         raise click.UsageError("--max-p99-ms bounds the latency of %s; add one with --scenario" % (
@@ -195,8 +195,8 @@ def _measure_all(jobs: Sequence[Job], data: Optional[str], root: Optional[str], 
         for job in jobs:
             engine, scenario, missing = job
             tell("%s: preparing" % str(job), 0)
-            windows = bench.windows_for(engine, data, root) if scenario.name == "accuracy" else None
-            recordings = bench.recordings_for(engine, data, root) if scenario.name == "streaming" else None
+            windows = accuracy.windows_for(engine, data, root) if scenario.name == "accuracy" else None
+            recordings = streaming.recordings_for(engine, data, root) if scenario.name == "streaming" else None
             meter = METERS.create(power) if power and scenario.name not in UNTIMED else None
             run = bench.run(engine, scenario, windows, command=line, recordings=recordings, meter=meter, plan=plan,
                             dataset=data, missing=missing,

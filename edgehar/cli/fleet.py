@@ -54,7 +54,7 @@ def command(path: str, wearers: int, duration_s: float, phases: int, fast: bool,
       edgehar fleet engines/wisdm-watch-s --streams 1000 --hop 10 --phases 10
     """
     from edgehar.backends import ready_engine
-    from edgehar.bench.run import require_measured
+    from edgehar.bench.verdicts import require_measured
     from edgehar.stream.fleet import Fleet
     from edgehar.stream.choice import choose
     from edgehar.stream.crowd import in_hops, rehearse

@@ -6,6 +6,8 @@ import numpy as np
 import onnx
 import pytest
 
+from edgehar.bench import verdicts
+
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from edgehar.artifact import quantise
@@ -205,6 +207,6 @@ def test_simulated_accuracy_shares_no_table_with_measured():
 
 def test_strict_and_meters_refuse_what_is_simulated(engines):
     with pytest.raises(InputError, match="simulated, and what was not measured"):
-        bench.require_measured(engines["fp16"])
+        verdicts.require_measured(engines["fp16"])
     with pytest.raises(InputError, match="simulated"):
         bench.run(engines["fp16"], default_scenario("single_stream"), meter=object())

@@ -16,7 +16,7 @@ from edgehar import __version__, cli
 from edgehar.artifact.manifest import Artifact, write_manifest
 from edgehar.backends import BACKENDS
 from edgehar.backends._engine import BuildSpec
-from edgehar.bench import run as bench
+from edgehar.bench import accuracy, run as bench, streaming, timing, verdicts
 from edgehar.bench.scenarios import Scenario, default_scenario
 from edgehar.data.channels import triad
 from edgehar.data.signals import Recording, Windows
@@ -35,7 +35,7 @@ SHA = SPLIT.sha256
 @pytest.fixture(autouse=True)
 def plugins(monkeypatch):
     add_plugins(monkeypatch)
-    bench._held_out_windows.cache_clear()
+    accuracy._held_out_windows.cache_clear()
 
 
 def sign_weights() -> np.ndarray:
@@ -146,10 +146,10 @@ def test_offline_keeps_latency_and_throughput_of_each_batch(engine, monkeypatch)
 
 def test_inputs_are_the_golden_windows_in_an_order_of_the_seed():
     golden = np.arange(5, dtype=np.float32).reshape(5, 1, 1)
-    inputs = bench._inputs(golden, 3, seed=1)
+    inputs = timing.endless_inputs(golden, 3, seed=1)
     first = np.concatenate([next(inputs).ravel() for _ in range(5)])
     assert sorted(first.tolist()) == sorted(list(range(5)) * 3)
-    again = bench._inputs(golden, 3, seed=1)
+    again = timing.endless_inputs(golden, 3, seed=1)
     assert np.concatenate([next(again).ravel() for _ in range(5)]).tolist() == first.tolist()
 
 
@@ -177,47 +177,47 @@ def test_the_run_tells_engine_machine_and_scenario(engine):
 
 
 def test_steady_seconds_give_no_warning():
-    assert bench.stability_warnings(np.array([1.0, 1.02, 0.99, 1.0, 1.01])) == []
+    assert verdicts.stability_warnings(np.array([1.0, 1.02, 0.99, 1.0, 1.01])) == []
 
 
 def test_varying_seconds_and_a_late_drift_are_unstable():
-    assert "vary by 20.0 %" in bench.stability_warnings(np.array([0.8, 1.2] * 5))[0]
-    drifting = bench.stability_warnings(np.array([1.0] * 20 + [1.0, 1.06, 1.12]))
+    assert "vary by 20.0 %" in verdicts.stability_warnings(np.array([0.8, 1.2] * 5))[0]
+    drifting = verdicts.stability_warnings(np.array([1.0] * 20 + [1.0, 1.06, 1.12]))
     assert len(drifting) == 1 and "last three seconds lie 11.3 % apart" in drifting[0]
 
 
 def test_two_seconds_are_too_short_to_judge():
-    assert bench.stability_warnings(np.array([1.0, 1.0]))[0].startswith(bench.UNJUDGED)
+    assert verdicts.stability_warnings(np.array([1.0, 1.0]))[0].startswith(verdicts.UNJUDGED)
 
 
 def test_medians_are_of_whole_seconds():
     start = np.array([5.0, 5.5, 5.9, 6.2, 7.1])
-    medians = bench.per_second_medians(start, np.array([1.0, 2.0, 9.0, 4.0, 100.0]), duration_s=2.5)
+    medians = verdicts.per_second_medians(start, np.array([1.0, 2.0, 9.0, 4.0, 100.0]), duration_s=2.5)
     assert medians.tolist() == [2.0, 4.0]
 
 
 def test_an_unsteady_measurement_is_warned_of(engine, monkeypatch):
     fake = FakeTime([0.01] + [0.01] * 200 + [0.02] * 200).patch(monkeypatch)
     found = run(engine, Scenario("single_stream", warmup_s=0, duration_s=5, min_queries=10), fake)
-    assert any(warning.startswith(bench.UNSTABLE) for warning in found.warnings)
+    assert any(warning.startswith(verdicts.UNSTABLE) for warning in found.warnings)
     with pytest.raises(UnstableError):
-        bench.require_stable(found)
+        verdicts.require_stable(found)
 
 
 def test_too_few_queries_are_warned_of(engine, monkeypatch):
     fake = FakeTime([0.5] * 9).patch(monkeypatch)
     found = run(engine, Scenario("single_stream", warmup_s=0, duration_s=4), fake)
     assert any(warning.startswith("too few queries: 8 of the 1000") for warning in found.warnings)
-    bench.require_stable(found)
+    verdicts.require_stable(found)
 
 
 def test_a_busy_machine_and_too_many_threads_are_warned_of(engine, monkeypatch):
     monkeypatch.setattr(bench.machine, "usable_cores", lambda: 2)
     monkeypatch.setattr(bench.os, "getloadavg", lambda: (2.5, 0.0, 0.0), raising=False)
     threaded = SimpleNamespace(spec=BuildSpec(threads=4))
-    assert [warning.split(":")[0] for warning in bench._machine_warnings(threaded)] == [
+    assert [warning.split(":")[0] for warning in verdicts.machine_warnings(threaded)] == [
         "busy machine", "too many threads"]
-    assert [warning.split(":")[0] for warning in bench._machine_warnings(engine)] == ["busy machine"]
+    assert [warning.split(":")[0] for warning in verdicts.machine_warnings(engine)] == ["busy machine"]
 
 
 def timed_run(latency_s, scenario="single_stream") -> Run:
@@ -227,12 +227,12 @@ def timed_run(latency_s, scenario="single_stream") -> Run:
 
 def test_the_latency_bound_is_on_the_99th_percentile():
     latency_s = [0.001] * 980 + [0.005] * 20
-    bench.require_p99(timed_run(latency_s), 0.006)
-    bench.require_p99(timed_run(latency_s, "offline"), 0.001)
+    verdicts.require_p99(timed_run(latency_s), 0.006)
+    verdicts.require_p99(timed_run(latency_s, "offline"), 0.001)
     with pytest.raises(ConstraintError, match="5.000 ms"):
-        bench.require_p99(timed_run(latency_s), 0.004)
+        verdicts.require_p99(timed_run(latency_s), 0.004)
     with pytest.raises(InconclusiveError):
-        bench.require_p99(timed_run(latency_s[:900]), 0.006)
+        verdicts.require_p99(timed_run(latency_s[:900]), 0.006)
 
 
 # ------------------------------------------------------------------ accuracy
@@ -305,7 +305,7 @@ def test_accuracy_without_windows_is_refused(engine):
 def test_windows_for_an_engine_are_those_of_the_test_people(tmp_path):
     artifact = write_artifact(tmp_path / "sign")
     engine = BACKENDS.create("linear").build(artifact, BuildSpec(), tmp_path / "engine")
-    windows = bench.windows_for(engine)
+    windows = accuracy.windows_for(engine)
     assert set(windows.subjects) == {"03"} and windows.part == "test"
     assert len(windows) == (90 - 16) // 5 + 1 + (60 - 16) // 5 + 1
 
@@ -407,10 +407,10 @@ def test_a_split_that_deals_out_windows_has_no_recording_to_stream(tmp_path):
 
 
 def test_recordings_for_an_engine_are_those_of_the_test_people(engine):
-    found = list(bench.recordings_for(engine))
+    found = list(streaming.recordings_for(engine))
     assert [(each.subject, each.session) for each in found] == [("03", "a"), ("03", "b")]
     with pytest.raises(MismatchError, match="the corpus is synthetic"):
-        bench.recordings_for(engine, "synthetic")
+        streaming.recordings_for(engine, "synthetic")
 
 
 # ------------------------------------------------------------------ the command
@@ -498,7 +498,7 @@ def test_gates_and_their_exit_codes(artifact, capsys, words, code, told):
 
 
 def test_an_unstable_measurement_fails_strict_and_its_run_is_kept(artifact, capsys, monkeypatch):
-    monkeypatch.setattr(bench, "stability_warnings", lambda medians: [bench.UNSTABLE + "it varied."])
+    monkeypatch.setattr(verdicts, "stability_warnings", lambda medians: [verdicts.UNSTABLE + "it varied."])
     assert edgehar(capsys, artifact, *SHORT)[0] == 0
     code, _, err = edgehar(capsys, artifact, *SHORT, "--strict", "-o", "strict")
     assert code == 5 and "unstable" in err

@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import Dict, Iterator, Tuple
 
 import pytest
+from tests.bench.test_bench import edgehar, write_artifact
+from tests.linear import LinearSession
 
-from edgehar.bench import energy, run as bench
 from edgehar.backends import BACKENDS
 from edgehar.backends._engine import BuildSpec
 from edgehar.backends.base import Backend
-from edgehar.errors import InconclusiveError, InputError, UnstableError
+from edgehar.bench import energy, run as bench, trace, verdicts
 from edgehar.bench.metering import Plan
 from edgehar.bench.meters.base import Meter, PowerSample
-from edgehar.results.page import render
-from edgehar.results.runs import Run
 from edgehar.bench.scenarios import Scenario, default_scenario
+from edgehar.errors import InconclusiveError, InputError, UnstableError
+from edgehar.results.page import render
 from edgehar.results.rows import energy_rows
+from edgehar.results.runs import Run
 from edgehar.results.words import net_energy_text
-from tests.linear import LinearSession
-from tests.bench.test_bench import edgehar, plugins, write_artifact  # noqa: F401
 
 PLAN = Plan(0.6, 0.8, 3)
 
@@ -118,7 +118,7 @@ def test_the_run_keeps_raw_power_and_can_be_judged_anew(engine, wall, tmp_path):
     assert stored.engine["verified"]["activity"]["passed"] is True
     assert stored.power["rails"] == ["wall"] and len(stored.power["watts"]) == len(stored.power["time_s"]) > 20
     assert stored.energy["refusal"]["reason"] == energy.TOO_SHORT
-    assert energy.estimate(energy.Trace.from_json(stored.power)).refusal.reason == energy.TOO_SHORT
+    assert energy.estimate(trace.Trace.from_json(stored.power)).refusal.reason == energy.TOO_SHORT
     row = energy_rows([stored])[0]
     assert net_energy_text(row).startswith("refused: too short; at most ") and row.verified and not row.mark
 
@@ -133,7 +133,7 @@ def test_an_engine_that_does_not_reproduce_its_golden_outputs_is_labelled(engine
     verify = Backend.verify
     monkeypatch.setattr(Backend, "verify", lambda *given: [each._replace(passed=False) for each in verify(*given)])
     found = run(engine, Scenario("single_stream", warmup_s=0, duration_s=0.1), wall, Plan(0.1, 0.1, 1))
-    assert any(warning.startswith(bench.UNVERIFIED) and "activity" in warning for warning in found.warnings)
+    assert any(warning.startswith(verdicts.UNVERIFIED) and "activity" in warning for warning in found.warnings)
     assert not energy_rows([found])[0].verified
 
 
@@ -150,8 +150,8 @@ def test_strict_tells_unsteady_from_too_little(reason, kind):
     found = Run({"name": "paced"}, {"artifact": "a", "backend": "b", "precision": "fp32"}, {},
                 energy={"refusal": refusal})
     with pytest.raises(kind, match="%s: because" % reason):
-        bench.require_energy(found)
-    bench.require_energy(Run({}, {}, {}))
+        verdicts.require_energy(found)
+    verdicts.require_energy(Run({}, {}, {}))
 
 
 # ------------------------------------------------------------------ the command

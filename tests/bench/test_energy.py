@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from edgehar.bench import energy
-from edgehar.bench.energy import IDLE, LOAD, Phase, Trace, estimate
+from edgehar.bench.energy import estimate
+from edgehar.bench.trace import IDLE, LOAD, Phase, Trace
 from edgehar.machine import Conditions
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "energy_coverage.py"

@@ -9,9 +9,10 @@ from typing import Iterator, Tuple
 import pytest
 
 from edgehar.bench import energy, metering
-from edgehar.bench.energy import IDLE, LOAD, estimate
+from edgehar.bench.energy import estimate
 from edgehar.bench.metering import Plan, Recorder, record
 from edgehar.bench.meters.base import Meter, PowerSample
+from edgehar.bench.trace import IDLE, LOAD
 from edgehar.errors import InputError, MissingError
 from edgehar.machine import Conditions
 

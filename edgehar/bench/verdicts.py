@@ -1,0 +1,114 @@
+"""May a Run be quoted, and does it keep what was asked?"""
+
+from __future__ import annotations
+
+import os
+from typing import List
+
+import numpy as np
+
+from edgehar import machine
+from edgehar.backends import BACKENDS
+from edgehar.backends._engine import Engine
+from edgehar.bench.energy import CHANGED, DRIFTED, THROTTLED
+from edgehar.bench.scenarios import Scenario
+from edgehar.bench.timing import Timed
+from edgehar.errors import ConstraintError, InconclusiveError, InputError, UnstableError
+from edgehar.results.runs import SIMULATED, Run
+
+MAX_VARIATION = 0.10
+MIN_SECONDS = 3
+LATENCY_SCENARIOS = ("single_stream", "paced")
+UNSTABLE = "unstable: "
+UNJUDGED = "too short: "
+UNVERIFIED = "unverified: "
+UNSTEADY_POWER = (THROTTLED, CHANGED, DRIFTED)
+
+
+def require_energy(run: Run) -> None:
+    """Raise UnstableError or InconclusiveError, by the reason, where energy was measured and is refused."""
+    refusal = run.energy.get("refusal")
+    if refusal:
+        kind = UnstableError if refusal["reason"] in UNSTEADY_POWER else InconclusiveError
+        raise kind("the energy of %s in %s is refused, %s: %s" % (
+            _named(run), run.scenario["name"], refusal["reason"], refusal["sentence"]))
+
+
+def per_second_medians(start: np.ndarray, values: np.ndarray, duration_s: float) -> np.ndarray:
+    """The median of `values` (n,) that began in each whole second of `duration_s`; empty seconds are left out."""
+    second = np.floor(start - start[0]).astype(int) if len(start) else np.zeros(0, dtype=int)
+    return np.array([np.median(values[second == k]) for k in range(int(duration_s)) if (second == k).any()])
+
+
+def stability_warnings(medians: np.ndarray) -> List[str]:
+    """What speaks against quoting a measurement whose seconds had these medians."""
+    if len(medians) < MIN_SECONDS:
+        return [UNJUDGED + "%d whole seconds cannot tell whether the machine was steady; measure for %d or more." % (
+            len(medians), MIN_SECONDS)]
+    found = []
+    variation, last = np.std(medians) / np.mean(medians), medians[-3:]
+    drift = (last.max() - last.min()) / np.median(last)
+    if variation > MAX_VARIATION:
+        found.append(UNSTABLE + "the medians of its seconds vary by %.1f %% (at most %.0f %%)." % (
+            100 * variation, 100 * MAX_VARIATION))
+    if drift > MAX_VARIATION:
+        found.append(UNSTABLE + "its last three seconds lie %.1f %% apart (at most %.0f %%)." % (
+            100 * drift, 100 * MAX_VARIATION))
+    return found
+
+
+def timing_warnings(scenario: Scenario, timed: Timed) -> List[str]:
+    found = stability_warnings(per_second_medians(timed.due, timed.latency, scenario.duration_s))
+    if len(timed.end) < scenario.min_queries:
+        found.append("too few queries: %d of the %d wanted; measure longer." % (len(timed.end), scenario.min_queries))
+    if len(timed.end) < timed.planned:
+        found.append("overloaded: %d of %d windows were never reached at %g windows a second; lower the rate." % (
+            timed.planned - len(timed.end), timed.planned, scenario.rate_hz))
+    return found
+
+
+def machine_warnings(engine: Engine) -> List[str]:
+    """Asked before the measurement, so that its own load is not in it."""
+    cores, load = machine.usable_cores(), os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    found = []
+    if load > cores:
+        found.append("busy machine: a load of %.1f on %d cores before the measurement; close other programs." % (
+            load, cores))
+    if engine.spec.threads > cores:
+        found.append("too many threads: the engine uses %d and this process may use %d cores." % (
+            engine.spec.threads, cores))
+    return found
+
+
+def require_stable(run: Run) -> None:
+    """Raise UnstableError where `run` varied too much, InconclusiveError where it was too short to tell."""
+    for kind, prefix in ((UnstableError, UNSTABLE), (InconclusiveError, UNJUDGED)):
+        for warning in run.warnings:
+            if warning.startswith(prefix):
+                raise kind("%s in %s is %s" % (_named(run), run.scenario["name"], warning))
+
+
+def require_measured(engine: Engine, instead: str = "leave out --strict, --power and --max-p99-ms") -> None:
+    """Raise InputError where what `engine` would give is predicted. instead: what the user may do."""
+    if BACKENDS.kind(engine.backend).source == SIMULATED:
+        raise InputError("%s on backend %s is simulated, and what was not measured can be neither metered nor bounded "
+                         "nor quoted; %s, or measure on the board." % (engine.manifest.name, engine.backend, instead))
+
+
+def require_p99(run: Run, max_p99_s: float) -> None:
+    """Raise ConstraintError where the 99th percentile of latency lies above `max_p99_s`.
+
+    Raises InconclusiveError where too few windows were measured to tell.
+    """
+    latency = run.measurement("latency")
+    if latency is None or run.scenario["name"] not in LATENCY_SCENARIOS:
+        return
+    p99_s = latency.percentile(99)
+    if p99_s > max_p99_s:
+        raise ConstraintError("%s in %s takes %.3f ms at the 99th percentile and %g ms were allowed; use a smaller "
+                              "model or a lower precision." % (_named(run), run.scenario["name"], 1e3 * p99_s,
+                                                               1e3 * max_p99_s))
+
+
+def _named(run: Run) -> str:
+    return "%s (%s, %s)" % (run.engine["artifact"], run.engine["backend"], run.engine["precision"])
