@@ -1,0 +1,175 @@
+"""Runs of a benchmark as tables in a terminal and as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
+
+import click
+
+from edgehar.cli._show import show_json, show_table
+from edgehar.results import alike
+from edgehar.results.runs import Run
+
+
+def show(done: Sequence[Tuple[Path, Run]], as_json: bool) -> None:
+    if as_json:
+        show_json({"runs": [_summary(path, run) for path, run in done]})
+        return
+
+    runs = [run for _, run in done]
+    for group in alike.grouped(runs, lambda run: (run.engine["dataset"], *alike.marks(run))):
+        _show_corpus(group)
+    for path, run in done:
+        for warning in (*run.warnings, *_energy_warnings(run)):
+            click.echo("warning: %s: %s" % (path.name, warning))
+
+
+def _energy_warnings(run: Run) -> Iterator[str]:
+    """Why energy is refused, and what should be known where it is not."""
+    if not run.energy:
+        return
+    if run.energy["refusal"]:
+        yield "energy is refused, %(reason)s: %(sentence)s" % run.energy["refusal"]
+    yield from run.energy["remarks"]
+    yield from run.power["meter"]["warnings"]
+
+
+def _show_corpus(runs: Sequence[Run]) -> None:
+    """The tables of one corpus, so that generated data or a leak never share one with what is honest."""
+    from edgehar.results import rows as tables
+
+    title = ", ".join([runs[0].engine["dataset"], *alike.marks(runs[0])])
+    scored = [row for run in runs for row in tables.accuracy_rows([run])]
+    streamed = [row for run in runs for row in tables.event_rows([run])]
+    timed = [row for run in runs for row in tables.latency_rows([run])]
+    metered = [row for run in runs for row in tables.energy_rows([run])]
+    if scored:
+        show_table("Accuracy on test people of %s" % title, (
+            "engine", "backend", "precision", "task", "macro-F1 [95 % over people]", "balanced accuracy",
+            "calibration error", "worst person", "people", "windows"), [_accuracy_cells(row) for row in scored])
+    if streamed:
+        show_table("Streams of test people of %s" % title, (
+            "engine", "backend", "precision", "task", "window", "events", "detected [95 % over people]",
+            "false alarms/h", "median delay s", "p90 delay", "people", "hours"),
+            [_event_cells(row) for row in streamed])
+    if timed:
+        show_table("Timing, trained on %s" % title, (
+            "engine", "backend", "precision", "scenario", "median", "p90", "p99", "windows", "missed", "calls"),
+            [_timing_cells(row) for row in timed])
+    predicted = [run for run in runs if run.measurement("predicted_latency")]
+    if predicted:
+        show_table("PREDICTED timing, trained on %s" % title, (
+            "engine", "precision", "scenario", "board", "mode", "a call [90 %]"),
+            [_predicted_cells(run) for run in predicted])
+    for run in runs:
+        if run.measurement("gpu_latency"):
+            click.echo(_gpu_sentence(run))
+    for group in alike.grouped(metered, lambda row: (row.engine["sha256"], row.scenario["name"])):
+        _show_energy(group)
+
+
+def _show_energy(rows: Sequence[Any]) -> None:
+    """One table a Run: its totals, then its rails."""
+    from edgehar.results.words import millijoules, net_energy_text, scenario_text, watts
+
+    first = rows[0]
+    title = "Energy a window of %s (%s, %s), %s, by %s%s%s" % (
+        first.label, first.engine["backend"], first.engine["precision"], scenario_text(first.scenario), first.meter,
+        first.mark and ", " + first.mark, "" if first.verified else ", UNVERIFIED ENGINE")
+    show_table(title, ("of", "net [95 %]", "gross [95 %]", "idle", "under load", "least detectable"), [
+        (row.name, net_energy_text(row), millijoules(row.gross_j), watts(row.idle_w), watts(row.load_w),
+         "–" if row.floor_j is None else "%.3g mJ" % (1e3 * row.floor_j)) for row in rows])
+
+
+def _gpu_sentence(run: Run) -> str:
+    """What a GPU took by its own clock, copies left out; the table has the time around the whole call."""
+    from edgehar.results.words import milliseconds, scenario_text
+
+    ways = ",".join("%s=%s" % pair for pair in sorted(run.engine.get("running", {}).items())).lower()
+    return "%s %s, %s: the GPU alone took %s (median); it was run with %s." % (
+        run.engine["artifact"], run.engine["precision"], scenario_text(run.scenario),
+        milliseconds(run.measurement("gpu_latency").median), ways)
+
+
+def _accuracy_cells(row: Any) -> Sequence[Any]:
+    from edgehar.results.words import calibration_text, interval_text, people_text
+
+    return (row.label, row.engine["backend"], row.engine["precision"], row.task,
+            interval_text(row.macro_f1, row.people), "%.3f" % row.balanced_accuracy, calibration_text(row),
+            "%.3f (%s)" % (row.worst_f1, row.worst_person), people_text(row), row.windows)
+
+
+def _event_cells(row: Any) -> Sequence[Any]:
+    from edgehar.results.words import interval_text, people_text, seconds, stream_text
+
+    return (row.label, row.engine["backend"], row.engine["precision"], row.task, stream_text(row), row.true_events,
+            interval_text(row.share_detected, row.people, 2), interval_text(row.false_alarms_per_h, row.people, 1),
+            interval_text(row.delay_s, row.people, 1), seconds(row.delay_p90_s), people_text(row),
+            "%.1f" % row.labelled_h)
+
+
+def _timing_cells(row: Any) -> Sequence[Any]:
+    from edgehar.results.words import milliseconds, per_second, scenario_text
+
+    return (row.label, row.engine["backend"], row.engine["precision"], scenario_text(row.scenario),
+            milliseconds(row.median_s), milliseconds(row.p90_s), milliseconds(row.p99_s),
+            per_second(row.throughput_hz),
+            "–" if row.deadline_misses is None else row.deadline_misses, len(row.latency_s))
+
+
+def _predicted_cells(run: Run) -> Sequence[Any]:
+    from edgehar.results.words import milliseconds, scenario_text
+
+    running = run.engine["running"]
+    expected, least, most = map(milliseconds, run.measurement("predicted_latency").values)
+    return (run.engine["artifact"], run.engine["precision"], scenario_text(run.scenario), running["board"],
+            running["mode"], "%s [%s, %s]" % (expected, least, most))
+
+
+def _summary(path: Path, run: Run) -> Dict[str, Any]:
+    """What a script wants of a Run; the raw values are in its file."""
+    from edgehar.results import rows as tables
+
+    facts: Dict[str, Any] = {key: run.engine[key] for key in ("artifact", "backend", "precision")}
+    facts.update(path=str(path), scenario=run.scenario["name"], synthetic=run.synthetic, source=run.source,
+                 leaky="shuffle_seed" in run.split, warnings=list(run.warnings))
+    for row in tables.latency_rows([run]):
+        facts.update(median_s=row.median_s, p90_s=row.p90_s, p99_s=row.p99_s, windows_per_s=row.throughput_hz,
+                     calls=len(row.latency_s), deadline_misses=row.deadline_misses)
+    if run.measurement("predicted_latency"):
+        facts["predicted_latency_s"] = dict(zip(("value", "low", "high"), run.measurement("predicted_latency").values))
+    if run.measurement("gpu_latency"):
+        facts["gpu_median_s"] = run.measurement("gpu_latency").median
+    if run.engine.get("missing"):
+        facts["missing"] = run.engine["missing"]
+    facts["tasks"] = {row.task: _task_summary(row) for row in tables.accuracy_rows([run])}
+    if run.energy:
+        facts["energy"] = dict(run.energy, meter=run.power["meter"], verified=run.engine["verified"])
+    facts["streams"] = {row.task: _stream_summary(row) for row in tables.event_rows([run])}
+    return facts
+
+
+def _task_summary(row: Any) -> Dict[str, Any]:
+    return {"macro_f1": _interval(row.macro_f1, row.people), "balanced_accuracy": row.balanced_accuracy,
+            "calibration_error": _interval(row.calibration_error, row.people), "worst_person": row.worst_person,
+            "worst_f1": row.worst_f1, "people": row.people, "windows": row.windows}
+
+
+def _stream_summary(row: Any) -> Dict[str, Any]:
+    """Counts are of all people and classes; the Run's file has them one by one."""
+    from edgehar.results.events import EVENT_COUNTS
+
+    counts = {name: int(getattr(row.events, name).sum()) for name in EVENT_COUNTS}
+    return {"events": counts, "share_detected": _interval(row.share_detected, row.people),
+            "false_alarms_per_h": _interval(row.false_alarms_per_h, row.people),
+            "median_delay_s": _interval(row.delay_s, row.people), "p90_delay_s": row.delay_p90_s, "hop": row.hop,
+            "hold": row.hold, "people": row.people, "signal_s": row.events.signal_s,
+            "labelled_s": row.events.labelled_s}
+
+
+def _interval(found: Any, people: int) -> Optional[Dict[str, float]]:
+    """One person gives a value and no interval; what could not be told is null."""
+    if found is None or found.value != found.value:
+        return None
+    return found._asdict() if people > 1 else {"value": found.value}
