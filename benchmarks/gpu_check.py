@@ -28,8 +28,7 @@ import numpy as np
 from edgehar import machine
 from edgehar.artifact.manifest import Artifact, write_manifest
 from edgehar.backends import BACKENDS
-from edgehar.backends._engine import BuildSpec, Engine
-from edgehar.backends.base import Session
+from edgehar.backends.base import BuildSpec, Engine, Session
 from edgehar.errors import EdgeharError, MismatchError
 from edgehar.files import sha256_of
 from edgehar.results.runs import Measurement, Run

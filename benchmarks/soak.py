@@ -52,7 +52,7 @@ import numpy as np
 
 from edgehar import machine
 from edgehar.backends import BACKENDS, ready_engine
-from edgehar.backends._engine import Engine
+from edgehar.backends.base import Engine
 from edgehar.data.signals import Signal
 from edgehar.deploy.health import Health
 from edgehar.deploy.notify import Manager

@@ -372,6 +372,3 @@ def _plain(name: str) -> str:
 def _not_exact(node: Any) -> InputError:
     return InputError("operator %s mixes columns of the signal with what the whole window says, as an early "
                       "squeeze-excitation does, so it has no exact step; %s." % (node.op_type, REMEDY))
-
-
-# ------------------------------------------------------------------ proof

@@ -130,9 +130,6 @@ def write_manifest(folder: PathLike, facts: Dict[str, Any]) -> Manifest:
     return manifest
 
 
-# ------------------------------------------------------------------ golden comparison
-
-
 # ------------------------------------------------------------------ checks
 
 

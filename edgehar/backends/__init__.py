@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any, Callable, Mapping, Optional
 
 from edgehar.artifact.manifest import Artifact
-from edgehar.backends._engine import BuildSpec, Engine, writable
-from edgehar.backends.base import Backend
+from edgehar.backends.base import Backend, BuildSpec, Engine, writable
 from edgehar.errors import InputError, MismatchError
 from edgehar.files import PathLike, sha256_of_json
 from edgehar.registry import Registry, parse_spec

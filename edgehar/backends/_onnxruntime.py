@@ -6,8 +6,7 @@ from typing import Dict
 
 import numpy as np
 
-from edgehar.backends._engine import Engine
-from edgehar.backends.base import Session
+from edgehar.backends.base import Engine, Session
 
 MODEL = "model.onnx"
 

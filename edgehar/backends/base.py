@@ -20,7 +20,7 @@ import numpy as np
 
 from edgehar.artifact.golden import Comparison, compare, require_passed
 from edgehar.artifact.manifest import Artifact
-from edgehar.backends._engine import BuildSpec, Engine
+from edgehar.backends._engine import BuildSpec as BuildSpec, Engine as Engine, writable as writable
 from edgehar.errors import InputError, MismatchError, MissingError
 from edgehar.files import PathLike, folder_written_whole, sha256_of
 from edgehar.results.runs import MEASURED

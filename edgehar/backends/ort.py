@@ -13,9 +13,8 @@ from edgehar.artifact.incremental import StepGraph
 from edgehar.artifact.manifest import Artifact
 from edgehar.artifact.proof import open_graph, proven_steps
 from edgehar.artifact.quantise import calibrated_ranges, quantise
-from edgehar.backends._engine import BuildSpec, Engine
 from edgehar.backends._onnxruntime import MODEL, OrtSession
-from edgehar.backends.base import Backend, Rows, StepSession
+from edgehar.backends.base import Backend, BuildSpec, Engine, Rows, StepSession
 from edgehar.errors import InputError
 from edgehar.machine import package_version
 

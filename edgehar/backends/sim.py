@@ -24,10 +24,9 @@ from edgehar.artifact.boards import Estimate, load_board
 from edgehar.artifact.cost import predict
 from edgehar.artifact.manifest import Artifact
 from edgehar.artifact.quantise import calibrated_ranges
-from edgehar.backends._engine import BuildSpec, Engine
 from edgehar.backends._onnxruntime import MODEL, OrtSession
 from edgehar.backends._rounding import rounded
-from edgehar.backends.base import Backend
+from edgehar.backends.base import Backend, BuildSpec, Engine
 from edgehar.machine import package_version
 from edgehar.results.runs import SIMULATED
 

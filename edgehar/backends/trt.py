@@ -20,14 +20,13 @@ import numpy as np
 from edgehar import machine
 from edgehar.artifact.manifest import Artifact
 from edgehar.artifact.quantise import calibrated_ranges, quantise
-from edgehar.backends._engine import BuildSpec, Engine, writable
 from edgehar.backends._trt import cuda as _cuda
 from edgehar.backends._trt.build import LAYERS, PLACEMENT, Job
 from edgehar.backends._trt.calibration import BY_WINDOWS, cache_name, chosen
 from edgehar.backends._trt.child import build_in_child
 from edgehar.backends._trt.options import BuildOptions, build_options, run_options, unusual
 from edgehar.backends._trt.session import TrtSession
-from edgehar.backends.base import Backend
+from edgehar.backends.base import Backend, BuildSpec, Engine, writable
 from edgehar.errors import InputError
 from edgehar.files import read_json, sha256_of_json
 

@@ -8,8 +8,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 import numpy as np
 
 from edgehar.artifact.manifest import Manifest
-from edgehar.backends._engine import Engine
-from edgehar.backends.base import Session, infer_all
+from edgehar.backends.base import Engine, Session, infer_all
 from edgehar.bench.scenarios import Scenario
 from edgehar.data.corpus import cut_corpus
 from edgehar.data.signals import Framing, Signal, Windows

@@ -51,9 +51,6 @@ THROTTLED, CHANGED, IN_STEP = "throttled", "clocks or mode changed", "sampled in
 DRIFTED, UNDER_FLOOR = "idle drifted", "under the detection floor"
 
 
-# ------------------------------------------------------------------ what was recorded
-
-
 # ------------------------------------------------------------------ what it says
 
 

@@ -167,4 +167,3 @@ def _facts(meter: Meter, recorder: Recorder, plan: Plan) -> Dict[str, Any]:
             "supply_v": meter.supply_v(), "how": meter.facts() if alive else {},
             "warnings": meter.warnings() if alive else [],
             "mode": machine.mode_name(recorder.readings[0].mode), "plan": asdict(plan)}
-

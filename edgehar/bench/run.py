@@ -25,8 +25,7 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Seque
 from edgehar import machine
 from edgehar.artifact.manifest import Manifest
 from edgehar.backends import BACKENDS
-from edgehar.backends._engine import Engine
-from edgehar.backends.base import Backend, Session
+from edgehar.backends.base import Backend, Engine, Session
 from edgehar.bench.accuracy import scores, test_windows_of
 from edgehar.bench.energy import estimate
 from edgehar.bench.ensembles import EnsembleSession, ensemble_facts
@@ -150,9 +149,6 @@ def _size_bytes(engine: Engine) -> int:
                if name not in ("manifest.json", "golden.npz"))
 
 
-# ------------------------------------------------------------------ timing
-
-
 # ------------------------------------------------------------------ energy
 
 
@@ -187,12 +183,6 @@ def _unverified(verified: Mapping[str, Any]) -> List[str]:
         return []
     return [UNVERIFIED + "this engine's outputs for %s are not those of the trained model; build it again with "
                          "`edgehar build`." % ", ".join(failed)]
-
-
-# ------------------------------------------------------------------ accuracy
-
-
-# ------------------------------------------------------------------ streaming
 
 
 # ------------------------------------------------------------------ may it be quoted?

@@ -7,8 +7,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tupl
 import numpy as np
 
 from edgehar.artifact.manifest import Manifest
-from edgehar.backends._engine import Engine
-from edgehar.backends.base import Session
+from edgehar.backends.base import Engine, Session
 from edgehar.bench.accuracy import require_numbers, require_same_classes
 from edgehar.bench.scenarios import Scenario
 from edgehar.data.channels import positions

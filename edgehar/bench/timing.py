@@ -7,8 +7,7 @@ from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from edgehar.backends._engine import Engine
-from edgehar.backends.base import Session
+from edgehar.backends.base import Engine, Session
 from edgehar.bench.scenarios import Scenario
 from edgehar.results.runs import Measurement
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgehar import machine
 from edgehar.backends import BACKENDS
-from edgehar.backends._engine import Engine
+from edgehar.backends.base import Engine
 from edgehar.bench.energy import CHANGED, DRIFTED, THROTTLED
 from edgehar.bench.scenarios import Scenario
 from edgehar.bench.timing import Timed

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Callable, Dict, Optional, Sequence, Tuple
 
 if TYPE_CHECKING:
     from edgehar.artifact.manifest import Manifest
-    from edgehar.backends._engine import Engine
+    from edgehar.backends.base import Engine
     from edgehar.stream.stream import Route
 
 

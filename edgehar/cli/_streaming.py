@@ -9,7 +9,7 @@ import click
 if TYPE_CHECKING:
     from edgehar.artifact.manifest import Manifest
     from edgehar.data.signals import Signal
-    from edgehar.backends._engine import Engine
+    from edgehar.backends.base import Engine
     from edgehar.stream.sources.base import Source
     from edgehar.stream.feed import Feed
     from edgehar.stream.stream import Stream

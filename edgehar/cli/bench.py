@@ -17,7 +17,7 @@ from edgehar.cli._bench_shown import show
 from edgehar.cli._show import names_in_room, progress_line, show_next
 
 if TYPE_CHECKING:
-    from edgehar.backends._engine import Engine
+    from edgehar.backends.base import Engine
     from edgehar.bench.metering import Plan
     from edgehar.results.runs import Run
     from edgehar.bench.scenarios import Scenario
@@ -218,9 +218,6 @@ def _progress(total: int, quiet: bool) -> Iterator[Callable[[str, int], None]]:
     task = bar.add_task("", total=total)
     with bar:
         yield lambda text, advance: bar.update(task, description=text, advance=advance, refresh=True)
-
-
-# ------------------------------------------------------------------ results
 
 
 # ------------------------------------------------------------------ the line that was typed

@@ -8,7 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from edgehar.artifact.manifest import Artifact
-    from edgehar.backends._engine import Engine
+    from edgehar.backends.base import Engine
     from edgehar.backends.base import Backend
 
 
@@ -51,7 +51,7 @@ def _engine(artifact: Artifact, builder: Backend, precision: str, threads: int, 
     from pathlib import Path
 
     from edgehar.backends import built_folder, up_to_date
-    from edgehar.backends._engine import BuildSpec
+    from edgehar.backends.base import BuildSpec
     from edgehar.cli._show import progress_line
     from edgehar.errors import MismatchError
 

@@ -11,7 +11,7 @@ from edgehar.cli._streaming import Hold, Speed, announce, marks, open_source, so
 
 if TYPE_CHECKING:
     from edgehar.data.signals import Signal
-    from edgehar.backends._engine import Engine
+    from edgehar.backends.base import Engine
     from edgehar.stream.feed import Feed
     from edgehar.stream.pump import Summary
 

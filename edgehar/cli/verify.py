@@ -19,7 +19,7 @@ def command(path: str, backend: Optional[str], precision: Optional[str], as_json
     Exit 6 where a byte was changed or the machine is another, 3 where outputs differ.
     """
     from edgehar.backends import BACKENDS, ready_engine
-    from edgehar.backends.base import require_passed
+    from edgehar.artifact.golden import require_passed
     from edgehar.cli._show import marked, progress_line, show_comparisons, show_json, show_next, show_warnings
 
     with progress_line() as on_progress:

@@ -7,8 +7,7 @@ from typing import NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from edgehar.data.datasets import DATASETS
-from edgehar.data.datasets._cache import read_recordings
+from edgehar.data.datasets import DATASETS, read_recordings
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.parts import Parts, partition
 from edgehar.data.resampling import resample

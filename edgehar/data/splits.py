@@ -190,9 +190,3 @@ def require_apart(split: Split, aliases: Mapping[str, str], together: Sequence[S
             (one, first), (other, second) = parts[:2]
             raise InputError("%s in %s and %s in %s of split '%s' share a body or a recording of %s; put them into one "
                              "part." % (first, one, second, other, split.name, split.dataset))
-
-
-# ------------------------------------------------------------------ windows
-
-
-# ------------------------------------------------------------------ audit

@@ -148,6 +148,3 @@ def _number(value: float) -> str:
     if math.isnan(value):
         return "NaN"
     return "+Inf" if math.isinf(value) else repr(value)
-
-
-# ------------------------------------------------------------------ over HTTP

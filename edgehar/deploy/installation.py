@@ -30,8 +30,7 @@ from typing import Any, Dict, Iterator, Mapping, Optional, Set, Union
 from edgehar.artifact.golden import require_passed
 from edgehar.artifact.manifest import Artifact
 from edgehar.backends import BACKENDS, built_folder
-from edgehar.backends._engine import BuildSpec, Engine
-from edgehar.backends.base import Backend
+from edgehar.backends.base import Backend, BuildSpec, Engine
 from edgehar.deploy.bundle import ARTIFACT, STATEMENT, TIMINGS, Bundle, read_unpacked, version_key
 from edgehar.errors import AccuracyError, InputError, MismatchError
 from edgehar.files import PathLike, flush_folder, flush_names, read_json, write_json, written_whole

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 from edgehar import __version__
 from edgehar.artifact.manifest import Artifact, Manifest
 from edgehar.backends import BACKENDS
-from edgehar.backends._engine import Engine
+from edgehar.backends.base import Engine
 from edgehar.deploy.bundle import ARTIFACT, CARD, CERTIFICATE, TIMINGS, Bundle
 from edgehar.errors import InputError
 from edgehar.files import PathLike, read_json

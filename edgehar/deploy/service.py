@@ -22,8 +22,7 @@ from typing import Any, Callable, Iterable, Iterator, List, Mapping, NamedTuple,
 
 from edgehar.artifact.golden import require_passed
 from edgehar.backends import BACKENDS, ready_engine
-from edgehar.backends._engine import Engine
-from edgehar.backends.base import Session
+from edgehar.backends.base import Engine, Session
 from edgehar.data.signals import Signal
 from edgehar.deploy.health import Health, Line
 from edgehar.deploy.installation import stream_settings
@@ -84,9 +83,6 @@ class Recipe:
         manifest = engine.manifest
         settings = stream_settings(engine.folder, self.hop, self.hold, self.allow_constant)
         return Stream(session, manifest.signal, manifest.tasks, **settings)
-
-
-# ------------------------------------------------------------------ what is kept
 
 
 # ------------------------------------------------------------------ the service

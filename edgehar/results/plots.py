@@ -99,7 +99,8 @@ def confusion_plot(row: AccuracyRow) -> str:
     gutter = 14 + 6.6 * max(map(len, row.classes))
     top = 18 + 5.0 * max(map(len, row.classes))
     shares = row.counts / np.maximum(row.counts.sum(axis=1, keepdims=True), 1)
-    body = [draw_text(gutter - 8, top + side * (i + 0.5) + 4, name, "name", "end") for i, name in enumerate(row.classes)]
+    body = [draw_text(gutter - 8, top + side * (i + 0.5) + 4, name, "name", "end")
+            for i, name in enumerate(row.classes)]
     body += [slanted_text(gutter + side * (k + 0.5), top - 8, name) for k, name in enumerate(row.classes)]
     body += [_cell(row, shares, i, k, gutter + side * k, top + side * i, side)
              for i in range(count) for k in range(count)]
@@ -245,8 +246,8 @@ def _focused_signal(x: np.ndarray, focus: np.ndarray, signal: Signal) -> List[st
                     "wave hue%d" % (number % 4)) for number, line in enumerate(x)]
     ends = ((44, "0 s", "start"), (560, "%.2g s" % (x.shape[1] / signal.rate_hz), "end"))
     return body + [draw_text(at, 166, text, "tick", anchor) for at, text, anchor in ends] + [
-        draw_text(302, 166, "%s of %s" % (signal.channels[0].unit, signal.channels[0].placement or "the sensor"), "tick",
-              "middle")]
+        draw_text(302, 166, "%s of %s" % (signal.channels[0].unit, signal.channels[0].placement or "the sensor"),
+                  "tick", "middle")]
 
 
 def _focused_spectrum(x: np.ndarray, focus: np.ndarray, rate_hz: float) -> List[str]:
@@ -282,8 +283,8 @@ def _over_epochs(what: str, lines: Mapping[str, Sequence[float]], kept: int, lef
     body = [draw_text(left, top + 14, what, "name"), draw_text(left, top + 158, "1", "tick", "middle"),
             draw_text(left + 160, top + 158, "%d epochs" % values.shape[1], "tick", "middle"),
             draw_line(across(kept - 1), top + 26, across(kept - 1), top + 140, "leader")]
-    body += [draw_line(left, up(tick), left + 160, up(tick), "grid") + draw_text(left - 5, up(tick) + 4, "%.3g" % tick, "tick",
-                                                                         "end") for tick in even_ticks(low, high)]
+    body += [draw_line(left, up(tick), left + 160, up(tick), "grid")
+             + draw_text(left - 5, up(tick) + 4, "%.3g" % tick, "tick", "end") for tick in even_ticks(low, high)]
     ends = spread([up(line[np.flatnonzero(~np.isnan(line))[-1]]) + 4 for line in values], 12)
     ends = [y - max(0.0, max(ends) - top - 146) for y in ends]
     for number, (name, line, y) in enumerate(zip(lines, values, ends)):

@@ -366,6 +366,3 @@ def trades(runs: Sequence[Run]) -> List[Tuple[str, List[Trade]]]:
 def _trade(row: AccuracyRow, medians: Dict[str, float]) -> Trade:
     known = [medians[sha] for sha in row.engines if sha in medians]
     return Trade(row.label, row.engine["precision"], float(np.median(known)), row.macro_f1.value)
-
-
-# ------------------------------------------------------------------ numbers as text

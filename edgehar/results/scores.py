@@ -101,6 +101,3 @@ def calibration_error(bins: np.ndarray) -> float:
     """
     count, confidence, right = bins
     return float(np.abs(right - confidence).sum() / count.sum()) if count.sum() else float("nan")
-
-
-# ------------------------------------------------------------------ events

@@ -10,8 +10,7 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Seq
 import numpy as np
 
 from edgehar.backends import BACKENDS
-from edgehar.backends._engine import Engine
-from edgehar.backends.base import Session, StepSession
+from edgehar.backends.base import Engine, Session, StepSession
 from edgehar.data.signals import Signal
 from edgehar.errors import AccuracyError, InputError
 

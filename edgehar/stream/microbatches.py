@@ -149,6 +149,3 @@ def _probe(x: np.ndarray, probes: np.ndarray) -> None:
     """Evenly spread samples of x (n, C, L) into probes (at most L, n, C)."""
     step = x.shape[2] // len(probes)
     probes[:] = x[:, :, :len(probes) * step:step].transpose(2, 0, 1)
-
-
-# ------------------------------------------------------------------ the choice between them

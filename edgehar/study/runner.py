@@ -32,7 +32,6 @@ from edgehar.training.folder import Fitted
 from edgehar.training.loop import VIEWS, train
 from edgehar.training.recipe import Recipe
 
-# ------------------------------------------------------------------ plan
 
 # ------------------------------------------------------------------ run
 
@@ -123,6 +122,3 @@ def fit_cell(cell: Cell, corpus: Corpus, work: Path, recipe: Optional[Recipe] = 
     return train(slower(corpus, network.rate_hz), network.model, network.channels, recipe or cell.recipe(),
                  work / cell.path, network.method, teachers, tasks=network.tasks,
                  views=work / cell.fold.folder / VIEWS, teaching=teaching)
-
-
-# ------------------------------------------------------------------ results

@@ -21,7 +21,7 @@ from edgehar.artifact.manifest import Artifact, write_manifest
 from edgehar.artifact.operators import operators, require_parsable
 from edgehar.artifact.proof import EXACT, open_graph, proven_steps
 from edgehar.backends import BACKENDS
-from edgehar.backends._engine import BuildSpec
+from edgehar.backends.base import BuildSpec
 from edgehar.backends.ort import OrtStepSession
 from edgehar.data.signals import Signal
 from edgehar.errors import AccuracyError, ConstraintError, InputError, MismatchError

@@ -298,6 +298,6 @@ def test_a_driver_that_is_not_there_is_another_sentence(board, monkeypatch, tmp_
 
 
 def test_nothing_is_imported_before_it_is_needed():
-    code = "import sys; from edgehar.backends import _cuda; print(*{'pycuda', 'tensorrt'} & set(sys.modules))"
+    code = "import sys; from edgehar.backends._trt import cuda; print(*{'pycuda', 'tensorrt'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=str(ROOT), stdout=subprocess.PIPE, check=True)
     assert done.stdout.split() == []

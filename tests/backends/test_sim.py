@@ -16,7 +16,7 @@ from edgehar.artifact.golden import compare
 from edgehar.artifact.manifest import Artifact
 from edgehar.backends import BACKENDS, ready_engine
 from edgehar.backends._rounding import rounded
-from edgehar.backends._engine import BuildSpec
+from edgehar.backends.base import BuildSpec
 from edgehar.backends.base import infer_all
 from edgehar.artifact.boards import load_board
 from edgehar.errors import InputError, MismatchError

@@ -18,7 +18,7 @@ pytest.importorskip("onnxruntime")
 from edgehar import cli, machine
 from edgehar.artifact.manifest import Artifact
 from edgehar.backends import BACKENDS
-from edgehar.backends._engine import BuildSpec
+from edgehar.backends.base import BuildSpec
 from edgehar.errors import AccuracyError, EdgeharError, InputError, MissingError
 from tests.tiny import tiny_artifact
 

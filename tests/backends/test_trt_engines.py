@@ -13,7 +13,7 @@ pytest.importorskip("onnxruntime")
 
 from edgehar import cli, machine
 from edgehar.backends import BACKENDS, built_folder, ready_engine
-from edgehar.backends._engine import BuildSpec, Engine
+from edgehar.backends.base import BuildSpec, Engine
 from edgehar.errors import InputError, MismatchError
 from edgehar.files import sha256_of, sha256_of_json
 from edgehar.results.runs import Run

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("onnxruntime")
 
 from edgehar.backends import BACKENDS
-from edgehar.backends._engine import BuildSpec, Engine
+from edgehar.backends.base import BuildSpec, Engine
 from edgehar.backends.base import infer_all
 from edgehar.errors import EdgeharError, InputError, MissingError
 from tests.tiny import tiny_artifact, tiny_windows

@@ -15,7 +15,7 @@ from tests.linear import CHANNELS, SIGNAL, LinearSession, add_plugins, noise
 from edgehar import __version__, cli
 from edgehar.artifact.manifest import Artifact, write_manifest
 from edgehar.backends import BACKENDS
-from edgehar.backends._engine import BuildSpec
+from edgehar.backends.base import BuildSpec
 from edgehar.bench import accuracy, run as bench, streaming, timing, verdicts
 from edgehar.bench.scenarios import Scenario, default_scenario
 from edgehar.data.channels import triad

@@ -12,8 +12,7 @@ from tests.bench.test_bench import edgehar, write_artifact
 from tests.linear import LinearSession
 
 from edgehar.backends import BACKENDS
-from edgehar.backends._engine import BuildSpec
-from edgehar.backends.base import Backend
+from edgehar.backends.base import Backend, BuildSpec
 from edgehar.bench import energy, run as bench, trace, verdicts
 from edgehar.bench.metering import Plan
 from edgehar.bench.meters.base import Meter, PowerSample

@@ -164,7 +164,8 @@ def published():
 
 
 def test_the_committed_report_is_of_the_committed_board():
-    report, board = (json.loads(path.read_text(encoding="utf-8")) for path in (REPORT, boards.BOARDS / "xavier-agx.json"))
+    report, board = (json.loads(path.read_text(encoding="utf-8"))
+                     for path in (REPORT, boards.BOARDS / "xavier-agx.json"))
     assert report["fits"] == board["fits"]
 
 

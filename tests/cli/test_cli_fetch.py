@@ -207,7 +207,7 @@ def test_an_absent_corpus_is_to_be_fetched_next(capsys: pytest.CaptureFixture, t
 
 OWN = '''
 from edgehar.data.datasets.base import Dataset
-from edgehar.data.signals import triad
+from edgehar.data.channels import triad
 from edgehar.data.splits import Split
 
 

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 
-from edgehar.backends._engine import Engine
+from edgehar.backends.base import Engine
 from edgehar.cli import execute
 from edgehar.cli._streaming import source_of
 from edgehar.deploy.health import Health

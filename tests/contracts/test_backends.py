@@ -13,7 +13,7 @@ pytest.importorskip("onnxruntime")
 
 from edgehar.artifact.manifest import Artifact
 from edgehar.backends import BACKENDS, built_folder, ready_engine
-from edgehar.backends._engine import BuildSpec, Engine
+from edgehar.backends.base import BuildSpec, Engine
 from edgehar.backends.base import infer_all
 from edgehar.errors import AccuracyError, EdgeharError, InputError, MismatchError
 from edgehar.files import sha256_of_json

@@ -308,7 +308,7 @@ def test_the_whole_of_wisdm_is_quick(corpora, folder):
     if not (corpora / "wisdm-dataset.zip").is_file():
         pytest.skip("no wisdm-dataset.zip in %s" % corpora)
     code = ("import resource, sys\n"
-            "from edgehar.data.datasets import cut_corpus\n"
+            "from edgehar.data.corpus import cut_corpus\n"
             "windows = sum(len(part.x) for part in cut_corpus('wisdm:device=' + sys.argv[2], sys.argv[1]).parts)\n"
             "print(windows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n")
     spent_s = []

@@ -354,7 +354,7 @@ import json, os, random, shutil, signal, sys, time
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from tests import linear
-from edgehar import installation
+from edgehar.deploy import installation
 from edgehar.backends import BACKENDS
 from edgehar.deploy.bundle import read_bundle
 from edgehar.deploy.installation import current, install, roll_back

@@ -13,7 +13,7 @@ from tests.tiny import tiny_artifact
 from edgehar import __version__, machine
 from edgehar.artifact.manifest import Artifact, write_manifest
 from edgehar.backends import BACKENDS, ready_engine
-from edgehar.backends._engine import BuildSpec
+from edgehar.backends.base import BuildSpec
 from edgehar.deploy.installation import install
 from edgehar.deploy.packing import Streaming, pack, recorded
 from edgehar.errors import InputError

@@ -291,7 +291,7 @@ def test_the_plugin_option_serves_a_dataset(tmp_path: Path) -> None:
 
 GYM = '''
 from edgehar.data.datasets.base import Dataset
-from edgehar.data.signals import triad
+from edgehar.data.channels import triad
 from edgehar.data.splits import Split
 
 

@@ -18,12 +18,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from edgehar.study import plan, workers
-
 torch = pytest.importorskip("torch")
 
 from edgehar import machine, registry
-from edgehar.study import runner as studies
+from edgehar.study import plan as planning, runner as studies, workers as processes
 from edgehar.training import views
 from edgehar.backends import BACKENDS, ready_engine
 from edgehar.backends.base import infer_all
@@ -450,7 +448,7 @@ def test_a_plan_is_shown_of_a_study_that_is_half_done(finished: Path, capsys, mo
     assert "with --jobs 3" in said.out and "note:" not in said.out and "probing synthetic" in said.err
     written(finished, ONE_FOLD.replace("epochs = 1,", "epochs = 1, views = 2,"))
     shutil.rmtree(str(finished / "results"))
-    monkeypatch.setattr(plan, "plan", lambda *_: [])
+    monkeypatch.setattr(planning, "plan", lambda *_: [])
     assert execute(line) == 0
     assert "note: a teacher is counted in every epoch" in capsys.readouterr().out
 
@@ -462,7 +460,7 @@ def test_predicted_times_are_told_in_units_that_fit(hours: float, text: str) -> 
 
 def test_folds_at_a_time_share_the_cores(finished: Path, monkeypatch) -> None:
     study, before, seen = load_study(finished / "study.toml"), torch.get_num_threads(), []
-    monkeypatch.setattr(plan, "_epoch_s", None)  # what is done is not probed
+    monkeypatch.setattr(planning, "_epoch_s", None)  # what is done is not probed
     for given, cores, jobs in (("", 8, 3), ("", 8, 16), ("5", 8, 2)):
         monkeypatch.setenv("OMP_NUM_THREADS", given)
         monkeypatch.setattr(machine, "usable_cores", lambda cores=cores: cores)
@@ -473,7 +471,7 @@ def test_folds_at_a_time_share_the_cores(finished: Path, monkeypatch) -> None:
 
 def test_workers_take_their_share_of_the_cores(monkeypatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=workers._begin_worker,
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=processes._begin_worker,
                              initargs=((), machine.usable_cores())) as pool:
         assert pool.submit(torch.get_num_threads).result() == 1
 

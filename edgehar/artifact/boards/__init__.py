@@ -11,7 +11,7 @@ import numpy as np
 from edgehar.errors import InputError
 from edgehar.files import PathLike, read_json
 
-BOARDS = Path(__file__).with_name("boards")
+BOARDS = Path(__file__).parent
 
 
 class Clocks(NamedTuple):

@@ -18,12 +18,11 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from edgehar.backends._engine import Engine
 from edgehar.backends._trt import cuda as _cuda
 from edgehar.backends._trt.build import PLAN
 from edgehar.backends._trt.log import log
 from edgehar.backends._trt.options import BuildOptions, RunOptions, build_options
-from edgehar.backends.base import Session
+from edgehar.backends.base import Engine, Session
 from edgehar.errors import EdgeharError, InputError, MismatchError, MissingError
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Optional, Type
 
+from edgehar.data.datasets._cache import cache_folder as cache_folder, clear_cache as clear_cache
+from edgehar.data.datasets._cache import read_recordings as read_recordings
 from edgehar.data.datasets._registered import REGISTERED, Registered
 from edgehar.data.datasets.base import Dataset
 from edgehar.errors import InputError

@@ -21,7 +21,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
 
 import numpy as np
 
-from edgehar.data import resampling, signals
+from edgehar.data import channels, resampling, signals
 from edgehar.data.channels import Channel
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.signals import Recording
@@ -110,7 +110,7 @@ def _code_behind(dataset: Dataset) -> List[Path]:
     """The modules that decide what `dataset` makes of its files."""
     room = Path(__file__).parent
     own = Path(inspect.getfile(type(dataset)))
-    return [own, room / "base.py", *sorted(room.glob("_*.py")), Path(resampling.__file__), Path(signals.__file__)]
+    return [own, room / "base.py", *sorted(room.glob("_*.py")), *(Path(module.__file__) for module in (channels, resampling, signals))]
 
 
 # ------------------------------------------------------------------ one entry

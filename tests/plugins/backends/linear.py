@@ -10,8 +10,7 @@ import numpy as np
 from tests.linear import LinearSession
 
 from edgehar.artifact.manifest import Artifact
-from edgehar.backends._engine import BuildSpec, Engine
-from edgehar.backends.base import Backend
+from edgehar.backends.base import Backend, BuildSpec, Engine
 
 
 class Linear(Backend):
