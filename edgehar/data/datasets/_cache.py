@@ -110,7 +110,8 @@ def _code_behind(dataset: Dataset) -> List[Path]:
     """The modules that decide what `dataset` makes of its files."""
     room = Path(__file__).parent
     own = Path(inspect.getfile(type(dataset)))
-    return [own, room / "base.py", *sorted(room.glob("_*.py")), *(Path(module.__file__) for module in (channels, resampling, signals))]
+    beside = [Path(str(module.__file__)) for module in (channels, resampling, signals)]
+    return [own, room / "base.py", *sorted(room.glob("_*.py")), *beside]
 
 
 # ------------------------------------------------------------------ one entry
