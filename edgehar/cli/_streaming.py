@@ -1,4 +1,4 @@
-"""What `run` and `serve` share: a source by its name, and what is told before the first decision."""
+"""What `run`, `serve` and `rehearse` share: a source by its name, and what is told before the first decision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``edgehar fleet``: how many wearers does this machine serve?"""
+"""``edgehar rehearse``: how many wearers does this machine serve?"""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ PREPARED_S = 600.0  # of the source, which the wearers go round
 def command(path: str, wearers: int, duration_s: float, phases: int, fast: bool, source: str, root: Optional[str],
             backend: Optional[str], precision: Optional[str], hop: Optional[int], hold: int, allow_constant: bool,
             as_json: bool) -> None:
-    """Serve many wearers at once and tell how it went: throughput, latency, late and lost decisions.
+    """Rehearse with many wearers at once and tell how it went: throughput, latency, late and lost decisions.
 
     Whole windows and incremental steps are measured first, and the faster is kept. All wearers' hops are complete at
     the same instant, which is the worst case for latency; --phases spreads them over the hop.
 
     \b
     Will a thousand wearers do, with a decision twice a second?
-      edgehar fleet engines/wisdm-watch-s --streams 1000 --hop 10
+      edgehar rehearse engines/wisdm-watch-s --streams 1000 --hop 10
     What is the most this machine could do?
-      edgehar fleet engines/wisdm-watch-s --streams 2000 --fast
+      edgehar rehearse engines/wisdm-watch-s --streams 2000 --fast
     And if each wearer sends in a phase of its own?
-      edgehar fleet engines/wisdm-watch-s --streams 1000 --hop 10 --phases 10
+      edgehar rehearse engines/wisdm-watch-s --streams 1000 --hop 10 --phases 10
     """
     from edgehar.backends import ready_engine
     from edgehar.bench.verdicts import require_measured
