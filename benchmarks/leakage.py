@@ -85,8 +85,8 @@ class Row(NamedTuple):
 
 def rows(runs: List[Run]) -> List[Row]:
     """One row a corpus with all its Runs."""
-    return [_row(spec, [run for run in runs if run.engine["dataset"] == spec]) for spec in CORPORA
-            if sum(run.engine["dataset"] == spec for run in runs) == len(HONEST) + len(LEAKY)]
+    return [_row(spec, [run for run in runs if run.engine.dataset == spec]) for spec in CORPORA
+            if sum(run.engine.dataset == spec for run in runs) == len(HONEST) + len(LEAKY)]
 
 
 def _row(spec: str, runs: List[Run]) -> Row:

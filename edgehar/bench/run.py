@@ -35,11 +35,11 @@ from edgehar.bench.scenarios import UNTIMED, Scenario
 from edgehar.bench.streaming import replay
 from edgehar.bench.timing import Clock, endless_inputs, measure, measurements, predicted, sleep_until, time_calls
 from edgehar.bench.trace import Trace
-from edgehar.bench.verdicts import UNVERIFIED, machine_warnings, require_measured, timing_warnings
+from edgehar.bench.verdicts import machine_warnings, require_measured, timing_warnings
 from edgehar.data.channels import choose
 from edgehar.data.signals import Recording, Windows, silenced
 from edgehar.errors import InputError, MismatchError
-from edgehar.results.runs import SIMULATED, Run
+from edgehar.results.runs import ENGINE, SIMULATED, UNVERIFIED, EngineFacts, Run, RunWarning
 
 # ------------------------------------------------------------------ run
 
@@ -79,14 +79,14 @@ def run(engine: Engine, scenario: Scenario, windows: Optional[Windows] = None, c
             on_phase("replaying")
             return _run_of(engine, scenario, command, {"dataset": dataset},
                            **replay(session, engine.manifest, scenario, recordings))
-    warnings = machine_warnings(engine) + backend.warnings(engine)
+    warnings, told = machine_warnings(engine), backend.warnings(engine)
     verified = _verified(backend, engine) if meter else {}
     with backend.open(engine, max_batch=scenario.batch) as session:
         if backend.source == SIMULATED:
             return _run_of(engine, scenario, command, {"running": dict(session.running)},
                            measurements=predicted(session, scenario))
         timed = measure(session, engine, scenario, clock, sleep, on_phase)
-        warnings += session.warnings
+        warnings += [RunWarning(ENGINE, text) for text in (*told, *session.warnings)]
         found = _powered(_recorded(session, engine, scenario, meter, plan, on_phase)) if meter else {}
         chosen = {"running": dict(session.running), "verified": verified}
     return _run_of(engine, scenario, command, chosen, measurements=measurements(scenario, timed),
@@ -120,27 +120,24 @@ def _require_alike(first: Manifest, other: Manifest) -> None:
 def _run_of(engine: Engine, scenario: Scenario, command: str, chosen: Mapping[str, Any] = {}, **found: Any) -> Run:
     """chosen: facts of the engine as it ran here, those that are empty left out."""
     manifest = engine.manifest
-    facts = dict(_engine_facts(engine), **{key: value for key, value in chosen.items() if value})
+    facts = replace(_engine_facts(engine), **{key: value for key, value in chosen.items() if value})
     return Run(scenario=asdict(scenario), engine=facts, machine=machine.describe(),
                classes=dict(manifest.tasks), split=dict(manifest.data["split"]),
                synthetic=bool(manifest.data["synthetic"]), source=BACKENDS.kind(engine.backend).source,
                command=command, **found)
 
 
-def _engine_facts(engine: Engine) -> Dict[str, Any]:
-    """What decides the engine's numbers, from its build down to its training."""
+def _engine_facts(engine: Engine) -> EngineFacts:
     manifest = engine.manifest
-    return {
-        **engine.spec.to_json(), "backend": engine.backend,
-        "sha256": engine.sha256, "size_bytes": _size_bytes(engine),
-        "artifact": manifest.name, "artifact_sha256": manifest.sha256,
-        "model": manifest.model["spec"], "parameters": manifest.model["parameters"], "macs": manifest.model["macs"],
-        "dataset": manifest.data["dataset"], "channels": len(manifest.signal.channels),
-        "channel_names": [channel.name for channel in manifest.signal.channels], "tasks": sorted(manifest.tasks),
-        "window": manifest.signal.window, "hop": manifest.signal.hop, "rate_hz": manifest.signal.rate_hz,
-        "method": manifest.training["method"], "teacher": manifest.training.get("teacher"),
-        "recipe": manifest.training.get("recipe"), "seed": manifest.training["seed"],
-    }
+    data, signal, training = manifest.data, manifest.signal, manifest.training
+    return EngineFacts(
+        artifact=manifest.name, artifact_sha256=manifest.sha256, sha256=engine.sha256, backend=engine.backend,
+        size_bytes=_size_bytes(engine), dataset=data["dataset"], tasks=tuple(sorted(manifest.tasks)),
+        model=manifest.model["spec"], parameters=manifest.model["parameters"], macs=manifest.model["macs"],
+        channels=len(signal.channels), channel_names=tuple(channel.name for channel in signal.channels),
+        window=signal.window, hop=signal.hop, rate_hz=signal.rate_hz, method=training["method"],
+        teacher=training.get("teacher"), recipe=training.get("recipe"), seed=training["seed"],
+        **engine.spec.to_json())
 
 
 def _size_bytes(engine: Engine) -> int:
@@ -177,12 +174,12 @@ def _verified(backend: Backend, engine: Engine) -> Dict[str, Any]:
             for found in backend.verify(engine)}
 
 
-def _unverified(verified: Mapping[str, Any]) -> List[str]:
+def _unverified(verified: Mapping[str, Any]) -> List[RunWarning]:
     failed = sorted(task for task, found in verified.items() if not found["passed"])
     if not failed:
         return []
-    return [UNVERIFIED + "this engine's outputs for %s are not those of the trained model; build it again with "
-                         "`edgehar build`." % ", ".join(failed)]
+    return [RunWarning(UNVERIFIED, "this engine's outputs for %s are not those of the trained model; build it again "
+                                   "with `edgehar build`." % ", ".join(failed))]
 
 
 # ------------------------------------------------------------------ may it be quoted?
@@ -190,5 +187,5 @@ def _unverified(verified: Mapping[str, Any]) -> List[str]:
 
 def file_name(run: Run) -> str:
     """``artifact-backend-precision-scenario-<short digest>.json``."""
-    return "%s-%s-%s-%s-%s.json" % (run.engine["artifact"].replace("/", "_"), run.engine["backend"],
-                                    run.engine["precision"], run.scenario["name"], run.to_json()["sha256"][:10])
+    return "%s-%s-%s-%s-%s.json" % (run.engine.artifact.replace("/", "_"), run.engine.backend,
+                                    run.engine.precision, run.scenario["name"], run.to_json()["sha256"][:10])

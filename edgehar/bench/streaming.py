@@ -17,6 +17,7 @@ from edgehar.data.signals import UNLABELLED, Recording
 from edgehar.data.splits import Split
 from edgehar.errors import InconclusiveError, InputError, MismatchError
 from edgehar.results.events import EventScores, add_events, held, score_events
+from edgehar.results.runs import NOT_SCORED, RunWarning
 from edgehar.stream.stream import Stream
 
 
@@ -92,8 +93,8 @@ def _window_s(manifest: Manifest) -> float:
     return manifest.signal.window / manifest.signal.rate_hz
 
 
-def _short_warnings(short_s: Sequence[float], window_s: float) -> Tuple[str, ...]:
+def _short_warnings(short_s: Sequence[float], window_s: float) -> Tuple[RunWarning, ...]:
     if not short_s:
         return ()
-    return ("not scored: %d recordings (%.1f s in all) are shorter than a window of %.2f s and end before its first "
-            "decision." % (len(short_s), sum(short_s), window_s),)
+    return (RunWarning(NOT_SCORED, "%d recordings (%.1f s in all) are shorter than a window of %.2f s and end before "
+                                   "its first decision." % (len(short_s), sum(short_s), window_s)),)

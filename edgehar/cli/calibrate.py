@@ -37,9 +37,9 @@ def command(runs: Sequence[str], artifacts: str, board_name: str, output: str, a
 
     board, timed = load_board(board_name), [run for run in load_all(list(runs)) if is_timed(run)]
     _require_some(timed)
-    known = _artifacts(artifacts, {run.engine["artifact_sha256"]: run.engine["artifact"] for run in timed})
+    known = _artifacts(artifacts, {run.engine.artifact_sha256: run.engine.artifact for run in timed})
     graphs = {digest: onnx.load(str(each.onnx_path)) for digest, each in known.items()}
-    found = [observation(run, graphs[run.engine["artifact_sha256"]], board) for run in timed]
+    found = [observation(run, graphs[run.engine.artifact_sha256], board) for run in timed]
     after = calibrated(board, found, time.strftime("%Y-%m-%d"))
     write_json(output, after.to_json())
     rows = [_facts(run, seen, board, after) for run, seen in zip(timed, found)]
@@ -86,8 +86,8 @@ def _facts(run: Any, seen: Any, before: Any, after: Any) -> Dict[str, Any]:
     from edgehar.artifact.cost import estimate_s
 
     at = (seen.device, seen.precision, seen.clocks, seen.work, seen.batch, seen.graph)
-    return {"artifact": run.engine["artifact"], "device": seen.device,
-            "threads": (run.engine.get("threads") or seen.clocks.cpu_cores) if seen.device == "cpu" else None,
+    return {"artifact": run.engine.artifact, "device": seen.device,
+            "threads": (run.engine.threads or seen.clocks.cpu_cores) if seen.device == "cpu" else None,
             "precision": seen.precision, "mode": run.machine["power_mode"], "batch": seen.batch,
             "measured_s": seen.seconds,
             "before_s": estimate_s(before, *at).to_json(), "after_s": estimate_s(after, *at).to_json()}

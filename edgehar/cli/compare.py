@@ -33,7 +33,7 @@ def command(run_a: str, run_b: str, as_json: bool) -> None:
         show_json({"tasks": {each.row.task: _facts(each) for each in found}, "marks": standing,
                    "synthetic": any(run.synthetic for run in [*a, *b]), "source": a[0].source})
         return
-    show_table("Macro-F1 of A minus B on test people of %s" % ", ".join([a[0].engine["dataset"], *standing]),
+    show_table("Macro-F1 of A minus B on test people of %s" % ", ".join([a[0].engine.dataset, *standing]),
         ("task", "A", "B", "macro-F1 A", "macro-F1 B", "difference [95 % over people]", "A is", "people"),
         [_cells(each) for each in found])
     if found[0].row.people < ROUGH:
@@ -47,13 +47,13 @@ def _cells(found: Any) -> List[Any]:
     from edgehar.results.words import people_text
 
     sides = (found.row, found.partner)
-    return [found.row.task, *("%s %s" % (side.label, side.engine["precision"]) for side in sides),
+    return [found.row.task, *("%s %s" % (side.label, side.engine.precision) for side in sides),
             *("%.3f" % side.macro_f1.value for side in sides), difference_text(found), found.verdict,
             people_text(found.row)]
 
 
 def _facts(found: Any) -> Dict[str, Any]:
-    sides = {key: {"label": side.label, "precision": side.engine["precision"], "method": side.engine["method"],
+    sides = {key: {"label": side.label, "precision": side.engine.precision, "method": side.engine.method,
                    "seeds": side.seeds, "macro_f1": side.macro_f1.value}
              for key, side in (("a", found.row), ("b", found.partner))}
     return dict(sides, difference=found.difference._asdict(), verdict=found.verdict, people=found.row.people)

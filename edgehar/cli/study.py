@@ -133,7 +133,7 @@ def _tables(outcome: Outcome) -> Iterator[Table]:
            ("network", "task", "trained as", "macro-F1 [95 % over people]", "worst person", "people", "seeds",
             "parameters", "MACs"),
            [(row.label, row.task, row.origin, interval_text(row.macro_f1, row.people), "%.3f" % row.worst_f1,
-             people_text(row), row.seeds, scaled(row.engine["parameters"]), scaled(row.engine["macs"]))
+             people_text(row), row.seeds, scaled(row.engine.parameters), scaled(row.engine.macs))
             for row in outcome.rows])
     if outcome.contrasts:
         yield ("Contrasts fixed beforehand, paired over people", ("difference", "task", "macro-F1", "verdict"),
@@ -160,16 +160,16 @@ def _modality_table(outcome: Outcome) -> Table:
     return ("What sensors are worth on %s (exploratory; * none is as accurate at fewer MACs)" % ", ".join(
         [outcome.corpus, *outcome.marks]),
         ("sensors", "task", "channels", "rate Hz", "MACs", "macro-F1 [95 % over people]", "gain", "over"),
-        [("%s%s" % (found.name, " *" if found.best else ""), found.row.task, found.row.engine["channels"],
-          "%g" % found.row.engine["rate_hz"], scaled(found.row.engine["macs"]),
+        [("%s%s" % (found.name, " *" if found.best else ""), found.row.task, found.row.engine.channels,
+          "%g" % found.row.engine.rate_hz, scaled(found.row.engine.macs),
           interval_text(found.row.macro_f1, found.row.people), difference_text(found.gain) if found.gain else "–",
           found.over or "–") for found in outcome.modalities])
 
 
 def _summary(outcome: Outcome) -> Dict[str, Any]:
     rows = [{"network": row.label, "task": row.task, "macro_f1": row.macro_f1._asdict(), "worst_f1": row.worst_f1,
-             "people": row.people, "seeds": row.seeds, "parameters": row.engine["parameters"],
-             "macs": row.engine["macs"]} for row in outcome.rows]
+             "people": row.people, "seeds": row.seeds, "parameters": row.engine.parameters,
+             "macs": row.engine.macs} for row in outcome.rows]
     contrasts = [{"first": first, "second": second, "task": contrast.row.task,
                   "difference": contrast.difference._asdict(), "verdict": contrast.verdict}
                  for first, second, contrast in outcome.contrasts]
@@ -183,6 +183,7 @@ def _summary(outcome: Outcome) -> Dict[str, Any]:
 
 
 def _choice(found: Modality) -> Dict[str, Any]:
-    facts = {key: found.row.engine[key] for key in ("channels", "channel_names", "rate_hz", "macs", "parameters")}
+    engine = found.row.engine
+    facts = {key: getattr(engine, key) for key in ("channels", "channel_names", "rate_hz", "macs", "parameters")}
     return dict(facts, name=found.name, task=found.row.task, macro_f1=found.row.macro_f1._asdict(), best=found.best,
                 over=found.over or None, gain=found.gain.difference._asdict() if found.gain else None)

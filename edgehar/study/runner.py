@@ -108,7 +108,7 @@ def _require_members(cell: Cell, work: Path, results: Path) -> None:
             raise InputError("%s has its Run, but its artifact is not in %s, and %s is scored from it; give the folder "
                              "of its training by --work, or remove %s, so that it is made again." % (
                                  member.path, folder, cell.name, path))
-        if path.exists() and Run.load(path).engine["artifact_sha256"] != Artifact.load(folder).sha256:
+        if path.exists() and Run.load(path).engine.artifact_sha256 != Artifact.load(folder).sha256:
             raise InputError("%s is not the artifact that the Run %s was scored with; give the folder of its training "
                              "by --work, or remove the Run, so that it is made again." % (folder, path))
 

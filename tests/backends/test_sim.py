@@ -164,7 +164,7 @@ def test_timings_come_from_the_cost_model_and_no_clock(engines):
     assert found.source == SIMULATED and found.measurement("latency") is None
     value, low, high = found.measurement("predicted_latency").values
     assert 1e-5 < low < value < high < 1e-2
-    assert found.engine["running"] == {"board": "xavier-agx", "mode": "MAXN", "graph": True}
+    assert found.engine.running == {"board": "xavier-agx", "mode": "MAXN", "graph": True}
 
 
 def test_a_slower_mode_is_predicted_slower(engines):

@@ -24,7 +24,7 @@ from edgehar.data.splits import Split
 from edgehar.errors import ConstraintError, InconclusiveError, InputError, MismatchError, UnstableError
 from edgehar.results.events import EventScores, score_events
 from edgehar.results.rows import accuracy_rows
-from edgehar.results.runs import Measurement, Run
+from edgehar.results.runs import NOT_SCORED, UNJUDGED, UNSTABLE, EngineFacts, Measurement, Run, RunWarning
 from edgehar.stream.stream import Stream
 
 CLASSES = ("still", "walk", "run")
@@ -126,7 +126,7 @@ def test_an_engine_too_slow_for_the_rate_is_stopped_and_the_unreached_windows_ar
     found = run(engine, Scenario("paced", warmup_s=0, duration_s=2, rate_hz=10), fake)
     assert values(found, "latency") == pytest.approx((1.0, 1.9, 2.8, 3.7, 4.6))
     assert values(found, "deadline_misses") == (20.0,)
-    assert any(warning.startswith("overloaded: 15 of 20") for warning in found.warnings)
+    assert any(str(warning).startswith("overloaded: 15 of 20") for warning in found.warnings)
 
 
 def test_warm_up_is_never_counted(engine, monkeypatch):
@@ -163,11 +163,11 @@ def test_the_run_tells_engine_machine_and_scenario(engine):
     scenario = Scenario("single_stream", warmup_s=0, duration_s=0.01)
     found = bench.run(engine, scenario, command="edgehar bench sign")
     facts = found.engine
-    assert (facts["backend"], facts["precision"], facts["threads"]) == ("linear", "fp32", 1)
-    assert (facts["sha256"], facts["artifact_sha256"]) == (engine.sha256, engine.manifest.sha256)
-    assert (facts["method"], facts["teacher"], facts["seed"]) == ("kd", "big", 7)
-    assert (facts["parameters"], facts["macs"], facts["dataset"]) == (2, 144, "walks")
-    assert facts["size_bytes"] == (engine.folder / "weights.npz").stat().st_size
+    assert (facts.backend, facts.precision, facts.threads) == ("linear", "fp32", 1)
+    assert (facts.sha256, facts.artifact_sha256) == (engine.sha256, engine.manifest.sha256)
+    assert (facts.method, facts.teacher, facts.seed) == ("kd", "big", 7)
+    assert (facts.parameters, facts.macs, facts.dataset) == (2, 144, "walks")
+    assert facts.size_bytes == (engine.folder / "weights.npz").stat().st_size
     assert found.scenario["duration_s"] == 0.01 and found.machine["python"] and found.split["sha256"] == SHA
     assert found.machine["packages"]["edgehar"] == __version__
     assert found.synthetic and found.source == "measured" and found.command == "edgehar bench sign"
@@ -181,13 +181,13 @@ def test_steady_seconds_give_no_warning():
 
 
 def test_varying_seconds_and_a_late_drift_are_unstable():
-    assert "vary by 20.0 %" in verdicts.stability_warnings(np.array([0.8, 1.2] * 5))[0]
+    assert "vary by 20.0 %" in verdicts.stability_warnings(np.array([0.8, 1.2] * 5))[0].text
     drifting = verdicts.stability_warnings(np.array([1.0] * 20 + [1.0, 1.06, 1.12]))
-    assert len(drifting) == 1 and "last three seconds lie 11.3 % apart" in drifting[0]
+    assert len(drifting) == 1 and "last three seconds lie 11.3 % apart" in drifting[0].text
 
 
 def test_two_seconds_are_too_short_to_judge():
-    assert verdicts.stability_warnings(np.array([1.0, 1.0]))[0].startswith(verdicts.UNJUDGED)
+    assert verdicts.stability_warnings(np.array([1.0, 1.0]))[0].kind == UNJUDGED
 
 
 def test_medians_are_of_whole_seconds():
@@ -199,7 +199,7 @@ def test_medians_are_of_whole_seconds():
 def test_an_unsteady_measurement_is_warned_of(engine, monkeypatch):
     fake = FakeTime([0.01] + [0.01] * 200 + [0.02] * 200).patch(monkeypatch)
     found = run(engine, Scenario("single_stream", warmup_s=0, duration_s=5, min_queries=10), fake)
-    assert any(warning.startswith(verdicts.UNSTABLE) for warning in found.warnings)
+    assert any(warning.kind == UNSTABLE for warning in found.warnings)
     with pytest.raises(UnstableError):
         verdicts.require_stable(found)
 
@@ -207,21 +207,21 @@ def test_an_unsteady_measurement_is_warned_of(engine, monkeypatch):
 def test_too_few_queries_are_warned_of(engine, monkeypatch):
     fake = FakeTime([0.5] * 9).patch(monkeypatch)
     found = run(engine, Scenario("single_stream", warmup_s=0, duration_s=4), fake)
-    assert any(warning.startswith("too few queries: 8 of the 1000") for warning in found.warnings)
+    assert any(str(warning).startswith("too few queries: 8 of the 1000") for warning in found.warnings)
     verdicts.require_stable(found)
 
 
 def test_a_busy_machine_and_too_many_threads_are_warned_of(engine, monkeypatch):
-    monkeypatch.setattr(bench.machine, "usable_cores", lambda: 2)
-    monkeypatch.setattr(bench.os, "getloadavg", lambda: (2.5, 0.0, 0.0), raising=False)
+    monkeypatch.setattr(verdicts.machine, "usable_cores", lambda: 2)
+    monkeypatch.setattr(verdicts.os, "getloadavg", lambda: (2.5, 0.0, 0.0), raising=False)
     threaded = SimpleNamespace(spec=BuildSpec(threads=4))
-    assert [warning.split(":")[0] for warning in verdicts.machine_warnings(threaded)] == [
+    assert [warning.kind for warning in verdicts.machine_warnings(threaded)] == [
         "busy machine", "too many threads"]
-    assert [warning.split(":")[0] for warning in verdicts.machine_warnings(engine)] == ["busy machine"]
+    assert [warning.kind for warning in verdicts.machine_warnings(engine)] == ["busy machine"]
 
 
 def timed_run(latency_s, scenario="single_stream") -> Run:
-    return Run({"name": scenario}, {"artifact": "a", "backend": "b", "precision": "fp32"}, {},
+    return Run({"name": scenario}, EngineFacts("a", "", "", "b", "fp32", "c", "m"), {},
                (Measurement("latency", "s", tuple(latency_s)),))
 
 
@@ -292,7 +292,7 @@ def test_accuracy_without_a_channel_is_that_of_zeros_and_says_so(engine):
     """The network looks at the first channel alone: without it all is "still"."""
     whole, blind, deaf = (bench.run(engine, default_scenario("accuracy"), handmade_windows(*HAND), missing=missing)
                           for missing in ("", "acc/x", "acc/y"))
-    assert blind.engine["missing"] == "acc/x" and "missing" not in whole.engine
+    assert blind.engine.missing == "acc/x" and "missing" not in whole.engine.to_json()
     assert np.array(blind.people["activity"]["b"])[:, 0].sum() == 3 and deaf.people == whole.people
     assert [row.label for row in accuracy_rows([whole, blind])] == ["sign", "sign, without acc/x"]
 
@@ -379,8 +379,8 @@ def test_a_recording_that_lacks_a_task_is_neither_right_nor_wrong_there(engine):
 def test_recordings_shorter_than_a_window_are_told_and_not_scored(engine):
     found = streamed(engine, acted("w" * 15, "r" * 15), acted("w" * 40, "w" * 40, session="b"))
     assert found.events["activity"]["03"]["true"] == [0, 1, 0]
-    assert found.warnings == ("not scored: 1 recordings (0.3 s in all) are shorter than a window of 0.32 s and end "
-                              "before its first decision.",)
+    assert found.warnings == (RunWarning(NOT_SCORED, "1 recordings (0.3 s in all) are shorter than a window of 0.32 s "
+                                                     "and end before its first decision."),)
     with pytest.raises(InconclusiveError, match="no recording of the test people of walks"):
         streamed(engine, acted("w" * 15, "r" * 15))
 
@@ -498,7 +498,7 @@ def test_gates_and_their_exit_codes(artifact, capsys, words, code, told):
 
 
 def test_an_unstable_measurement_fails_strict_and_its_run_is_kept(artifact, capsys, monkeypatch):
-    monkeypatch.setattr(verdicts, "stability_warnings", lambda medians: [verdicts.UNSTABLE + "it varied."])
+    monkeypatch.setattr(verdicts, "stability_warnings", lambda medians: [RunWarning(UNSTABLE, "it varied.")])
     assert edgehar(capsys, artifact, *SHORT)[0] == 0
     code, _, err = edgehar(capsys, artifact, *SHORT, "--strict", "-o", "strict")
     assert code == 5 and "unstable" in err

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Dict, Iterator, Tuple
 
 import pytest
-from tests.bench.test_bench import edgehar, write_artifact
+from tests.bench.test_bench import edgehar, plugins, write_artifact  # noqa: F401  (a fixture)
 from tests.linear import LinearSession
 
 from edgehar.backends import BACKENDS
@@ -20,7 +21,7 @@ from edgehar.bench.scenarios import Scenario, default_scenario
 from edgehar.errors import InconclusiveError, InputError, UnstableError
 from edgehar.results.page import render
 from edgehar.results.rows import energy_rows
-from edgehar.results.runs import Run
+from edgehar.results.runs import UNVERIFIED, EngineFacts, Run
 from edgehar.results.words import net_energy_text
 
 PLAN = Plan(0.6, 0.8, 3)
@@ -113,8 +114,8 @@ def test_a_paced_load_lasts_as_long_as_its_windows_and_knows_its_period(engine, 
 def test_the_run_keeps_raw_power_and_can_be_judged_anew(engine, wall, tmp_path):
     found = run(engine, Scenario("single_stream", warmup_s=0, duration_s=0.1), wall, Plan(0.1, 0.1, 1))
     stored = Run.load(found.write(tmp_path / "run.json"))
-    assert stored.engine["sha256"] == engine.sha256
-    assert stored.engine["verified"]["activity"]["passed"] is True
+    assert stored.engine.sha256 == engine.sha256
+    assert stored.engine.verified["activity"]["passed"] is True
     assert stored.power["rails"] == ["wall"] and len(stored.power["watts"]) == len(stored.power["time_s"]) > 20
     assert stored.energy["refusal"]["reason"] == energy.TOO_SHORT
     assert energy.estimate(trace.Trace.from_json(stored.power)).refusal.reason == energy.TOO_SHORT
@@ -124,7 +125,7 @@ def test_the_run_keeps_raw_power_and_can_be_judged_anew(engine, wall, tmp_path):
 
 def test_a_run_without_a_meter_has_neither_power_nor_energy(engine, tmp_path):
     found = bench.run(engine, Scenario("single_stream", warmup_s=0, duration_s=0.05))
-    assert not {"power", "energy"} & set(found.to_json()) and "verified" not in found.engine
+    assert not {"power", "energy"} & set(found.to_json()) and "verified" not in found.engine.to_json()
     assert energy_rows([found]) == []
 
 
@@ -132,7 +133,7 @@ def test_an_engine_that_does_not_reproduce_its_golden_outputs_is_labelled(engine
     verify = Backend.verify
     monkeypatch.setattr(Backend, "verify", lambda *given: [each._replace(passed=False) for each in verify(*given)])
     found = run(engine, Scenario("single_stream", warmup_s=0, duration_s=0.1), wall, Plan(0.1, 0.1, 1))
-    assert any(warning.startswith(verdicts.UNVERIFIED) and "activity" in warning for warning in found.warnings)
+    assert any(warning.kind == UNVERIFIED and "activity" in warning.text for warning in found.warnings)
     assert not energy_rows([found])[0].verified
 
 
@@ -146,11 +147,11 @@ def test_energy_of_what_is_no_steady_load_is_refused(engine, wall, name):
                                           (energy.UNDER_FLOOR, InconclusiveError), (energy.TOO_FEW, InconclusiveError)])
 def test_strict_tells_unsteady_from_too_little(reason, kind):
     refusal = {"reason": reason, "sentence": "because."}
-    found = Run({"name": "paced"}, {"artifact": "a", "backend": "b", "precision": "fp32"}, {},
+    found = Run({"name": "paced"}, EngineFacts("a", "", "", "b", "fp32", "c", "m"), {},
                 energy={"refusal": refusal})
     with pytest.raises(kind, match="%s: because" % reason):
         verdicts.require_energy(found)
-    verdicts.require_energy(Run({}, {}, {}))
+    verdicts.require_energy(replace(found, energy={}))
 
 
 # ------------------------------------------------------------------ the command
