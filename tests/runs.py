@@ -28,9 +28,11 @@ def make(artifact: str = "student", scenario: str = "accuracy", precision: str =
                 "duration_s": 5.0, "rate_hz": 50.0, "min_queries": 1000, "seed": 0, "hop": 64, "hold": 3}
     people = {person: (random.integers(0, 9, (3, 3)) + 40 * np.eye(3, dtype=int)).tolist() for person in "abcd"}
     values = tuple((latency_s * random.lognormal(0, 0.1, count)).tolist())
+    beside = {"paced": ("lateness", "s"), "offline": ("throughput", "windows/s")}.get(scenario)
+    timed = [Measurement("latency", "s", values), *([Measurement(*beside, values)] if beside else [])]
     found = {"accuracy": {"people": {"activity": people}, "calibration": {"activity": calibration(people)}},
              "streaming": {"events": {"activity": events(random)}}}.get(
-                 scenario, {"measurements": (Measurement("latency", "s", values),)})
+                 scenario, {"measurements": tuple(timed)})
     return replace(Run(settings, engine, {"processor": "Test CPU", "usable_cores": 2, "python": python},
                        classes={"activity": CLASSES}, split={"name": "published", "sha256": digest(dataset)},
                        command="edgehar bench %s" % artifact, **found), **changed)

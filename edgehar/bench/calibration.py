@@ -99,7 +99,7 @@ class Observation(NamedTuple):
 def is_timed(run: Run) -> bool:
     """Whether its calls were measured back to back, as a fit needs them."""
     return (run.source == MEASURED and run.measurement("latency") is not None
-            and run.scenario["name"] in ("single_stream", "offline"))
+            and not run.scheduled)
 
 
 def observation(run: Run, model: Any, board: Board) -> Observation:
@@ -126,7 +126,7 @@ def observation(run: Run, model: Any, board: Board) -> Observation:
     graph = device == "gpu" and bool(run.engine.running.get("graph", True))
     work = work_of(model, reformatted=device != "cpu" and precision != "fp32")
     return Observation(run.engine.artifact_sha256, board.fit_name(device, precision), device, precision, clocks,
-                       work, run.scenario["batch"], graph, latency.median, _rails_w(run))
+                       work, run.batch, graph, latency.median, _rails_w(run))
 
 
 def _device(run: Run) -> str:

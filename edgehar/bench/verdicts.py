@@ -11,15 +11,12 @@ from edgehar import machine
 from edgehar.backends import BACKENDS
 from edgehar.backends.base import Engine
 from edgehar.bench.energy import CHANGED, DRIFTED, THROTTLED
-from edgehar.bench.scenarios import Scenario
-from edgehar.bench.timing import Timed
+from edgehar.bench.timing import Calls
 from edgehar.errors import ConstraintError, InconclusiveError, InputError, UnstableError
-from edgehar.results.runs import (BUSY, OVERLOADED, SIMULATED, THREADS, TOO_FEW, UNJUDGED, UNSTABLE, Run,
-                                  RunWarning)
+from edgehar.results.runs import BUSY, SIMULATED, THREADS, TOO_FEW, UNJUDGED, UNSTABLE, Run, RunWarning
 
 MAX_VARIATION = 0.10
 MIN_SECONDS = 3
-LATENCY_SCENARIOS = ("single_stream", "paced")
 UNSTEADY_POWER = (THROTTLED, CHANGED, DRIFTED)
 
 
@@ -55,15 +52,11 @@ def stability_warnings(medians: np.ndarray) -> List[RunWarning]:
     return found
 
 
-def timing_warnings(scenario: Scenario, timed: Timed) -> List[RunWarning]:
-    found = stability_warnings(per_second_medians(timed.due, timed.latency, scenario.duration_s))
-    if len(timed.end) < scenario.min_queries:
-        found.append(RunWarning(TOO_FEW, "%d of the %d wanted; measure longer." % (
-            len(timed.end), scenario.min_queries)))
-    if len(timed.end) < timed.planned:
-        found.append(RunWarning(OVERLOADED, "%d of %d windows were never reached at %g windows a second; lower the "
-                                            "rate." % (timed.planned - len(timed.end), timed.planned,
-                                                       scenario.rate_hz)))
+def timing_warnings(calls: Calls, duration_s: float, min_queries: int) -> List[RunWarning]:
+    """What speaks against quoting `calls` of `duration_s`, of which there should be at least `min_queries`."""
+    found = stability_warnings(per_second_medians(calls.due, calls.latency, duration_s))
+    if len(calls.end) < min_queries:
+        found.append(RunWarning(TOO_FEW, "%d of the %d wanted; measure longer." % (len(calls.end), min_queries)))
     return found
 
 
@@ -96,12 +89,12 @@ def require_measured(engine: Engine, instead: str = "leave out --strict, --power
 
 
 def require_p99(run: Run, max_p99_s: float) -> None:
-    """Raise ConstraintError where the 99th percentile of latency lies above `max_p99_s`.
+    """Raise ConstraintError where the 99th percentile of latency lies above `max_p99_s`; that of batches is not asked.
 
     Raises InconclusiveError where too few windows were measured to tell.
     """
     latency = run.measurement("latency")
-    if latency is None or run.scenario["name"] not in LATENCY_SCENARIOS:
+    if latency is None or run.batched:
         return
     p99_s = latency.percentile(99)
     if p99_s > max_p99_s:

@@ -66,17 +66,17 @@ def _show_corpus(runs: Sequence[Run]) -> None:
     for run in runs:
         if run.measurement("gpu_latency"):
             click.echo(_gpu_sentence(run))
-    for group in alike.grouped(metered, lambda row: (row.engine.sha256, row.scenario["name"])):
+    for group in alike.grouped(metered, lambda row: (row.engine.sha256, row.asked)):
         _show_energy(group)
 
 
 def _show_energy(rows: Sequence[Any]) -> None:
     """One table a Run: its totals, then its rails."""
-    from edgehar.results.words import millijoules, net_energy_text, scenario_text, watts
+    from edgehar.results.words import millijoules, net_energy_text, watts
 
     first = rows[0]
     title = "Energy a window of %s (%s, %s), %s, by %s%s%s" % (
-        first.label, first.engine.backend, first.engine.precision, scenario_text(first.scenario), first.meter,
+        first.label, first.engine.backend, first.engine.precision, first.asked, first.meter,
         first.mark and ", " + first.mark, "" if first.verified else ", UNVERIFIED ENGINE")
     show_table(title, ("of", "net [95 %]", "gross [95 %]", "idle", "under load", "least detectable"), [
         (row.name, net_energy_text(row), millijoules(row.gross_j), watts(row.idle_w), watts(row.load_w),
@@ -85,11 +85,11 @@ def _show_energy(rows: Sequence[Any]) -> None:
 
 def _gpu_sentence(run: Run) -> str:
     """What a GPU took by its own clock, copies left out; the table has the time around the whole call."""
-    from edgehar.results.words import milliseconds, scenario_text
+    from edgehar.results.words import milliseconds
 
     ways = ",".join("%s=%s" % pair for pair in sorted(run.engine.running.items())).lower()
     return "%s %s, %s: the GPU alone took %s (median); it was run with %s." % (
-        run.engine.artifact, run.engine.precision, scenario_text(run.scenario),
+        run.engine.artifact, run.engine.precision, run.asked,
         milliseconds(run.measurement("gpu_latency").median), ways)
 
 
@@ -111,20 +111,20 @@ def _event_cells(row: Any) -> Sequence[Any]:
 
 
 def _timing_cells(row: Any) -> Sequence[Any]:
-    from edgehar.results.words import milliseconds, per_second, scenario_text
+    from edgehar.results.words import milliseconds, per_second
 
-    return (row.label, row.engine.backend, row.engine.precision, scenario_text(row.scenario),
+    return (row.label, row.engine.backend, row.engine.precision, row.asked,
             milliseconds(row.median_s), milliseconds(row.p90_s), milliseconds(row.p99_s),
             per_second(row.throughput_hz),
             "–" if row.deadline_misses is None else row.deadline_misses, len(row.latency_s))
 
 
 def _predicted_cells(run: Run) -> Sequence[Any]:
-    from edgehar.results.words import milliseconds, scenario_text
+    from edgehar.results.words import milliseconds
 
     running = run.engine.running
     expected, least, most = map(milliseconds, run.measurement("predicted_latency").values)
-    return (run.engine.artifact, run.engine.precision, scenario_text(run.scenario), running["board"],
+    return (run.engine.artifact, run.engine.precision, run.asked, running["board"],
             running["mode"], "%s [%s, %s]" % (expected, least, most))
 
 

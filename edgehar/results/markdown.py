@@ -9,7 +9,7 @@ from edgehar.results.contrasts import contrasts, difference_text
 from edgehar.results.rows import AccuracyRow, EventRow, accuracy_rows, event_rows, latency_rows
 from edgehar.results.runs import MEASURED, Run
 from edgehar.results.words import (calibration_text, interval_text, kibibytes, milliseconds, people_text, place_name,
-                                   scaled, scenario_text, seconds, split_text, stream_text, thousands)
+                                   scaled, seconds, split_text, stream_text, thousands)
 
 
 def markdown(runs: Sequence[Run]) -> str:
@@ -77,7 +77,7 @@ def _table_of_tasks(columns: Sequence[str], cells: Iterable[Sequence[Any]],
 def _cost_table(runs: Sequence[Run]) -> str:
     cells = [(row.label, row.engine.precision, scaled(row.engine.parameters),
               scaled(row.engine.macs), kibibytes(row.engine.size_bytes),
-              scenario_text(row.scenario), milliseconds(row.median_s), milliseconds(row.p99_s))
+              row.asked, milliseconds(row.median_s), milliseconds(row.p99_s))
              for row in latency_rows(runs)]
     return table(("network", "precision", "parameters", "MACs", "engine size", "scenario", "median", "p99"),
                            cells)

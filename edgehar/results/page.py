@@ -19,7 +19,7 @@ from edgehar.results.rows import (AccuracyRow, accuracy_rows, class_events, cost
                                   latency_rows, on_front, sensor_choices, trades)
 from edgehar.results.runs import MEASURED, SIMULATED, Run
 from edgehar.results.words import (kibibytes, millijoules, milliseconds, net_energy_text, people_text, per_second,
-                                   place_name, scaled, scenario_text, seconds, split_text, stream_text, thousands,
+                                   place_name, scaled, seconds, split_text, stream_text, thousands,
                                    watts)
 
 
@@ -102,12 +102,11 @@ def _choices(rows: Sequence[AccuracyRow]) -> List[Tuple[str, List[Choice]]]:
 
 def _timings(runs: Sequence[Run]) -> Dict[str, Any]:
     rows = latency_rows(runs)
-    drawn = [row for row in rows if row.scenario["name"] != "offline"]
-    plots = grouped(drawn, lambda row: scenario_text(row.scenario))
+    plots = grouped([row for row in rows if not row.batched], lambda row: row.asked)
     return {"place": place_name(runs[0].machine), "dataset": runs[0].engine.dataset,
             "marks": marks(runs[0]), "latency": rows, "cost": cost_rows(runs), "trades": trades(runs),
             "energy": [(run, energy_rows([run])) for run in runs if run.energy],
-            "plots": [(scenario_text(group[0].scenario), group) for group in plots]}
+            "plots": [(group[0].asked, group[0].scheduled, group) for group in plots]}
 
 
 def _looks(artifact: Artifact) -> Iterator[Tuple[str, List[str], str, List[Tuple[str, str]]]]:
@@ -124,7 +123,7 @@ def _fact(value: Any) -> str:
     return ", ".join("%s %s" % pair for pair in value.items()) if isinstance(value, dict) else str(value)
 
 
-FILTERS = {"milliseconds": milliseconds, "scenario": scenario_text, "people": people_text, "per_second": per_second,
+FILTERS = {"milliseconds": milliseconds, "people": people_text, "per_second": per_second,
            "fact": _fact, "thousands": thousands, "scaled": scaled, "kibibytes": kibibytes, "seconds": seconds,
            "stream": stream_text, "classes": class_events, "marks": marks, "net_energy": net_energy_text,
            "millijoules": millijoules, "watts": watts}

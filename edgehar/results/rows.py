@@ -22,7 +22,6 @@ from edgehar.results.runs import EngineFacts, Measurement, Run, RunWarning
 from edgehar.results.scores import balanced_accuracy, macro_f1, pooled
 
 PRECISION_ORDER = {"fp32": 0, "fp16": 1, "int8": 2}
-SCENARIO_ORDER = {"single_stream": 0, "paced": 1, "offline": 2}
 # ------------------------------------------------------------------ rows
 
 
@@ -91,14 +90,16 @@ class EventRow(NamedTuple):
 
 
 class LatencyRow(NamedTuple):
-    """One timing run. latency_s: (n,) raw.
+    """One timing run. latency_s: (n,) raw. asked, batched, scheduled: as of a Run.
 
     Percentiles are None where too few values were taken, throughput where arrivals decide it.
     """
 
     label: str
     engine: EngineFacts
-    scenario: Dict[str, Any]
+    asked: str
+    batched: bool
+    scheduled: bool
     latency_s: np.ndarray
     median_s: Optional[float]
     p90_s: Optional[float]
@@ -118,7 +119,7 @@ class EnergyRow(NamedTuple):
 
     label: str
     engine: EngineFacts
-    scenario: Dict[str, Any]
+    asked: str
     name: str
     gross_j: Optional[Interval]
     net_j: Optional[Interval]
@@ -252,17 +253,22 @@ def _worst_person(runs: Sequence[Dict[str, np.ndarray]]) -> Tuple[str, float]:
 def latency_rows(runs: Sequence[Run]) -> List[LatencyRow]:
     """One row a timing run: large models first, each engine's scenarios together."""
     labels = artifact_labels(runs)
-    rows = [_latency_row(run, labels[run.engine.artifact_sha256]) for run in runs if run.measurement("latency")]
-    return sorted(rows, key=lambda row: (_rank(row.engine, row.label), SCENARIO_ORDER.get(row.scenario["name"], 9)))
+    timed = sorted((run for run in runs if run.measurement("latency")), key=_manner)
+    rows = [_latency_row(run, labels[run.engine.artifact_sha256]) for run in timed]
+    return sorted(rows, key=lambda row: _rank(row.engine, row.label))
+
+
+def _manner(run: Run) -> Tuple[bool, bool]:
+    """Orders Runs: single windows back to back, windows as they fall due, batches."""
+    return run.batched, run.scheduled
 
 
 def _latency_row(run: Run, label: str) -> LatencyRow:
     latency, missed = run.measurement("latency"), run.measurement("deadline_misses")
     p50, p90, p99 = (_percentile(latency, percent) for percent in (50, 90, 99))
-    paced = run.scenario["name"] == "paced"
-    throughput_hz = None if paced else run.scenario["batch"] * len(latency.values) / sum(latency.values)
-    return LatencyRow(label, run.engine, run.scenario, np.asarray(latency.values), p50, p90, p99, throughput_hz,
-                      int(missed.values[0]) if missed else None, run.warnings)
+    throughput_hz = None if run.scheduled else run.batch * len(latency.values) / sum(latency.values)
+    return LatencyRow(label, run.engine, run.asked, run.batched, run.scheduled, np.asarray(latency.values), p50, p90,
+                      p99, throughput_hz, int(missed.values[0]) if missed else None, run.warnings)
 
 
 def _percentile(measurement: Measurement, percent: float) -> Optional[float]:
@@ -275,16 +281,17 @@ def _percentile(measurement: Measurement, percent: float) -> Optional[float]:
 def energy_rows(runs: Sequence[Run]) -> List[EnergyRow]:
     """One row a total or rail of each run with a meter: large models first, totals before rails."""
     labels = artifact_labels(runs)
-    rows = [_energy_row(run, figure, labels[run.engine.artifact_sha256]) for run in runs if run.energy
+    metered = sorted((run for run in runs if run.energy), key=_manner)
+    rows = [_energy_row(run, figure, labels[run.engine.artifact_sha256]) for run in metered
             for figure in run.energy["figures"]]
-    return sorted(rows, key=lambda row: (_rank(row.engine, row.label), SCENARIO_ORDER.get(row.scenario["name"], 9)))
+    return sorted(rows, key=lambda row: _rank(row.engine, row.label))
 
 
 def _energy_row(run: Run, figure: Dict[str, Any], label: str) -> EnergyRow:
     gross_j, net_j = (Interval(**figure[key]) if figure[key] else None for key in ("gross_j", "net_j"))
     refusal = run.energy["refusal"] or {"reason": "under the detection floor"}  # a rail may be refused alone
     meter, verified = run.power["meter"], run.engine.verified
-    return EnergyRow(label, run.engine, run.scenario, figure["name"], gross_j, net_j, figure["at_most_j"],
+    return EnergyRow(label, run.engine, run.asked, figure["name"], gross_j, net_j, figure["at_most_j"],
                      figure["floor_j"], figure["idle_w"], figure["load_w"], "" if net_j else refusal["reason"],
                      meter["name"], meter["mark"], bool(verified) and all(each["passed"] for each in verified.values()))
 
@@ -294,11 +301,16 @@ def cost_rows(runs: Sequence[Run]) -> List[CostRow]:
     labels = artifact_labels(runs)
     rows = []
     for group in grouped(runs, lambda run: run.engine.sha256):
-        timed = {row.scenario["name"]: row for row in latency_rows(sorted(group, key=lambda run: run.created))}
-        alone, many = timed.get("single_stream"), timed.get("offline")
+        timed = latency_rows(sorted(group, key=lambda run: run.created))
+        alone = _last(row for row in timed if not row.batched and not row.scheduled)
+        many = _last(row for row in timed if row.batched)
         rows.append(CostRow(labels[group[0].engine.artifact_sha256], group[0].engine,
                             alone.median_s if alone else None, many.throughput_hz if many else None))
     return sorted(rows, key=lambda row: _rank(row.engine, row.label))
+
+
+def _last(rows: Iterable[LatencyRow]) -> Optional[LatencyRow]:
+    return next(iter(list(rows)[::-1]), None)
 
 
 def _rank(engine: EngineFacts, label: str) -> Tuple:

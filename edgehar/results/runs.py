@@ -142,7 +142,7 @@ class Run:
     """One benchmark of one engine in one scenario on one machine.
 
     source: "measured" or "simulated"; synthetic: whether the data were generated.
-    scenario: its name and settings.
+    scenario: its name, text and settings.
     people: {task: {person: (K, K) confusion as lists}} where accuracy was measured.
     calibration: {task: {person: {"count", "confidence", "right": (B,) list}}} beside it.
     events: {task: {person: what `events.EventScores` holds}} of a stream.
@@ -172,6 +172,37 @@ class Run:
     def measurement(self, name: str) -> Optional[Measurement]:
         """The measurement called `name`, or None."""
         return next((m for m in self.measurements if m.name == name), None)
+
+    @property
+    def batch(self) -> int:
+        """Windows a call; 1 where its scenario has no such setting."""
+        return self.scenario.get("batch", 1)
+
+    @property
+    def batched(self) -> bool:
+        """Whether a call took several windows, so that a latency is not that of one."""
+        return self.batch > 1 or self.measurement("throughput") is not None
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether windows fell due by a clock, so that latency counts from then and throughput is not the engine's."""
+        return self.measurement("lateness") is not None
+
+    @property
+    def asked(self) -> str:
+        """Its scenario with the settings that decide its numbers, in the scenario's own words.
+
+        A Run from before those were kept tells by what was measured which settings they are.
+        """
+        told = self.scenario
+        if "text" in told:
+            return told["text"]
+        name = told["name"].replace("_", " ")
+        if self.scheduled:
+            return "%s, %g/s" % (name, told["rate_hz"])
+        if self.events:
+            return "%s, hop %d, hold %d" % (name, told["hop"], told["hold"])
+        return "%s, batch %d" % (name, self.batch) if self.batched or self.people else name
 
     def confusions(self, task: str) -> Dict[str, np.ndarray]:
         """{person: (K, K) int64} of `task`; empty where accuracy was not measured."""

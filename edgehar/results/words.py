@@ -1,4 +1,4 @@
-"""Numbers of a Run in words: units, intervals, scenarios, splits."""
+"""Numbers of a Run in words: units, intervals, splits."""
 
 from __future__ import annotations
 
@@ -34,16 +34,6 @@ def milliseconds(seconds: Optional[float]) -> str:
         return TOO_FEW
     value = 1e3 * seconds
     return "%.*f ms" % (0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3, value)
-
-
-def scenario_text(scenario: Dict[str, Any]) -> str:
-    """The scenario's name with the setting that decides its numbers."""
-    name = scenario["name"].replace("_", " ")
-    if scenario["name"] == "paced":
-        return "%s, %g/s" % (name, scenario["rate_hz"])
-    if scenario["name"] == "streaming":
-        return "%s, hop %d, hold %d" % (name, scenario["hop"], scenario["hold"])
-    return name if scenario["name"] == "single_stream" else "%s, batch %d" % (name, scenario["batch"])
 
 
 def people_text(row: AccuracyRow) -> str:

@@ -17,7 +17,7 @@ from edgehar.backends.base import Backend, BuildSpec
 from edgehar.bench import energy, run as bench, trace, verdicts
 from edgehar.bench.metering import Plan
 from edgehar.bench.meters.base import Meter, PowerSample
-from edgehar.bench.scenarios import Scenario, default_scenario
+from edgehar.bench.scenarios import SCENARIOS
 from edgehar.errors import InconclusiveError, InputError, UnstableError
 from edgehar.results.page import render
 from edgehar.results.rows import energy_rows
@@ -87,7 +87,7 @@ def run(engine, scenario, meter, plan=PLAN) -> Run:
 
 
 def test_the_energy_is_of_the_windows_answered_under_load(engine, wall, quick):
-    found = run(engine, Scenario("single_stream", warmup_s=0, duration_s=0.1), wall)
+    found = run(engine, SCENARIOS.create("single_stream", warmup_s=0, duration_s=0.1), wall)
     told = found.energy
     assert told["refusal"] is None, told
     figure = told["figures"][0]
@@ -98,13 +98,13 @@ def test_the_energy_is_of_the_windows_answered_under_load(engine, wall, quick):
 
 
 def test_offline_counts_every_window_of_a_batch(engine, wall):
-    found = run(engine, Scenario("offline", batch=4, warmup_s=0, duration_s=0.1), wall, Plan(0.1, 0.3, 2))
+    found = run(engine, SCENARIOS.create("offline", batch=4, warmup_s=0, duration_s=0.1), wall, Plan(0.1, 0.3, 2))
     loads = [phase["windows"] for phase in found.power["phases"] if phase["kind"] == "load"]
     assert len(loads) == 2 and all(windows % 4 == 0 and windows > 100 for windows in loads)
 
 
 def test_a_paced_load_lasts_as_long_as_its_windows_and_knows_its_period(engine, wall):
-    found = run(engine, Scenario("paced", warmup_s=0, duration_s=0.1, rate_hz=5), wall, Plan(0.1, 0.8, 2))
+    found = run(engine, SCENARIOS.create("paced", warmup_s=0, duration_s=0.1, rate_hz=5), wall, Plan(0.1, 0.8, 2))
     loads = [phase for phase in found.power["phases"] if phase["kind"] == "load"]
     assert [phase["windows"] for phase in loads] == [4, 4]
     assert all(phase["end_s"] - phase["start_s"] == pytest.approx(0.8, abs=0.1) for phase in loads)
@@ -112,7 +112,7 @@ def test_a_paced_load_lasts_as_long_as_its_windows_and_knows_its_period(engine, 
 
 
 def test_the_run_keeps_raw_power_and_can_be_judged_anew(engine, wall, tmp_path):
-    found = run(engine, Scenario("single_stream", warmup_s=0, duration_s=0.1), wall, Plan(0.1, 0.1, 1))
+    found = run(engine, SCENARIOS.create("single_stream", warmup_s=0, duration_s=0.1), wall, Plan(0.1, 0.1, 1))
     stored = Run.load(found.write(tmp_path / "run.json"))
     assert stored.engine.sha256 == engine.sha256
     assert stored.engine.verified["activity"]["passed"] is True
@@ -124,7 +124,7 @@ def test_the_run_keeps_raw_power_and_can_be_judged_anew(engine, wall, tmp_path):
 
 
 def test_a_run_without_a_meter_has_neither_power_nor_energy(engine, tmp_path):
-    found = bench.run(engine, Scenario("single_stream", warmup_s=0, duration_s=0.05))
+    found = bench.run(engine, SCENARIOS.create("single_stream", warmup_s=0, duration_s=0.05))
     assert not {"power", "energy"} & set(found.to_json()) and "verified" not in found.engine.to_json()
     assert energy_rows([found]) == []
 
@@ -132,7 +132,7 @@ def test_a_run_without_a_meter_has_neither_power_nor_energy(engine, tmp_path):
 def test_an_engine_that_does_not_reproduce_its_golden_outputs_is_labelled(engine, wall, monkeypatch):
     verify = Backend.verify
     monkeypatch.setattr(Backend, "verify", lambda *given: [each._replace(passed=False) for each in verify(*given)])
-    found = run(engine, Scenario("single_stream", warmup_s=0, duration_s=0.1), wall, Plan(0.1, 0.1, 1))
+    found = run(engine, SCENARIOS.create("single_stream", warmup_s=0, duration_s=0.1), wall, Plan(0.1, 0.1, 1))
     assert any(warning.kind == UNVERIFIED and "activity" in warning.text for warning in found.warnings)
     assert not energy_rows([found])[0].verified
 
@@ -140,7 +140,7 @@ def test_an_engine_that_does_not_reproduce_its_golden_outputs_is_labelled(engine
 @pytest.mark.parametrize("name", ["accuracy", "streaming"])
 def test_energy_of_what_is_no_steady_load_is_refused(engine, wall, name):
     with pytest.raises(InputError, match="steady load"):
-        run(engine, default_scenario(name), wall)
+        run(engine, SCENARIOS.create(name), wall)
 
 
 @pytest.mark.parametrize("reason, kind", [(energy.THROTTLED, UnstableError), (energy.CHANGED, UnstableError),

@@ -12,7 +12,7 @@ from tests.linear import SIGNAL, TASKS, LinearSession, noise, weights
 from edgehar.backends.base import infer_all
 from edgehar.bench import run as bench
 from edgehar.bench.ensembles import EnsembleSession, ensemble_facts, mixture
-from edgehar.bench.scenarios import default_scenario
+from edgehar.bench.scenarios import SCENARIOS
 from edgehar.errors import MismatchError
 from edgehar.stream.decision import softmax
 from edgehar.results.runs import EngineFacts
@@ -60,4 +60,4 @@ def test_engines_that_read_other_channels_are_no_ensemble():
     both = [SimpleNamespace(manifest=SimpleNamespace(name=name, tasks=TASKS, signal=signal))
             for name, signal in (("wide", SIGNAL), ("narrow", replace(SIGNAL, channels=SIGNAL.channels[:1])))]
     with pytest.raises(MismatchError, match="wide and narrow read other channels"):
-        bench.run_as_one(both, default_scenario("accuracy"), None, "both")
+        bench.run_as_one(both, SCENARIOS.create("accuracy"), None, "both")
