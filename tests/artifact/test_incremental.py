@@ -672,7 +672,7 @@ def test_cohorts_that_are_due_at_different_times_do_not_share_a_group(tmp_path, 
 
 
 def test_cohorts_of_chance_size_keep_their_groups_to_themselves():
-    """60 wearers in 3 phases, as many groups of 4 as `choose_session` would open for cohorts of 20, and one more each."""
+    """60 wearers in 3 phases, as many groups of 4 as `choose_session` opens for cohorts of 20, and one more each."""
     made = stepped(60, slots=3 * (5 + 1) * LANES)
     places, phases = np.arange(60), np.random.default_rng(1).integers(0, 3, 60)
     made._engine.begin(places, phases, made._waiting)
