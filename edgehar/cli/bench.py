@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NamedTupl
 import click
 from click.core import ParameterSource
 
-from edgehar.cli._bench_shown import show
 from edgehar.cli._show import names_in_room, progress_line, show_next
 
 if TYPE_CHECKING:
@@ -76,6 +75,7 @@ def command(context: click.Context, paths: Sequence[str], scenarios: Sequence[st
     from edgehar.bench import verdicts
     from edgehar.bench.metering import Plan
     from edgehar.bench.scenarios import load_scenario
+    from edgehar.cli._bench_shown import show
 
     asked = _adjusted([load_scenario(spec) for spec in scenarios], settings)
     _require_latency(max_p99_ms, asked)
