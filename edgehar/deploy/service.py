@@ -18,7 +18,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Union
 
 from edgehar.artifact.golden import require_passed
 from edgehar.backends import BACKENDS, ready_engine
@@ -114,7 +114,8 @@ class Service:
         self._swapping = threading.Lock()
         self._closed = threading.Event()
         self._stopping = self._interruptible = self._reload_asked = False
-        self._fed, self._problems = 0, {}  # type: int, Dict[str, str]
+        self._fed = 0
+        self._problems: Dict[str, str] = {}
         self._describe()
 
     def run(self, chunks: Iterable[Chunk], source: Source) -> None:

@@ -25,7 +25,7 @@ from edgehar.backends.base import BuildSpec
 from edgehar.backends.ort import OrtStepSession
 from edgehar.data.signals import Signal
 from edgehar.errors import AccuracyError, ConstraintError, InputError, MismatchError
-from edgehar.stream.choice import Choice, choose, sustained, widths
+from edgehar.stream.choice import Choice, choose_session, sustained, widths
 from edgehar.stream.decision import Decision
 from edgehar.stream.fleet import Fleet
 from edgehar.stream.policy import Policy
@@ -635,7 +635,7 @@ def artifact(folder, model: onnx.ModelProto) -> Artifact:
 
 def test_the_faster_way_is_kept_and_both_are_told(tmp_path):
     engine = BACKENDS.create("ort").build(artifact(tmp_path / "a", network()), BuildSpec(), tmp_path / "engine")
-    choice = choose(engine, places=20, turns=3)
+    choice = choose_session(engine, places=20, turns=3)
     assert set(choice.costs_s) == {"full window", "incremental"} and not choice.reason
     fastest = min(choice.costs_s, key=choice.costs_s.get)
     assert isinstance(choice.session, OrtStepSession) == (fastest == "incremental")
@@ -666,14 +666,14 @@ def test_cohorts_that_are_due_at_different_times_do_not_share_a_group(tmp_path, 
     monkeypatch.setattr(type(BACKENDS.create("ort")), "open_steps",
                         lambda self, *given: opened.append(given[2:]) or open_steps(self, *given))
     monkeypatch.setattr("edgehar.stream.choice._costs_s", narrowest_steps_first)
-    choose(engine, places=60, turns=1, cohorts=3).session.close()
+    choose_session(engine, places=60, turns=1, cohorts=3).session.close()
     assert opened == [(3 * 2 * 16, 16), (3 * 32, 32), (3 * (2 + 1) * 16, 16)]
     with pytest.raises(InputError, match="cohorts is 0; it must be 1 or more"):
-        choose(engine, places=60, cohorts=0)
+        choose_session(engine, places=60, cohorts=0)
 
 
 def test_cohorts_of_chance_size_keep_their_groups_to_themselves():
-    """60 wearers in 3 phases, as many groups of 4 as `choose` would open for cohorts of 20, and one more each."""
+    """60 wearers in 3 phases, as many groups of 4 as `choose_session` opens for cohorts of 20, and one more each."""
     made = stepped(60, slots=3 * (5 + 1) * LANES)
     places, phases = np.arange(60), np.random.default_rng(1).integers(0, 3, 60)
     made._engine.begin(places, phases, made._waiting)
@@ -698,7 +698,7 @@ def test_a_width_that_is_refused_costs_no_other_its_chance(tmp_path, monkeypatch
 
     monkeypatch.setattr(kind, "open_steps", open_some)
     monkeypatch.setattr("edgehar.stream.choice._costs_s", narrowest_steps_first)
-    choice = choose(engine, places=20, turns=1)
+    choice = choose_session(engine, places=20, turns=1)
     none = refused == {16, 32}
     assert (choice.way == "full window") == (not isinstance(choice.session, OrtStepSession)) == none
     assert choice.reason == ("32 lanes are too many" if none else "") and not left[-1]
@@ -721,7 +721,7 @@ def test_no_group_has_more_than_a_few_lanes_to_spare(places):
 def test_a_network_without_a_step_runs_whole_windows_and_says_why(tmp_path):
     engine = BACKENDS.create("ort").build(artifact(tmp_path / "a", network(early_se=True)), BuildSpec(),
                                           tmp_path / "engine")
-    choice = choose(engine, places=3, turns=3)
+    choice = choose_session(engine, places=3, turns=3)
     assert set(choice.costs_s) == {"full window"} and "early squeeze-excitation" in choice.reason
     assert choice.session.max_batch == 64
     choice.session.close()
@@ -729,7 +729,7 @@ def test_a_network_without_a_step_runs_whole_windows_and_says_why(tmp_path):
 
 def test_a_quantised_engine_runs_whole_windows(tmp_path):
     engine = BACKENDS.create("ort").build(artifact(tmp_path / "a", network()), BuildSpec("int8"), tmp_path / "engine")
-    assert "QuantizeLinear" in choose(engine, places=3, turns=3).reason
+    assert "QuantizeLinear" in choose_session(engine, places=3, turns=3).reason
 
 
 def test_a_backend_without_steps_says_so(monkeypatch, tmp_path):
