@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Dict, Iterator, Tuple
 
 import pytest
-from tests.bench.test_bench import edgehar, write_artifact
+from tests.bench.test_bench import edgehar, plugins, write_artifact  # noqa: F401
 from tests.linear import LinearSession
 
 from edgehar.backends import BACKENDS
