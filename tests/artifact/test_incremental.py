@@ -11,9 +11,6 @@ import onnx
 import pytest
 from hypothesis import given, settings, strategies as st
 from onnx import TensorProto, helper, numpy_helper
-from tests import tiny
-from tests.linear import noise
-from tests.stream.test_fleet import ACTS, Wearers, collected, memory_of_ticks
 
 from edgehar.artifact import incremental as steps, proof
 from edgehar.artifact.incremental import step_graph
@@ -30,6 +27,9 @@ from edgehar.stream.decision import Decision
 from edgehar.stream.fleet import Fleet
 from edgehar.stream.policy import Policy
 from edgehar.stream.stream import Stream
+from tests import tiny
+from tests.linear import noise
+from tests.stream.test_fleet import ACTS, Wearers, collected, memory_of_ticks
 
 WINDOW, HOP, LANES = 32, 4, 4
 TASKS = {"activity": ("still", "walk", "run")}
@@ -318,6 +318,17 @@ def test_a_state_put_back_elsewhere_leaves_nobody_behind(tmp_path):
     collected(made)
     made.load(tmp_path / "fleet.npz")
     assert made._engine._session._used.sum() == 2
+
+
+def test_a_fleet_put_back_to_before_anybody_came_keeps_no_state(tmp_path):
+    made = stepped(4)
+    made.save(tmp_path / "empty.npz")
+    for _ in range(4):
+        made.join()
+    made.push(range(4), np.stack([noise(HOP, place) for place in range(4)]))
+    assert collected(made) == {} and made._engine._session._used.sum() == 4
+    made.load(tmp_path / "empty.npz")
+    assert not made._engine._session._used.any()
 
 
 def test_slots_of_two_groups_are_refused():
