@@ -29,7 +29,7 @@ from edgehar.bench.meters.base import Meter
 from edgehar.bench.scenarios import SCENARIOS
 from edgehar.bench.scenarios.base import RECORDINGS, WINDOWS, Findings, Scenario, Trial
 from edgehar.bench.streaming import recordings_for, test_recordings_of
-from edgehar.bench.timing import Clock
+from edgehar.bench.timing import Clock, Sleep
 from edgehar.bench.verdicts import machine_warnings, require_measured
 from edgehar.data.channels import choose
 from edgehar.data.signals import Recording, Windows, silenced
@@ -37,19 +37,20 @@ from edgehar.errors import InputError, MismatchError
 from edgehar.results.runs import ENGINE, SIMULATED, UNVERIFIED, EngineFacts, Measurement, Run, RunWarning
 
 
-def run(engine: Engine, scenario: Scenario, windows: Optional[Windows] = None, clock: Clock = time.perf_counter,
-        command: str = "", sleep: Callable[[float], None] = time.sleep,
+def run(engine: Engine, scenario: Scenario, windows: Optional[Windows] = None, clock: Clock = time.monotonic,
+        command: str = "", sleep: Sleep = time.sleep,
         on_phase: Callable[[str], Any] = lambda phase: None, recordings: Optional[Iterable[Recording]] = None,
         meter: Optional[Meter] = None, plan: Plan = Plan(), dataset: Optional[str] = None, missing: str = "") -> Run:
     """Put `engine` through `scenario` on this machine.
 
     windows, recordings: of the test people, with all channels, where the scenario needs
-    them, see `data_for`; dataset: the spec of their corpus, where it is not the
-    manifest's. missing: a pattern of the channels of `windows` that are silent. on_phase:
-    told what the scenario, and each phase of `plan`, begins. meter: records power after a
-    timed scenario was timed, under the same load; closed afterwards. Raises InputError
-    where they are asked for and not given, MismatchError where they are not those the
-    engine's split keeps for testing, MissingError where the meter cannot be read.
+    them, see `data_for`; clock: also that of a meter's samples, and on Linux
+    `time.perf_counter` by another name; dataset: the spec of their corpus, where it is not
+    the manifest's. missing: a pattern of the channels of `windows` that are silent.
+    on_phase: told what the scenario, and each phase of `plan`, begins. meter: records power
+    after a timed scenario was timed, under the same load; closed afterwards. Raises
+    InputError where they are asked for and not given, MismatchError where they are not
+    those the engine's split keeps for testing, MissingError where the meter cannot be read.
     """
     if meter is not None:
         _require_load(scenario)
@@ -164,7 +165,8 @@ def _predicted(trial: Trial, scenario: Scenario) -> Findings:
 
 def _powered(trial: Trial, scenario: Scenario, meter: Meter, plan: Plan) -> Dict[str, Any]:
     """A power trace with the scenario as its load, and what it says."""
-    trace = record(meter, scenario.load(trial), plan, scenario.period_s, trial.on_phase)
+    trace = record(meter, scenario.load(trial), plan, scenario.period_s, trial.on_phase, clock=trial.clock,
+                   sleep=trial.sleep)
     return {"power": trace.to_json(), "energy": estimate(trace).to_json()}
 
 

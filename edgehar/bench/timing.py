@@ -9,7 +9,8 @@ import numpy as np
 
 from edgehar.results.runs import Measurement
 
-Clock = Callable[[], float]
+Clock = Callable[[], float]  # tells seconds
+Sleep = Callable[[float], Any]  # lets so many pass on it
 
 
 class Calls(NamedTuple):
@@ -48,7 +49,7 @@ def back_to_back(call: Callable[[], Any], seconds: float, clock: Clock, after: C
     return Calls(np.array(starts), np.array(starts), np.array(ends), len(ends))
 
 
-def sleep_until(due: float, clock: Clock, sleep: Callable[[float], None]) -> None:
+def sleep_until(due: float, clock: Clock, sleep: Sleep) -> None:
     """Sleep until `due` on the clock; not at all where it has passed."""
     left = due - clock()
     if left > 0:

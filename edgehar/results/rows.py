@@ -206,8 +206,10 @@ class ClassEvents(NamedTuple):
 
 def class_events(row: EventRow) -> List[ClassEvents]:
     """What became of the events of each class that was done or said, in the order of the classes."""
-    found = [ClassEvents(name, *(int(getattr(row.events, what)[k]) for what in ClassEvents._fields[1:6]),
-                         float(np.median(row.events.delays_s[k])) if row.events.delays_s[k] else None)
+    events = row.events
+    found = [ClassEvents(name, int(events.true[k]), int(events.deleted[k]), int(events.fragmented[k]),
+                         int(events.inserted[k]), int(events.merging[k]),
+                         float(np.median(events.delays_s[k])) if events.delays_s[k] else None)
              for k, name in enumerate(row.classes)]
     return [each for each in found if each.true or each.inserted or each.merging]
 
@@ -253,8 +255,9 @@ def _worst_person(runs: Sequence[Dict[str, np.ndarray]]) -> Tuple[str, float]:
 def latency_rows(runs: Sequence[Run]) -> List[LatencyRow]:
     """One row a timing run: large models first, each engine's scenarios together."""
     labels = artifact_labels(runs)
-    timed = sorted((run for run in runs if run.measurement("latency")), key=_manner)
-    rows = [_latency_row(run, labels[run.engine.artifact_sha256]) for run in timed]
+    timed = [(run, latency) for run in runs for latency in [run.measurement("latency")] if latency]
+    rows = [_latency_row(run, latency, labels[run.engine.artifact_sha256])
+            for run, latency in sorted(timed, key=lambda pair: _manner(pair[0]))]
     return sorted(rows, key=lambda row: _rank(row.engine, row.label))
 
 
@@ -263,8 +266,8 @@ def _manner(run: Run) -> Tuple[bool, bool]:
     return run.batched, run.scheduled
 
 
-def _latency_row(run: Run, label: str) -> LatencyRow:
-    latency, missed = run.measurement("latency"), run.measurement("deadline_misses")
+def _latency_row(run: Run, latency: Measurement, label: str) -> LatencyRow:
+    missed = run.measurement("deadline_misses")
     p50, p90, p99 = (_percentile(latency, percent) for percent in (50, 90, 99))
     throughput_hz = None if run.scheduled else run.batch * len(latency.values) / sum(latency.values)
     return LatencyRow(label, run.engine, run.asked, run.batched, run.scheduled, np.asarray(latency.values), p50, p90,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, Optional, Sequence, Union
 
 import numpy as np
 
@@ -36,7 +36,7 @@ def milliseconds(seconds: Optional[float]) -> str:
     return "%.*f ms" % (0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3, value)
 
 
-def people_text(row: AccuracyRow) -> str:
+def people_text(row: Union[AccuracyRow, EventRow]) -> str:
     """"9", or "8 of 10" where not all people of the split were at hand."""
     return str(row.people) if row.people == row.planned else "%d of %d" % (row.people, row.planned)
 

@@ -181,6 +181,8 @@ class Standardise(nn.Module):
     Written out, because TensorRT 8.5 has no operator for it.
     """
 
+    average: Tensor
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.register_buffer("average", torch.full((width, 1), 1 / width), persistent=False)

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tests.linear import CHANNELS, SIGNAL, LinearSession, add_plugins, noise
 
 from edgehar import __version__, cli
 from edgehar.artifact.manifest import Artifact, write_manifest
@@ -26,6 +25,7 @@ from edgehar.results.events import EventScores, score_events
 from edgehar.results.rows import accuracy_rows
 from edgehar.results.runs import NOT_SCORED, UNJUDGED, UNSTABLE, EngineFacts, Measurement, Run, RunWarning
 from edgehar.stream.stream import Stream
+from tests.linear import CHANNELS, SIGNAL, LinearSession, add_plugins, noise
 
 CLASSES = ("still", "walk", "run")
 SPLIT = Split("walks", "fixed", ("01",), ("02",), ("03",))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any, Callable, List, Optional, Tuple
 
 from edgehar.bench.metering import Load
 from edgehar.bench.scenarios.base import Findings, Scenario, Trial, setting
-from edgehar.bench.timing import Calls, Clock, back_to_back, endless_inputs, raw, sleep_until
+from edgehar.bench.timing import Calls, Clock, Sleep, back_to_back, endless_inputs, raw, sleep_until
 from edgehar.bench.verdicts import timing_warnings
 from edgehar.results.runs import Measurement, RunWarning
 
@@ -29,7 +28,7 @@ class Timed(Scenario):
     min_queries: int = setting(1000, least=1)
     seed: int = setting(0, least=0)
 
-    def calls(self, call: Callable[[], Any], seconds: float, clock: Clock, sleep: Callable[[float], None],
+    def calls(self, call: Callable[[], Any], seconds: float, clock: Clock, sleep: Sleep,
               after: Callable[[], None] = lambda: None) -> Calls:
         """Call for `seconds`. after: called behind each call, outside its time."""
         return back_to_back(call, seconds, clock, after)
@@ -59,9 +58,9 @@ class Timed(Scenario):
         call = self._call(trial)
 
         def put_on(seconds: float) -> int:
-            begun_s = time.monotonic()
-            calls = self.calls(call, seconds, time.perf_counter, time.sleep)
-            sleep_until(begun_s + seconds, time.monotonic, time.sleep)  # the pause behind a paced window is its own
+            begun_s = trial.clock()
+            calls = self.calls(call, seconds, trial.clock, trial.sleep)
+            sleep_until(begun_s + seconds, trial.clock, trial.sleep)  # the pause behind a paced window is its own
             return self.batch * len(calls.end)
 
         return put_on

@@ -10,7 +10,7 @@ from typing import Any, Callable, ClassVar, Dict, Iterable, Mapping, NamedTuple,
 
 from edgehar.backends.base import Engine, Session
 from edgehar.bench.metering import Load
-from edgehar.bench.timing import Clock
+from edgehar.bench.timing import Clock, Sleep
 from edgehar.data.signals import Recording, Windows
 from edgehar.errors import InputError
 from edgehar.results.runs import Measurement, RunWarning
@@ -30,8 +30,8 @@ class Trial(NamedTuple):
     engine: Engine
     windows: Optional[Windows] = None
     recordings: Optional[Iterable[Recording]] = None
-    clock: Clock = time.perf_counter
-    sleep: Callable[[float], None] = time.sleep
+    clock: Clock = time.monotonic
+    sleep: Sleep = time.sleep
     on_phase: Callable[[str], Any] = lambda phase: None
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from edgehar.bench.scenarios._timed import Timed
 from edgehar.bench.scenarios.base import setting
-from edgehar.bench.timing import Calls, Clock, raw, sleep_until
+from edgehar.bench.timing import Calls, Clock, Sleep, raw, sleep_until
 from edgehar.results.runs import OVERLOADED, Measurement, RunWarning
 
 
@@ -40,7 +40,7 @@ class Paced(Timed):
     def period_s(self) -> float:
         return 1 / self.rate_hz
 
-    def calls(self, call: Callable[[], Any], seconds: float, clock: Clock, sleep: Callable[[float], None],
+    def calls(self, call: Callable[[], Any], seconds: float, clock: Clock, sleep: Sleep,
               after: Callable[[], None] = lambda: None) -> Calls:
         """Call when each window falls due, whether or not the last call is done.
 
