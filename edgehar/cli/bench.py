@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional,
 import click
 
 from edgehar.cli._line import typed_line
+from edgehar.cli._options import engine_options, json_option, quiet_option, root_option
 from edgehar.cli._show import names_in_room, progress_line, show_next
 
 if TYPE_CHECKING:
@@ -26,9 +27,7 @@ if TYPE_CHECKING:
 @click.option("--scenario", "scenarios", multiple=True, metavar="SPEC|FILE.toml", default=("single_stream",),
               show_default=True, help="What is asked (%s), with its settings as in paced:rate_hz=2, or a file. "
               "Repeatable." % names_in_room("scenarios"))
-@click.option("--backend", help="For an artifact: what runs it; default ort.")
-@click.option("--precision", "precisions", multiple=True, type=click.Choice(["fp32", "fp16", "int8"]),
-              help="For an artifact; default fp32. Repeatable.")
+@engine_options(several=True)
 @click.option("--batch", type=click.IntRange(1), help="Windows a call (offline, accuracy).")
 @click.option("--duration", "duration_s", type=float, metavar="SECONDS", help="How long to measure.")
 @click.option("--warmup", "warmup_s", type=float, metavar="SECONDS", help="How long to warm up, uncounted.")
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
 @click.option("--missing", multiple=True, metavar="PATTERN|each", help="Score also with zeros in place of "
               "these channels (accuracy), e.g. left-arm/imu or placement=torso; each: of every sensor in turn. "
               "Repeatable.")
-@click.option("--root", metavar="FOLDER", help="Folder with the downloaded corpora; default EDGEHAR_DATA.")
+@root_option()
 @click.option("--power", metavar="METER", help="Measure energy too, by a meter: %s. Takes six minutes a Run." % (
     names_in_room("meters")))
 @click.option("--idle", "idle_s", type=float, metavar="SECONDS", default=30.0, show_default=True,
@@ -56,8 +55,8 @@ if TYPE_CHECKING:
               "simulated.")
 @click.option("-o", "--output", default="runs/bench", show_default=True, metavar="FOLDER", type=click.Path(),
               help="Folder for the Run files.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@json_option()
+@quiet_option()
 @click.pass_context
 def command(context: click.Context, paths: Sequence[str], scenarios: Sequence[str], backend: str,
             precisions: Sequence[str], data: Optional[str], root: Optional[str], power: Optional[str], idle_s: float,

@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Sequence
 
 import click
 
+from edgehar.cli._options import board_option, json_option
 from edgehar.cli._show import show_json, show_next, show_table
 
 
@@ -16,11 +17,10 @@ from edgehar.cli._show import show_json, show_next, show_table
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path())
 @click.option("--artifacts", default="engines", show_default=True, metavar="FOLDER", type=click.Path(),
               help="Where the artifacts of these Runs lie; their graphs are needed.")
-@click.option("--board", "board_name", metavar="NAME|FILE.json", default="xavier-agx", show_default=True,
-              help="What to start from.")
+@board_option("What to start from.")
 @click.option("-o", "--output", metavar="FILE.json", default="my-board.json", show_default=True,
               type=click.Path(), help="The board file to write.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 def command(runs: Sequence[str], artifacts: str, board_name: str, output: str, as_json: bool) -> None:
     """Fit a board's predictions to Runs that were measured on it.
 

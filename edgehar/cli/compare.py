@@ -6,6 +6,7 @@ from typing import Any, Dict, List
 
 import click
 
+from edgehar.cli._options import json_option
 from edgehar.cli._show import show_json, show_next, show_table
 
 ROUGH = 10  # people; below, a bootstrap over them is said to be rough
@@ -14,7 +15,7 @@ ROUGH = 10  # people; below, a bootstrap over them is said to be rough
 @click.command()
 @click.argument("run_a", metavar="RUN_A", type=click.Path())
 @click.argument("run_b", metavar="RUN_B", type=click.Path())
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 def command(run_a: str, run_b: str, as_json: bool) -> None:
     """Tell whether RUN_A is better than RUN_B, paired over the people both were tested on.
 

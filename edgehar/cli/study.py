@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional,
 
 import click
 
+from edgehar.cli._options import json_option, quiet_option, root_option
+
 if TYPE_CHECKING:
     from edgehar.study.cells import Study
     from edgehar.results.modalities import Modality
@@ -18,7 +20,7 @@ Table = Tuple[str, Sequence[str], List[Sequence[Any]]]  # title, columns, rows
 @click.command()
 @click.argument("path", metavar="FILE.toml", type=click.Path())
 @click.option("--plan", "only_plan", is_flag=True, help="Only probe each network and print the predicted time.")
-@click.option("--root", type=click.Path(), help="Folder with the downloaded corpora; default EDGEHAR_DATA.")
+@root_option()
 @click.option("--work", default="runs/study", show_default=True, type=click.Path(), metavar="FOLDER",
               help="Where trainings and artifacts go.")
 @click.option("-o", "results", default="runs/study/results", show_default=True, type=click.Path(), metavar="FOLDER",
@@ -29,8 +31,8 @@ Table = Tuple[str, Sequence[str], List[Sequence[Any]]]  # title, columns, rows
               "<corpus>-forest.svg beside the Runs.")
 @click.option("--modalities", "by_sensors", is_flag=True, help="Only train and rank the choices of sensors that FILE "
               "names in its table [modalities]: what a second sensor is worth.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@quiet_option()
+@json_option()
 def command(path: str, only_plan: bool, root: Optional[str], work: str, results: str, jobs: int, markdown: bool,
             only_forest: bool, by_sensors: bool, quiet: bool, as_json: bool) -> None:
     """Train, export and score every network of FILE in every fold, and compare them over people.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from edgehar.backends.base import Engine
 from edgehar.bench.scenarios.base import RECORDINGS, Findings, Scenario, Trial, setting
 from edgehar.bench.streaming import replay
+from edgehar.stream.stream import HOLD
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Streaming(Scenario):
     needs = RECORDINGS
 
     hop: int = setting(0, least=0)
-    hold: int = setting(3, least=1)
+    hold: int = setting(HOLD, least=1)
 
     @property
     def text(self) -> str:
