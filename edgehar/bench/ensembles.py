@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Dict, Sequence
+from typing import Any, Dict, Sequence
 
 import numpy as np
 
@@ -51,7 +51,8 @@ def ensemble_facts(members: Sequence[EngineFacts], name: str, seed: int) -> Engi
     Its recipe is theirs without a seed; `seed` is that of the ensemble, which nobody drew anything from.
     """
     first = members[0]
-    digests = {key: sha256_of_json([getattr(each, key) for each in members]) for key in ("sha256", "artifact_sha256")}
+    digests: Dict[str, Any] = {key: sha256_of_json([getattr(each, key) for each in members])
+                               for key in ("sha256", "artifact_sha256")}
     return replace(
         first, artifact=name, model=ensemble_model(len(members), first.model), seed=seed,
         recipe={key: value for key, value in (first.recipe or {}).items() if key != "seed"},

@@ -14,6 +14,7 @@ from edgehar.results.runs import Run
 
 
 def show(done: Sequence[Tuple[Path, Run]], as_json: bool) -> None:
+    """Tables of the Runs with their warnings, or their figures as JSON. done: each with its file."""
     if as_json:
         show_json({"runs": [_summary(path, run) for path, run in done]})
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
 @json_option()
 @quiet_option()
 @click.pass_context
-def command(context: click.Context, paths: Sequence[str], scenarios: Sequence[str], backend: str,
+def command(context: click.Context, /, paths: Sequence[str], scenarios: Sequence[str], backend: str,
             precisions: Sequence[str], data: Optional[str], root: Optional[str], power: Optional[str], idle_s: float,
             load_s: float, repeats: int, max_p99_ms: Optional[float], strict: bool, missing: Sequence[str], output: str,
             as_json: bool, quiet: bool, **settings: Any) -> None:
@@ -153,14 +154,18 @@ def _measure_all(jobs: Sequence[Job], corpus: Tuple[Optional[str], Optional[str]
     with _progress(len(jobs), quiet) as tell:
         for job in jobs:
             engine, scenario, missing = job
-            tell("%s: preparing" % str(job), 0)
+            on_phase = partial(_tell_phase, tell, str(job))
+            on_phase("preparing")
             meter = METERS.create(power) if power and scenario.timed else None
             run = bench.run(engine, scenario, command=line, meter=meter, plan=plan, dataset=corpus[0], missing=missing,
-                            on_phase=lambda phase, what=str(job): tell("%s: %s" % (what, phase), 0),
-                            **bench.data_for(engine, scenario, *corpus))
+                            on_phase=on_phase, **bench.data_for(engine, scenario, *corpus))
             done.append((run.write(folder / bench.file_name(run)), run))
             tell(str(job), 1)
     return done
+
+
+def _tell_phase(tell: Callable[[str, int], None], job: str, phase: str) -> None:
+    tell("%s: %s" % (job, phase), 0)
 
 
 @contextmanager
