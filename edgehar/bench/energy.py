@@ -29,7 +29,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 import numpy as np
 
 from edgehar import machine
-from edgehar.bench.trace import IDLE, LOAD, Phase, Trace
+from edgehar.bench.trace import IDLE, LOAD, Trace, TracePhase
 from edgehar.machine import Conditions
 from edgehar.results.people import Interval
 
@@ -138,7 +138,7 @@ def _columns(trace: Trace) -> Dict[str, np.ndarray]:
 # ------------------------------------------------------------------ can it be judged at all?
 
 
-def _repeats(trace: Trace) -> List[Tuple[Phase, Phase, Phase]]:
+def _repeats(trace: Trace) -> List[Tuple[TracePhase, TracePhase, TracePhase]]:
     """The whole repeats: idle, load, idle."""
     found = []
     for number in sorted({phase.repeat for phase in trace.phases}):
@@ -180,7 +180,7 @@ def _starved(trace: Trace) -> Optional[Refusal]:
     return None
 
 
-def _during(trace: Trace, phase: Phase) -> np.ndarray:
+def _during(trace: Trace, phase: TracePhase) -> np.ndarray:
     """Which samples (n,) fall into a phase, its edges left out."""
     return (trace.time_s >= phase.start_s + TRIM_S) & (trace.time_s <= phase.end_s - TRIM_S)
 
@@ -225,15 +225,15 @@ def _levels(trace: Trace) -> List[Levels]:
             for before, load, after in _repeats(trace)]
 
 
-def _middle(phase: Phase) -> float:
+def _middle(phase: TracePhase) -> float:
     return (phase.start_s + phase.end_s) / 2
 
 
-def _block_count(phase: Phase) -> int:
+def _block_count(phase: TracePhase) -> int:
     return max(2, int((phase.duration_s - 2 * TRIM_S) / BLOCK_S))
 
 
-def _block_means(trace: Trace, phase: Phase) -> np.ndarray:
+def _block_means(trace: Trace, phase: TracePhase) -> np.ndarray:
     """Mean power (b, R) of equal stretches of the trimmed phase: trapezoids on the samples' own times."""
     edges = np.linspace(phase.start_s + TRIM_S, phase.end_s - TRIM_S, _block_count(phase) + 1)
     first, last = np.searchsorted(trace.time_s, [edges[0], edges[-1]])

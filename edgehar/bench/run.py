@@ -24,7 +24,7 @@ from edgehar.backends.base import Backend, Engine
 from edgehar.bench.accuracy import test_windows_of, windows_for
 from edgehar.bench.energy import estimate
 from edgehar.bench.ensembles import EnsembleSession, ensemble_facts
-from edgehar.bench.metering import Plan, record
+from edgehar.bench.metering import MeteringPlan, record
 from edgehar.bench.meters.base import Meter
 from edgehar.bench.scenarios import SCENARIOS
 from edgehar.bench.scenarios.base import RECORDINGS, WINDOWS, Findings, Scenario, Trial
@@ -40,7 +40,8 @@ from edgehar.results.runs import ENGINE, SIMULATED, UNVERIFIED, EngineFacts, Mea
 def run(engine: Engine, scenario: Scenario, windows: Optional[Windows] = None, clock: Clock = time.monotonic,
         command: str = "", sleep: Sleep = time.sleep,
         on_phase: Callable[[str], Any] = lambda phase: None, recordings: Optional[Iterable[Recording]] = None,
-        meter: Optional[Meter] = None, plan: Plan = Plan(), dataset: Optional[str] = None, missing: str = "") -> Run:
+        meter: Optional[Meter] = None, plan: MeteringPlan = MeteringPlan(), dataset: Optional[str] = None,
+        missing: str = "") -> Run:
     """Put `engine` through `scenario` on this machine.
 
     windows, recordings: of the test people, with all channels, where the scenario needs
@@ -162,7 +163,7 @@ def _predicted(trial: Trial, scenario: Scenario) -> Findings:
     return Findings((Measurement("predicted_latency", "s", seconds),))
 
 
-def _powered(trial: Trial, scenario: Scenario, meter: Meter, plan: Plan) -> Dict[str, Any]:
+def _powered(trial: Trial, scenario: Scenario, meter: Meter, plan: MeteringPlan) -> Dict[str, Any]:
     """A power trace with the scenario as its load, and what it says."""
     trace = record(meter, scenario.load(trial), plan, scenario.period_s, trial.on_phase, clock=trial.clock,
                    sleep=trial.sleep)

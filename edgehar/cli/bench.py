@@ -18,7 +18,7 @@ from edgehar.cli._show import names_in_room, progress_line, show_next
 if TYPE_CHECKING:
     from edgehar.backends.base import Engine
     from edgehar.bench.jobs import Job
-    from edgehar.bench.metering import Plan
+    from edgehar.bench.metering import MeteringPlan
     from edgehar.bench.scenarios.base import Scenario
     from edgehar.results.runs import Run
 
@@ -70,13 +70,13 @@ def command(context: click.Context, /, paths: Sequence[str], scenarios: Sequence
     """
     from edgehar.bench import verdicts
     from edgehar.bench.jobs import jobs
-    from edgehar.bench.metering import Plan
+    from edgehar.bench.metering import MeteringPlan
     from edgehar.bench.scenarios import load_scenario
     from edgehar.cli._bench_shown import show
 
     asked = _adjusted([load_scenario(spec) for spec in scenarios], settings)
     _require_latency(max_p99_ms, asked)
-    plan = Plan(idle_s, load_s, repeats)
+    plan = MeteringPlan(idle_s, load_s, repeats)
     _require_meter(power, asked, strict)
     engines = _engines(paths, backend, precisions)
     if strict or power or max_p99_ms is not None:
@@ -144,8 +144,8 @@ def _engines(paths: Sequence[str], backend: Optional[str], precisions: Sequence[
     return list({engine.sha256: engine for engine in found}.values())
 
 
-def _measure_all(jobs: Sequence[Job], corpus: Tuple[Optional[str], Optional[str]], power: Optional[str], plan: Plan,
-                 folder: Path, line: str, quiet: bool) -> List[Tuple[Path, Run]]:
+def _measure_all(jobs: Sequence[Job], corpus: Tuple[Optional[str], Optional[str]], power: Optional[str],
+                 plan: MeteringPlan, folder: Path, line: str, quiet: bool) -> List[Tuple[Path, Run]]:
     """Measure and write one Run a job; what is finished stays if a later one fails. corpus: spec and data folder."""
     from edgehar.bench import run as bench
     from edgehar.bench.meters import METERS

@@ -82,14 +82,14 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
     from edgehar.deploy.health import Health
     from edgehar.deploy.pages import Pages
     from edgehar.deploy.notify import Manager
-    from edgehar.deploy.service import Recipe, Service, lines_of, signals_to
+    from edgehar.deploy.service import ServeSpec, Service, lines_of, signals_to
     from edgehar.stream.feed import Feed, weigh
     from edgehar.stream.pump import paced
 
-    recipe = Recipe(path, backend, precision, hop, hold, allow_constant or missing != "refuse")
+    spec = ServeSpec(path, backend, precision, hop, hold, allow_constant or missing != "refuse")
     with ExitStack() as opened:
         with progress_line() as on_progress:
-            loaded = recipe.load(on_progress)
+            loaded = spec.load(on_progress)
         opened.callback(loaded.session.close)
         manifest, signal = loaded.engine.manifest, loaded.stream.signal
         named: Dict[str, Any] = {}
@@ -104,7 +104,7 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
         targets = _open_sinks(sinks or ["console"], opened, named)
         marked = marks(manifest.data, origin.synthetic, source_of([loaded.engine]))
         click.echo(announce(loaded.stream, origin, feed) + marked, err=True)
-        service = Service(recipe, loaded, targets, health, manager, state, _tell)
+        service = Service(spec, loaded, targets, health, manager, state, _tell)
         opened.callback(service.close)
         chunks = weigh(feed, signal, warn)
         with signals_to(service):

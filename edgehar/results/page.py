@@ -13,7 +13,7 @@ from edgehar.files import PathLike, written_whole
 from edgehar.results.alike import artifact_labels, grouped, marks, people_of, place
 from edgehar.results.contrasts import contrasts
 from edgehar.results.histories import History
-from edgehar.results.plots import (Choice, Difference, attribution_plot, choice_plot, confusion_plot, forest_plot,
+from edgehar.results.plots import (SensorChoice, Difference, attribution_plot, choice_plot, confusion_plot, forest_plot,
                                    history_plot, interval_plot, latency_plot, reliability_plot, trade_plot)
 from edgehar.results.rows import (AccuracyRow, accuracy_rows, class_events, cost_rows, energy_rows, event_rows,
                                   latency_rows, on_front, sensor_choices, trades)
@@ -94,9 +94,9 @@ def _differences(rows: Sequence[AccuracyRow]) -> List[Difference]:
             for found in contrasts(rows) if found.row.people > 1]
 
 
-def _choices(rows: Sequence[AccuracyRow]) -> List[Tuple[str, List[Choice]]]:
+def _choices(rows: Sequence[AccuracyRow]) -> List[Tuple[str, List[SensorChoice]]]:
     """[(network, its choices of sensors)] where several were tried."""
-    return [(network, [Choice(name, row.engine.macs or 1, row.macro_f1, on_front(row, [row for _, row in found]))
+    return [(network, [SensorChoice(name, row.engine.macs or 1, row.macro_f1, on_front(row, [row for _, row in found]))
                        for name, row in found]) for network, found in sensor_choices(rows)]
 
 

@@ -183,7 +183,7 @@ def trade_plot(points: Sequence[Trade]) -> str:
     return as_svg(284, body, "macro-F1 over median latency")
 
 
-class Choice(NamedTuple):
+class SensorChoice(NamedTuple):
     """One choice of sensors: what a window costs, and how often the network is right. best: as in ``modalities``."""
 
     name: str
@@ -192,7 +192,7 @@ class Choice(NamedTuple):
     best: bool
 
 
-def choice_plot(choices: Sequence[Choice]) -> str:
+def choice_plot(choices: Sequence[SensorChoice]) -> str:
     """Macro-F1 with its interval over MACs a window; a line joins the choices that no other beats in both."""
     macs = np.array([choice.macs for choice in choices])
     across = log_scale(macs.min() / 1.2, macs.max() * 1.2, 60, WIDTH - 240)
