@@ -254,8 +254,8 @@ class Prediction:
                     layers=[layer._asdict() for layer in self.layers])
 
 
-def predict(board: Board, model: Any, mode: str, precision: str = "fp16", batch: int = 1, device: str = "gpu",
-            graph: bool = True, threads: Optional[int] = None) -> Prediction:
+def predict_cost(board: Board, model: Any, mode: str, precision: str = "fp16", batch: int = 1, device: str = "gpu",
+                 graph: bool = True, threads: Optional[int] = None) -> Prediction:
     """What an ONNX model would cost on `board` in power mode `mode`.
 
     graph: launched as one CUDA graph; means nothing to a CPU. threads: of a CPU engine, as

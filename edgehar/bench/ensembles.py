@@ -36,10 +36,10 @@ class EnsembleSession(Session):
 
     def wait(self, slot: int = 0) -> Dict[str, np.ndarray]:
         said = [member.wait(slot) for member in self.members]
-        return {task: mixture([each[task] for each in said]) for task in self.tasks}
+        return {task: mixed_logits([each[task] for each in said]) for task in self.tasks}
 
 
-def mixture(logits: Sequence[np.ndarray]) -> np.ndarray:
+def mixed_logits(logits: Sequence[np.ndarray]) -> np.ndarray:
     """(B, K) float32 logarithm of the mean of the softmax of each of `logits` (B, K)."""
     voices = [z - np.logaddexp.reduce(z, axis=1, keepdims=True) for z in logits]
     return np.logaddexp.reduce(voices, axis=0) - np.float32(np.log(len(voices)))

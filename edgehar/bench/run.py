@@ -31,7 +31,7 @@ from edgehar.bench.scenarios.base import RECORDINGS, WINDOWS, Findings, Scenario
 from edgehar.bench.streaming import recordings_for, test_recordings_of
 from edgehar.bench.timing import Clock, Sleep
 from edgehar.bench.verdicts import machine_warnings, require_measured
-from edgehar.data.channels import choose
+from edgehar.data.channels import choose_channels
 from edgehar.data.signals import Recording, Windows, silenced
 from edgehar.errors import InputError, MismatchError
 from edgehar.results.runs import ENGINE, SIMULATED, UNVERIFIED, EngineFacts, Measurement, Run, RunWarning
@@ -90,7 +90,7 @@ def _test_data(engine: Engine, scenario: Scenario, windows: Optional[Windows],
     """Of what was given the part that the scenario needs, once it is sure that it is of test people."""
     if scenario.needs == WINDOWS:
         found = test_windows_of(engine, windows)
-        return silenced(found, choose(found.channels, missing)) if missing else found
+        return silenced(found, choose_channels(found.channels, missing)) if missing else found
     return test_recordings_of(engine, recordings) if scenario.needs == RECORDINGS else None
 
 
@@ -113,7 +113,7 @@ def run_as_one(engines: Sequence[Engine], scenario: Scenario, windows: Windows, 
     return replace(_run_of(engines[0], scenario, command, found), engine=facts)
 
 
-def file_name(run: Run) -> str:
+def run_file_name(run: Run) -> str:
     """``artifact-backend-precision-scenario-<short digest>.json``."""
     return "%s-%s-%s-%s-%s.json" % (run.engine.artifact.replace("/", "_"), run.engine.backend, run.engine.precision,
                                     run.scenario["name"], run.to_json()["sha256"][:10])

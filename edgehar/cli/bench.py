@@ -159,7 +159,7 @@ def _measure_all(jobs: Sequence[Job], corpus: Tuple[Optional[str], Optional[str]
             meter = METERS.create(power) if power and scenario.timed else None
             run = bench.run(engine, scenario, command=line, meter=meter, plan=plan, dataset=corpus[0], missing=missing,
                             on_phase=on_phase, **bench.data_for(engine, scenario, *corpus))
-            done.append((run.write(folder / bench.file_name(run)), run))
+            done.append((run.write(folder / bench.run_file_name(run)), run))
             tell(str(job), 1)
     return done
 

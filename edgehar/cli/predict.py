@@ -82,9 +82,9 @@ def _batches(text: str) -> List[int]:
 def _predictions(board: Any, model: Any, mode: str, precision: str, batch: int, device: str,
                  threads: int) -> List[Any]:
     """On a GPU as one CUDA graph, and launched one by one."""
-    from edgehar.artifact.cost import predict
+    from edgehar.artifact.cost import predict_cost
 
-    return [predict(board, model, mode, precision, batch, device, graph, threads)
+    return [predict_cost(board, model, mode, precision, batch, device, graph, threads)
             for graph in ((True, False) if device == "gpu" else (False,))]
 
 
@@ -101,14 +101,14 @@ class PacedEnergy(NamedTuple):
 def _paced(board: Any, model: Any, precisions: Sequence[str], device: str, threads: int,
            rate_hz: Optional[float]) -> List[PacedEnergy]:
     """The cheapest first."""
-    from edgehar.artifact.cost import predict
+    from edgehar.artifact.cost import predict_cost
 
     if not rate_hz:
         return []
     found = []
     for precision in precisions:
         for mode in board.modes:
-            each = predict(board, model, mode, precision, 1, device, threads=threads)
+            each = predict_cost(board, model, mode, precision, 1, device, threads=threads)
             joules = {site: each.paced_j(rate_hz, site) for site in each.idle_w}
             above = None if joules["wall"] is None else joules["wall"] - each.idle_w["wall"] / rate_hz
             found.append(PacedEnergy(mode, precision, joules["wall"], above, joules["rails"]))

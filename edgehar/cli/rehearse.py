@@ -8,7 +8,7 @@ import click
 
 from edgehar.cli._options import constant_option, engine_options, hold_option, hop_option, json_option, root_option
 from edgehar.cli._show import names_in_room, progress_line, show_json, show_next
-from edgehar.cli._streaming import marks, open_source, warn
+from edgehar.cli._streaming import open_source, stream_marks, warn
 
 if TYPE_CHECKING:
     from edgehar.stream.choice import SessionChoice
@@ -81,7 +81,7 @@ def command(path: str, wearers: int, duration_s: float, phases: int, fast: bool,
                        fed_synthetic=synthetic, trained_on_synthetic=manifest.data["synthetic"]))
         return
     click.echo(_chosen(choice))
-    click.echo(_told(found) + marks(manifest.data, synthetic))
+    click.echo(_told(found) + stream_marks(manifest.data, synthetic))
     show_next("edgehar serve %s --source mqtt:topic=wearers/anna/samples" % engine.folder)
 
 

@@ -8,7 +8,7 @@ import click
 
 from edgehar.cli._options import engine_options, root_option, sink_option, stream_options
 from edgehar.cli._show import names_in_room, progress_line
-from edgehar.cli._streaming import announce, marks, open_source, source_of, warn
+from edgehar.cli._streaming import announce, open_source, source_of, stream_marks, warn
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -102,7 +102,7 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
         origin = named["source"] = opened.enter_context(open_source(source, manifest, root))
         feed = Feed(filled(origin, signal.channels, missing), signal)
         targets = _open_sinks(sinks or ["console"], opened, named)
-        marked = marks(manifest.data, origin.synthetic, source_of([loaded.engine]))
+        marked = stream_marks(manifest.data, origin.synthetic, source_of([loaded.engine]))
         click.echo(announce(loaded.stream, origin, feed) + marked, err=True)
         service = Service(spec, loaded, targets, health, manager, state, _tell)
         opened.callback(service.close)

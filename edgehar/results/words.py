@@ -21,7 +21,7 @@ def split_text(runs: Sequence[Run]) -> str:
     return name if division == runs[0].split.get("sha256", "") else "%s (%d folds)" % (division, folds)
 
 
-def place_name(machine: Dict[str, Any]) -> str:
+def machine_name(machine: Dict[str, Any]) -> str:
     facts = [machine.get("board") or machine.get("processor") or "unknown machine", machine.get("power_mode"),
              "%s cores" % machine["usable_cores"] if "usable_cores" in machine else None,
              "Python %s" % machine["python"] if "python" in machine else None]
@@ -103,7 +103,7 @@ def kibibytes(size_bytes: Optional[int]) -> str:
     return "–" if size_bytes is None else "%s KiB" % thousands(size_bytes / 1024)
 
 
-def scaled(value: Optional[float]) -> str:
+def with_prefix(value: Optional[float]) -> str:
     """"19.8 k", "1.24 M": three digits and an SI prefix."""
     if value is None:
         return "–"

@@ -58,7 +58,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from edgehar.data.channels import Channel, choose
+from edgehar.data.channels import Channel, choose_channels
 from edgehar.data.signals import Framing, scaled
 from edgehar.errors import InputError
 from edgehar.results.alike import seedless
@@ -147,7 +147,7 @@ class Cell(NamedTuple):
         return work / "artifacts" / self.path
 
     def channel_names(self) -> List[str]:
-        return [channel.name for channel in choose(self.fold.channels, self.network.channels)]
+        return [channel.name for channel in choose_channels(self.fold.channels, self.network.channels)]
 
     def recipe(self) -> Recipe:
         return replace(Recipe.from_mapping(self.network.recipe), seed=self.seed)

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgehar.data.channels import choose, positions
+from edgehar.data.channels import choose_channels, positions
 from edgehar.data.corpus import Corpus
 from edgehar.data.signals import UNLABELLED, Signal, Windows, paired
 from edgehar.files import PathLike, alone_in, write_json
@@ -56,7 +56,7 @@ def train(corpus: Corpus, spec: str, channels: str, recipe: Recipe, folder: Path
     """
     dataset = corpus.dataset
     max_gap_s = max(dataset.max_gap_s, 2 / corpus.framing.rate_hz)  # a step of a slow signal is no gap
-    signal = Signal(choose(dataset.channels, channels), *corpus.framing, max_gap_s)
+    signal = Signal(choose_channels(dataset.channels, channels), *corpus.framing, max_gap_s)
     model = make_model(spec, signal, chosen_tasks(dataset.classes, tasks), recipe.seed)
     return fit(model, corpus.parts.train, corpus.parts.valid, recipe, folder, method, teacher, data_facts(corpus),
                watch, views, teaching.parts.train if teaching else None)
