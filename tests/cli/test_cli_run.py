@@ -260,7 +260,7 @@ def test_a_constant_channel_is_refused_unless_allowed(artifact):
 
 @pytest.mark.parametrize("words, parts", [
     (["--speed", "fast"], ["'fast' is neither 'max' nor a positive number"]),
-    (["--hold", "0"], ["hold is 0"]), (["--hop", "0"], ["hop is 0"]),
+    (["--hold", "0"], ["hold is 0"]), (["--hop", "0"], ["--hop", "x>=1"]),
     (["--source", "cvs"], ["no source named 'cvs'", "csv, mqtt, replay"]),
     (["--sink", "jsonl:file=x"], ["no option 'file'"]), (["--precision", "fp8"], ["'fp8' is not one of"]),
 ])
