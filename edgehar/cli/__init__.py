@@ -79,8 +79,11 @@ class _Stopped(Exception):
 @click.version_option(__version__, message="edgehar %(version)s")
 @click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", type=click.Path(),
               help="Add a plug-in of your own: a file in a folder named like its room, e.g. datasets/gym.py.")
+@click.option("-v", "--verbose", count=True, help="Tell on stderr what is decided on the way, each line with its time "
+              "and module; -vv tells more.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error; may stand anywhere in the line.")
-def edgehar(plugins: Sequence[str], debug: bool) -> None:
+@click.pass_context
+def edgehar(context: click.Context, plugins: Sequence[str], verbose: int, debug: bool) -> None:
     """Wearable-sensor recordings in, a verified real-time activity recogniser out.
 
     \b
@@ -101,6 +104,9 @@ def edgehar(plugins: Sequence[str], debug: bool) -> None:
       3 accuracy gate failed        8 too few samples to tell
       4 latency bound not kept      130 stopped by Ctrl-C, 141 output closed
     """
+    from edgehar.cli._logging import show_notes
+
+    context.call_on_close(show_notes(verbose))
     if plugins:
         from edgehar.registry import add_plugin
 
