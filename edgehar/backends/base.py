@@ -130,7 +130,7 @@ class StepSession(ABC):
 
     @abstractmethod
     def restore(self, slots: np.ndarray, states: np.ndarray) -> None:
-        """Put back what `snapshot` gave, in any slots of a session of the same step."""
+        """Put back what `snapshot` gave: states (n, floats) into slots (n,), any of a session of the same step."""
 
     def forget(self, slots: np.ndarray) -> None:
         """The states of slots (n,) are of no more use to anybody; does nothing where that spares nothing."""
@@ -163,6 +163,7 @@ class Backend(ABC):
 
     @property
     def name(self) -> str:
+        """The file's name, with ``-`` for ``_``."""
         return type(self).__module__.rsplit(".", 1)[-1].replace("_", "-")
 
     @abstractmethod

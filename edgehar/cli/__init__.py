@@ -38,16 +38,19 @@ class Commands(click.Group):
     """The files of this folder. Listing imports each small file, running one imports that one alone."""
 
     def list_commands(self, context: click.Context) -> List[str]:
+        """The names of the files, sorted, with ``-`` for ``_``."""
         files = (module.name for module in pkgutil.iter_modules(__path__))
         return sorted(name.replace("_", "-") for name in files if not name.startswith("_"))
 
     def get_command(self, context: click.Context, name: str) -> Optional[click.Command]:
+        """The command of that file; None where there is none."""
         if name not in self.list_commands(context):
             return None
         return importlib.import_module("%s.%s" % (__name__, name.replace("-", "_"))).command
 
     def resolve_command(self, context: click.Context, args: List[str]) -> Tuple[
             Optional[str], Optional[click.Command], List[str]]:
+        """As click does; an unknown command is refused with the nearest names."""
         known = self.list_commands(context)
         if args[0] not in known:
             raise click.UsageError("there is no command '%s'; %s" % (args[0], _nearest(args[0], known)), context)

@@ -21,6 +21,7 @@ class Speed(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
     name = "max|FACTOR"
 
     def convert(self, value: Any, param: Any, context: Any) -> Optional[float]:
+        """None for "max", else the factor."""
         if value == "max" or value is None:
             return None
         try:
@@ -38,6 +39,7 @@ class Hold(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
     name = "N|TASK=N,..."
 
     def convert(self, value: Any, param: Any, context: Any) -> Union[int, Dict[str, int]]:
+        """A number, or {task: number}."""
         if not isinstance(value, str):
             return value
         if value.isdigit():
@@ -77,6 +79,7 @@ def _resampling(origin: Source, feed: Feed, signal: Signal) -> str:
 
 
 def warn(sentence: str) -> None:
+    """Tell a warning on stderr."""
     click.echo("warning: " + sentence, err=True)
 
 
