@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.broker import Mosquitto, Peer, require_mosquitto, until
-from tests.linear import SIGNAL, add_plugins, same, stream
 
 from edgehar.data.datasets import DATASETS
 from edgehar.stream.feed import Feed
 from edgehar.stream.sources import SOURCES
 from edgehar.stream.sources.base import Chunk
+from tests.broker import Mosquitto, Peer, require_mosquitto, until
+from tests.linear import SIGNAL, add_plugins, same, stream
 
 EXAMPLES = {"csv": "csv:path={table}", "replay": "replay:dataset=walks",
             "mqtt": "mqtt:topic=samples{number},port={port},idle_s=0.25"}  # a new source adds its own

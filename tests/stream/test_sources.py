@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.linear import SIGNAL, add_plugins, noise, same, stream
 
 from edgehar.data.datasets import DATASETS
 from edgehar.data.resampling import resample
@@ -18,6 +17,7 @@ from edgehar.stream.feed import Feed
 from edgehar.stream.sources import SOURCES
 from edgehar.stream.sources.csv import Csv
 from edgehar.stream.sources.replay import Replay
+from tests.linear import SIGNAL, add_plugins, noise, same, stream
 
 HEADER = "time_s,wrist/imu/acc/x,wrist/imu/acc/y,wrist/imu/acc/z"
 

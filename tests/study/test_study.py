@@ -397,7 +397,7 @@ def mean_of_two(folder: Path, cell: Cell) -> np.ndarray:
 
 
 def test_a_member_without_its_artifact_is_told_before_anything_begins(finished: Path, monkeypatch) -> None:
-    monkeypatch.setattr(studies, "ProcessPoolExecutor", None)
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", None)
     study = load_study(written(finished, ONE_FOLD + ENSEMBLE))
     member = next(cell for cell in study.cells() if cell.name == "ensemble").members()[1]
     folder = finished / "work" / "artifacts" / member.path
