@@ -44,6 +44,7 @@ class Measurement:
 
     @property
     def median(self) -> float:
+        """The median of the values."""
         return float(np.median(self.values))
 
 
@@ -91,6 +92,7 @@ class Run:
                 for person, bins in self.calibration.get(task, {}).items()}
 
     def to_json(self) -> Dict[str, Any]:
+        """All fields and their digest, as a Run's file holds them."""
         value = dict(asdict(self), schema=SCHEMA)
         for name in LATER_FIELDS:
             if not value[name]:

@@ -45,6 +45,7 @@ class Broker:
 
     @property
     def name(self) -> str:
+        """``host:port``."""
         return "%s:%d" % (self.host, self.port)
 
     def make_client(self, **options: Any) -> Any:
@@ -93,10 +94,12 @@ class Connection:
         client.on_connect, client.on_connect_fail, client.on_disconnect = self._opened, self._failed, self._lost
 
     def open(self) -> None:
+        """Start to connect, on a thread of its own; returns at once."""
         self._client.connect_async(str(self._broker.host), int(self._broker.port), KEEPALIVE_S)
         self._client.loop_start()
 
     def close(self) -> None:
+        """Disconnect and end the thread."""
         self._client.disconnect()
         self._client.loop_stop()
         self.connected = False

@@ -83,6 +83,7 @@ class Csv(Source):
 
     @property
     def channels(self) -> Tuple[Channel, ...]:
+        """One a column that is no time and not ignored."""
         return tuple(_channel(name) for index, name in enumerate(self._header) if self._holds_samples(index))
 
     @property
@@ -97,6 +98,7 @@ class Csv(Source):
             yield Chunk(np.array([row.values for row in rows], dtype=np.float32), rows[0].time_s, times_s)
 
     def close(self) -> None:
+        """Close the file, unless it is standard input."""
         if self._stream is not sys.stdin:
             self._stream.close()
 
