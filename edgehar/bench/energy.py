@@ -112,6 +112,7 @@ class Energy:
         return next(iter(self.figures.values()))
 
     def to_json(self) -> Dict[str, Any]:
+        """{field: value}; figures as a list, the one to quote first."""
         value = asdict(self)
         value["figures"] = [dict(asdict(figure), name=name) for name, figure in self.figures.items()]
         for figure in value["figures"]:
