@@ -23,7 +23,7 @@ the meter, counts as not detected.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
@@ -79,6 +79,18 @@ class Figure:
     drift_w: Optional[float] = None
 
 
+class Found(NamedTuple):
+    """A Figure of a trace that can be judged, field by field: of it all but two are known."""
+
+    gross_j: Interval
+    net_j: Optional[Interval]
+    floor_j: float
+    at_most_j: Optional[float]
+    idle_w: float
+    load_w: float
+    drift_w: float
+
+
 @dataclass(frozen=True)
 class Energy:
     """What a trace says of each total and rail. refusal: of the first total; rails may be refused alone."""
@@ -100,6 +112,7 @@ class Energy:
         return next(iter(self.figures.values()))
 
     def to_json(self) -> Dict[str, Any]:
+        """{field: value}; figures as a list, the one to quote first."""
         value = asdict(self)
         value["figures"] = [dict(asdict(figure), name=name) for name, figure in self.figures.items()]
         for figure in value["figures"]:
@@ -115,11 +128,11 @@ def estimate(trace: Trace, draws: int = DRAWS, seed: int = 0) -> Energy:
     if refusal:
         return _energy(trace, steps_w, _bounded_by_peaks(trace, steps_w), refusal)
     levels = _levels(trace)
-    figures = _figures(trace, levels, steps_w, draws, seed)
-    refusal = _disturbed(trace) or _in_step(trace) or _undetected(figures) or _drifted(figures)
+    found = _figures(trace, levels, steps_w, draws, seed)
+    refusal = _disturbed(trace) or _in_step(trace) or _undetected(found) or _drifted(found)
     if refusal and refusal.reason != UNDER_FLOOR:
-        figures = {name: _withheld(figure) for name, figure in figures.items()}
-    return _energy(trace, steps_w, figures, refusal)
+        found = {name: _withheld(each) for name, each in found.items()}
+    return _energy(trace, steps_w, {name: Figure(*each) for name, each in found.items()}, refusal)
 
 
 def _energy(trace: Trace, steps_w: Mapping[str, float], figures: Mapping[str, Figure],
@@ -142,9 +155,10 @@ def _repeats(trace: Trace) -> List[Tuple[Phase, Phase, Phase]]:
     """The whole repeats: idle, load, idle."""
     found = []
     for number in sorted({phase.repeat for phase in trace.phases}):
-        phases = tuple(phase for phase in trace.phases if phase.repeat == number)
+        phases = [phase for phase in trace.phases if phase.repeat == number]
         if [phase.kind for phase in phases] == [IDLE, LOAD, IDLE]:
-            found.append(phases)
+            before, load, after = phases
+            found.append((before, load, after))
     return found
 
 
@@ -249,7 +263,7 @@ def _block_means(trace: Trace, phase: Phase) -> np.ndarray:
 
 
 def _figures(trace: Trace, levels: Sequence[Levels], steps_w: Mapping[str, float], draws: int,
-             seed: int) -> Dict[str, Figure]:
+             seed: int) -> Dict[str, Found]:
     random = np.random.default_rng(seed)
     load_s, windows = (np.array([getattr(each, name) for each in levels]) for name in ("load_s", "windows"))
     window_s = load_s.sum() / windows.sum()
@@ -262,9 +276,8 @@ def _figures(trace: Trace, levels: Sequence[Levels], steps_w: Mapping[str, float
             for drawn_w, error_w in ((load_w, load_error_w), (load_w - idle_w, load_error_w - idle_error_w)))
         gross_j = gross_j._replace(low=max(gross_j.low, min(0.0, gross_j.value)))  # rounding takes no power below none
         step_w = max((steps_w.get(rail, 0.0) for rail, used in zip(trace.rails, summed) if used), default=0.0)
-        figure = _judged(gross_j, net_j, step_w * window_s)
-        found[name] = replace(figure, idle_w=float(np.mean(idle_w[0] @ summed)),
-                              load_w=float(np.mean(load_w[0] @ summed)), drift_w=_drift_w(levels, summed))
+        found[name] = Found(gross_j, *_judged(net_j, step_w * window_s), idle_w=float(np.mean(idle_w[0] @ summed)),
+                            load_w=float(np.mean(load_w[0] @ summed)), drift_w=_drift_w(levels, summed))
     return found
 
 
@@ -345,18 +358,18 @@ def _drift_w(levels: Sequence[Levels], summed: np.ndarray) -> float:
 # ------------------------------------------------------------------ may it be stated?
 
 
-def _judged(gross_j: Interval, net_j: Interval, step_j: float) -> Figure:
-    """The figure with its floor; without net energy where that lies below."""
+def _judged(net_j: Interval, step_j: float) -> Tuple[Optional[Interval], float, Optional[float]]:
+    """Net energy, its floor and an upper bound; None for net energy below the floor, else for the bound."""
     error_j = (net_j.high - net_j.low) / (2 * Z95)
     floor_j = max(DETECTION * error_j, MIN_STEPS * step_j)
     if net_j.value >= floor_j:
-        return Figure(gross_j, net_j, floor_j)
-    return Figure(gross_j, None, floor_j, max(net_j.high, floor_j))
+        return net_j, floor_j, None
+    return None, floor_j, max(net_j.high, floor_j)
 
 
-def _withheld(figure: Figure) -> Figure:
+def _withheld(found: Found) -> Found:
     """Net energy is never above gross."""
-    return replace(figure, net_j=None, at_most_j=figure.gross_j.high)
+    return found._replace(net_j=None, at_most_j=found.gross_j.high)
 
 
 def _bounded_by_peaks(trace: Trace, steps_w: Mapping[str, float]) -> Dict[str, Figure]:
@@ -405,7 +418,7 @@ def _in_step(trace: Trace) -> Optional[Refusal]:
                             "change one of the two." % (trace.period_s, spacing_s, coherence))
 
 
-def _undetected(figures: Mapping[str, Figure]) -> Optional[Refusal]:
+def _undetected(figures: Mapping[str, Found]) -> Optional[Refusal]:
     name, figure = next(iter(figures.items()))
     if figure.net_j is not None:
         return None
@@ -414,11 +427,11 @@ def _undetected(figures: Mapping[str, Figure]) -> Optional[Refusal]:
                                     figure.load_w - figure.idle_w, name, _floor_w(figure)))
 
 
-def _floor_w(figure: Figure) -> float:
+def _floor_w(figure: Found) -> float:
     return figure.floor_j / figure.gross_j.value * figure.load_w if figure.gross_j.value else 0.0
 
 
-def _drifted(figures: Mapping[str, Figure]) -> Optional[Refusal]:
+def _drifted(figures: Mapping[str, Found]) -> Optional[Refusal]:
     figure = next(iter(figures.values()))
     net_w = figure.load_w - figure.idle_w
     if abs(figure.drift_w) <= MAX_DRIFT * net_w:

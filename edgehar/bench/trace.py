@@ -23,6 +23,7 @@ class Phase(NamedTuple):
 
     @property
     def duration_s(self) -> float:
+        """Seconds from its begin to its end."""
         return self.end_s - self.start_s
 
 
@@ -61,6 +62,7 @@ class Trace:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Trace":
+        """What `to_json` gave."""
         rails = tuple(value["rails"])
         return cls(rails, np.array(value["time_s"], dtype=float),
                    np.array(value["watts"], dtype=float).reshape(-1, len(rails)),
@@ -71,10 +73,12 @@ class Trace:
 
     @property
     def windows(self) -> int:
+        """Windows answered during all loads."""
         return sum(phase.windows for phase in self.phases)
 
     @property
     def load_s(self) -> float:
+        """Seconds of all loads."""
         return sum(phase.duration_s for phase in self.phases if phase.kind == LOAD)
 
 
