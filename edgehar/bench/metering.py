@@ -54,6 +54,7 @@ class MeteringPlan:
 
     @property
     def duration_s(self) -> float:
+        """Seconds of all phases together."""
         return self.repeats * (2 * self.idle_s + self.load_s)
 
 

@@ -14,7 +14,7 @@ from edgehar.results.runs import Run
 
 
 def show(done: Sequence[Tuple[Path, Run]], as_json: bool) -> None:
-    """Tables of the Runs with their warnings, or their figures as JSON. done: each with its file."""
+    """Print the Runs as JSON, or as tables, a corpus each, with their warnings below."""
     if as_json:
         show_json({"runs": [_summary(path, run) for path, run in done]})
         return

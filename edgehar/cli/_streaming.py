@@ -44,6 +44,7 @@ def _resampling(origin: Source, feed: Feed, signal: Signal) -> str:
 
 
 def warn(sentence: str) -> None:
+    """Tell a warning on stderr."""
     click.echo("warning: " + sentence, err=True)
 
 

@@ -27,6 +27,7 @@ class Address(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
     name = "HOST:PORT|off"
 
     def convert(self, value: Any, param: Any, context: Any) -> Optional[Tuple[str, int]]:
+        """(host, port), or None for "off"."""
         if value is None or value == "off" or isinstance(value, tuple):
             return None if value == "off" else value
         host, _, port = value.rpartition(":")

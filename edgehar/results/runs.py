@@ -71,6 +71,7 @@ class Measurement:
 
     @property
     def median(self) -> float:
+        """The median of the values."""
         return float(np.median(self.values))
 
 
@@ -215,6 +216,7 @@ class Run:
                 for person, bins in self.calibration.get(task, {}).items()}
 
     def to_json(self) -> Dict[str, Any]:
+        """All fields and their digest, as a Run's file holds them."""
         value = dict(asdict(self), engine=self.engine.to_json())
         if self.schema == SENTENCES_SCHEMA:
             value["warnings"] = list(map(str, self.warnings))

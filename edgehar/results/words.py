@@ -22,6 +22,7 @@ def split_text(runs: Sequence[Run]) -> str:
 
 
 def machine_name(machine: Dict[str, Any]) -> str:
+    """The machine in a line: board or processor, power mode, cores, Python."""
     facts = [machine.get("board") or machine.get("processor") or "unknown machine", machine.get("power_mode"),
              "%s cores" % machine["usable_cores"] if "usable_cores" in machine else None,
              "Python %s" % machine["python"] if "python" in machine else None]
@@ -64,6 +65,7 @@ def stream_text(row: EventRow) -> str:
 
 
 def seconds(value_s: Optional[float]) -> str:
+    """"1.2 s", or that there were too few."""
     return TOO_FEW if value_s is None else "%.1f s" % value_s
 
 
@@ -86,16 +88,19 @@ def net_energy_text(row: EnergyRow) -> str:
 
 
 def watts(value_w: Optional[float]) -> str:
+    """"1.23 W"; "–" for None."""
     return "–" if value_w is None else "%.2f W" % value_w
 
 
 def per_second(rate_hz: Optional[float]) -> str:
+    """"1,234/s" or "12.3/s"; "–" for None."""
     if rate_hz is None:
         return "–"
     return "{:,.0f}/s".format(rate_hz) if rate_hz >= 100 else "%.3g/s" % rate_hz
 
 
 def thousands(value: Optional[float]) -> str:
+    """A whole number with a comma between thousands; a dash for what is not told."""
     return "–" if value is None else "{:,.0f}".format(value)
 
 

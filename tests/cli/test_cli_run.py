@@ -200,8 +200,8 @@ def test_acceleration_in_g_is_doubted(artifact):
 
 
 def test_the_help_names_what_may_be_asked_for():
-    out = start("--help").communicate()[0]
-    assert "(csv, mqtt, replay)" in out and "(console, jsonl, mqtt)" in out
+    out = " ".join(start("--help").communicate()[0].split())
+    assert "(csv, mqtt, replay, sample)" in out and "(console, jsonl, mqtt)" in out
 
 
 def test_a_share_reads_well():
