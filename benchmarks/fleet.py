@@ -288,7 +288,7 @@ def ratio(runs: Mapping[str, Run], slow: str, fast: str) -> Tuple[float, float, 
 
 
 def table(runs: Sequence[Run]) -> str:
-    """The README's table: one column a size and hop, one row a ratio."""
+    """The table of docs/fleets.md: one column a size and hop, one row a ratio."""
     compared: Dict[Tuple[str, int], Dict[str, Run]] = {}
     for run in runs:
         key = (parse_spec(run.engine["model"])[1].get("size", "S"), run.scenario["hop"])

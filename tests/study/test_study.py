@@ -21,7 +21,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edgehar import machine, registry
-from edgehar.study import plan as planning, runner as studies, workers as processes
+from edgehar.study import plan as planning, workers as processes
 from edgehar.training import views
 from edgehar.backends import BACKENDS, ready_engine
 from edgehar.backends.base import infer_all
