@@ -29,13 +29,13 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 import numpy as np
 
 from edgehar import machine
-from edgehar.bench.trace import IDLE, LOAD, Phase, Trace
+from edgehar.bench.rounding import meter_steps_w, rounding_w
+from edgehar.bench.trace import IDLE, LOAD, TRIM_S, Phase, Trace, during
 from edgehar.machine import Conditions
 from edgehar.results.people import Interval
 
 MIN_REPEATS, MIN_LOAD_S, MIN_IDLE_S = 3, 60.0, 20.0
 SLACK_S = 0.5  # a load ends with its last call, an idle phase with its last sample
-TRIM_S = 1.0
 BLOCK_S = 5.0  # well above the time for which the power of a board remembers itself
 MIN_SAMPLES_A_BLOCK = 3
 MAX_GAP_S, MAX_MISSING = 1.0, 0.15
@@ -123,7 +123,7 @@ class Energy:
 
 def estimate(trace: Trace, draws: int = DRAWS, seed: int = 0) -> Energy:
     """The energy of one window under the load of `trace`, or why it is not told."""
-    steps_w = _steps_w(trace)
+    steps_w = meter_steps_w(trace)
     refusal = _short(trace) or _starved(trace)
     if refusal:
         return _energy(trace, steps_w, _bounded_by_peaks(trace, steps_w), refusal)
@@ -177,7 +177,7 @@ def _short(trace: Trace) -> Optional[Refusal]:
 
 def _starved(trace: Trace) -> Optional[Refusal]:
     for phase in (each for repeat in _repeats(trace) for each in repeat):
-        times = trace.time_s[_during(trace, phase)]
+        times = trace.time_s[during(trace, phase)]
         wanted = MIN_SAMPLES_A_BLOCK * _block_count(phase)
         if len(times) < wanted:
             return Refusal(TOO_FEW, "%d samples in %.0f s of %s; it takes at least %d, so sample faster." % (
@@ -188,11 +188,6 @@ def _starved(trace: Trace) -> Optional[Refusal]:
             return Refusal(TOO_FEW, "samples are missing for %.1f of the %.0f s of one %s; close other programs and "
                                     "measure again." % (lost_s, phase.duration_s, phase.kind))
     return None
-
-
-def _during(trace: Trace, phase: Phase) -> np.ndarray:
-    """Which samples (n,) fall into a phase, its edges left out."""
-    return (trace.time_s >= phase.start_s + TRIM_S) & (trace.time_s <= phase.end_s - TRIM_S)
 
 
 def _rates_hz(trace: Trace) -> Tuple[float, float]:
@@ -264,7 +259,7 @@ def _figures(trace: Trace, levels: Sequence[Levels], steps_w: Mapping[str, float
     load_s, windows = (np.array([getattr(each, name) for each in levels]) for name in ("load_s", "windows"))
     window_s = load_s.sum() / windows.sum()
     load_w, idle_w = (np.stack(each, axis=1) for each in zip(*(_drawn(each, draws, random) for each in levels)))
-    load_error_w, idle_error_w = _rounding_w(trace, steps_w, draws, random)
+    load_error_w, idle_error_w = rounding_w(trace, steps_w, draws, random)
     found = {}
     for name, summed in _columns(trace).items():
         gross_j, net_j = (
@@ -318,33 +313,6 @@ def _birge(joules: np.ndarray, rounding_sd: float) -> float:
         return 1.0
     mean = (joules[0] / variance).sum() / (1 / variance).sum()
     return max(1.0, float(np.sqrt(((joules[0] - mean) ** 2 / variance).sum() / (len(variance) - 1))))
-
-
-def _rounding_w(trace: Trace, steps_w: Mapping[str, float], draws: int, random: np.random.Generator) -> np.ndarray:
-    """Errors (2, draws, R) that rounding to steps may leave in the mean of all loads and of all idle phases.
-
-    The same in every repeat, so that repeats do not average it away.
-    """
-    steps = np.array([steps_w.get(rail, 0.0) for rail in trace.rails])
-    half_ranges = np.sqrt(3) * np.stack([_rounding_rms(_noise_w(trace, kind, steps), steps) for kind in (LOAD, IDLE)])
-    return random.uniform(-1, 1, size=(2, draws, len(steps))) * half_ranges[:, None, :]
-
-
-def _noise_w(trace: Trace, kind: str, steps: np.ndarray) -> np.ndarray:
-    """Standard deviation (R,) of the power itself within phases: of the samples, less that of rounding them."""
-    within = [trace.watts[_during(trace, phase)].var(axis=0) for phase in trace.phases if phase.kind == kind]
-    return np.sqrt(np.maximum(0.0, np.mean(within, axis=0) - steps ** 2 / 12))
-
-
-def _rounding_rms(noise_w: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Root mean square (R,) over all true values of the error in the mean of rounded values with normal noise.
-
-    A Fourier series over the step (Widrow and Kollár, chapter 9): a step over the root
-    of 12 without noise, a hundredth of that at half a step of noise.
-    """
-    share = np.divide(noise_w, steps, out=np.zeros_like(steps), where=steps > 0)
-    orders = np.arange(1, 50)[:, None]
-    return steps / np.pi * np.sqrt((np.exp(-4 * (np.pi * orders * share) ** 2) / orders ** 2).sum(axis=0) / 2)
 
 
 def _drift_w(levels: Sequence[Levels], summed: np.ndarray) -> float:
@@ -403,7 +371,7 @@ def _in_step(trace: Trace) -> Optional[Refusal]:
     """
     if trace.period_s is None:
         return None
-    loads = [(load.start_s, trace.time_s[_during(trace, load)]) for _, load, _ in _repeats(trace)]
+    loads = [(load.start_s, trace.time_s[during(trace, load)]) for _, load, _ in _repeats(trace)]
     phases = np.concatenate([(times - start_s) / trace.period_s for start_s, times in loads])
     spacing_s = np.median(np.concatenate([np.diff(times) for _, times in loads]))
     orders = np.arange(1, max(20, int(np.ceil(2 * trace.period_s / spacing_s))) + 1)
@@ -434,17 +402,3 @@ def _drifted(figures: Mapping[str, Found]) -> Optional[Refusal]:
         return None
     return Refusal(DRIFTED, "idle power moved by %.3g W from before to after a load of %.3g W; warm the machine up, "
                             "close other programs and measure again." % (figure.drift_w, net_w))
-
-
-# ------------------------------------------------------------------ steps of the meter
-
-
-def _steps_w(trace: Trace) -> Dict[str, float]:
-    """As the meter states them; else the smallest difference between two values of that rail."""
-    return {rail: float(trace.steps_w.get(rail, _smallest_gap(column)))
-            for rail, column in zip(trace.rails, trace.watts.T)}
-
-
-def _smallest_gap(values: np.ndarray) -> float:
-    gaps = np.diff(np.unique(np.round(values, 6)))
-    return float(gaps.min()) if len(gaps) else 0.0

@@ -22,6 +22,7 @@ import numpy as np
 
 from edgehar import machine
 from edgehar.bench.meters.base import Meter, PowerSample
+from edgehar.bench.timing import Clock, Sleep
 from edgehar.bench.trace import IDLE, LOAD, Phase, Trace
 from edgehar.errors import EdgeharError, InputError, MissingError
 from edgehar.machine import Conditions
@@ -32,8 +33,6 @@ CLOSING_S = 5.0
 NOTICED_S = 0.25  # how soon a meter that died ends the wait for the end of an idle phase
 
 Load = Callable[[float], int]
-Clock = Callable[[], float]
-Sleep = Callable[[float], Any]
 
 
 @dataclass(frozen=True)

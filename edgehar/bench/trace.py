@@ -10,6 +10,7 @@ import numpy as np
 from edgehar.machine import Conditions
 
 IDLE, LOAD = "idle", "load"
+TRIM_S = 1.0  # at both ends of a phase, where the power is on its way
 
 
 class Phase(NamedTuple):
@@ -84,3 +85,8 @@ class Trace:
 
 def _moved(phase: Phase, by_s: float) -> Phase:
     return phase._replace(start_s=round(phase.start_s + by_s, 4), end_s=round(phase.end_s + by_s, 4))
+
+
+def during(trace: Trace, phase: Phase) -> np.ndarray:
+    """Which samples (n,) fall into a phase, its edges left out."""
+    return (trace.time_s >= phase.start_s + TRIM_S) & (trace.time_s <= phase.end_s - TRIM_S)

@@ -17,7 +17,7 @@ from edgehar import cli
 from edgehar.errors import InputError
 from edgehar.results import axes, page as report, plots, rows as tables
 from edgehar.results.events import score_events
-from edgehar.results.runs import SIMULATED, Measurement
+from edgehar.results.runs import SIMULATED, UNSTABLE, Measurement, RunWarning
 from edgehar.results.words import interval_text
 from tests.runs import everything, make
 
@@ -189,7 +189,7 @@ def test_one_person_gives_no_interval():
 
 
 def test_warnings_are_shown():
-    words = Page(report.render([make(scenario="single_stream", warnings=("unstable: it varied.",))])).words
+    words = Page(report.render([make(scenario="single_stream", warnings=(RunWarning(UNSTABLE, "it varied."),))])).words
     assert "Warnings" in words and "unstable: it varied." in words
 
 
