@@ -86,12 +86,12 @@ def data_for(engine: Engine, scenario: Scenario, dataset: Optional[str] = None,
 
 def _test_data(engine: Engine, scenario: Scenario, windows: Optional[Windows],
                recordings: Optional[Iterable[Recording]],
-               missing: str) -> Tuple[Optional[Windows], Optional[Iterable[Recording]]]:
+               missing: str) -> Tuple[Optional[Windows], Iterable[Recording]]:
     """Of what was given the part that the scenario needs, once it is sure that it is of test people."""
     if scenario.needs == WINDOWS:
         found = test_windows_of(engine, windows)
-        return silenced(found, choose(found.channels, missing)) if missing else found, None
-    return None, test_recordings_of(engine, recordings) if scenario.needs == RECORDINGS else None
+        return silenced(found, choose(found.channels, missing)) if missing else found, ()
+    return None, test_recordings_of(engine, recordings) if scenario.needs == RECORDINGS else ()
 
 
 def run_as_one(engines: Sequence[Engine], scenario: Scenario, windows: Windows, name: str, seed: int = 0,

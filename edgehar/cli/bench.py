@@ -57,8 +57,7 @@ if TYPE_CHECKING:
               help="Folder for the Run files.")
 @json_option()
 @quiet_option()
-@click.pass_context
-def command(context: click.Context, paths: Sequence[str], scenarios: Sequence[str], backend: str,
+def command(paths: Sequence[str], scenarios: Sequence[str], backend: str,
             precisions: Sequence[str], data: Optional[str], root: Optional[str], power: Optional[str], idle_s: float,
             load_s: float, repeats: int, max_p99_ms: Optional[float], strict: bool, missing: Sequence[str], output: str,
             as_json: bool, quiet: bool, **settings: Any) -> None:
@@ -81,8 +80,8 @@ def command(context: click.Context, paths: Sequence[str], scenarios: Sequence[st
     if strict or power or max_p99_ms is not None:
         for engine in engines:
             verdicts.require_measured(engine)
-    done = _measure_all(jobs(engines, asked, missing), (data, root), power, plan, Path(output), typed_line(context),
-                        quiet or as_json)
+    done = _measure_all(jobs(engines, asked, missing), (data, root), power, plan, Path(output),
+                        typed_line(click.get_current_context()), quiet or as_json)
     show(done, as_json)
     for _, run in done:
         if max_p99_ms is not None:
@@ -156,11 +155,14 @@ def _measure_all(jobs: Sequence[Job], corpus: Tuple[Optional[str], Optional[str]
             tell("%s: preparing" % str(job), 0)
             meter = METERS.create(power) if power and scenario.timed else None
             run = bench.run(engine, scenario, command=line, meter=meter, plan=plan, dataset=corpus[0], missing=missing,
-                            on_phase=lambda phase, what=str(job): tell("%s: %s" % (what, phase), 0),
-                            **bench.data_for(engine, scenario, *corpus))
+                            on_phase=_phases_of(job, tell), **bench.data_for(engine, scenario, *corpus))
             done.append((run.write(folder / bench.file_name(run)), run))
             tell(str(job), 1)
     return done
+
+
+def _phases_of(job: Job, tell: Callable[[str, int], None]) -> Callable[[str], None]:
+    return lambda phase: tell("%s: %s" % (job, phase), 0)
 
 
 @contextmanager

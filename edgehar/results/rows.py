@@ -316,7 +316,7 @@ def _last(rows: Iterable[LatencyRow]) -> Optional[LatencyRow]:
     return next(iter(list(rows)[::-1]), None)
 
 
-def _rank(engine: EngineFacts, label: str) -> Tuple:
+def _rank(engine: EngineFacts, label: str) -> Tuple[Any, ...]:
     return -(engine.parameters or 0), label, PRECISION_ORDER.get(engine.precision, 9), engine.backend
 
 

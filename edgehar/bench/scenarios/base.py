@@ -29,10 +29,16 @@ class Trial(NamedTuple):
     session: Session
     engine: Engine
     windows: Optional[Windows] = None
-    recordings: Optional[Iterable[Recording]] = None
+    recordings: Iterable[Recording] = ()
     clock: Clock = time.monotonic
     sleep: Sleep = time.sleep
     on_phase: Callable[[str], Any] = lambda phase: None
+
+    def test_windows(self) -> Windows:
+        """The windows of a scenario that needs them. Raises InputError where none were given."""
+        if self.windows is None:
+            raise InputError("this scenario scores windows of test people; give them.")
+        return self.windows
 
 
 class Findings(NamedTuple):
@@ -111,7 +117,8 @@ def setting(default: Any, least: float = -inf, above: float = -inf) -> Any:
 
 def _fitting(scenario: Scenario, each: "Field[Any]") -> Any:
     """The value of a setting as the type of its default: 5 for 5.0. Raises InputError where it does not fit."""
-    value, kind = getattr(scenario, each.name), type(each.default)
+    value = getattr(scenario, each.name)
+    kind: Any = type(each.default)
     if kind in (int, float):
         least, above = each.metadata.get("least", -inf), each.metadata.get("above", -inf)
         fits = _is_number(value) and least <= value < inf and value > above and kind(value) == value
