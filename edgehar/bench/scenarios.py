@@ -9,6 +9,7 @@ from typing import Any, Mapping
 
 from edgehar.errors import InputError
 from edgehar.files import PathLike, read_toml
+from edgehar.settings import HOLD
 
 NAMES = ("single_stream", "offline", "paced", "accuracy", "streaming")
 UNTIMED = ("accuracy", "streaming")
@@ -35,7 +36,7 @@ class Scenario:
     min_queries: int = 1000
     seed: int = 0
     hop: int = 0
-    hold: int = 3
+    hold: int = HOLD
 
     def __post_init__(self) -> None:
         if self.name not in NAMES:

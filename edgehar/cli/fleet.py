@@ -8,6 +8,7 @@ import click
 
 from edgehar.cli._show import names_in_room, progress_line, show_json, show_next
 from edgehar.cli._streaming import marks, open_source, warn
+from edgehar.settings import HOLD
 
 if TYPE_CHECKING:
     from edgehar.stream.choice import Choice
@@ -33,7 +34,7 @@ PREPARED_S = 600.0  # of the source, which the wearers go round
 @click.option("--backend", help="For an artifact: what runs it; default ort.")
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="For an artifact; default fp32.")
 @click.option("--hop", type=click.IntRange(1), help="Samples from one window to the next.  [default: the model's]")
-@click.option("--hold", type=click.IntRange(1), default=3, show_default=True,
+@click.option("--hold", type=click.IntRange(1), default=HOLD, show_default=True,
               help="Windows that must agree before a label changes.")
 @click.option("--allow-constant", is_flag=True, help="Accept a channel that does not move during a window.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Dict, Optional, Sequence, Union
 import click
 
 from edgehar.cli._streaming import Hold
+from edgehar.settings import HOLD
 
 if TYPE_CHECKING:
     from edgehar.artifact.manifest import Manifest
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--unsigned", is_flag=True, help="Do not sign; every device has to be told to accept that.")
 @click.option("--name", default="", help="What it is called on a device.  [default: the artifact's name]")
 @click.option("--hop", type=click.IntRange(1), help="Samples from one window to the next.  [default: the model's]")
-@click.option("--hold", type=Hold(), default=3, show_default=True,
+@click.option("--hold", type=Hold(), default=HOLD, show_default=True,
               help="Windows that must agree before a label changes; of each task: activity=3,placement=10.")
 @click.option("--allow-constant", is_flag=True, help="Accept a channel that does not move during a window.")
 @click.option("--runs", multiple=True, type=click.Path(), metavar="PATH",

@@ -8,6 +8,7 @@ import click
 
 from edgehar.cli._show import names_in_room, progress_line, show_json
 from edgehar.cli._streaming import Hold, Speed, announce, marks, open_source, source_of, warn
+from edgehar.settings import HOLD
 
 if TYPE_CHECKING:
     from edgehar.data.signals import Signal
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 @click.option("--hop", type=int, help="Samples from one window to the next.  [default: as packed, or the model's]")
 @click.option("--hold", type=Hold(),
               help="Windows that must agree before a label changes, or one number a task, e.g. "
-              "activity=3,placement=10.  [default: as packed, or 3]")
+              "activity=3,placement=10.  [default: as packed, or %d]" % HOLD)
 @click.option("--route", metavar="TASK", help="Let the label of this task that stands choose the --student.")
 @click.option("--student", "students", multiple=True, metavar="LABEL=ENGINE",
               help="Decides all other tasks while that label of --route stands; where none is given for it, the engine "

@@ -8,6 +8,7 @@ import click
 
 from edgehar.cli._show import names_in_room, progress_line
 from edgehar.cli._streaming import Hold, Speed, announce, marks, open_source, source_of, warn
+from edgehar.settings import HOLD
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -48,7 +49,7 @@ class Address(click.ParamType):
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="For an artifact; default fp32.")
 @click.option("--hop", type=int, help="Samples from one window to the next.  [default: as packed, or the model's]")
 @click.option("--hold", type=Hold(), help="Windows that must agree before a label changes, or one number a task, e.g. "
-              "activity=3,placement=10.  [default: as packed, or 3]")
+              "activity=3,placement=10.  [default: as packed, or %d]" % HOLD)
 @click.option("--missing", type=click.Choice(["refuse", "zero", "hold"]), default="refuse", show_default=True,
               help="Where a channel is not there, or comes as NaN: refuse, or feed zeros, or its last value.")
 @click.option("--allow-constant", is_flag=True, help="Accept a channel that does not move during a window.")

@@ -20,10 +20,10 @@ import numpy as np
 from edgehar.backends.base import Session
 from edgehar.data.signals import Signal, require_alive
 from edgehar.errors import InputError, MismatchError
+from edgehar.settings import HOLD
 from edgehar.stream.clock import Clock, Hysteresis
 from edgehar.stream.decision import Decision, softmax
 
-HOLD = 3  # windows
 Hold = Union[int, Mapping[str, int]]
 
 
@@ -92,7 +92,7 @@ class Stream:
     session: fed (1, C, window) at a time; stays the caller's to close. tasks: {task:
     class names in the order of the logits}. hop: samples, the signal's own unless
     given. hold: a label changes only after this many consecutive windows agree on the
-    new one; one number, or {task: number}, 3 for a task that is not named; the first
+    new one; one number, or {task: number}, HOLD for a task that is not named; the first
     decision after a start or a gap speaks at once. allow_constant: accept a channel that
     does not move during a whole window. route: students for some labels of one task; a
     change between them is no gap, for all read the same ring.
