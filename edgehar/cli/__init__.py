@@ -24,6 +24,7 @@ PIPE_CLOSED = 141
 EXTRAS = {"torch": "train", "onnx": "cpu", "onnxruntime": "cpu", "pycuda": "jetson", "jtop": "jetson", "paho": "mqtt",
           "cryptography": "bundle"}
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
+OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
 class Outcome(NamedTuple):
@@ -156,6 +157,9 @@ def _of_this_machine(error: BaseException) -> Optional[Outcome]:
     if isinstance(error, MemoryError):
         return Outcome("this machine ran out of memory; close other programs or use less data at once.",
                        MissingError.exit_code)
+    if isinstance(error, OSError) and error.errno in OUT_OF_DESCRIPTORS:
+        return Outcome("too many files are open (%s); raise the limit with `ulimit -n`, or end other programs." % (
+            error.filename or error.strerror), MissingError.exit_code)
     if isinstance(error, OSError) and error.errno in OUT_OF_SPACE:
         return Outcome("the disk is full (%s); free space or choose another folder with -o." % (
             error.filename or error.strerror), InputError.exit_code)
