@@ -51,7 +51,7 @@ def written_whole(path: PathLike, durable: bool = True) -> Iterator[Path]:
     path = Path(path)
     temporary, held = None, -1
     try:
-        inside = _takes_in_place(path)
+        inside = takes_in_place(path)
         target = path if inside else Path(os.path.realpath(str(path)))
         folder = Path(tempfile.gettempdir()) if inside else target.parent
         folder.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,8 @@ def written_whole(path: PathLike, durable: bool = True) -> Iterator[Path]:
         temporary, held = _locked_file(folder, target.name)
         yield temporary
         if inside:
-            _write_into(path, temporary)
+            with open(open_in_place(path), "wb") as sink, open(str(temporary), "rb") as content:
+                shutil.copyfileobj(content, sink)
             return
         os.chmod(str(temporary), 0o666 & ~_umask())
         if durable:
@@ -143,7 +144,7 @@ def _locked_folder(folder: Path) -> Tuple[Path, int]:
         os.close(descriptor)
 
 
-def _takes_in_place(path: Path) -> bool:
+def takes_in_place(path: Path) -> bool:
     """Whether `path` leads to what bytes go through. Raises InputError where it is neither that nor a file."""
     try:
         kind = os.stat(str(path)).st_mode
@@ -168,16 +169,14 @@ def _own_descriptor(path: Path) -> Optional[int]:
     return None
 
 
-def _write_into(path: Path, temporary: Path) -> None:
-    """Copy `temporary` into what `path` leads to; nothing is waited for but a reader that is there."""
+def open_in_place(path: Path) -> int:
+    """A descriptor, to be closed, that writes into what `path` leads to. Raises OSError, ENXIO for an unread pipe."""
     own = _own_descriptor(path)
     if own is not None:
-        descriptor = os.dup(own)
-    else:
-        descriptor = os.open(str(path), os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
-        os.set_blocking(descriptor, True)
-    with open(descriptor, "wb") as sink, open(str(temporary), "rb") as content:
-        shutil.copyfileobj(content, sink)
+        return os.dup(own)
+    descriptor = os.open(str(path), os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 # ------------------------------------------------------------------ one process at a time
@@ -373,6 +372,8 @@ def sha256_of(path: PathLike) -> str:
     """SHA-256 of a file's bytes, as 64 hex digits. Raises UnopenedError where it is there and cannot be read."""
     digest = hashlib.sha256()
     try:
+        if not stat.S_ISREG(os.stat(str(path)).st_mode):
+            raise InputError("%s is no plain file, and may have no end; put one in its place." % path)
         with open(str(path), "rb") as stream:
             for block in iter(lambda: stream.read(1 << 20), b""):
                 digest.update(block)
