@@ -12,7 +12,6 @@ going and counts.
 from __future__ import annotations
 
 import base64
-import math
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
@@ -23,6 +22,7 @@ from edgehar.errors import InputError, MismatchError
 from edgehar.settings import HOLD
 from edgehar.stream.clock import Clock, Hysteresis
 from edgehar.stream.decision import Decision, softmax
+from edgehar.stream.sources.base import LATEST_S
 
 Hold = Union[int, Mapping[str, int]]
 
@@ -298,6 +298,6 @@ def _at_least_one(value: int, name: str) -> int:
 
 
 def finite_time(time_s: float) -> float:
-    if not math.isfinite(time_s):
-        raise InputError("a chunk has time %s; its time must be a number of seconds." % time_s)
+    if not abs(time_s) <= LATEST_S:
+        raise InputError("a chunk has time %s; its time must be a number of seconds, at most %g." % (time_s, LATEST_S))
     return float(time_s)
