@@ -11,8 +11,10 @@ import errno
 import glob
 import hashlib
 import json
+import math
 import os
 import re
+import select
 import shutil
 import stat
 import tempfile
@@ -177,6 +179,13 @@ def open_in_place(path: Path) -> int:
     descriptor = os.open(str(path), os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     os.set_blocking(descriptor, True)
     return descriptor
+
+
+def takes(descriptor: int, patience_s: float) -> bool:
+    """Whether up to 4,096 bytes can be written within `patience_s` without waiting; also where that would fail."""
+    look = select.poll()
+    look.register(descriptor, select.POLLOUT)
+    return bool(look.poll(None if math.isinf(patience_s) else max(0.0, 1e3 * patience_s)))
 
 
 # ------------------------------------------------------------------ one process at a time

@@ -6,6 +6,7 @@
                    source's receipt)
     outlets        one thread a sink; what a sink does not take waits in its queue and holds nobody up
     keeper         feeds the watchdog while decisions advance, looks whether a reload is asked for
+    listener       hears of signals, also of those that the main thread does not see because it waits
     reload         verifies a new engine while the old one decides, and swaps them between two pieces
 
 A killed service goes on from its state file: the samples of its window are kept, so that
@@ -15,32 +16,32 @@ decision that no sink had taken by then is counted as dropped after the restart.
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
 import threading
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Union
+from dataclasses import replace
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Union
 
 import numpy as np
 
-from edgehar.artifact.golden import require_passed
-from edgehar.backends import BACKENDS, ready_engine
-from edgehar.backends.base import Engine, Session
+from edgehar.backends import BACKENDS
 from edgehar.data.signals import Signal
 from edgehar.deploy.health import Health, Line
-from edgehar.deploy.installation import stream_settings
 from edgehar.deploy.notify import Manager
 from edgehar.deploy.outlets import Outlet, end_all
+from edgehar.deploy.recipe import Loaded, Recipe
 from edgehar.deploy.state import Kept, Moment, StateFile
-from edgehar.errors import EdgeharError, InputError, MismatchError
+from edgehar.errors import InputError, MismatchError
 from edgehar.files import PathLike, UnopenedError, sha256_of_json
 from edgehar.stream.decision import Decision
 from edgehar.stream.sinks.base import Sink
 from edgehar.stream.sources.base import Chunk, Source
-from edgehar.stream.stream import Hold, Stream
+from edgehar.stream.stream import Stream
 
+LOG = logging.getLogger(__name__)
 TICK_S = 0.1  # how soon a reload begins after it was asked for
 SAID_EVERY_S = 5.0
 SETTLE_S = 1.0  # for sinks to take what a piece gave, before its receipt
@@ -48,50 +49,6 @@ PIECE = 32  # decisions, at most, between two looks whether to stop
 FAULTS = 3  # chunks in a row that nobody knows how to refuse, before the engine is the likelier culprit
 
 Tell = Callable[[str], Any]
-
-
-# ------------------------------------------------------------------ what runs
-
-
-class Loaded(NamedTuple):
-    """A verified engine, open, and a stream through it."""
-
-    engine: Engine
-    session: Session
-    stream: Stream
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What is to run, and how; read anew at every reload.
-
-    path: of an engine or an artifact, or a link to one. backend, precision: as for
-    `ready_engine`; hop, hold, allow_constant: as for `installation.stream_settings`.
-    """
-
-    path: PathLike
-    backend: Optional[str] = None
-    precision: Optional[str] = None
-    hop: Optional[int] = None
-    hold: Optional[Hold] = None
-    allow_constant: bool = False
-
-    def load(self, on_progress: Optional[Callable[[str], None]] = None) -> Loaded:
-        """Verify what stands at `path` now, and open it. Raises what that raises."""
-        engine = ready_engine(Path(self.path).resolve(), self.backend, self.precision, on_progress)
-        backend = BACKENDS.create(engine.backend)
-        require_passed(backend.verify(engine), engine.spec.precision, "the %s engine" % engine.backend)
-        session = backend.open(engine, max_batch=1)
-        try:
-            return Loaded(engine, session, self._stream(engine, session))
-        except EdgeharError:
-            session.close()
-            raise
-
-    def _stream(self, engine: Engine, session: Session) -> Stream:
-        manifest = engine.manifest
-        settings = stream_settings(engine.folder, self.hop, self.hold, self.allow_constant)
-        return Stream(session, manifest.signal, manifest.tasks, **settings)
 
 
 # ------------------------------------------------------------------ the service
@@ -126,8 +83,8 @@ class Service:
         self._swapping = threading.Lock()
         self._closed = threading.Event()
         self._stopping = self._interruptible = self._reload_asked = False
-        self._begins, self._faults = False, 0
-        self._fed, self._problems = 0, {}  # type: int, Dict[str, str]
+        self._begins, self._faults, self._fed = False, 0, 0
+        self._problems: Dict[str, str] = {}
         self._describe()
 
     def run(self, chunks: Iterable[Chunk], source: Source) -> None:
@@ -159,11 +116,13 @@ class Service:
             self._save(stopped=True)
 
     def close(self) -> None:
-        """Release the engine."""
+        """Release the engine; one that is being loaded meanwhile will not take its place."""
         for outlet in self.outlets:
             outlet.end()
         self._state.close()
-        self._loaded.session.close()
+        with self._swapping:
+            self._closed.set()
+            self._loaded.session.close()
 
     def stop(self) -> None:
         """End in order, after the piece in hand. For a signal's handler on the thread that runs."""
@@ -171,18 +130,28 @@ class Service:
         if first and self._interruptible:  # a second signal must not disturb the end
             raise _Stopped
 
-    def ask_reload(self) -> None:
-        """Let the keeper reload. For a signal's handler."""
-        self._reload_asked = True
+    def listen(self, heard: int, waiting: int) -> None:
+        """Heed the signals whose numbers come through the pipe `heard`, to its end.
+
+        waiting: the thread that runs; a signal that is to stop it is sent again until its handler has run.
+        """
+        for number in iter(lambda: os.read(heard, 1), b""):
+            if ord(number) == signal.SIGHUP:
+                self._reload_asked = True
+            while ord(number) in (signal.SIGTERM, signal.SIGINT) and not self._stopping:
+                signal.pthread_kill(waiting, ord(number))
+                time.sleep(TICK_S)
 
     def reload(self) -> None:
         """Verify what stands at the path now and go on through it; else tell why not and go on as before."""
+        LOG.info("reloading what stands at the path now")
         self._manager.reloading()
         try:
-            self._swap(self._recipe.load())
-            self._health.reloads += 1
-            self._tell("reloaded: %s goes on where the old engine stood." % self._loaded.engine.folder)
+            if self._swap(self._recipe.load()):
+                self._health.reloads += 1
+                self._tell("reloaded: %s goes on where the old engine stood." % self._loaded.engine.folder)
         except Exception as error:  # whatever a foreign engine does, the old one goes on
+            LOG.debug("the new engine is refused", exc_info=True)
             self._health.refused_reloads += 1
             self._tell("the new engine is refused and the old one goes on: %s" % (error or type(error).__name__))
         self._manager.ready()
@@ -352,9 +321,13 @@ class Service:
             self._problems[name] = problem
             self._tell("%s: %s" % (name, problem or "all is well again."))
 
-    def _swap(self, new: Loaded) -> None:
+    def _swap(self, new: Loaded) -> bool:
+        """Whether `new` took the place of the old engine, which it does not of one that has ended."""
         with self._swapping:
             old = self._loaded
+            if self._closed.is_set():
+                new.session.close()
+                return False
             try:
                 _require_same_signal(old.stream.signal, new.stream.signal)
                 new.stream.restore(old.stream.snapshot())
@@ -365,6 +338,7 @@ class Service:
             self._loaded = new
         old.session.close()
         self._describe()
+        return True
 
     def _describe(self) -> None:
         engine = self._loaded.engine
@@ -381,12 +355,25 @@ def lines_of(named: Mapping[str, Union[Source, Outlet]]) -> List[Line]:
 
 @contextmanager
 def signals_to(service: Service) -> Iterator[None]:
-    """SIGTERM and Ctrl-C stop the service, SIGHUP reloads it. On the main thread only."""
-    handlers = {signal.SIGTERM: service.stop, signal.SIGINT: service.stop, signal.SIGHUP: service.ask_reload}
+    """SIGTERM and Ctrl-C stop the service, SIGHUP reloads it. On the main thread only.
+
+    Python runs a handler between two of its own steps, so one for a signal that came just before a wait for samples
+    would not run until samples come. A pipe tells of every signal at once, and a thread listens to it.
+    """
+    heard, told = os.pipe()
+    os.set_blocking(told, False)
+    handlers = {signal.SIGTERM: service.stop, signal.SIGINT: service.stop, signal.SIGHUP: lambda: None}
     before = {number: signal.signal(number, lambda *_, act=act: act()) for number, act in handlers.items()}
+    pipe_before = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    listener = threading.Thread(target=service.listen, args=(heard, threading.get_ident()), name="listener")
+    listener.start()
     try:
         yield
     finally:
+        signal.set_wakeup_fd(pipe_before)
+        os.close(told)
+        listener.join()  # before the handlers go, since it may be about to send a signal again
+        os.close(heard)
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -416,8 +403,8 @@ def _pieces(chunk: Chunk, stream: Stream) -> Iterator[Chunk]:
     """`chunk` in pieces of so few samples that each is soon decided on."""
     most = max(PIECE * stream.hop, stream.signal.window)
     for start in range(0, max(1, len(chunk.samples)), most):
-        cut = {name: value[start:start + most] for name, value in chunk._asdict().items()
-               if isinstance(value, np.ndarray)}
+        cut: Dict[str, Any] = {name: value[start:start + most] for name, value in chunk._asdict().items()
+                               if isinstance(value, np.ndarray)}
         yield chunk._replace(begins=chunk.begins and not start, time_s=chunk.time_s + start / stream.signal.rate_hz,
                              **cut)
 

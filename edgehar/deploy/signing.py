@@ -85,10 +85,7 @@ def _read(path: PathLike, parse: Callable[[bytes], Any]) -> Optional[Any]:
     """What `parse` makes of the file; None where it is not of its kind."""
     from cryptography.exceptions import UnsupportedAlgorithm
 
-    try:
-        content = read_bytes(path, MOST_BYTES)
-    except InputError as error:
-        raise InputError("no key: %s" % error) from error
+    content = read_bytes(path, MOST_BYTES)
     try:
         return parse(content)
     except (ValueError, TypeError, UnsupportedAlgorithm):

@@ -33,6 +33,7 @@ class Moment(NamedTuple):
 
     @classmethod
     def now(cls) -> "Moment":
+        """This boot, its clock and the time of day, now."""
         return cls(_boot(), time.clock_gettime(time.CLOCK_BOOTTIME), time.time())
 
     def passed_s(self, now: "Moment") -> float:
@@ -65,6 +66,7 @@ class Kept(NamedTuple):
     sinks: Mapping[str, Tuple[int, int]] = {}
 
     def to_json(self) -> Dict[str, Any]:
+        """As the state file holds it."""
         return dict(self._asdict(), format=FORMAT, stream=self.stream.to_json(), decided=list(self.decided),
                     sinks={name: list(counts) for name, counts in self.sinks.items()})
 

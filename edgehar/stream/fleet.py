@@ -113,7 +113,7 @@ class Fleet:
 
     @property
     def streams(self) -> np.ndarray:
-        """The places that are taken, ascending."""
+        """(n,) the places that are taken, ascending."""
         return np.flatnonzero(self._joined)
 
     def join(self) -> int:
@@ -149,8 +149,9 @@ class Fleet:
         may then stand in another number of lanes.
         """
         facts = dict(self._facts(network), reasons={str(place): text for place, text in self.reasons.items()})
+        arrays: Dict[str, Any] = self._snapshot()
         with written_whole(path) as temporary, open(str(temporary), "wb") as stream:
-            np.savez(stream, facts=np.array(json.dumps(facts)), **self._snapshot())
+            np.savez(stream, facts=np.array(json.dumps(facts)), **arrays)
 
     def load(self, path: PathLike, network: str = "") -> None:
         """Go on from what `save` wrote; whoever is here now is forgotten.

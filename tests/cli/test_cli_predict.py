@@ -16,7 +16,8 @@ from edgehar.cli import execute
 from edgehar.cli._streaming import source_of
 from edgehar.deploy.health import Health
 from edgehar.deploy.notify import Manager
-from edgehar.deploy.service import Recipe, Service
+from edgehar.deploy.recipe import Recipe
+from edgehar.deploy.service import Service
 from tests.published import FOLDER
 
 STUDENT = str(FOLDER.parent / "engines" / "wisdm-watch-s")
@@ -150,7 +151,7 @@ def test_the_line_that_build_ends_with_predicts_for_the_mode_it_was_asked_for(si
 
 
 def test_a_fleet_is_not_rehearsed_on_a_simulated_engine(simulated, walk, capsys):
-    assert execute(["fleet", str(simulated), "--streams", "3", "--fast", "--source", walk]) == 2
+    assert execute(["rehearse", str(simulated), "--streams", "3", "--fast", "--source", walk]) == 2
     told = capsys.readouterr()
     assert told.out == "" and "is simulated" in told.err and "another backend" in told.err
 

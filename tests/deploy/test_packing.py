@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests import linear, runs
-from tests.tiny import tiny_artifact
 
 from edgehar import __version__, machine
 from edgehar.artifact.manifest import Artifact, write_manifest
@@ -19,6 +17,8 @@ from edgehar.deploy.packing import Streaming, pack, recorded
 from edgehar.errors import InputError
 from edgehar.files import write_json
 from edgehar.results.runs import SIMULATED
+from tests import linear, runs
+from tests.tiny import tiny_artifact
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_the_card_shows_each_machine_apart_and_says_what_is_simulated(artifact: 
 
 
 def mine(artifact: Artifact, run):
-    return replace(run, engine=dict(run.engine, artifact_sha256=artifact.sha256))
+    return replace(run, engine=replace(run.engine, artifact_sha256=artifact.sha256))
 
 
 def test_a_run_of_another_artifact_is_refused(artifact: Artifact) -> None:

@@ -10,7 +10,6 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from tests.linear import decision
 
 from edgehar.errors import InputError
 from edgehar.stream.decision import Decision
@@ -19,6 +18,7 @@ from edgehar.stream.sinks._lines import Lines
 from edgehar.stream.sinks.base import NotTaken
 from edgehar.stream.sinks.console import Console
 from edgehar.stream.sinks.jsonl import Jsonl
+from tests.linear import decision
 
 
 def test_console_prints_changes_only(capsys):

@@ -153,8 +153,9 @@ class Buffer:
         self.host: np.ndarray = driver.pagelocked_empty(shape, np.dtype(dtype), mem_flags=flags)
         pages = gpu.own(self.host.base)
         self.host[...] = 0
-        self._memory = None if mapped else gpu.own(driver.mem_alloc(self.host.nbytes))
-        self.address: int = pages.get_device_pointer() if mapped else int(self._memory)
+        memory = None if mapped else gpu.own(driver.mem_alloc(self.host.nbytes))
+        self._memory: Any = memory
+        self.address: int = pages.get_device_pointer() if memory is None else int(memory)
 
     def upload(self, stream: "Stream", rows: Optional[int] = None) -> None:
         """Copy the first `rows` rows, or all, to the device, in the stream's order; nothing to do where mapped."""
@@ -177,6 +178,7 @@ class Stream:
 
     @property
     def handle(self) -> int:
+        """The stream's number, as TensorRT takes it."""
         return self.queue.handle
 
     def synchronize(self) -> None:
@@ -211,6 +213,7 @@ class Stream:
             pass  # the capture was broken already; why, the caller is about to hear
 
     def free(self) -> None:
+        """Let go of the stream."""
         self.queue = None  # pycuda destroys it with the last reference
 
 
@@ -231,6 +234,7 @@ class Graph:
         self._runtime.call("cudaGraphLaunch", self._launchable, ctypes.c_void_p(stream.handle))
 
     def free(self) -> None:
+        """Destroy the graph. Raises CudaError."""
         self._runtime.call("cudaGraphExecDestroy", self._launchable)
 
 
@@ -241,6 +245,7 @@ class Event:
         self._mark = driver.Event()
 
     def record(self, stream: Stream) -> None:
+        """Mark the place that `stream` has come to."""
         self._mark.record(stream.queue)
 
     def elapsed_ms(self, since: "Event") -> float:
@@ -248,6 +253,7 @@ class Event:
         return self._mark.time_since(since._mark)
 
     def free(self) -> None:
+        """Let go of the event."""
         self._mark = None  # pycuda destroys it with the last reference
 
 

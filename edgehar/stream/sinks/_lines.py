@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import math
 import os
-import select
 import stat
 import sys
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import IO, Optional
 
 from edgehar.errors import InputError
-from edgehar.files import lock, open_in_place, takes_in_place
+from edgehar.files import lock, open_in_place, takes, takes_in_place
 from edgehar.stream.sinks.base import NotTaken
 
 AT_ONCE = 4096  # bytes that a pipe takes whole when it says that it takes any
@@ -90,6 +89,7 @@ class Lines:
             sys.stdout.write(self._left.decode("utf-8"))
             sys.stdout.flush()
             self._left = b""
+            return True
         while self._left:
             if self._inside and not takes(descriptor, until_s - time.monotonic()):
                 return False
@@ -176,13 +176,6 @@ class Lines:
 
     def _unwritable(self, error: OSError) -> InputError:
         return InputError("cannot write %s: %s; choose another path." % (self._name, error.strerror or error))
-
-
-def takes(descriptor: int, patience_s: float) -> bool:
-    """Whether up to 4,096 bytes can be written within `patience_s` without waiting; also where that would fail."""
-    look = select.poll()
-    look.register(descriptor, select.POLLOUT)
-    return bool(look.poll(None if math.isinf(patience_s) else max(0.0, 1e3 * patience_s)))
 
 
 def _descriptor_of(stream: IO[str]) -> Optional[int]:

@@ -22,10 +22,18 @@ class Sink(ABC):
     long may `write` wait for a reader that takes nothing; whoever makes the sink may set it.
     """
 
-    waiting: int = 0
     dropped: int = 0
-    problem: str = ""
     patience_s: float = math.inf
+
+    @property
+    def waiting(self) -> int:
+        """Decisions that have not arrived yet."""
+        return 0
+
+    @property
+    def problem(self) -> str:
+        """Why decisions wait; empty where all is well."""
+        return ""
 
     @abstractmethod
     def write(self, decision: Decision) -> None:

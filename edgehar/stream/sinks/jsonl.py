@@ -27,4 +27,5 @@ class Jsonl(Sink):
         self._lines.write(json.dumps(decision.to_json(), sort_keys=True), self.patience_s)
 
     def close(self) -> None:
+        """Flush and close the file."""
         self._lines.close()
