@@ -66,6 +66,7 @@ class Engine:
                 raise MismatchError("%s is missing or was changed after the build; build it again with "
                                     "`edgehar build`." % (folder / name))
         manifest = Manifest.from_json(read_json(folder / "manifest.json"), folder / "manifest.json")
+        manifest.require_golden(folder / "golden.npz")
         return cls(folder, value["backend"], _read_spec(value["spec"], folder), manifest, value["fingerprint"],
                    value["files"], value.get("circumstances", {}), value.get("running", {}))
 
