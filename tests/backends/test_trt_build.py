@@ -303,7 +303,7 @@ def builder_of(process: "subprocess.Popen[str]") -> int:
     """The process id of the builder that a command has started; waits for it."""
     for _ in range(400):
         for child in Path("/proc/%d/task/%d/children" % (process.pid, process.pid)).read_text().split():
-            if "_trt_build" in _text(Path("/proc") / child / "cmdline"):
+            if "_trt.build" in _text(Path("/proc") / child / "cmdline"):
                 return int(child)
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
