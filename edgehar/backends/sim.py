@@ -22,7 +22,9 @@ from typing import Dict, Optional, Sequence
 
 from edgehar.artifact.boards import Estimate, load_board
 from edgehar.artifact.cost import predict
+from edgehar.artifact.folding import folded
 from edgehar.artifact.manifest import Artifact
+from edgehar.artifact.operators import read_graph
 from edgehar.artifact.quantise import calibrated_ranges
 from edgehar.backends._onnxruntime import MODEL, OrtSession
 from edgehar.backends._rounding import rounded
@@ -53,7 +55,7 @@ class Sim(Backend):
     def compile(self, artifact: Artifact, spec: BuildSpec, folder: Path) -> None:
         import onnx
 
-        model = onnx.load(str(artifact.onnx_path))
+        model = folded(read_graph(artifact.onnx_path))
         copyfile(str(artifact.onnx_path), str(folder / EXPORTED))
         if spec.precision == "fp16":
             model = rounded(model)
