@@ -77,9 +77,6 @@ class Engine:
                                     "`edgehar build`." % (folder / name))
         manifest = Manifest.from_json(read_json(folder / "manifest.json"), folder / "manifest.json")
         manifest.require_golden(folder / "golden.npz")
-        if value.get("artifact_sha256", manifest.sha256) != manifest.sha256:
-            raise MismatchError("%s is of another artifact than its manifest; build it again with `edgehar build`." % (
-                folder / "engine.json"))
         spec, more = _read_spec(value["spec"], folder), _read_more(value, folder)
         return cls(folder, value["backend"], spec, manifest, value["fingerprint"], value["files"], *more)
 

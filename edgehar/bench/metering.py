@@ -166,4 +166,4 @@ def _facts(meter: Meter, recorder: Recorder, plan: Plan) -> Dict[str, Any]:
     return {"name": meter.name, "scope": meter.scope, "accuracy": meter.accuracy, "mark": meter.mark,
             "supply_v": meter.supply_v(), "how": meter.facts() if alive else {},
             "warnings": meter.warnings() if alive else [],
-            "mode": machine.mode_name(recorder.readings[0].mode), "plan": asdict(plan)}
+            "mode": machine.power_mode() or "", "plan": asdict(plan)}

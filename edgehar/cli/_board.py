@@ -216,7 +216,7 @@ def _clocks(jetson: bool) -> Iterator[Finding]:
 
     now = machine.read_conditions()
     if jetson:
-        mode = machine.power_mode() or machine.mode_name(now.mode) or now.mode
+        mode = machine.power_mode()
         yield Finding("clocks", "power mode", OK if mode else WARNING, mode or "not told",
                       "" if mode else "sudo nvpmodel -q; in a container docker run %s" % MOUNTS[MODE_FILE])
     if not now.limits_hz:

@@ -110,7 +110,6 @@ SIDECARS = {
     "a file elsewhere": lambda v: v["files"].update({"../../a/manifest.json": v["files"]["manifest.json"]}),
     "no golden outputs": lambda v: v["files"].pop("golden.npz"),
     "no manifest": lambda v: v["files"].pop("manifest.json"),
-    "another artifact": lambda v: v.update(artifact_sha256="0" * 64),
     "circumstances in a list": lambda v: v.update(circumstances=["MAXN"]),
     "running in words": lambda v: v.update(running="fast"),
     "no field": lambda v: v.clear(),
