@@ -20,6 +20,7 @@ OLDEST = (4, 2)
 RESTART = "sudo systemctl restart jtop.service"
 MISMATCH = re.compile(r"service: \[(.*?)\].*client: \[(.*?)\]")
 SOCKET = "/run/jtop.sock"
+NOT_CONNECTED = "NC"
 PATIENT_S = 1.0  # a client waits three times its own interval, whatever the service's is
 
 
@@ -27,14 +28,14 @@ class Jtop(Meter):
     """Instantaneous power of each rail, as often as the service gives it.
 
     interval_s: asked of the service, whose fastest is 0.1 s in practice. Where another
-    client holds it at a slower one, that is taken and told in `warnings`.
+    client holds it at a slower one, that is taken and told in `warnings`. total: see `Meter`.
     """
 
     scope = MODULE_SCOPE
     accuracy = INA3221_ACCURACY
 
-    def __init__(self, interval_s: float = 0.1) -> None:
-        super().__init__()
+    def __init__(self, interval_s: float = 0.1, total: str = "") -> None:
+        super().__init__(total)
         self._interval_s = interval_s
         self._client: Any = None
         self._rails: Tuple[str, ...] = ()
@@ -72,11 +73,11 @@ class Jtop(Meter):
         return {"interval_s": self._interval_s, "granted_s": client.interval, "client": _client_version()}
 
     def warnings(self) -> List[str]:
-        granted_s = self._connected().interval
+        told, granted_s = super().warnings(), self._connected().interval
         if granted_s <= 1.01 * self._interval_s:
-            return []
-        return ["the jtop service was asked for a sample every %g s and gives one every %g s, since another client "
-                "was there first; close it." % (self._interval_s, granted_s)]
+            return told
+        return told + ["the jtop service was asked for a sample every %g s and gives one every %g s, since another "
+                       "client was there first; close it." % (self._interval_s, granted_s)]
 
     def close(self) -> None:
         super().close()
@@ -99,10 +100,7 @@ class Jtop(Meter):
 
     def _watts(self) -> Dict[str, float]:
         """{rail: watts} of the newest sample."""
-        power = self._connected().power
-        rails = dict(power.get("rail", {}))
-        if power.get("tot", {}).get("name"):
-            rails[power["tot"]["name"]] = power["tot"]
+        rails = _rails_in(self._connected().power)
         if not rails:
             raise MissingError("the jtop service sees no power rail on this machine; use another meter.")
         self._volts = {name: rail["volt"] / 1e3 for name, rail in rails.items() if "volt" in rail}
@@ -127,6 +125,16 @@ class Jtop(Meter):
         except Exception as error:  # jtop hands on some errors of sockets and queues as they are
             raise MissingError(_explained(error)) from error
         return client
+
+
+def _rails_in(power: Any) -> Dict[str, Dict[str, Any]]:
+    """{rail: facts} of those that tell their power, the total too where it is a rail with a name."""
+    value = power if isinstance(power, dict) else {}
+    rails, total = dict(value.get("rail") or {}), value.get("tot") or {}
+    if total.get("name"):
+        rails[total["name"]] = total
+    return {name: rail for name, rail in rails.items() if name != NOT_CONNECTED and rail.get("online", True)
+            and ({"volt", "curr"} <= set(rail) or "power" in rail)}
 
 
 def _watts_of(rail: Dict[str, Any]) -> float:

@@ -61,7 +61,10 @@ class Rapl(Meter):
 
     def totals(self) -> Dict[str, Tuple[str, ...]]:
         summed = tuple(rail for rail in self.rails if rail.rsplit("/", 1)[-1].startswith(IN_TOTAL))
-        return {TOTAL: summed or self.rails}
+        return {TOTAL: summed} if summed else {}
+
+    def warnings(self) -> List[str]:
+        return []
 
     def steps_w(self) -> Dict[str, float]:
         return dict.fromkeys(self.rails, DEFAULT_STEP_J / self._interval_s)
