@@ -72,10 +72,8 @@ def usable_cores() -> int:
 
 
 def memory_gib() -> Optional[float]:
-    for line in sysfs.text("/proc/meminfo").splitlines():
-        if line.startswith("MemTotal"):
-            return round(int(line.split()[1]) / 1048576, 1)
-    return None
+    match = re.search(r"^MemTotal:\s*(\d+)", sysfs.text("/proc/meminfo"), re.MULTILINE)
+    return round(int(match.group(1)) / 1048576, 1) if match else None
 
 
 def power_mode() -> Optional[str]:

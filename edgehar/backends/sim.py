@@ -20,6 +20,7 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Dict, Optional, Sequence
 
+from edgehar import packages
 from edgehar.artifact.boards import Estimate, load_board
 from edgehar.artifact.cost import predict
 from edgehar.artifact.folding import folded
@@ -50,7 +51,7 @@ class Sim(Backend):
         absent = [name for name in ("onnx", "onnxruntime") if package_version(name) is None]
         if absent:
             return "the package %s is not installed; run `pip install edgehar[cpu]`." % absent[0]
-        return None
+        return packages.fault("onnx") or packages.fault("onnxruntime")
 
     def compile(self, artifact: Artifact, spec: BuildSpec, folder: Path) -> None:
         import onnx

@@ -60,12 +60,10 @@ def command(path: str, board_name: str, mode: str, device: str, threads: Optiona
 def _model(path: str) -> Any:
     """The ONNX graph of an artifact, or a file with one."""
     from edgehar.artifact.manifest import Artifact
-    from edgehar.errors import InputError, MissingError
+    from edgehar.errors import InputError
 
-    try:
-        import onnx
-    except ImportError as error:
-        raise MissingError("the package onnx is not installed; run `pip install edgehar[cpu]`.") from error
+    import onnx
+
     file = Path(path) if Path(path).suffix == ".onnx" else Artifact.load(path).onnx_path
     try:
         model = onnx.load(str(file))

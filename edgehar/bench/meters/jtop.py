@@ -13,14 +13,18 @@ import re
 import time
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
+from edgehar import sysfs
 from edgehar.bench.meters.base import INA3221_ACCURACY, MODULE_SCOPE, Meter, PowerSample, xavier_steps_w
 from edgehar.errors import MissingError
+from edgehar.machine import package_version
 
 OLDEST = (4, 2)
 RESTART = "sudo systemctl restart jtop.service"
 MISMATCH = re.compile(r"service: \[(.*?)\].*client: \[(.*?)\]")
 SOCKET = "/run/jtop.sock"
 NOT_CONNECTED = "NC"
+NO_FOLDER = ("stop the container, on the host run sudo rmdir %s && %s, and start the container again" % (
+    SOCKET, RESTART))
 PATIENT_S = 1.0  # a client waits three times its own interval, whatever the service's is
 
 
@@ -147,9 +151,12 @@ def _watts_of(rail: Dict[str, Any]) -> float:
 def _client_class() -> Any:
     try:
         from jtop import jtop
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingError("jetson-stats is not installed here; `pip install 'jetson-stats==X.Y.*'` with the X.Y that "
                            "`jtop --version` of the board says.") from error
+    except Exception as error:  # of a library that it needs
+        raise MissingError("jetson-stats is installed here and cannot be loaded (%s); `pip install --force-reinstall "
+                           "'jetson-stats==%s'`." % (error, package_version("jetson-stats") or "X.Y.*")) from error
     version = _client_version()
     if tuple(map(int, re.findall(r"\d+", version)[:2])) < OLDEST:
         raise MissingError("jetson-stats %s is too old, 4.2 is the first that can be read; `sudo pip3 install -U "
@@ -166,6 +173,8 @@ def _client_version() -> str:
 def _explained(error: Exception) -> str:
     """What went wrong and its remedy, from what jtop raised."""
     said = str(error)
+    if sysfs.located(SOCKET).is_dir():
+        return "%s is a folder, as docker makes it where there is no socket to mount; %s." % (SOCKET, NO_FOLDER)
     mismatch = MISMATCH.search(said)
     if mismatch:
         service, client = mismatch.groups()
