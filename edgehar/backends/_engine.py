@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from edgehar.files import PathLike, read_json, sha256_of, sha256_of_json, write_
 CACHE = "edgehar"
 PRIVATE, OTHERS_WRITE = 0o700, 0o022
 FIELDS = {"backend": str, "spec": dict, "fingerprint": Mapping, "files": Mapping}
+BUNDLED = ("bundle", "artifact")  # below an engine that `edgehar install` built
 MEMBERS = ("manifest.json", "golden.npz")  # of every engine
 
 
@@ -64,17 +66,16 @@ class Engine:
         value = _read_sidecar(folder / "engine.json")
         body = {key: item for key, item in value.items() if key != "sha256"}
         if sha256_of_json(body) != value.get("sha256"):
-            raise MismatchError("%s was changed after the build; build it again with `edgehar build`." % (
-                folder / "engine.json"))
+            raise MismatchError("%s was changed after the build; %s." % (folder / "engine.json", rebuilding(folder)))
         absent = [name for name in MEMBERS if name not in value["files"]]
         foreign = [name for name in value["files"] if Path(name).name != name]
         if absent or foreign:
-            raise MismatchError("%s does not list %s as an engine does; build it again with `edgehar build`." % (
-                folder / "engine.json", (absent + foreign)[0]))
+            raise MismatchError("%s does not list %s as an engine does; %s." % (
+                folder / "engine.json", (absent + foreign)[0], rebuilding(folder)))
         for name, digest in sorted(value["files"].items()):
             if not (folder / name).is_file() or sha256_of(folder / name) != digest:
-                raise MismatchError("%s is missing or was changed after the build; build it again with "
-                                    "`edgehar build`." % (folder / name))
+                raise MismatchError("%s is missing or was changed after the build; %s." % (
+                    folder / name, rebuilding(folder)))
         manifest = Manifest.from_json(read_json(folder / "manifest.json"), folder / "manifest.json")
         manifest.require_golden(folder / "golden.npz")
         spec, more = _read_spec(value["spec"], folder), _read_more(value, folder)
@@ -90,6 +91,13 @@ class Engine:
         """The same engine, to be run with these choices before its own."""
         return replace(self, running={**self.running, **running})
 
+    @property
+    def rebuilding(self) -> str:
+        """What to say to have it built anew: a command, and what stands in capitals in it."""
+        told = ["%s=%s" % (name, _as_typed(value)) for name, value in sorted(self.spec.options.items())]
+        backend = ":".join(filter(None, [self.backend, ",".join(told)]))
+        return rebuilding(self.folder, "--backend %s --precision %s" % (shlex.quote(backend), self.spec.precision))
+
     def golden(self) -> Golden:
         return read_golden(self.folder / "golden.npz")
 
@@ -103,6 +111,24 @@ class Engine:
         body = {"backend": self.backend, "spec": self.spec.to_json(), "artifact_sha256": self.manifest.sha256,
                 "fingerprint": self.fingerprint, "files": self.files}
         return {**body, **_without_empty({"circumstances": self.circumstances, "running": self.running})}
+
+
+def rebuilding(folder: Path, options: str = "") -> str:
+    """The command by which the engine in `folder` is built anew: installed, beside its artifact, or elsewhere."""
+    beside, own = shlex.quote(str(folder.parent.parent)), shlex.quote(str(folder))
+    if folder.joinpath(*BUNDLED).is_dir():
+        words = ["edgehar install FILE.ehar --to", beside, options]
+        return "install its bundle again with `%s`" % " ".join(filter(None, words))
+    at_home = folder.parent.name == "built" and (folder.parent.parent / "manifest.json").is_file()
+    words = ["edgehar build", beside if at_home else "ARTIFACT", options, "" if at_home else "-o " + own]
+    return "build it again with `%s`" % " ".join(filter(None, words))
+
+
+def _as_typed(value: Any) -> str:
+    """A value of an option as one types it: 1+8, false, 64."""
+    if isinstance(value, (list, tuple)):
+        return "+".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def writable(folder: Path, artifact: Artifact) -> Path:
@@ -170,14 +196,14 @@ def _read_spec(value: Mapping[str, Any], folder: Path) -> BuildSpec:
             return spec
     except TypeError:
         pass
-    raise MismatchError("%s was built by another version of edgehar; build it again with `edgehar build`." % folder)
+    raise MismatchError("%s was built by another version of edgehar; %s." % (folder, rebuilding(folder)))
 
 
 def _read_more(value: Mapping[str, Any], folder: Path) -> Sequence[Dict[str, Any]]:
     """Circumstances, and how it is run."""
     circumstances, running = value.get("circumstances", {}), value.get("running", {})
     if not _fits(circumstances, Mapping) or not isinstance(running, dict):
-        raise MismatchError("%s was built by another version of edgehar; build it again with `edgehar build`." % folder)
+        raise MismatchError("%s was built by another version of edgehar; %s." % (folder, rebuilding(folder)))
     return circumstances, running
 
 
@@ -187,10 +213,10 @@ def _read_sidecar(path: Path) -> Mapping[str, Any]:
     try:
         value = read_json(path)
     except InputError as error:
-        raise MismatchError("%s is damaged; build it again with `edgehar build`." % path) from error
+        raise MismatchError("%s is damaged; %s." % (path, rebuilding(path.parent))) from error
     if not isinstance(value, dict) or not all(_fits(value.get(name), kind) for name, kind in FIELDS.items()):
-        raise MismatchError("%s lacks fields of an engine, or they are no such fields; build it again with `edgehar "
-                            "build`." % path)
+        raise MismatchError("%s lacks fields of an engine, or they are no such fields; %s." % (
+            path, rebuilding(path.parent)))
     return value
 
 

@@ -10,7 +10,7 @@ from edgehar.backends.base import Engine, Session
 from edgehar.errors import MismatchError
 
 MODEL = "model.onnx"
-REMEDY = "copy the artifact again or export it again, and build it with `edgehar build --rebuild`"
+REMEDY = "copy its artifact again or export it again, and %s"
 FLOAT = "tensor(float)"
 
 
@@ -22,8 +22,8 @@ class OrtSession(Session):
     """
 
     def __init__(self, engine: Engine, max_batch: int, optimised: bool = True) -> None:
-        self._path = engine.folder / MODEL
-        self._session = _opened(str(self._path), engine.spec.threads, optimised)
+        self._path, self._remedy = engine.folder / MODEL, REMEDY % engine.rebuilding
+        self._session = _opened(engine, optimised)
         self.tasks = [output.name for output in self._session.get_outputs()]
         self._source = self._session.get_inputs()[0].name
         signal = engine.manifest.signal
@@ -38,7 +38,8 @@ class OrtSession(Session):
         try:
             values = self._session.run(None, {self._source: self._x[:count]})
         except Exception as error:  # the runtime's own kinds, which have no common base
-            raise MismatchError("the graph %s cannot run (%s); %s." % (self._path, _told(error), REMEDY)) from error
+            raise MismatchError("the graph %s cannot run (%s); %s." % (
+                self._path, _told(error), self._remedy)) from error
         self._logits = dict(zip(self.tasks, values))
 
     def wait(self, slot: int = 0) -> Dict[str, np.ndarray]:
@@ -48,20 +49,20 @@ class OrtSession(Session):
         self._session = None
 
 
-def _opened(path: str, threads: int, optimised: bool) -> Any:
+def _opened(engine: Engine, optimised: bool) -> Any:
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    path, options = engine.folder / MODEL, onnxruntime.SessionOptions()
+    options.intra_op_num_threads = engine.spec.threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what it cannot open is told once, by us
     if not optimised:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's own kinds, which have no common base
         raise MismatchError("ONNX Runtime %s cannot open the graph %s (%s); %s." % (
-            onnxruntime.__version__, path, _told(error), REMEDY)) from error
+            onnxruntime.__version__, path, _told(error), REMEDY % engine.rebuilding)) from error
 
 
 def _require_interface(session: Any, engine: Engine) -> None:
@@ -74,7 +75,7 @@ def _require_interface(session: Any, engine: Engine) -> None:
             task: (FLOAT, (len(names),)) for task, names in manifest.tasks.items()})):
         if has != says:
             raise MismatchError("the graph %s %s %s and its manifest says %s; %s." % (
-                engine.folder / MODEL, what, has or "nothing", says, REMEDY))
+                engine.folder / MODEL, what, has or "nothing", says, REMEDY % engine.rebuilding))
 
 
 def _sizes(entry: Any) -> Any:

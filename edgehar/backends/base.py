@@ -205,8 +205,9 @@ class Backend(ABC):
     def warnings(self, engine: Engine) -> List[str]:
         """Sentences on what speaks against quoting timings of `engine` here."""
         here = self.circumstances()
-        return ["built under %s %s and here is %s: timings do not compare; `edgehar build --rebuild` builds for "
-                "here." % (key.replace("_", " "), built, here.get(key, "none"))
+        remedy = engine.rebuilding.replace("`edgehar build ", "`edgehar build --rebuild ")
+        return ["built under %s %s and here is %s: timings do not compare; to have it built for here, %s." % (
+            key.replace("_", " "), built, here.get(key, "none"), remedy)
                 for key, built in sorted(engine.circumstances.items()) if here.get(key) != built]
 
     def build(self, artifact: Artifact, spec: BuildSpec, folder: PathLike) -> Engine:
@@ -254,8 +255,8 @@ class Backend(ABC):
         here = self.fingerprint()
         for key, built in sorted(engine.fingerprint.items()):
             if here.get(key) != built:
-                raise MismatchError("this engine was built for %s %s and here is %s; build it again with "
-                                    "`edgehar build`." % (key.replace("_", " "), built, here.get(key)))
+                raise MismatchError("this engine was built for %s %s and here is %s; %s." % (
+                    key.replace("_", " "), built, here.get(key), engine.rebuilding))
 
     def verify(self, engine: Engine) -> List[Comparison]:
         """Replay the golden inputs through the engine, in each slot and in batches of one, some and all it takes.
