@@ -72,6 +72,7 @@ def usable_cores() -> int:
 
 
 def memory_gib() -> Optional[float]:
+    """Memory of this machine in GiB; None where the system does not tell."""
     match = re.search(r"^MemTotal:\s*(\d+)", sysfs.text("/proc/meminfo"), re.MULTILINE)
     return round(int(match.group(1)) / 1048576, 1) if match else None
 
@@ -148,6 +149,7 @@ class Conditions(NamedTuple):
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Conditions":
+        """What `to_json` gave."""
         limits = {name: (low, high) for name, (low, high) in value.get("limits_hz", {}).items()}
         return cls(**{**value, "limits_hz": limits})
 
@@ -254,9 +256,9 @@ def changed(before: Conditions, after: Conditions) -> List[str]:
         if old != new:
             found.append("%s's clock limits went from %s to %s" % (name, limits_text(old), limits_text(new)))
     for name in sorted({**before.governors, **after.governors}):
-        old, new = before.governors.get(name, "none"), after.governors.get(name, "none")
-        if old != new:
-            found.append("%s's governor went from %s to %s" % (name, old, new))
+        was, now = before.governors.get(name, "none"), after.governors.get(name, "none")
+        if was != now:
+            found.append("%s's governor went from %s to %s" % (name, was, now))
     return found
 
 
@@ -281,4 +283,5 @@ def unpinned(at: Conditions) -> List[str]:
 
 
 def limits_text(limits: Optional[Tuple[float, float]]) -> str:
+    """"115 to 676 MHz" of limits in hertz; "none" where there are none."""
     return "%.0f to %.0f MHz" % (limits[0] / 1e6, limits[1] / 1e6) if limits else "none"

@@ -54,8 +54,8 @@ def require_golden(path: PathLike, count: int, channels: int, window: int,
     require_names(path, heads, ["x", *(LOGITS + task for task in tasks)])
 
 
-def compare(golden: Mapping[str, np.ndarray], logits: Mapping[str, np.ndarray],
-            tolerance: Mapping[str, float]) -> List[Comparison]:
+def compare_logits(golden: Mapping[str, np.ndarray], logits: Mapping[str, np.ndarray],
+                   tolerance: Mapping[str, float]) -> List[Comparison]:
     """Compare logits {task: (N, K)} with golden ones under a tolerance of the manifest.
 
     snr_db is 10 log10 of the golden logits' variance over the error's mean square;
@@ -106,8 +106,8 @@ def require_alone(infer: Infer, x: np.ndarray, sizes: Sequence[int], tolerance: 
     for size in sizes[1:]:
         usual = straight.get(size) or infer(x, size)
         mixed = {task: logits[back] for task, logits in infer(x[order], size).items()}
-        _require_alike(compare(usual, mixed, allowed), size, what)
-    _require_alike(compare(straight[sizes[0]], straight[sizes[-1]], tolerance), sizes[-1], what)
+        _require_alike(compare_logits(usual, mixed, allowed), size, what)
+    _require_alike(compare_logits(straight[sizes[0]], straight[sizes[-1]], tolerance), sizes[-1], what)
 
 
 def _require_alike(comparisons: List[Comparison], size: int, what: str) -> None:

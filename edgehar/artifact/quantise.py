@@ -8,7 +8,7 @@ Normalisation and classifier stay in FP32.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Set, Tuple
+from typing import Any, List, Mapping, Set, Tuple
 
 import numpy as np
 
@@ -24,7 +24,7 @@ HEAVY = ("Conv", "ConvTranspose", "Gemm", "GRU", "LSTM", "MatMul", "RNN")
 FLOAT = 1  # of onnx.TensorProto's types
 KEPT = 0.98  # share of windows whose extremes count; plain extremes cost an 18-class student 2 dB on validation
 
-Ranges = Dict[str, Tuple[float, float]]
+Ranges = Mapping[str, Tuple[float, float]]
 
 
 def activation_ranges(onnx_path: Path, x: np.ndarray) -> Ranges:

@@ -29,6 +29,7 @@ class Pages:
         self._thread.start()
 
     def close(self) -> None:
+        """Serve no longer; returns when the server's thread has ended."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -41,8 +42,6 @@ class Pages:
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away in the middle is no news; anything else is shown."""
         if not isinstance(sys.exc_info()[1], OSError):

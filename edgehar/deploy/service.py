@@ -4,6 +4,7 @@
 
     main thread    source -> take a chunk -> sinks -> write the state -> next chunk (which is the source's receipt)
     keeper         feeds the watchdog while decisions advance, looks whether a reload is asked for
+    listener       hears of signals, also of those that the main thread does not see because it waits
     reload         verifies a new engine while the old one decides, and swaps them between two chunks
 
 A killed service goes on from its state file: the samples of its window are kept, so that
@@ -12,13 +13,15 @@ what was delivered and not yet written there, less than a chunk, is all that is 
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
 import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Union
 
 from edgehar.artifact.golden import require_passed
 from edgehar.backends import BACKENDS, ready_engine
@@ -27,7 +30,7 @@ from edgehar.data.signals import Signal
 from edgehar.deploy.health import Health, Line
 from edgehar.deploy.installation import stream_settings
 from edgehar.deploy.notify import Manager
-from edgehar.deploy.state import Kept, Moment
+from edgehar.deploy.state import Moment, ServiceState
 from edgehar.errors import EdgeharError, InputError, MismatchError
 from edgehar.files import PathLike, sha256_of_json, write_json
 from edgehar.stream.decision import Decision
@@ -35,6 +38,7 @@ from edgehar.stream.sinks.base import Sink
 from edgehar.stream.sources.base import Chunk, Source
 from edgehar.stream.stream import Hold, Stream
 
+LOG = logging.getLogger(__name__)
 TICK_S = 0.1  # how soon a reload begins after it was asked for
 SAID_EVERY_S = 5.0
 
@@ -53,7 +57,7 @@ class Loaded(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ServeSpec:
     """What is to run, and how; read anew at every reload.
 
     path: of an engine or an artifact, or a link to one. backend, precision: as for
@@ -102,19 +106,20 @@ class Service:
     A chunk that cannot be used is counted and told; a sink that cannot be written raises.
     """
 
-    def __init__(self, recipe: Recipe, loaded: Loaded, sinks: Sequence[Sink], health: Health, manager: Manager,
+    def __init__(self, spec: ServeSpec, loaded: Loaded, sinks: Sequence[Sink], health: Health, manager: Manager,
                  state: Optional[PathLike] = None, tell: Tell = print,
                  clock: Callable[[], float] = time.monotonic) -> None:
-        self._recipe, self._loaded, self._sinks = recipe, loaded, sinks
+        self._spec, self._loaded, self._sinks = spec, loaded, sinks
         self._health, self._manager, self._tell, self._clock = health, manager, tell, clock
         self._state = state
-        self._kept = Kept(_digest(loaded), loaded.stream.snapshot(), None, Moment.now())
-        self._before: Optional[Kept] = None  # until the first decision after it
+        self._kept = ServiceState(_digest(loaded), loaded.stream.snapshot(), None, Moment.now())
+        self._before: Optional[ServiceState] = None  # until the first decision after it
         self._goes_on: Optional[bool] = None
         self._swapping = threading.Lock()
         self._closed = threading.Event()
         self._stopping = self._interruptible = self._reload_asked = False
-        self._fed, self._problems = 0, {}  # type: int, Dict[str, str]
+        self._fed = 0
+        self._problems: Dict[str, str] = {}
         self._describe()
 
     def run(self, chunks: Iterable[Chunk], source: Source) -> None:
@@ -138,8 +143,10 @@ class Service:
             self._save(stopped=True)
 
     def close(self) -> None:
-        """Release the engine."""
-        self._loaded.session.close()
+        """Release the engine; one that is being loaded meanwhile will not take its place."""
+        with self._swapping:
+            self._closed.set()
+            self._loaded.session.close()
 
     def stop(self) -> None:
         """End in order, after the chunk in hand. For a signal's handler on the thread that runs."""
@@ -147,18 +154,28 @@ class Service:
         if first and self._interruptible:  # a second signal must not disturb the end
             raise _Stopped
 
-    def ask_reload(self) -> None:
-        """Let the keeper reload. For a signal's handler."""
-        self._reload_asked = True
+    def listen(self, heard: int, waiting: int) -> None:
+        """Heed the signals whose numbers come through the pipe `heard`, to its end.
+
+        waiting: the thread that runs; a signal that is to stop it is sent again until its handler has run.
+        """
+        for number in iter(lambda: os.read(heard, 1), b""):
+            if ord(number) == signal.SIGHUP:
+                self._reload_asked = True
+            while ord(number) in (signal.SIGTERM, signal.SIGINT) and not self._stopping:
+                signal.pthread_kill(waiting, ord(number))
+                time.sleep(TICK_S)
 
     def reload(self) -> None:
         """Verify what stands at the path now and go on through it; else tell why not and go on as before."""
+        LOG.info("reloading what stands at the path now")
         self._manager.reloading()
         try:
-            self._swap(self._recipe.load())
-            self._health.reloads += 1
-            self._tell("reloaded: %s goes on where the old engine stood." % self._loaded.engine.folder)
+            if self._swap(self._spec.load()):
+                self._health.reloads += 1
+                self._tell("reloaded: %s goes on where the old engine stood." % self._loaded.engine.folder)
         except Exception as error:  # whatever a foreign engine does, the old one goes on
+            LOG.debug("the new engine is refused", exc_info=True)
             self._health.refused_reloads += 1
             self._tell("the new engine is refused and the old one goes on: %s" % (error or type(error).__name__))
         self._manager.ready()
@@ -226,7 +243,7 @@ class Service:
         if self._state is None:
             return
         try:
-            before = Kept.load(self._state)
+            before = ServiceState.load(self._state)
         except InputError as error:
             self._tell("begins anew: %s" % error)
             return
@@ -285,9 +302,13 @@ class Service:
             self._problems[name] = problem
             self._tell("%s: %s" % (name, problem or "all is well again."))
 
-    def _swap(self, new: Loaded) -> None:
+    def _swap(self, new: Loaded) -> bool:
+        """Whether `new` took the place of the old engine, which it does not of one that has ended."""
         with self._swapping:
             old = self._loaded
+            if self._closed.is_set():
+                new.session.close()
+                return False
             try:
                 _require_same_signal(old.stream.signal, new.stream.signal)
                 new.stream.restore(old.stream.snapshot())
@@ -298,6 +319,7 @@ class Service:
             self._loaded = new
         old.session.close()
         self._describe()
+        return True
 
     def _describe(self) -> None:
         engine = self._loaded.engine
@@ -314,12 +336,25 @@ def lines_of(named: Mapping[str, Union[Source, Sink]]) -> List[Line]:
 
 @contextmanager
 def signals_to(service: Service) -> Iterator[None]:
-    """SIGTERM and Ctrl-C stop the service, SIGHUP reloads it. On the main thread only."""
-    handlers = {signal.SIGTERM: service.stop, signal.SIGINT: service.stop, signal.SIGHUP: service.ask_reload}
+    """SIGTERM and Ctrl-C stop the service, SIGHUP reloads it. On the main thread only.
+
+    Python runs a handler between two of its own steps, so one for a signal that came just before a wait for samples
+    would not run until samples come. A pipe tells of every signal at once, and a thread listens to it.
+    """
+    heard, told = os.pipe()
+    os.set_blocking(told, False)
+    handlers = {signal.SIGTERM: service.stop, signal.SIGINT: service.stop, signal.SIGHUP: lambda: None}
     before = {number: signal.signal(number, lambda *_, act=act: act()) for number, act in handlers.items()}
+    pipe_before = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    listener = threading.Thread(target=service.listen, args=(heard, threading.get_ident()), name="listener")
+    listener.start()
     try:
         yield
     finally:
+        signal.set_wakeup_fd(pipe_before)
+        os.close(told)
+        listener.join()  # before the handlers go, since it may be about to send a signal again
+        os.close(heard)
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -336,7 +371,7 @@ def _require_same_signal(old: Signal, new: Signal) -> None:
                                 len(new.channels), new.window, new.rate_hz, len(old.channels), old.window, old.rate_hz))
 
 
-def _earlier(before: Kept, usable: bool) -> str:
+def _earlier(before: ServiceState, usable: bool) -> str:
     last = "none yet" if before.decision_s is None else "at %.2f s" % before.decision_s
     lost = "; up to %d decisions that waited to be sent are lost" % before.waiting if before.waiting else ""
     window = "its window is kept" if usable else "its window was of another signal and is not kept"

@@ -13,8 +13,6 @@ from typing import Any, Callable, Dict, List, Optional
 
 import numpy as np
 import pytest
-from tests import linear
-from tests.bundles import linear_bundle
 
 from edgehar import files
 from edgehar.artifact.golden import read_golden
@@ -22,8 +20,10 @@ from edgehar.artifact.manifest import Artifact, write_manifest
 from edgehar.backends import BACKENDS, ready_engine
 from edgehar.deploy import installation
 from edgehar.deploy.bundle import Bundle
-from edgehar.deploy.installation import Outcome, current, default_place, install, roll_back, stream_settings
+from edgehar.deploy.installation import InstallOutcome, current, default_place, install, roll_back, stream_settings
 from edgehar.errors import InputError, MismatchError
+from tests import linear
+from tests.bundles import linear_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,7 +44,7 @@ def place(tmp_path: Path) -> Path:
     return tmp_path / "place"
 
 
-def put(bundle: Bundle, place: Path, **options: Any) -> Outcome:
+def put(bundle: Bundle, place: Path, **options: Any) -> InstallOutcome:
     return install(bundle, place, BACKENDS.create("linear"), **options)
 
 

@@ -25,7 +25,10 @@ BY_WINDOWS = ("entropy", "minmax")
 
 
 def chosen(asked: str, stored: Mapping[str, np.ndarray], artifact: Artifact) -> str:
-    """The way to the ranges. Raises InputError where it needs windows and the artifact stores none."""
+    """The way to the ranges; stored: windows (N, C, T) or ranges (2,).
+
+    Raises InputError where the way needs windows and the artifact stores none.
+    """
     way = asked or ("entropy" if "windows" in stored else "ranges")
     if way in BY_WINDOWS and "windows" not in stored:
         raise InputError("the artifact %s stores ranges and no windows that the %s calibrator could run; use "
@@ -48,7 +51,7 @@ def calibrator(way: str, windows: np.ndarray, batch: int, cache: Path, gpu: Any)
     """
     import tensorrt
 
-    kind = {"entropy": tensorrt.IInt8EntropyCalibrator2, "minmax": tensorrt.IInt8MinMaxCalibrator}[way]
+    kind: Any = {"entropy": tensorrt.IInt8EntropyCalibrator2, "minmax": tensorrt.IInt8MinMaxCalibrator}[way]
     batches = in_whole_batches(windows, batch)
 
     class Calibrator(kind):

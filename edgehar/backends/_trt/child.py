@@ -10,17 +10,17 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Callable, Dict, Type
+from typing import BinaryIO, Callable, Dict, Type
 
 from edgehar import errors
-from edgehar.backends._trt.build import SENTENCE, Job
+from edgehar.backends._trt.build import SENTENCE, BuildJob
 from edgehar.errors import EdgeharError, MissingError
 
 HEARTBEAT_S = 1.0
 BUILDER = "edgehar.backends._trt.build"
 
 
-def build_in_child(job: Job, scratch: Path, on_progress: Callable[[str], None]) -> None:
+def build_in_child(job: BuildJob, scratch: Path, on_progress: Callable[[str], None]) -> None:
     """Do `job` in a process of its own, told to `on_progress` once a second.
 
     scratch: a folder for what they tell each other. The child ends when we do. Raises the
@@ -50,7 +50,7 @@ def _wait(child: "subprocess.Popen[bytes]", tell: Callable[[], None]) -> int:
             continue
 
 
-def _started(path: Path, sink: object) -> "subprocess.Popen[bytes]":
+def _started(path: Path, sink: BinaryIO) -> "subprocess.Popen[bytes]":
     """A fresh interpreter that finds what this one finds; never a fork, which CUDA does not survive.
 
     It stands in its job's folder: Python would import from where it stands.

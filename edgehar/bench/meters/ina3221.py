@@ -19,7 +19,7 @@ class Unreadable(MissingError):
     """One file of a channel tells nothing, for whatever reason but permission."""
 
 
-class Channel(NamedTuple):
+class RailFiles(NamedTuple):
     """One rail: where its voltage (mV) and its current (mA) stand, and amperes a step."""
 
     rail: str
@@ -44,15 +44,17 @@ class Ina3221(Meter):
     def __init__(self, interval_s: float = 0.05, total: str = "") -> None:
         super().__init__(total)
         self._interval_s = interval_s
-        self._channels: List[Channel] = []
+        self._channels: List[RailFiles] = []
         self._volts: Dict[str, float] = {}
         self._silent: List[str] = []
 
     @property
     def rails(self) -> Tuple[str, ...]:
+        """The labels of the chips' channels."""
         return tuple(channel.rail for channel in self._found())
 
     def missing(self) -> Optional[str]:
+        """As `Meter.missing`, after a sample."""
         try:
             self._pass()
         except MissingError as error:
@@ -60,17 +62,21 @@ class Ina3221(Meter):
         return None
 
     def samples(self) -> Iterator[PowerSample]:
+        """All channels, one after the other, at uneven steps of `interval_s` on average."""
         for _ in self._ticks(self._interval_s):
             yield self._pass()
 
     def steps_w(self) -> Dict[str, float]:
+        """A step of each channel's current at the voltage it was last measured at."""
         return {channel.rail: channel.step_a * self._volts[channel.rail] for channel in self._channels
                 if channel.rail in self._volts}
 
     def supply_v(self) -> Dict[str, float]:
+        """Volts of each rail, of the last sample."""
         return dict(self._volts)
 
     def facts(self) -> Dict[str, Any]:
+        """The interval asked for, and over how many conversions each chip averages."""
         chips = sysfs.found(CHIPS)
         return {"interval_s": self._interval_s,
                 "averaged": {path.split("/")[-3]: sysfs.number(path + "/samples") for path in chips}}
@@ -89,7 +95,7 @@ class Ina3221(Meter):
             watts.append(volts * _thousandth(channel.amperes))
         return PowerSample((started_s + time.monotonic()) / 2, tuple(watts))
 
-    def _found(self) -> List[Channel]:
+    def _found(self) -> List[RailFiles]:
         if not self._channels:
             self._look()
         if not self._channels:
@@ -98,21 +104,21 @@ class Ina3221(Meter):
         return self._channels
 
     def _look(self) -> None:
-        found: List[Channel] = []
+        found: List[RailFiles] = []
         for chip in sysfs.found(CHIPS):
             found += _channels_of(chip, [channel.rail for channel in found])
         self._channels = [channel for channel in found if _tells(channel)]
         self._silent = [channel.rail for channel in found if channel not in self._channels]
 
 
-def _channels_of(chip: str, taken: Sequence[str]) -> List[Channel]:
+def _channels_of(chip: str, taken: Sequence[str]) -> List[RailFiles]:
     """Those of one chip; `taken`: names of rails of the chips before."""
     found = []
     for label in sysfs.found(chip + "/in[123]_label"):
         number, rail = label[-len("1_label")], _name_in(label)
         if rail and rail != NOT_CONNECTED and sysfs.number("%s/in%s_enable" % (chip, number)) != 0:
             shunt_ohm = (sysfs.number("%s/shunt%s_resistor" % (chip, number)) or 0) / 1e6
-            found.append(Channel(rail, "%s/in%s_input" % (chip, number), "%s/curr%s_input" % (chip, number),
+            found.append(RailFiles(rail, "%s/in%s_input" % (chip, number), "%s/curr%s_input" % (chip, number),
                                  SHUNT_STEP_V / shunt_ohm if shunt_ohm else XAVIER_STEP_A))
     rails = [channel.rail for channel in found]
     if len(set(rails)) == len(rails) and not set(rails) & set(taken):
@@ -130,7 +136,7 @@ def _name_in(path: str) -> str:
         return ""
 
 
-def _tells(channel: Channel) -> bool:
+def _tells(channel: RailFiles) -> bool:
     """Whether both its files hold a number. Raises MissingError where this user may not read them."""
     try:
         return all(_thousandth(path) is not None for path in (channel.volts, channel.amperes))

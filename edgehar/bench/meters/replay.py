@@ -49,18 +49,22 @@ class Replay(Meter):
 
     @property
     def rails(self) -> Tuple[str, ...]:
+        """Those of the file."""
         return self._rails
 
     def missing(self) -> Optional[str]:
+        """None: the file was read when this was made."""
         return None
 
     def _model(self) -> str:
         return ""
 
     def facts(self) -> Dict[str, Any]:
+        """Which clock the file's times are of, and how far it is behind this machine's."""
         return {"clock": self._clock, "offset_s": self._offset_s}
 
     def warnings(self) -> List[str]:
+        """As `Meter.warnings`, and that the power is another's, unless it was recorded beside this run."""
         told = super().warnings()
         return told if not self.mark else ["its power is replayed from %s and not of this machine" % self._path.name,
                                            *told]

@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import time
 from contextlib import closing
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import IO, Any, Dict, Generator, Iterator, Optional, Tuple
 
 from edgehar.bench.meters.base import CARRIER_RAIL, INA3221_ACCURACY, MODULE_SCOPE, Meter, PowerSample, xavier_steps_w
 from edgehar.errors import MissingError
@@ -51,12 +51,14 @@ class Tegrastats(Meter):
 
     @property
     def rails(self) -> Tuple[str, ...]:
+        """The rails of the first line that the program prints."""
         if not self._rails:
             with closing(self._lines()) as lines:
                 self._rails = tuple(next(lines, ()))
         return self._rails
 
     def missing(self) -> Optional[str]:
+        """As `Meter.missing`, after a line."""
         if shutil.which(self._program) is None:
             return "%s is not on PATH; it is part of Jetson Linux, elsewhere use another meter." % self._program
         try:
@@ -65,23 +67,27 @@ class Tegrastats(Meter):
             return str(error)
 
     def samples(self) -> Iterator[PowerSample]:
+        """One a line with the same rails as the first."""
         rails = self.rails
         for watts in self._lines():
             if tuple(watts) == rails:
                 yield PowerSample(time.monotonic(), tuple(watts.values()))
 
     def steps_w(self) -> Dict[str, float]:
+        """Those of an AGX Xavier, at the supply voltage that was assumed."""
         volts = {rail: CARRIER_V if rail == CARRIER_RAIL else self._supply_v for rail in self._rails}
         return xavier_steps_w(volts)
 
     def facts(self) -> Dict[str, Any]:
+        """The interval asked for and the supply voltage assumed."""
         return {"interval_s": self._interval_s, "assumed_supply_v": self._supply_v}
 
-    def _lines(self) -> Iterator[Dict[str, float]]:
+    def _lines(self) -> Generator[Dict[str, float], None, None]:
         """{rail: watts} of each line, until the meter is closed. Raises MissingError where there is no power in it."""
         process, told, wordless = self._started(), False, 0
+        assert process.stdout  # a pipe was asked for
         try:
-            for line in self._read(process):
+            for line in self._read(process.stdout):
                 watts = power_of(line)
                 told, wordless = told or bool(watts), wordless + (not watts)
                 if not watts and not told and wordless < WORDLESS or not watts and not line.strip():
@@ -103,19 +109,19 @@ class Tegrastats(Meter):
             raise MissingError("%s cannot be started (%s); use another meter." % (
                 self._program, error.strerror or error)) from error
 
-    def _read(self, process: "subprocess.Popen[bytes]") -> Iterator[str]:
+    def _read(self, said: IO[bytes]) -> Iterator[str]:
         """Whole lines as they come. Raises MissingError where the program ends or falls silent."""
         patience_s = max(PATIENCE * self._interval_s, LEAST_PATIENCE_S)
         rest, last_s = b"", time.monotonic()
         with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
+            selector.register(said, selectors.EVENT_READ)
             while not self._stop.is_set():
                 if not selector.select(timeout=0.2):
                     if time.monotonic() - last_s > patience_s:
                         raise MissingError("%s fell silent for %.0f s; start it by hand to see why." % (
                             self._program, patience_s))
                     continue
-                piece = os.read(process.stdout.fileno(), 1 << 16)
+                piece = os.read(said.fileno(), 1 << 16)
                 if not piece:
                     raise MissingError("%s ended by itself; start it by hand to see why." % self._program)
                 *lines, rest = (rest + piece).split(b"\n")

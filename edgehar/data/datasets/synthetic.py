@@ -103,6 +103,7 @@ class Synthetic(Dataset):
         return Split(self.name, "fixed", everybody[:train], everybody[train:train + valid], everybody[train + valid:])
 
     def recordings(self) -> Iterator[Recording]:
+        """Person by person, activity by activity; the same for the same options."""
         for person in range(self.people):
             for label, activity in enumerate(_ACTIVITIES):
                 yield from self._session(person, label, activity)
@@ -163,7 +164,8 @@ def _sense(seed: int, number: int, label: int, place: str, phase: np.ndarray, ra
     """What one sensor measures, (count, 6) float32: acc in m/s^2, gyro in rad/s."""
     person = _Person(seed, number)
     activity = list(_ACTIVITIES)[label]
-    motion = _ACTIVITIES[activity][1 + PLACEMENTS.index(place)]
+    _, *motions = _ACTIVITIES[activity]
+    motion = motions[PLACEMENTS.index(place)]
     style = _random(seed, number, 100 + PLACEMENTS.index(place))
     mounting = _rotation(style.normal(0.0, 0.13, 3))
     random = _random(seed, number, 1 + label, 1 + PLACEMENTS.index(place))

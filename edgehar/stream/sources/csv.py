@@ -16,6 +16,7 @@ a table counts as even, and its samples are told apart by their number.
 from __future__ import annotations
 
 import csv
+import logging
 import math
 import shlex
 import sys
@@ -28,6 +29,7 @@ from edgehar.data.channels import Channel
 from edgehar.errors import InputError
 from edgehar.stream.sources.base import Chunk, Source
 
+LOG = logging.getLogger(__name__)
 TIME = "time_s"
 CLOCKS = ("t", "time", "timestamp")  # what others call it
 HEAD = 128  # rows from which the rate is measured
@@ -81,6 +83,7 @@ class Csv(Source):
 
     @property
     def channels(self) -> Tuple[Channel, ...]:
+        """One a column that is no time and not ignored."""
         return tuple(_channel(name) for index, name in enumerate(self._header) if self._holds_samples(index))
 
     @property
@@ -95,6 +98,7 @@ class Csv(Source):
             yield Chunk(np.array([row.values for row in rows], dtype=np.float32), rows[0].time_s, times_s)
 
     def close(self) -> None:
+        """Close the file, unless it is standard input."""
         if self._stream is not sys.stdin:
             self._stream.close()
 
@@ -241,7 +245,7 @@ class Csv(Source):
 
 def _standard_input() -> IO[str]:
     if sys.stdin and sys.stdin.isatty():
-        print("reading CSV from the terminal; give path=FILE to read a file.", file=sys.stderr)
+        LOG.warning("reading CSV from the terminal; give path=FILE to read a file.")
     return sys.stdin
 
 
