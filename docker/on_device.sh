@@ -432,13 +432,19 @@ power_model() { as_root timeout 30 nvpmodel "$@" </dev/null; }
 
 clocks() { as_root timeout 30 jetson_clocks "$@" </dev/null; }
 
-power_mode() { power_model -q | tail -n 1; }
+# The number alone on its line behind the one that names the mode; other lines may stand before, between and behind.
+power_mode() {
+  power_model -q | awk '{ sub(/\r$/, "") } /NV Power Mode:/ { named = 1; next }
+    named && !told && NF == 1 && $1 ~ /^[0-9]+$/ { print $1; told = 1 }'
+}
 
 set_power() {
   [[ $1 != keep || $2 != keep ]] || return 0
   rm -rf "$ROOT/power"
   mkdir "$ROOT/power"
   power_mode >"$ROOT/power/mode"
+  [[ -s $ROOT/power/mode ]] ||
+    refuse $LACKING "nvpmodel -q does not tell the power mode, which could not be restored; leave --mode and --clocks out"
   clocks --store "$ROOT/power/clocks"
   touch "$ROOT/power/changed"
   [[ $1 == keep ]] || set_mode "$1"

@@ -26,6 +26,9 @@ PACKAGES = ("edgehar", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "torch
             "jetson-stats", "click")
 POLICIES = "/sys/devices/system/cpu/cpufreq/policy*"
 GPUS = re.compile(r"gv11b|gp10b|gm20b|ga10b|gb10b|gpu")
+DEVFREQ = ("/sys/class/devfreq/*", "/sys/devices/platform/*/devfreq/*", "/sys/devices/platform/bus@0/*/devfreq/*",
+           "/sys/devices/*/devfreq/*")
+TOLD_MODE = re.compile(r"NV Power Mode:[ \t]*(\S+)")
 CONSTANT_ZONES = re.compile(r"PMIC", re.IGNORECASE)  # says 50 or 100 degrees at all times
 OFF_C = -50.0  # a zone that is switched off reads -256
 PINNED_TOLERANCE = 0.02
@@ -70,30 +73,38 @@ def usable_cores() -> int:
 
 def memory_gib() -> Optional[float]:
     """Memory of this machine in GiB; None where the system does not tell."""
-    for line in sysfs.text("/proc/meminfo").splitlines():
-        if line.startswith("MemTotal"):
-            return round(int(line.split()[1]) / 1048576, 1)
-    return None
+    match = re.search(r"^MemTotal:\s*(\d+)", sysfs.text("/proc/meminfo"), re.MULTILINE)
+    return round(int(match.group(1)) / 1048576, 1) if match else None
 
 
 def power_mode() -> Optional[str]:
-    """The nvpmodel mode on a Jetson; None elsewhere."""
+    """The name of the nvpmodel mode on a Jetson, on the host as in a container, its number where it has none; or None.
+
+    From the files where nvpmodel keeps it; only where they are not there is the program asked.
+    """
+    number = mode_number()
+    if mode_name(number):
+        return mode_name(number)
+    return _asked_mode() or number or None
+
+
+def _asked_mode() -> str:
+    """Name of the mode as ``nvpmodel -q`` tells it among whatever else it says; empty without the program."""
     try:
-        done = subprocess.run(["nvpmodel", "-q"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=5)
+        done = subprocess.run(["nvpmodel", "-q"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, timeout=5)
     except (OSError, subprocess.SubprocessError):
-        return None
-    for line in done.stdout.decode("utf-8", "replace").splitlines():
-        if "Power Mode" in line:
-            return line.split(":", 1)[1].strip()
-    return None
+        return ""
+    said = TOLD_MODE.search(done.stdout.decode("utf-8", "replace"))
+    return said.group(1) if said else ""
 
 
 def gpu_clock_mhz() -> Optional[str]:
-    """What a Jetson's GPU clock may be, e.g. "114-1377", or "1377" where it is pinned; None elsewhere."""
-    for folder in sysfs.found("/sys/devices/17000000.g*/devfreq/17000000.g*"):
-        bounds = [_first_line(os.path.join(folder, name)) for name in ("min_freq", "max_freq")]
-        if all(bounds):
-            return "-".join(sorted({str(int(bound or 0) // 1000000) for bound in bounds}, key=int))
+    """What an integrated GPU's clock may be, e.g. "114-1377", or "1377" where it is pinned; None elsewhere."""
+    for _, prefix, unit_hz in _gpu_clock_files():
+        low, high = (sysfs.number(prefix % which) for which in ("min", "max"))
+        if low is not None and high is not None:
+            return "-".join(str(mhz) for mhz in sorted({int(low * unit_hz) // 1000000, int(high * unit_hz) // 1000000}))
     return None
 
 
@@ -162,20 +173,28 @@ def read_conditions() -> Conditions:
 def _clock_files() -> List[Tuple[str, str, float]]:
     """(name, path with a place for cur, min or max, Hz a unit) of each processor's clock."""
     cpus = [("cpu" + path.rsplit("policy", 1)[1], path + "/scaling_%s_freq", 1e3) for path in sysfs.found(POLICIES)]
-    gpus = [("gpu", path + "/%s_freq", 1.0) for path in sysfs.found("/sys/class/devfreq/*")
-            if GPUS.search(path.rsplit("/", 1)[1])]
-    return cpus + gpus[:1]
+    return cpus + _gpu_clock_files()
+
+
+def _gpu_clock_files() -> List[Tuple[str, str, float]]:
+    """As above, of the first integrated GPU: as the kernel lists it, else where JetPack 4, 5 and 6 put it."""
+    for pattern in DEVFREQ:
+        for path in sysfs.found(pattern):
+            if GPUS.search(path.rsplit("/", 1)[1]):
+                return [("gpu", path + "/%s_freq", 1.0)]
+    return []
 
 
 def mode_number() -> str:
     """The nvpmodel's number as nvpmodel wrote it down, e.g. "7"; empty on a PC."""
-    match = re.match(r"pmode:0*(\d+)", sysfs.text("/var/lib/nvpmodel/status"))
+    match = re.search(r"^\s*pmode:\s*0*(\d+)", sysfs.text("/var/lib/nvpmodel/status"), re.MULTILINE)
     return match.group(1) if match else ""
 
 
 def mode_name(number: str) -> str:
     """The name that ``/etc/nvpmodel.conf`` gives mode `number`, e.g. "MODE_15W_DESKTOP"; empty where it has none."""
-    match = re.search(r"POWER_MODEL\s+ID=%s\s+NAME=(\S+)" % re.escape(number), sysfs.text("/etc/nvpmodel.conf"))
+    match = re.search(r"^\s*<\s*POWER_MODEL\s+ID=0*%s\s+NAME=([^\s>]+)" % re.escape(number),
+                      sysfs.text("/etc/nvpmodel.conf"), re.MULTILINE)
     return match.group(1) if match and number else ""
 
 

@@ -107,7 +107,7 @@ def write_artifact(folder, dataset: str = "walks", seed: int = 3) -> Artifact:
     x = np.stack([noise(16, seed).T for seed in range(8)])
     session = LinearSession(weights(seed=seed), max_batch=8)
     np.savez(str(folder / "golden.npz"), x=x, **{"logits/" + task: out for task, out in session.infer(x).items()})
-    np.savez(str(folder / "calibration.npz"), x=x)
+    np.savez(str(folder / "calibration.npz"), windows=x)
     write_manifest(folder, {
         "name": "linear", "created": "2024-01-01T00:00:00Z", "edgehar": "0", "signal": SIGNAL, "tasks": TASKS,
         "data": {"dataset": dataset, "synthetic": True, "licence": "free", "citation": "none",

@@ -7,10 +7,12 @@ Made by ``edgehar.training.saliency`` when a model is exported, and kept in the 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, Mapping, NamedTuple, Tuple
+from typing import Dict, Mapping, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
+from edgehar.artifact.arrays import read_arrays, read_heads, require_head, require_names
+from edgehar.errors import MismatchError
 from edgehar.files import PathLike, written_whole
 
 FILE = "attribution.npz"
@@ -41,9 +43,22 @@ def load_attribution(folder: PathLike) -> Dict[str, Attribution]:
     path = Path(folder) / FILE
     if not path.is_file():
         return {}
-    with np.load(str(path), allow_pickle=False) as stored:
-        tasks = sorted({name.rsplit("/", 1)[0] for name in stored.files})
-        return {task: Attribution(*(stored["%s/%s" % (task, name)] for name in Attribution._fields)) for task in tasks}
+    stored = read_arrays(path)
+    tasks = sorted({name.rsplit("/", 1)[0] for name in stored})
+    return {task: Attribution(*(stored["%s/%s" % (task, name)] for name in Attribution._fields)) for task in tasks}
+
+
+def require(path: PathLike, tasks: Mapping[str, Sequence[str]], channels: int, window: int) -> None:
+    """Raise MismatchError where the file at `path` holds something else than attributions of these `tasks`."""
+    heads = read_heads(path)
+    for task in sorted({name.rsplit("/", 1)[0] for name in heads} & set(tasks)):
+        head = heads.get(task + "/labels")
+        if head is None or head.kind not in "iu" or len(head.shape) != 1 or head.shape[0] > len(tasks[task]):
+            raise MismatchError("%s has no class numbers for task '%s'; export the artifact again." % (path, task))
+        count = head.shape[0]
+        for name, shape in (("x", (count, channels, window)), ("focus", (count, window)), ("probability", (count,))):
+            require_head(path, heads, "%s/%s" % (task, name), shape)
+    require_names(path, heads, ["%s/%s" % (task, name) for task in tasks for name in Attribution._fields])
 
 
 def spectrum(x: np.ndarray, rate_hz: float) -> Tuple[np.ndarray, np.ndarray]:

@@ -68,8 +68,10 @@ def work_of(model: Any, reformatted: bool) -> Work:
     """What an ONNX model asks of a device.
 
     reformatted: with the two kernels that bring FP32 input and output into another
-    precision and layout and back. Raises InputError for a graph that is not modelled.
+    precision and layout and back. Raises InputError for a graph that is not modelled, or of
+    another batch than one window.
     """
+    _require_one_window(model)
     kernels = fused_kernels(model)
     if reformatted:
         kernels = [_reformat("input", kernels[0].reads), *kernels, _reformat("output", kernels[-1].writes)]
@@ -79,6 +81,13 @@ def work_of(model: Any, reformatted: bool) -> Work:
                 depthwise=np.array([each.kind == DEPTHWISE for each in kernels]),
                 quantised=np.array([each.runs_in_int8 for each in kernels]),
                 unfused=np.array([_unfused(each) for each in kernels], dtype=np.float64), **counts)
+
+
+def _require_one_window(model: Any) -> None:
+    sizes = model.graph.input[0].type.tensor_type.shape.dim if model.graph.input else ()
+    if sizes and sizes[0].dim_value > 1:
+        raise InputError("the graph's batch is fixed at %d and a window is to be costed; export it with a free first "
+                         "axis." % sizes[0].dim_value)
 
 
 def _unfused(kernel: Kernel) -> int:

@@ -19,6 +19,8 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
+from edgehar.artifact.folding import folded
+from edgehar.artifact.operators import PARSED_BY_TENSORRT_8_5
 from edgehar.errors import InputError
 
 Shape = Tuple[int, ...]
@@ -40,6 +42,7 @@ KINDS = {
     "ReduceMin": REDUCTION, "LayerNormalization": REDUCTION, "InstanceNormalization": REDUCTION,
     "TopK": REDUCTION, "ArgMax": REDUCTION}
 RECURRENT = ("GRU", "LSTM", "RNN")
+MODELLED = PARSED_BY_TENSORRT_8_5 | VIEWS | ELEMENTWISE | set(KINDS)
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ def fused_kernels(model: Any) -> List[Kernel]:
     counts. Raises InputError for recurrent layers, whose time steps are not modelled, and
     for shapes that cannot be told.
     """
+    _require_modelled(model)
     graph = _read(model)
     found: List[Kernel] = []
     home: Dict[str, Optional[int]] = {}  # tensor -> the kernel that computes it, None for the signal
@@ -120,6 +124,25 @@ def fused_kernels(model: Any) -> List[Kernel]:
         for name in node.output:
             home[name] = place if place is not None else _latest(node, graph, home)
     return found
+
+
+def multiply_adds(model: Any) -> int:
+    """Multiply-adds of one window: of convolutions, products and recurrent layers, each step of which counts.
+
+    Raises InputError for shapes that cannot be told.
+    """
+    graph = _read(model)
+    counts = {CONVOLUTION: _convolution, MATMUL: _product}
+    return sum(_recurrent_macs(node, graph) if node.op_type in RECURRENT else
+               int(counts[KINDS[node.op_type]](node, graph)["macs"]) if KINDS.get(node.op_type) in counts else 0
+               for node in graph.nodes)
+
+
+def _recurrent_macs(node: Any, graph: _Graph) -> int:
+    """Of W (directions, gates * hidden, inputs) and R (directions, gates * hidden, hidden) at each step."""
+    steps = graph.shapes[node.input[0]][0]  # (time, batch, inputs); of another layout the product is the same
+    batch = graph.shapes[node.input[0]][1]
+    return int(steps * batch * sum(np.prod(graph.shapes[name], dtype=np.int64) for name in node.input[1:3]))
 
 
 def _place(node: Any, graph: _Graph, found: Sequence[Kernel], home: Mapping[str, Optional[int]]) -> Optional[int]:
@@ -189,9 +212,6 @@ def _joined(kernel: Kernel, node: Any, graph: _Graph) -> Kernel:
 
 
 def _kernel(node: Any, graph: _Graph) -> Kernel:
-    if node.op_type in RECURRENT:
-        raise InputError("this graph holds a %s, whose time steps are not modelled; predict a network of "
-                         "convolutions." % node.op_type)
     kind = KINDS.get(node.op_type, POINTWISE if node.op_type in ELEMENTWISE else MOVE)
     facts: Dict[str, Any] = {}
     if kind == CONVOLUTION:
@@ -231,17 +251,21 @@ def _product(node: Any, graph: _Graph) -> Dict[str, Any]:
 # ------------------------------------------------------------------ reading the graph
 
 
-def _read(model: Any) -> _Graph:
-    import onnx
+def _require_modelled(model: Any) -> None:
+    for node in model.graph.node:
+        if node.op_type in RECURRENT:
+            raise InputError("layer '%s' is a %s, whose time steps are not modelled; predict a network of "
+                             "convolutions, or build this one with --backend ort in fp32." % (
+                                 node.name or node.output[0], node.op_type))
+        if node.domain not in ("", "ai.onnx") or node.op_type not in MODELLED:
+            raise InputError("layer '%s' is a %s%s, which is not modelled; write it out with operators that are." % (
+                node.name or (node.output or [""])[0], node.op_type, " of %s" % node.domain if node.domain else ""))
 
-    single = onnx.ModelProto()
-    single.CopyFrom(model)
-    _fix_batch(single)
-    for entry in single.graph.output:
-        entry.type.tensor_type.ClearField("shape")
-    inferred = onnx.shape_inference.infer_shapes(single, data_prop=True).graph
+
+def _read(model: Any) -> _Graph:
+    inferred = _of_one_window(model)
     shapes = {entry.name: _shape_of(entry) for entry in [*inferred.input, *inferred.value_info, *inferred.output]
-              if entry.type.tensor_type.HasField("shape")}
+              if _is_told(entry)}
     constants = {entry.name: tuple(entry.dims) for entry in inferred.initializer}
     constants.update({entry.name: shapes[entry.name] for entry in inferred.input[1:]})
     _add_constant_nodes(inferred.node, constants, shapes)
@@ -254,16 +278,56 @@ def _read(model: Any) -> _Graph:
     return _Graph(inferred.node, shapes, constants, readers)
 
 
+def _of_one_window(model: Any) -> Any:
+    """The graph at batch 1 with all shapes that can be told, and without what computes shapes alone."""
+    import onnx
+
+    single = folded(model)
+    _fix_batch(single)
+    for entry in single.graph.output:
+        entry.type.tensor_type.ClearField("shape")
+    del single.graph.value_info[:]  # of other batches
+    while True:
+        inferred = onnx.shape_inference.infer_shapes(single, data_prop=True)
+        if not _put_in_shapes(inferred.graph, single):
+            return inferred.graph
+        single = folded(single)
+
+
+def _put_in_shapes(inferred: Any, single: Any) -> bool:
+    """Make constants of the Shape nodes of `single` whose answer is known by now; whether there were any."""
+    import onnx
+
+    known = {entry.name: _shape_of(entry) for entry in [*inferred.input, *inferred.value_info] if _is_told(entry)}
+    answers = {node.output[0]: known[node.input[0]] for node in single.graph.node
+               if node.op_type == "Shape" and not node.attribute and node.input[0] in known}
+    kept = [node for node in single.graph.node if node.output[0] not in answers]
+    del single.graph.node[:]
+    single.graph.node.extend(kept)
+    single.graph.initializer.extend(onnx.numpy_helper.from_array(np.array(shape, np.int64), name)
+                                    for name, shape in answers.items())
+    return bool(answers)
+
+
 def _fix_batch(model: Any) -> None:
-    for entry in model.graph.input:
-        for size in entry.type.tensor_type.shape.dim:
-            if not size.HasField("dim_value"):
-                size.dim_value = 1
+    """Set the first axis of the signal to 1 where it is free. Raises InputError where another axis has no size."""
+    for place, entry in enumerate(model.graph.input):
+        for axis, size in enumerate(entry.type.tensor_type.shape.dim):
+            if (axis or place) and not size.dim_value:
+                named = " ('%s')" % size.dim_param if size.dim_param else ""
+                raise InputError("axis %d of input '%s' has no size of its own%s; export it with one signal, of which "
+                                 "all but the first axis is fixed." % (axis, entry.name, named))
+            size.dim_value = size.dim_value or 1
+
+
+def _is_told(entry: Any) -> bool:
+    """Whether every size of a tensor's shape is known."""
+    return entry.type.tensor_type.HasField("shape") and all(
+        size.HasField("dim_value") for size in entry.type.tensor_type.shape.dim)
 
 
 def _shape_of(entry: Any) -> Shape:
-    sizes = entry.type.tensor_type.shape.dim
-    return tuple(size.dim_value if size.HasField("dim_value") else 1 for size in sizes)
+    return tuple(size.dim_value for size in entry.type.tensor_type.shape.dim)
 
 
 def _add_constant_nodes(nodes: Sequence[Any], constants: Dict[str, Shape], shapes: Mapping[str, Shape]) -> None:
@@ -277,5 +341,5 @@ def _require_shapes(nodes: Sequence[Any], shapes: Mapping[str, Shape]) -> None:
     for node in nodes:
         absent = [name for name in [*node.input, *node.output] if name and name not in shapes]
         if absent:
-            raise InputError("the shape of tensor '%s' (operator %s) cannot be told from the graph; export it with "
-                             "static shapes." % (absent[0], node.op_type))
+            raise InputError("the shape of tensor '%s' (layer '%s', a %s) cannot be told from the graph; export it "
+                             "with static shapes." % (absent[0], node.name or node.output[0], node.op_type))

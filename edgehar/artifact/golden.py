@@ -1,13 +1,23 @@
-"""Golden outputs: what the trained network said, and whether an engine says the same."""
+"""Golden outputs: what the trained network said, and whether an engine says the same.
+
+An engine is asked in several batches: alone, in some company, and in as much as it takes,
+beside other windows than before. A network that reads the batch as time gives itself away.
+"""
 
 from __future__ import annotations
 
-from typing import Dict, List, Mapping, NamedTuple
+from typing import Callable, Dict, List, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
+from edgehar.artifact.arrays import read_arrays, read_heads, require_head, require_names
 from edgehar.errors import AccuracyError
 from edgehar.files import PathLike
+
+LOGITS = "logits/"
+COMPANY = {"min_snr_db": 30.0, "min_agreement": 0.98}  # one step of INT8 may fall otherwise, and no more
+
+Infer = Callable[[np.ndarray, int], Dict[str, np.ndarray]]
 
 
 class Golden(NamedTuple):
@@ -28,10 +38,20 @@ class Comparison(NamedTuple):
 
 
 def read_golden(path: PathLike) -> Golden:
-    """Read ``golden.npz``: array ``x`` and one array ``logits/<task>`` a task."""
-    with np.load(str(path), allow_pickle=False) as stored:
-        logits = {key.split("/", 1)[1]: stored[key] for key in stored.files if key.startswith("logits/")}
-        return Golden(stored["x"], logits)
+    """Read ``golden.npz``: array ``x`` and one array ``logits/<task>`` a task. Raises MismatchError where damaged."""
+    arrays = read_arrays(path)
+    logits = {key[len(LOGITS):]: array for key, array in arrays.items() if key.startswith(LOGITS)}
+    return Golden(arrays["x"], logits)
+
+
+def require_golden(path: PathLike, count: int, channels: int, window: int,
+                   tasks: Mapping[str, Sequence[str]]) -> None:
+    """Raise MismatchError where ``golden.npz`` does not hold `count` windows and their logits for every class."""
+    heads = read_heads(path)
+    require_head(path, heads, "x", (count, channels, window))
+    for task, names in tasks.items():
+        require_head(path, heads, LOGITS + task, (count, len(names)))
+    require_names(path, heads, ["x", *(LOGITS + task for task in tasks)])
 
 
 def compare_logits(golden: Mapping[str, np.ndarray], logits: Mapping[str, np.ndarray],
@@ -62,3 +82,39 @@ def require_passed(comparisons: List[Comparison], precision: str, what: str) -> 
                 "%s in %s does not reproduce its golden outputs for task '%s' (signal-to-noise %.1f dB, agreement "
                 "%.1f %%); use a higher precision or calibrate with more windows." % (
                     what, precision, found.task, found.snr_db, 100 * found.agreement))
+
+
+# ------------------------------------------------------------------ company
+
+
+def batch_sizes(largest: Sequence[int]) -> List[int]:
+    """One window, half of the largest batch, and all batches of `largest` that run kernels of their own."""
+    return sorted({1, -(-max(largest) // 2), *largest})
+
+
+def require_alone(infer: Infer, x: np.ndarray, sizes: Sequence[int], tolerance: Mapping[str, float],
+                  what: str) -> None:
+    """Raise AccuracyError where a window's answer depends on which windows share its batch.
+
+    infer: (x (N, C, T), batch) -> {task: (N, K)}. Windows are handed over in two orders, at each of
+    `sizes`; the smallest and the largest size are compared, too.
+    """
+    order = np.random.default_rng(0).permutation(len(x))
+    back = np.argsort(order)
+    allowed = {key: max(COMPANY[key], tolerance[key]) for key in COMPANY}
+    straight = {size: infer(x, size) for size in (sizes[0], sizes[-1])}
+    for size in sizes[1:]:
+        usual = straight.get(size) or infer(x, size)
+        mixed = {task: logits[back] for task, logits in infer(x[order], size).items()}
+        _require_alike(compare_logits(usual, mixed, allowed), size, what)
+    _require_alike(compare_logits(straight[sizes[0]], straight[sizes[-1]], tolerance), sizes[-1], what)
+
+
+def _require_alike(comparisons: List[Comparison], size: int, what: str) -> None:
+    for found in comparisons:
+        if not found.passed:
+            raise AccuracyError(
+                "%s answers otherwise for the same window where other windows share its batch of %d (task '%s': "
+                "signal-to-noise %.1f dB, agreement %.1f %%); a layer reads the batch as time or averages over it, as "
+                "nn.LSTM does without batch_first=True: mend the network, train and export it again." % (
+                    what, size, found.task, found.snr_db, 100 * found.agreement))

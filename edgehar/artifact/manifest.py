@@ -21,9 +21,11 @@ from typing import Any, Dict, Mapping, Tuple
 
 import numpy as np
 
-from edgehar.artifact.golden import Golden, read_golden
+from edgehar.artifact import attribution
+from edgehar.artifact.arrays import read_arrays, read_heads, require_head, require_names
+from edgehar.artifact.golden import Golden, read_golden, require_golden
 from edgehar.data.signals import Signal
-from edgehar.errors import InputError, MismatchError
+from edgehar.errors import EdgeharError, InputError, MismatchError
 from edgehar.files import PathLike, UnopenedError, read_json, schema_fault, sha256_of, sha256_of_json, write_json
 
 SCHEMA = 1
@@ -77,9 +79,13 @@ class Manifest:
             raise MismatchError("%s was changed after export: its digest does not match; export it again." % where)
         _require_kept_split(body, where)
         del body["schema"]
-        body["signal"] = Signal.from_json(body["signal"])
+        body["signal"] = _read_signal(body["signal"], where)
         body["tasks"] = {task: tuple(names) for task, names in body["tasks"].items()}
         return cls(**body)
+
+    def require_golden(self, path: PathLike) -> None:
+        """Raise MismatchError where the golden file at `path` does not hold what this manifest says."""
+        require_golden(path, self.golden["count"], len(self.signal.channels), self.signal.window, self.tasks)
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,7 @@ class Artifact:
             raise InputError(_why_no_artifact(folder))
         manifest = Manifest.from_json(_read_manifest(path), path)
         _require_digests(folder, manifest.files)
+        _require_contents(folder, manifest)
         return cls(folder, manifest)
 
     @property
@@ -119,8 +126,7 @@ class Artifact:
 
     def calibration(self) -> Dict[str, np.ndarray]:
         """{"windows": (N, C, T)}, or {tensor name: (low, high)} for stored ranges."""
-        with np.load(str(self.folder / "calibration.npz"), allow_pickle=False) as stored:
-            return {key: stored[key] for key in stored.files}
+        return read_arrays(self.folder / "calibration.npz")
 
 
 def write_manifest(folder: PathLike, facts: Dict[str, Any]) -> Manifest:
@@ -182,3 +188,36 @@ def _require_digests(folder: Path, files: Mapping[str, str]) -> None:
         if sha256_of(path) != digest:
             raise MismatchError("%s was changed after export: its digest does not match; copy it again or export it "
                                 "again." % path)
+
+
+def _read_signal(value: Mapping[str, Any], where: PathLike) -> Signal:
+    numbers = [value["rate_hz"], value["max_gap_s"]]
+    try:
+        signal = Signal.from_json(value)
+        if np.isfinite(numbers).all() and len({channel.name for channel in signal.channels}) == len(signal.channels):
+            return signal
+        reason = "two channels of one name, or a rate and a longest gap of %s" % numbers
+    except (EdgeharError, ArithmeticError, ValueError, TypeError) as error:
+        reason = str(error).rstrip(".")
+    raise MismatchError("%s describes no signal (%s); export it again." % (where, reason))
+
+
+def _require_contents(folder: Path, manifest: Manifest) -> None:
+    """Raise MismatchError where the files, whose digests agree, do not hold what the manifest says."""
+    signal = manifest.signal
+    manifest.require_golden(folder / "golden.npz")
+    _require_calibration(folder / "calibration.npz", manifest)
+    if attribution.FILE in manifest.files:
+        attribution.require(folder / attribution.FILE, manifest.tasks, len(signal.channels), signal.window)
+
+
+def _require_calibration(path: Path, manifest: Manifest) -> None:
+    heads, signal = read_heads(path), manifest.signal
+    if manifest.calibration["kind"] == "windows":
+        require_head(path, heads, "windows", (manifest.calibration["count"], len(signal.channels), signal.window))
+        require_names(path, heads, ["windows"])
+        return
+    for name in heads:
+        require_head(path, heads, name, (2,))
+    if not heads:
+        raise MismatchError("%s holds no range; export the artifact again." % path)

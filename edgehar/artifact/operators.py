@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any, List
 
-from edgehar.errors import InputError
+from edgehar.errors import InputError, MismatchError
+from edgehar.files import PathLike
 
 MAX_OPSET = 17
 MAX_IR_VERSION = 8
@@ -42,6 +43,20 @@ REMEDIES = {
     "QLinearConv": "quantise with QuantizeLinear/DequantizeLinear pairs instead",
     "DynamicQuantizeLinear": "use static quantisation with calibration",
 }
+
+
+def read_graph(path: PathLike) -> Any:
+    """The ONNX model in a file of an artifact. Raises MismatchError where it is none."""
+    import onnx
+
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except Exception as error:  # protobuf's own kinds, and the system's
+        raise MismatchError("%s is no readable ONNX file (%s); copy the artifact again or export it again." % (
+            path, (str(error).splitlines() or [type(error).__name__])[0][:120])) from error
+    if not model.graph.node or not model.graph.input or not model.graph.output:
+        raise MismatchError("%s holds no graph; copy the artifact again or export it again." % path)
+    return model
 
 
 def operators(model: Any) -> List[str]:

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Dict
+from typing import Any, Dict
 
 import numpy as np
 
 from edgehar.backends.base import Engine, Session
+from edgehar.errors import MismatchError
 
 MODEL = "model.onnx"
+REMEDY = "copy its artifact again or export it again, and %s"
+FLOAT = "tensor(float)"
 
 
 class OrtSession(Session):
     """One slot, synchronous. Inputs are a preallocated (max_batch, C, 1, T) buffer.
 
-    optimised: let the runtime rearrange the graph.
+    optimised: let the runtime rearrange the graph. Raises MismatchError where the runtime
+    cannot read or run the engine's graph, or the graph is not what the manifest says.
     """
 
     def __init__(self, engine: Engine, max_batch: int, optimised: bool = True) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = engine.spec.threads
-        options.inter_op_num_threads = 1
-        if not optimised:
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        self._session = onnxruntime.InferenceSession(
-            str(engine.folder / MODEL), options, providers=["CPUExecutionProvider"])
+        self._path, self._remedy = engine.folder / MODEL, REMEDY % engine.rebuilding
+        self._session = _opened(engine, optimised)
         self.tasks = [output.name for output in self._session.get_outputs()]
         self._source = self._session.get_inputs()[0].name
         signal = engine.manifest.signal
+        _require_interface(self._session, engine)
         self._x = np.zeros((max_batch, len(signal.channels), 1, signal.window), np.float32)
         self._logits: Dict[str, np.ndarray] = {}
 
@@ -39,7 +37,11 @@ class OrtSession(Session):
 
     def launch(self, count: int, slot: int = 0) -> None:
         """Compute the first `count` windows; they are done when this returns."""
-        values = self._session.run(None, {self._source: self._x[:count]})
+        try:
+            values = self._session.run(None, {self._source: self._x[:count]})
+        except Exception as error:  # the runtime's own kinds, which have no common base
+            raise MismatchError("the graph %s cannot run (%s); %s." % (
+                self._path, _told(error), self._remedy)) from error
         self._logits = dict(zip(self.tasks, values))
 
     def wait(self, slot: int = 0) -> Dict[str, np.ndarray]:
@@ -49,3 +51,41 @@ class OrtSession(Session):
     def close(self) -> None:
         """Let go of the runtime's session."""
         self._session = None
+
+
+def _opened(engine: Engine, optimised: bool) -> Any:
+    import onnxruntime
+
+    path, options = engine.folder / MODEL, onnxruntime.SessionOptions()
+    options.intra_op_num_threads = engine.spec.threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what it cannot open is told once, by us
+    if not optimised:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime's own kinds, which have no common base
+        raise MismatchError("ONNX Runtime %s cannot open the graph %s (%s); %s." % (
+            onnxruntime.__version__, path, _told(error), REMEDY % engine.rebuilding)) from error
+
+
+def _require_interface(session: Any, engine: Engine) -> None:
+    """Raise MismatchError where the graph reads or writes something else than the manifest says."""
+    manifest = engine.manifest
+    reads = [(each.type, _sizes(each)) for each in session.get_inputs()]
+    wanted = [(FLOAT, ("?", len(manifest.signal.channels), 1, manifest.signal.window))]
+    writes = {each.name: (each.type, _sizes(each)[-1:]) for each in session.get_outputs()}
+    for what, has, says in (("reads", reads, wanted), ("writes", writes, {
+            task: (FLOAT, (len(names),)) for task, names in manifest.tasks.items()})):
+        if has != says:
+            raise MismatchError("the graph %s %s %s and its manifest says %s; %s." % (
+                engine.folder / MODEL, what, has or "nothing", says, REMEDY % engine.rebuilding))
+
+
+def _sizes(entry: Any) -> Any:
+    """The sizes of an input or output, "?" for one that is free."""
+    return tuple(size if isinstance(size, int) else "?" for size in entry.shape)
+
+
+def _told(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0][:200].rstrip(". ") or type(error).__name__

@@ -13,13 +13,14 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from shutil import copyfile
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 import numpy as np
 
-from edgehar.artifact.golden import Comparison, compare_logits, require_passed
+from edgehar.artifact.golden import Comparison, batch_sizes, compare_logits, require_alone, require_passed
 from edgehar.artifact.manifest import Artifact
 from edgehar.backends._engine import BuildSpec as BuildSpec, Engine as Engine, writable as writable
 from edgehar.errors import InputError, MismatchError, MissingError
@@ -207,8 +208,9 @@ class Backend(ABC):
     def warnings(self, engine: Engine) -> List[str]:
         """Sentences on what speaks against quoting timings of `engine` here."""
         here = self.circumstances()
-        return ["built under %s %s and here is %s: timings do not compare; `edgehar build --rebuild` builds for "
-                "here." % (key.replace("_", " "), built, here.get(key, "none"))
+        remedy = engine.rebuilding.replace("`edgehar build ", "`edgehar build --rebuild ")
+        return ["built under %s %s and here is %s: timings do not compare; to have it built for here, %s." % (
+            key.replace("_", " "), built, here.get(key, "none"), remedy)
                 for key, built in sorted(engine.circumstances.items()) if here.get(key) != built]
 
     def build(self, artifact: Artifact, spec: BuildSpec, folder: PathLike) -> Engine:
@@ -259,24 +261,35 @@ class Backend(ABC):
         here = self.fingerprint()
         for key, built in sorted(engine.fingerprint.items()):
             if here.get(key) != built:
-                raise MismatchError("this engine was built for %s %s and here is %s; build it again with "
-                                    "`edgehar build`." % (key.replace("_", " "), built, here.get(key)))
+                raise MismatchError("this engine was built for %s %s and here is %s; %s." % (
+                    key.replace("_", " "), built, here.get(key), engine.rebuilding))
 
     def verify(self, engine: Engine) -> List[Comparison]:
-        """Replay the golden inputs through the engine, at each of its batches in each slot, and compare.
+        """Replay the golden inputs through the engine, in each slot and in batches of one, some and all it takes.
 
-        Task by task, the one that is furthest from golden.
+        Task by task, the one that is furthest from golden. Raises AccuracyError where a window's answer
+        depends on the windows that share its batch.
         """
         golden, tolerance = engine.golden(), engine.manifest.tolerances[engine.spec.precision]
         with self.open(engine) as session:
-            found = [compare_logits(golden.logits, infer_all(session, golden.x, batch, slot), tolerance)
-                     for batch in session.batches for slot in range(session.slots)]
+            _require_tasks(session, engine)
+            sizes, found = batch_sizes(session.batches), []
+            for slot in range(session.slots):
+                infer = partial(infer_all, session, slot=slot)
+                require_alone(infer, golden.x, sizes, tolerance, "the %s engine" % self.name)
+                found += [compare_logits(golden.logits, infer(golden.x, size), tolerance) for size in sizes]
         return [min(of_task, key=lambda each: (each.passed, each.snr_db)) for of_task in zip(*found)]
 
     def _require_present(self) -> None:
         reason = self.missing()
         if reason:
             raise MissingError(reason)
+
+
+def _require_tasks(session: Session, engine: Engine) -> None:
+    if set(session.tasks) != set(engine.manifest.tasks):
+        raise MismatchError("the graph of %s answers for %s and its manifest says %s; export the artifact again." % (
+            engine.folder, ", ".join(session.tasks) or "nothing", ", ".join(engine.manifest.tasks)))
 
 
 def infer_all(session: Session, x: np.ndarray, batch: int = 64, slot: int = 0) -> Dict[str, np.ndarray]:

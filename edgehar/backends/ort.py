@@ -9,6 +9,7 @@ from typing import Any, Dict, Mapping, Optional
 
 import numpy as np
 
+from edgehar import packages
 from edgehar.artifact.incremental import StepGraph
 from edgehar.artifact.manifest import Artifact
 from edgehar.artifact.proof import open_graph, proven_steps
@@ -28,7 +29,7 @@ class Ort(Backend):
         """As `Backend.missing`: ONNX Runtime alone is needed."""
         if _runtime_version() is None:
             return "ONNX Runtime is not installed; run `pip install edgehar[cpu]`."
-        return None
+        return packages.fault("onnxruntime")
 
     def compile(self, artifact: Artifact, spec: BuildSpec, folder: Path) -> None:
         """Copy the graph, or write it with INT8 nodes from the artifact's ranges. Raises as `Backend.build`."""

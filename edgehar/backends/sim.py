@@ -20,9 +20,12 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Dict, Optional, Sequence
 
+from edgehar import packages
 from edgehar.artifact.boards import Estimate, load_board
 from edgehar.artifact.cost import predict_cost
+from edgehar.artifact.folding import folded
 from edgehar.artifact.manifest import Artifact
+from edgehar.artifact.operators import read_graph
 from edgehar.artifact.quantise import calibrated_ranges
 from edgehar.backends._onnxruntime import MODEL, OrtSession
 from edgehar.backends._rounding import rounded
@@ -49,13 +52,13 @@ class Sim(Backend):
         absent = [name for name in ("onnx", "onnxruntime") if package_version(name) is None]
         if absent:
             return "the package %s is not installed; run `pip install edgehar[cpu]`." % absent[0]
-        return None
+        return packages.fault("onnx") or packages.fault("onnxruntime")
 
     def compile(self, artifact: Artifact, spec: BuildSpec, folder: Path) -> None:
         """Write the graph rounded as the precision would round it, and the exported one to predict from."""
         import onnx
 
-        model = onnx.load(str(artifact.onnx_path))
+        model = folded(read_graph(artifact.onnx_path))
         copyfile(str(artifact.onnx_path), str(folder / EXPORTED))
         if spec.precision == "fp16":
             model = rounded(model)

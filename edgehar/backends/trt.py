@@ -141,7 +141,7 @@ def _missing_tensorrt() -> Optional[str]:
     except ModuleNotFoundError:
         lacking = "TensorRT for Python is" if find_spec("pycuda") else "TensorRT for Python and pycuda are"
         return "%s not installed; %s." % (lacking, remedy)
-    except (ImportError, OSError) as error:
+    except Exception as error:  # ImportError, OSError of a library, AttributeError of a numpy it does not know
         return "TensorRT for Python cannot be loaded (%s); %s." % (error, remedy)
     if OLDEST <= _numbers(version) < TOO_NEW:
         return None

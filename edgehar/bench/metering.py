@@ -168,4 +168,4 @@ def _facts(meter: Meter, recorder: Recorder, plan: MeteringPlan) -> Dict[str, An
     return {"name": meter.name, "scope": meter.scope, "accuracy": meter.accuracy, "mark": meter.mark,
             "supply_v": meter.supply_v(), "how": meter.facts() if alive else {},
             "warnings": meter.warnings() if alive else [],
-            "mode": machine.mode_name(recorder.readings[0].mode), "plan": asdict(plan)}
+            "mode": machine.power_mode() or "", "plan": asdict(plan)}

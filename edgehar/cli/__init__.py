@@ -19,11 +19,10 @@ import click
 
 from edgehar import __version__
 from edgehar.errors import EdgeharError, InputError, MissingError
+from edgehar.packages import absent, broken, broken_in
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141
-EXTRAS = {"torch": "train", "onnx": "cpu", "onnxruntime": "cpu", "pycuda": "jetson", "jtop": "jetson", "paho": "mqtt",
-          "cryptography": "bundle"}
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
 OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
@@ -132,7 +131,9 @@ def execute(arguments: Sequence[str]) -> int:
     try:
         code = edgehar.main(words, prog_name="edgehar", standalone_mode=False)
         sys.stdout.flush()
-    except (Exception, KeyboardInterrupt) as error:
+    except SystemExit:
+        raise
+    except BaseException as error:  # a broken library of Rust panics with a kind that is no Exception
         if "--debug" in arguments:
             import traceback
 
@@ -161,10 +162,12 @@ def explain(error: BaseException) -> Ending:
 
 def _of_this_machine(error: BaseException) -> Optional[Ending]:
     """The outcome where the machine lacks a package, memory or disk space, else None."""
-    package = (getattr(error, "name", None) or "").split(".")[0]
-    if isinstance(error, ModuleNotFoundError) and package in EXTRAS:
-        return Ending("this command needs the package %s, which is not installed; install it with "
-                      "`pip install 'edgehar[%s]'`." % (package, EXTRAS[package]), MissingError.exit_code)
+    package = broken_in(error)
+    if package:
+        own = isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] == package
+        sentence = absent(package) if own else broken(package, str(error) or type(error).__name__)
+        return Ending(sentence.replace("the package", "this command needs the package", 1).replace(
+            " is ", ", which is ", 1), MissingError.exit_code)
     if isinstance(error, MemoryError):
         return Ending("this machine ran out of memory; close other programs or use less data at once.",
                        MissingError.exit_code)

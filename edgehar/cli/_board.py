@@ -6,10 +6,11 @@ import json
 import os
 import re
 import sys
-from typing import Dict, Iterator, List, Mapping, Optional, Tuple
+from functools import partial
+from typing import Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from edgehar import machine
-from edgehar.cli._finding import MISSING, OK, WARNING, Finding, cause_and_remedy, package
+from edgehar.cli._finding import MISSING, OK, WARNING, Finding, cause_and_remedy, package, safely
 
 JETPACK5_NUMPY, JETPACK5_PYTHON, JETPACK5_CUDA = (1, 24), (3, 8), "11.4"
 RELEASE = re.compile(r"R(\d+) .*REVISION: ([\d.]+)")
@@ -31,14 +32,19 @@ LEAST_HEADROOM_C = 10.0
 def board_findings() -> Iterator[Finding]:
     """All that is known of the board; on a PC what applies there."""
     jetson = on_jetson()
-    yield _board(jetson)
-    yield from _container(jetson)
+    yield from safely("machine", "board", lambda: [_board(jetson)])
+    yield from safely("machine", "container", partial(_container, jetson))
     if jetson:
-        yield from _software()
-        yield from _jtop()
+        for look in (_jetpack, _python, _binding, _old_numpy, _cuda, _nvcc, _pycuda, _video_group, _jetson_stats):
+            yield from safely("jetson", look.__name__.strip("_"), partial(_alone, look))
+        yield from safely("power", "jtop service", _jtop)
     yield from _meters(jetson)
-    yield from _clocks(jetson)
-    yield _headroom()
+    yield from safely("clocks", "clocks", partial(_clocks, jetson))
+    yield from safely("clocks", "temperature", partial(_alone, _headroom))
+
+
+def _alone(look: Callable[[], Finding]) -> Iterator[Finding]:
+    yield look()
 
 
 def on_jetson() -> bool:
@@ -67,24 +73,31 @@ def _container(jetson: bool) -> Iterator[Finding]:
         yield Finding("machine", "container", OK, "runs in one")
         return
     for path, option in MOUNTS.items():
-        there = sysfs.located(path).exists()
-        yield Finding("container", path, OK if there else MISSING, "mounted" if there else "not mounted",
-                      "" if there else "docker run " + option)
+        place = sysfs.located(path)
+        if place.is_dir():
+            yield Finding("container", path, MISSING, "a folder, as docker makes it where there is nothing to mount",
+                          "stop the container, on the host sudo rmdir %s, and docker run %s once it is there" % (
+                              path, option))
+        else:
+            there = place.exists()
+            yield Finding("container", path, OK if there else MISSING, "mounted" if there else "not mounted",
+                          "" if there else "docker run " + option)
 
 
 # ------------------------------------------------------------------ software of JetPack
 
 
-def _software() -> Iterator[Finding]:
-    yield _jetpack()
-    yield _python()
-    yield _binding()
-    yield _old_numpy()
-    yield _cuda()
-    yield _on_path("nvcc", "export PATH=/usr/local/cuda/bin:$PATH (pycuda is compiled with it)")
-    yield package("jetson", "pycuda", "pip install 'edgehar[jetson]', with nvcc on PATH")
-    yield _video_group()
-    yield package("jetson", "jetson-stats", "pip install 'jetson-stats==X.Y.*' with the X.Y that `jtop --version` says")
+def _nvcc() -> Finding:
+    return _on_path("nvcc", "export PATH=/usr/local/cuda/bin:$PATH (pycuda is compiled with it)")
+
+
+def _pycuda() -> Finding:
+    return package("jetson", "pycuda", "pip install 'edgehar[jetson]', with nvcc on PATH")
+
+
+def _jetson_stats() -> Finding:
+    remedy = "pip install 'jetson-stats==X.Y.*' with the X.Y that `jtop --version` says"
+    return package("jetson", "jetson-stats", remedy)
 
 
 def _jetpack() -> Finding:
@@ -132,8 +145,8 @@ def _cuda() -> Finding:
     from edgehar import sysfs
 
     try:
-        version = json.loads(sysfs.text("/usr/local/cuda/version.json"))["cuda"]["version"]
-    except (ValueError, KeyError):
+        version = str(json.loads(sysfs.text("/usr/local/cuda/version.json"))["cuda"]["version"])
+    except (ValueError, KeyError, TypeError, RecursionError):
         return Finding("jetson", "CUDA", MISSING, "no /usr/local/cuda/version.json", "sudo apt install nvidia-cuda")
     fits = version.startswith(JETPACK5_CUDA)
     return Finding("jetson", "CUDA", OK if fits else WARNING, version,
@@ -172,6 +185,11 @@ def _jtop() -> Iterator[Finding]:
         yield Finding("power", SOCKET, MISSING, "not there", "sudo systemctl restart jtop.service; in a container "
                                                              "docker run %s" % MOUNTS[SOCKET])
         return
+    if sysfs.located(SOCKET).is_dir():
+        yield Finding("power", SOCKET, MISSING, "a folder, as docker makes it where there is no socket to mount",
+                      "stop the container, on the host run sudo rmdir %s && sudo systemctl restart jtop.service, and "
+                      "start the container again" % SOCKET)
+        return
     usable = os.access(str(sysfs.located(SOCKET)), os.R_OK | os.W_OK)
     yield Finding("power", SOCKET, OK if usable else MISSING, "group %s, %s" % (
         _group_of(SOCKET), "usable" if usable else "not usable by this user"),
@@ -180,18 +198,27 @@ def _jtop() -> Iterator[Finding]:
 
 def _meters(jetson: bool) -> Iterator[Finding]:
     """Every meter that needs no file: those of a board there, else what a PC may have."""
-    from edgehar.errors import InputError
     from edgehar.bench.meters import METERS
 
     for name in METERS.names():
-        if (name == "rapl") == jetson:
-            continue
-        try:
-            meter = METERS.create(name)
-        except InputError:
-            continue
-        with meter:
-            reason = meter.missing()
+        if (name == "rapl") != jetson:
+            yield from safely("power", "rails by " + name, partial(_meter, name))
+
+
+def _meter(name: str) -> Iterator[Finding]:
+    from edgehar.bench.meters import METERS
+    from edgehar.errors import InputError
+
+    try:
+        meter = METERS.create(name)
+    except InputError:
+        return
+    with meter:
+        reason = meter.missing()
+        remarks = [] if reason else meter.warnings()
+        if remarks:
+            yield Finding("power", "rails by " + name, WARNING, ", ".join(meter.rails), "; ".join(remarks))
+        else:
             yield Finding("power", "rails by " + name, MISSING if reason else OK,
                           *(cause_and_remedy(reason) if reason else (", ".join(meter.rails),)))
 
@@ -216,7 +243,7 @@ def _clocks(jetson: bool) -> Iterator[Finding]:
 
     now = machine.read_conditions()
     if jetson:
-        mode = machine.power_mode() or machine.mode_name(now.mode) or now.mode
+        mode = machine.power_mode()
         yield Finding("clocks", "power mode", OK if mode else WARNING, mode or "not told",
                       "" if mode else "sudo nvpmodel -q; in a container docker run %s" % MOUNTS[MODE_FILE])
     if not now.limits_hz:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
 import click
 
 from edgehar.cli._board import board_findings
-from edgehar.cli._finding import MISSING, OK, WARNING, Finding, cause_and_remedy, package
+from edgehar.cli._finding import MISSING, OK, WARNING, Finding, cause_and_remedy, package, safely
 from edgehar.cli._options import json_option
 from edgehar.cli._show import show_json, show_next, show_table
 
@@ -21,6 +22,10 @@ ADDITION = bytes.fromhex(  # y = x + x as an ONNX graph of opset 13
     "080712003a350a0e0a01780a017812017922034164641201675a0f0a0178120a0a08080112040a02080162"
     "0f0a0179120a0a08080112040a02080142040a00100d")
 CUDA_WHEEL = "install an onnxruntime-gpu wheel that was built for this machine's CUDA, or use --backend trt"
+TRAINING = "pip install 'edgehar[train]' (on a workstation; a board needs none)"
+PACKAGES = (("training", "torch", TRAINING), ("training", "onnx", TRAINING),
+            ("bundle", "cryptography", "pip install 'edgehar[bundle]' (to check who signed a bundle)"))
+UNLISTED = ("onnxruntime",)  # loaded apart, too: its own lines are those of the backends
 PROVIDERS = {"TensorrtExecutionProvider": CUDA_WHEEL, "CUDAExecutionProvider": CUDA_WHEEL,
              "CPUExecutionProvider": "pip install --force-reinstall 'edgehar[cpu]'"}
 
@@ -32,7 +37,8 @@ def command(as_json: bool) -> None:
     from edgehar import machine
     from edgehar.errors import MissingError
 
-    facts, found = machine.describe(), list(findings())
+    found = list(findings())
+    facts = machine.describe()
     step = _next_step(found)
     if as_json:
         show_json({"machine": facts, "findings": [finding._asdict() for finding in found], "next": step})
@@ -45,33 +51,45 @@ def command(as_json: bool) -> None:
 
 def findings() -> Iterator[Finding]:
     """All findings, room by room."""
-    yield from _training()
-    yield from _backends()
-    yield from _providers()
-    yield from _data()
-    yield package("bundle", "cryptography", "pip install 'edgehar[bundle]' (to check who signed a bundle)")
-    yield _disk()
+    from edgehar.backends import BACKENDS
+
+    yield from safely("training", "packages", _packages)
+    for name in BACKENDS.names():
+        yield from safely("backend", name, partial(_backend, name))
+    yield from safely("provider", "onnxruntime", _providers)
+    yield from safely("corpus", "corpora", _data)
+    yield from safely("disk", "this folder", _disk)
     yield from board_findings()
 
 
-def _training() -> Iterator[Finding]:
-    for name in ("torch", "onnx"):
-        yield package("training", name, "pip install 'edgehar[train]' (on a workstation; a board needs none)")
+def _packages() -> Iterator[Finding]:
+    """Each installed one is also loaded, apart, for a broken one may take its process along."""
+    from edgehar.machine import package_version
+    from edgehar.packages import faults_apart
+
+    found = [package(room, name, remedy) for room, name, remedy in PACKAGES]
+    faults = faults_apart([each.subject for each in found if each.state == OK] + [
+        name for name in UNLISTED if package_version(name)])
+    for each in found:
+        if each.subject in faults:
+            each = Finding(each.room, each.subject, MISSING, *cause_and_remedy(faults[each.subject]))
+        yield each
 
 
-def _backends() -> Iterator[Finding]:
+def _backend(name: str) -> Iterator[Finding]:
     from edgehar.backends import BACKENDS
 
-    for name in BACKENDS.names():
-        reason = BACKENDS.create(name).missing()
-        yield Finding("backend", name, MISSING if reason else OK, *cause_and_remedy(reason or "ready"))
+    reason = BACKENDS.create(name).missing()
+    yield Finding("backend", name, MISSING if reason else OK, *cause_and_remedy(reason or "ready"))
 
 
 def _providers() -> Iterator[Finding]:
     """Whether ONNX Runtime really runs on what it lists: it may list a GPU that is not there."""
     from importlib.util import find_spec
 
-    if find_spec("onnxruntime") is None:
+    from edgehar.packages import fault
+
+    if find_spec("onnxruntime") is None or fault("onnxruntime"):
         return
     import onnxruntime
 
@@ -125,12 +143,12 @@ def _data_root() -> Finding:
                    "export %s=FOLDER, the folder you download corpora to" % DATA_ROOT)
 
 
-def _disk() -> Finding:
+def _disk() -> Iterator[Finding]:
     import shutil
 
     free_gib = shutil.disk_usage(".").free / 2 ** 30
     low = free_gib < LOW_DISK_GIB
-    return Finding("disk", "this folder", WARNING if low else OK, "%.1f GiB free" % free_gib,
+    yield Finding("disk", "this folder", WARNING if low else OK, "%.1f GiB free" % free_gib,
                    "free some space: checkpoints and reports need about %g GiB" % LOW_DISK_GIB if low else "")
 
 

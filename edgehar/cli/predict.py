@@ -59,17 +59,19 @@ def command(path: str, board_name: str, mode: str, device: str, threads: Optiona
 def _model(path: str) -> Any:
     """The ONNX graph of an artifact, or a file with one."""
     from edgehar.artifact.manifest import Artifact
-    from edgehar.errors import InputError, MissingError
+    from edgehar.errors import InputError
 
-    try:
-        import onnx
-    except ImportError as error:
-        raise MissingError("the package onnx is not installed; run `pip install edgehar[cpu]`.") from error
+    import onnx
+
     file = Path(path) if Path(path).suffix == ".onnx" else Artifact.load(path).onnx_path
     try:
-        return onnx.load(str(file))
+        model = onnx.load(str(file))
     except Exception as error:  # protobuf's and the system's
-        raise InputError("%s is no readable ONNX file (%s)." % (file, str(error).splitlines()[0])) from error
+        raise InputError("%s is no readable ONNX file (%s); export it again." % (
+            file, (str(error).splitlines() or [type(error).__name__])[0].rstrip("."))) from error
+    if not model.graph.node or not model.graph.input:
+        raise InputError("%s holds no graph; export it again." % file)
+    return model
 
 
 def _batches(text: str) -> List[int]:

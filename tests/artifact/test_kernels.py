@@ -113,14 +113,25 @@ def recurrent():
     return net.model(net.node("GRU", "x", net.weight(1, 24, 4), net.weight(1, 24, 8), hidden_size=8))
 
 
-def shapeless():
+def mysterious():
     graph = helper.make_graph([helper.make_node("Mystery", ["x"], ["y"], "m", domain="my.own")], "g",
                               [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3])],
                               [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 16), helper.make_opsetid("my.own", 1)])
 
 
-@pytest.mark.parametrize("graph, sentence", [(recurrent, "GRU, whose time steps"), (shapeless, "shape of tensor 'y'")])
+def shapeless():
+    """A shape that is read from the signal."""
+    nodes = [helper.make_node("Cast", ["x"], ["shape"], to=TensorProto.INT64),
+             helper.make_node("Reshape", ["x", "shape"], ["y"], "m")]
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 16)])
+
+
+@pytest.mark.parametrize("graph, sentence", [
+    (recurrent, "GRU, whose time steps"), (shapeless, "shape of tensor 'y' .layer 'm', a Reshape"),
+    (mysterious, "layer 'm' is a Mystery of my.own, which is not modelled")])
 def test_what_is_not_modelled_is_refused(graph, sentence):
     with pytest.raises(InputError, match=sentence):
         fused_kernels(graph())

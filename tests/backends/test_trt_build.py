@@ -130,6 +130,18 @@ def test_a_calibration_of_something_else_is_not(build, artifact, board, change):
     assert len(caches(artifact, "calibration")) == 2
 
 
+@pytest.mark.parametrize("damage", [b"", b"TRT-8502-EntropyCalibration2\nsignal: 3c000000\n", b"\0" * 99, None])
+def test_a_damaged_calibration_is_made_again(build, artifact, damage):
+    """TensorRT takes a damaged cache as it is, and then cannot build: no remedy told would help."""
+    first, _ = build(precision="int8")
+    (cache,) = caches(artifact, "calibration")
+    whole = cache.read_bytes()
+    cache.write_bytes(whole[:-20] if damage is None else damage)
+    again, _ = build("trt:workspace_mib=64", "int8")
+    assert not again["calibration_cached"] and again["ranges"] == first["ranges"]
+    assert cache.read_bytes() == whole
+
+
 def test_a_calibration_that_breaks_off_is_no_calibration(build, board, artifact):
     """TensorRT takes an error in the middle for the end of the windows."""
     board.set(fails_at=10)

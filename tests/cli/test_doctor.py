@@ -23,7 +23,7 @@ FIXES = {"JetPack", "Python", "numpy", "CUDA", "jtop service", "/run/jtop.sock",
 @pytest.fixture
 def root(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(sysfs, "ROOT", tmp_path)
-    monkeypatch.setattr(machine, "power_mode", lambda: None)
+    monkeypatch.setattr(machine, "_asked_mode", lambda: "")
     return tmp_path
 
 

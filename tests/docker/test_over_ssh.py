@@ -394,7 +394,8 @@ def jetson(fleet: Fleet) -> Iterator[Device]:
 
 NVPMODEL = r"""echo "nvpmodel $*" >>"$HOME/calls"
 case $1 in
-  -q) printf 'NV Fan Mode:quiet\nNV Power Mode: MODE_%s\n%s\n' "$(cat "$HOME/mode")" "$(cat "$HOME/mode")" ;;
+  -q) printf 'NVPM WARN: 4\n2\nNV Fan Mode:quiet\nNV Power Mode: MODE_%s\n%s\nNVPM WARN: patching\n12\n' \
+    "$(cat "$HOME/mode")" "$(cat "$HOME/mode")" ;;
   -m)
     if [ "$2" = 1 ]; then  # the one that switches off parts of the GPU
       echo "NVPM WARN: Reboot required for changing to this power mode: 1"

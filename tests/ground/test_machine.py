@@ -98,3 +98,77 @@ def test_files_are_found_as_people_count(root):
     write(root, {"sys/cpu%d/online" % number: 1 for number in (0, 2, 10)})
     assert sysfs.found("/sys/cpu*/online") == ["/sys/cpu0/online", "/sys/cpu2/online", "/sys/cpu10/online"]
     assert sysfs.number("/sys/cpu0/online") == 1 and sysfs.number("/sys/none") is None and sysfs.text("/sys") == ""
+
+
+# ------------------------------------------------------------------ one reader of the mode, one of the GPU's clock
+
+
+NODES = ["sys/devices/17000000.gv11b", "sys/devices/platform/17000000.gv11b", "sys/devices/platform/bus@0/17000000.gpu",
+         "sys/devices/gpu.0"]
+
+
+@pytest.mark.parametrize("listed", [True, False])
+@pytest.mark.parametrize("node", NODES)
+def test_the_gpu_s_clock_is_found_where_each_jetpack_puts_it(root, node, listed):
+    """JetPack 4, 5.1 and 6, and the link of JetPack 4; in the kernel's list or not, as in a container without it."""
+    name = "17000000.gpu" if node.endswith(("gpu", "gpu.0")) else "17000000.gv11b"
+    place = "%s/devfreq/%s" % (node, name)
+    write(root, {place + "/min_freq": 114750000, place + "/max_freq": 1377000000, place + "/cur_freq": 318750000,
+                 place + "/governor": "nvhost_podgov"})
+    if listed:
+        (root / "sys/class/devfreq").mkdir(parents=True)
+        (root / "sys/class/devfreq" / name).symlink_to(root / place)
+    found = machine.read_conditions()
+    assert machine.gpu_clock_mhz() == machine.describe()["gpu_clock_mhz"] == "114-1377"
+    assert found.limits_hz == {"gpu": (114.75e6, 1377e6)} and found.clocks_hz == {"gpu": 318.75e6}
+    write(root, {place + "/min_freq": 1377000000})
+    assert machine.gpu_clock_mhz() == "1377" and machine.unpinned(machine.read_conditions()) == []
+
+
+def test_other_devices_with_a_clock_are_no_gpu(root):
+    for place in ("sys/devices/platform/15880000.nvdla0/devfreq/15880000.nvdla0", "sys/class/devfreq/15340000.vic"):
+        write(root, {place + "/min_freq": 1000000, place + "/max_freq": 2000000})
+    assert machine.gpu_clock_mhz() is None and machine.read_conditions().limits_hz == {}
+
+
+@pytest.fixture
+def said(tmp_path, monkeypatch):
+    """Let `nvpmodel` say something; without it there is no such program."""
+    place = tmp_path / "bin"
+    place.mkdir()
+    monkeypatch.setenv("PATH", "%s:/usr/bin:/bin" % place)
+
+    def say(text: str) -> None:
+        (place / "nvpmodel").write_text("#!/bin/sh\ncat <<'END'\n%s\nEND\n" % text)
+        (place / "nvpmodel").chmod(0o755)
+
+    return say
+
+
+@pytest.mark.parametrize("text, mode", [
+    ("NV Power Mode: MAXN\n0", "MAXN"), ("NV Fan Mode:quiet\nNV Power Mode: MODE_15W_DESKTOP\n7", "MODE_15W_DESKTOP"),
+    ("NVPM WARN: Power Mode table is old: 3\nNV Power Mode: MODE_30W_ALL\nNVPM WARN: fan\n3\nbye: 4", "MODE_30W_ALL"),
+    ("NVPM VERB: Current mode: NV Power Mode: 25W\r\n1\r", "25W"), ("NVPM ERROR: no mode", None), ("", None)])
+def test_the_program_is_asked_where_the_files_are_not_there(root, said, text, mode):
+    said(text)
+    assert machine.power_mode() == mode
+
+
+def test_the_files_are_read_before_the_program_is_asked(root, said):
+    make_xavier(root)
+    said("NV Power Mode: STALE\n2")
+    assert machine.power_mode() == "MODE_15W_DESKTOP" == machine.describe()["power_mode"]
+    write(root, {"etc/nvpmodel.conf": "# < POWER_MODEL ID=7 NAME=OLD >\n< POWER_MODEL ID=07 NAME=MINE>\n"})
+    assert machine.power_mode() == "MINE"
+    write(root, {"etc/nvpmodel.conf": ""})
+    assert machine.power_mode() == "STALE"
+
+
+def test_in_a_container_without_the_program_the_mode_is_the_host_s(root, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    make_xavier(root)
+    assert machine.power_mode() == "MODE_15W_DESKTOP"
+    write(root, {"etc/nvpmodel.conf": ""})
+    assert machine.power_mode() == "7"
+    write(root, {"var/lib/nvpmodel/status": ""})
+    assert machine.power_mode() is None

@@ -20,7 +20,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from edgehar.backends._trt import cuda as _cuda
-from edgehar.backends._trt.calibration import BY_WINDOWS, calibrator, set_ranges
+from edgehar.backends._trt.calibration import BY_WINDOWS, calibrator, keep_cache, set_ranges
 from edgehar.backends._trt.log import log
 from edgehar.backends._trt.options import BuildOptions, build_options
 from edgehar.errors import EdgeharError, InputError, MissingError
@@ -259,8 +259,7 @@ def _keep_caches(config: Any, ranges: Any, job: BuildJob) -> None:
         with written_whole(job.timing_cache) as temporary:
             temporary.write_bytes(bytes(timings.serialize()))
     if ranges is not None and ranges.fresh is not None:
-        with written_whole(job.calibration_cache) as temporary:
-            temporary.write_bytes(ranges.fresh)
+        keep_cache(Path(job.calibration_cache), ranges.fresh)
 
 
 def _layers(plan: bytes, options: BuildOptions) -> List[Dict[str, Any]]:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any, List, Mapping, Optional, Sequence
 
@@ -17,8 +18,9 @@ import numpy as np
 from edgehar.artifact.manifest import Artifact
 from edgehar.artifact.quantise import Ranges
 from edgehar.errors import InputError, MismatchError
-from edgehar.files import sha256_of_json
+from edgehar.files import sha256_of_json, written_whole
 
+SEAL = b"edgehar calibration cache, sha256 %s\n"
 BY_WINDOWS = ("entropy", "minmax")
 
 
@@ -79,12 +81,27 @@ def calibrator(way: str, windows: np.ndarray, batch: int, cache: Path, gpu: Any)
             return [self._place.address]
 
         def read_calibration_cache(self) -> Optional[bytes]:
-            return self.fresh or (cache.read_bytes() if cache.is_file() else None)
+            return self.fresh or kept_cache(cache)
 
         def write_calibration_cache(self, found: Any) -> None:
             self.fresh = bytes(found)
 
     return Calibrator()
+
+
+def keep_cache(cache: Path, found: bytes) -> None:
+    """Write what TensorRT found, sealed: it takes a damaged cache as it is, and then cannot build."""
+    with written_whole(cache) as temporary:
+        temporary.write_bytes(SEAL % hashlib.sha256(found).hexdigest().encode("ascii") + found)
+
+
+def kept_cache(cache: Path) -> Optional[bytes]:
+    """What `keep_cache` was given; None where it lacks or is damaged, so that the windows are run again."""
+    try:
+        seal, _, found = cache.read_bytes().partition(b"\n")
+    except OSError:
+        return None
+    return found if seal + b"\n" == SEAL % hashlib.sha256(found).hexdigest().encode("ascii") else None
 
 
 def in_whole_batches(windows: np.ndarray, batch: int) -> np.ndarray:

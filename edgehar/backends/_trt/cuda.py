@@ -56,7 +56,7 @@ def missing() -> Optional[str]:
     except ModuleNotFoundError:
         return ("pycuda is not installed; on JetPack 5 put /usr/local/cuda/bin on PATH and run "
                 "`pip install edgehar[jetson]`.")
-    except ImportError as error:
+    except Exception as error:  # of a library that is not there, or of another numpy
         return ("pycuda cannot be used (%s); run it where NVIDIA's driver is, in a container with "
                 "`--runtime nvidia`." % error)
     try:

@@ -152,8 +152,8 @@ class LoadedPlan:
             self._runtime.DLA_core = built.dla
         self.engine = self._runtime.deserialize_cuda_engine((Path(engine.folder) / PLAN).read_bytes())
         if self.engine is None:
-            raise MismatchError("TensorRT %s cannot read %s (%s); build it again with `edgehar build`." % (
-                tensorrt.__version__, engine.folder / PLAN, log().reason()))
+            raise MismatchError("TensorRT %s cannot read %s (%s); %s." % (
+                tensorrt.__version__, engine.folder / PLAN, log().reason(), engine.rebuilding))
         self.source = self._only_input(set(engine.manifest.tasks))
 
     def _only_input(self, tasks: "set[str]") -> str:

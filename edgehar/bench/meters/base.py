@@ -6,12 +6,14 @@ import random
 import time
 from abc import ABC, abstractmethod
 from threading import Event
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-WHOLE_RAILS = ("VDD_IN", "POM_5V_IN", "VIN")  # a rail that feeds all others, on boards that measure one
+from edgehar.bench.meters._totals import TOTAL as TOTAL, remarks_on, totals_of as totals_of
+from edgehar.errors import InputError
+from edgehar.machine import board
+
 CARRIER_RAIL = "SYS5V"
 REPLAYED_POWER, SIMULATED_POWER = "REPLAYED POWER", "SIMULATED POWER"
-TOTAL, WITHOUT_CARRIER = "total", "total without SYS5V"
 MODULE_SCOPE = "rails of the module; losses of the carrier board and its converters are not in them"
 INA3221_ACCURACY = ("a rail's current may be off by 16 mA and 0.25 % (80 uV across 5 mOhm, INA3221 datasheet); the "
                     "former is in gross energy and cancels in net, neither is in the intervals")
@@ -39,8 +41,10 @@ class Meter(ABC):
     accuracy = "not stated by its maker"
     mark = ""
 
-    def __init__(self) -> None:
+    def __init__(self, total: str = "") -> None:
+        """total: rails that make it, "A+B", where the board is none that edgehar knows."""
         self._stop = Event()
+        self._total = tuple(filter(None, total.split("+")))
 
     @property
     def name(self) -> str:
@@ -61,8 +65,15 @@ class Meter(ABC):
         """Samples in order of time, until the meter is closed. Raises MissingError where it dies."""
 
     def totals(self) -> Dict[str, Tuple[str, ...]]:
-        """{name: rails that add up to it}, the one to quote first."""
-        return totals_of(self.rails)
+        """{name: rails that add up to it}, the one to quote first; empty where that is not known of this board."""
+        rails = self.rails
+        if not self._total:
+            return totals_of(rails, self._model())
+        unknown = [rail for rail in self._total if rail not in rails]
+        if unknown:
+            raise InputError("the meter %s has no rail '%s' for its option total; there are: %s." % (
+                self.name, unknown[0], ", ".join(rails)))
+        return {TOTAL: self._total}
 
     def steps_w(self) -> Dict[str, float]:
         """{rail: watts from one value it can show to the next}, of those where that is known, after a sample."""
@@ -78,7 +89,7 @@ class Meter(ABC):
 
     def warnings(self) -> List[str]:
         """Sentences on what its user should know."""
-        return []
+        return [] if self._total else remarks_on(self.rails, self._model())
 
     def close(self) -> None:
         """Let `samples` end and release the device. May be called twice."""
@@ -89,6 +100,10 @@ class Meter(ABC):
 
     def __exit__(self, *_: Any) -> None:
         self.close()
+
+    def _model(self) -> str:
+        """What the board that is metered calls itself; "" for that of a recording."""
+        return board() or ""
 
     def _ticks(self, interval_s: float) -> Iterator[float]:
         """Yield when it is time for a sample, every `interval_s` on average, until the meter is closed.
@@ -102,21 +117,6 @@ class Meter(ABC):
         while not self._stop.wait(max(0.0, due_s - time.monotonic())):
             yield due_s
             due_s = max(due_s + interval_s * draw.uniform(0.5, 1.5), time.monotonic())
-
-
-def totals_of(rails: Sequence[str]) -> Dict[str, Tuple[str, ...]]:
-    """The rail that feeds all others where there is one; else the sum, with and without SYS5V.
-
-    Tools disagree whether SYS5V, which feeds the carrier board's 5 V, belongs in the
-    total of an AGX Xavier; so both are told.
-    """
-    whole = [rail for rail in WHOLE_RAILS if rail in rails]
-    if whole:
-        return {TOTAL: (whole[0],)}
-    totals = {TOTAL: tuple(rails)}
-    if CARRIER_RAIL in rails and len(rails) > 1:
-        totals[WITHOUT_CARRIER] = tuple(rail for rail in rails if rail != CARRIER_RAIL)
-    return totals
 
 
 def xavier_steps_w(supply_v: Dict[str, float]) -> Dict[str, float]:

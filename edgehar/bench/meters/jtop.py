@@ -13,13 +13,18 @@ import re
 import time
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
+from edgehar import sysfs
 from edgehar.bench.meters.base import INA3221_ACCURACY, MODULE_SCOPE, Meter, PowerSample, xavier_steps_w
 from edgehar.errors import MissingError
+from edgehar.machine import package_version
 
 OLDEST = (4, 2)
 RESTART = "sudo systemctl restart jtop.service"
 MISMATCH = re.compile(r"service: \[(.*?)\].*client: \[(.*?)\]")
 SOCKET = "/run/jtop.sock"
+NOT_CONNECTED = "NC"
+NO_FOLDER = ("stop the container, on the host run sudo rmdir %s && %s, and start the container again" % (
+    SOCKET, RESTART))
 PATIENT_S = 1.0  # a client waits three times its own interval, whatever the service's is
 
 
@@ -27,14 +32,14 @@ class Jtop(Meter):
     """Instantaneous power of each rail, as often as the service gives it.
 
     interval_s: asked of the service, whose fastest is 0.1 s in practice. Where another
-    client holds it at a slower one, that is taken and told in `warnings`.
+    client holds it at a slower one, that is taken and told in `warnings`. total: see `Meter`.
     """
 
     scope = MODULE_SCOPE
     accuracy = INA3221_ACCURACY
 
-    def __init__(self, interval_s: float = 0.1) -> None:
-        super().__init__()
+    def __init__(self, interval_s: float = 0.1, total: str = "") -> None:
+        super().__init__(total)
         self._interval_s = interval_s
         self._client: Any = None
         self._rails: Tuple[str, ...] = ()
@@ -77,12 +82,12 @@ class Jtop(Meter):
         return {"interval_s": self._interval_s, "granted_s": client.interval, "client": _client_version()}
 
     def warnings(self) -> List[str]:
-        """That the service samples more slowly than it was asked to."""
-        granted_s = self._connected().interval
+        """As `Meter.warnings`, and that the service samples more slowly than it was asked to."""
+        told, granted_s = super().warnings(), self._connected().interval
         if granted_s <= 1.01 * self._interval_s:
-            return []
-        return ["the jtop service was asked for a sample every %g s and gives one every %g s, since another client "
-                "was there first; close it." % (self._interval_s, granted_s)]
+            return told
+        return told + ["the jtop service was asked for a sample every %g s and gives one every %g s, since another "
+                       "client was there first; close it." % (self._interval_s, granted_s)]
 
     def close(self) -> None:
         """As `Meter.close`; ends the connection."""
@@ -106,10 +111,7 @@ class Jtop(Meter):
 
     def _watts(self) -> Dict[str, float]:
         """{rail: watts} of the newest sample."""
-        power = self._connected().power
-        rails = dict(power.get("rail", {}))
-        if power.get("tot", {}).get("name"):
-            rails[power["tot"]["name"]] = power["tot"]
+        rails = _rails_in(self._connected().power)
         if not rails:
             raise MissingError("the jtop service sees no power rail on this machine; use another meter.")
         self._volts = {name: rail["volt"] / 1e3 for name, rail in rails.items() if "volt" in rail}
@@ -136,6 +138,16 @@ class Jtop(Meter):
         return client
 
 
+def _rails_in(power: Any) -> Dict[str, Dict[str, Any]]:
+    """{rail: facts} of those that tell their power, the total too where it is a rail with a name."""
+    value = power if isinstance(power, dict) else {}
+    rails, total = dict(value.get("rail") or {}), value.get("tot") or {}
+    if total.get("name"):
+        rails[total["name"]] = total
+    return {name: rail for name, rail in rails.items() if name != NOT_CONNECTED and rail.get("online", True)
+            and ({"volt", "curr"} <= set(rail) or "power" in rail)}
+
+
 def _watts_of(rail: Dict[str, Any]) -> float:
     """Volts times amperes where both are told: ``power`` is cut off to whole mW."""
     if "volt" in rail and "curr" in rail:
@@ -146,9 +158,12 @@ def _watts_of(rail: Dict[str, Any]) -> float:
 def _client_class() -> Any:
     try:
         from jtop import jtop
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingError("jetson-stats is not installed here; `pip install 'jetson-stats==X.Y.*'` with the X.Y that "
                            "`jtop --version` of the board says.") from error
+    except Exception as error:  # of a library that it needs
+        raise MissingError("jetson-stats is installed here and cannot be loaded (%s); `pip install --force-reinstall "
+                           "'jetson-stats==%s'`." % (error, package_version("jetson-stats") or "X.Y.*")) from error
     version = _client_version()
     if tuple(map(int, re.findall(r"\d+", version)[:2])) < OLDEST:
         raise MissingError("jetson-stats %s is too old, 4.2 is the first that can be read; `sudo pip3 install -U "
@@ -165,6 +180,8 @@ def _client_version() -> str:
 def _explained(error: Exception) -> str:
     """What went wrong and its remedy, from what jtop raised."""
     said = str(error)
+    if sysfs.located(SOCKET).is_dir():
+        return "%s is a folder, as docker makes it where there is no socket to mount; %s." % (SOCKET, NO_FOLDER)
     mismatch = MISMATCH.search(said)
     if mismatch:
         service, client = mismatch.groups()

@@ -65,7 +65,10 @@ class Rapl(Meter):
     def totals(self) -> Dict[str, Tuple[str, ...]]:
         """The packages and their memory; zones within a package are counted there already."""
         summed = tuple(rail for rail in self.rails if rail.rsplit("/", 1)[-1].startswith(IN_TOTAL))
-        return {TOTAL: summed or self.rails}
+        return {TOTAL: summed} if summed else {}
+
+    def warnings(self) -> List[str]:
+        return []
 
     def steps_w(self) -> Dict[str, float]:
         """A step of the energy counter over the interval."""

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
-from edgehar.bench.meters.base import REPLAYED_POWER, TOTAL, Meter, PowerSample, totals_of
+from edgehar.bench.meters.base import REPLAYED_POWER, Meter, PowerSample
 from edgehar.errors import InputError, MissingError
 from edgehar.files import read_bytes, read_json
 
@@ -33,11 +33,12 @@ class Replay(Meter):
     or a recorded trace. clock: "start" takes the first row as now, so that what is
     measured is the recording's power and not this machine's; "unix" takes times as
     seconds of the UNIX clock and gives the rows from now on, also those still to be
-    written. offset_s: seconds by which the file's clock is behind this machine's.
+    written. offset_s: seconds by which the file's clock is behind this machine's. total:
+    see `Meter`.
     """
 
-    def __init__(self, path: str, clock: str = START, offset_s: float = 0.0) -> None:
-        super().__init__()
+    def __init__(self, path: str, clock: str = START, offset_s: float = 0.0, total: str = "") -> None:
+        super().__init__(total)
         if clock not in (START, UNIX):
             raise InputError("there is no clock '%s'; choose from: %s, %s." % (clock, START, UNIX))
         self._path = Path(path)
@@ -56,17 +57,18 @@ class Replay(Meter):
         """None: the file was read when this was made."""
         return None
 
-    def totals(self) -> Dict[str, Tuple[str, ...]]:
-        """As `Meter.totals`; of a single rail that rail."""
-        return totals_of(self._rails) if len(self._rails) > 1 else {TOTAL: self._rails}
+    def _model(self) -> str:
+        return ""
 
     def facts(self) -> Dict[str, Any]:
         """Which clock the file's times are of, and how far it is behind this machine's."""
         return {"clock": self._clock, "offset_s": self._offset_s}
 
     def warnings(self) -> List[str]:
-        """That the power is another's, unless it was recorded beside this run."""
-        return [] if not self.mark else ["its power is replayed from %s and not of this machine" % self._path.name]
+        """As `Meter.warnings`, and that the power is another's, unless it was recorded beside this run."""
+        told = super().warnings()
+        return told if not self.mark else ["its power is replayed from %s and not of this machine" % self._path.name,
+                                           *told]
 
     def samples(self) -> Iterator[PowerSample]:
         """Raises MissingError where a recording ends before the meter is closed."""

@@ -62,6 +62,9 @@ class Sim(Meter):
         """What it was asked to make up."""
         return {"board": self._board, "load_w": self._load_w, "noise_w": self._noise_w}
 
+    def _model(self) -> str:
+        return ""
+
     def _shown(self, rail: str, busy: float) -> float:
         watts = self._idle_w + (self._load_w * busy if rail == LOADED else 0.0) + self._draw.gauss(0.0, self._noise_w)
         return max(0.0, round(watts / STEP_W) * STEP_W)

@@ -17,12 +17,14 @@ import shutil
 import subprocess
 import time
 from contextlib import closing
-from typing import IO, Any, Dict, Generator, Iterator, List, Optional, Tuple
+from typing import IO, Any, Dict, Generator, Iterator, Optional, Tuple
 
 from edgehar.bench.meters.base import CARRIER_RAIL, INA3221_ACCURACY, MODULE_SCOPE, Meter, PowerSample, xavier_steps_w
 from edgehar.errors import MissingError
 
-POWER = re.compile(r"(?<!\S)([A-Z][A-Z0-9_]*) (\d+)(?:mW)?/(\d+)(?:mW)?(?!\S)")
+POWER = re.compile(r"(?<!\S)([A-Z][A-Z0-9_]*) +(-?\d+(?:\.\d+)?)(mW|W)?/-?\d+(?:\.\d+)?(?:mW|W)?(?!\S)")
+NOT_CONNECTED = "NC"
+WORDLESS = 5  # lines without power before the first that tells it: a banner, a warning, an empty one
 CARRIER_V = 5.0
 PATIENCE = 10  # intervals without a line after which the program counts as dead
 LEAST_PATIENCE_S = 3.0
@@ -32,14 +34,16 @@ class Tegrastats(Meter):
     """Runs tegrastats and reads the power of each rail from its lines.
 
     interval_s: asked of the program. program: its name or path. supply_v: voltage of the
-    module's supply, which decides its step and which tegrastats does not tell.
+    module's supply, which decides its step and which tegrastats does not tell. total: see
+    `Meter`.
     """
 
     scope = MODULE_SCOPE
     accuracy = INA3221_ACCURACY
 
-    def __init__(self, interval_s: float = 0.1, program: str = "tegrastats", supply_v: float = 19.0) -> None:
-        super().__init__()
+    def __init__(self, interval_s: float = 0.1, program: str = "tegrastats", supply_v: float = 19.0,
+                 total: str = "") -> None:
+        super().__init__(total)
         self._interval_s = interval_s
         self._program = program
         self._supply_v = supply_v
@@ -80,11 +84,14 @@ class Tegrastats(Meter):
 
     def _lines(self) -> Generator[Dict[str, float], None, None]:
         """{rail: watts} of each line, until the meter is closed. Raises MissingError where there is no power in it."""
-        process = self._started()
+        process, told, wordless = self._started(), False, 0
         assert process.stdout  # a pipe was asked for
         try:
             for line in self._read(process.stdout):
                 watts = power_of(line)
+                told, wordless = told or bool(watts), wordless + (not watts)
+                if not watts and not told and wordless < WORDLESS or not watts and not line.strip():
+                    continue
                 if not watts:
                     raise MissingError("%s tells no power to this user; run as root, or use --power jtop." %
                                        self._program)
@@ -123,6 +130,10 @@ class Tegrastats(Meter):
 
 
 def power_of(line: str) -> Dict[str, float]:
-    """{rail: watts of now} in one line; empty where it tells none."""
-    found: List[Tuple[str, str, str]] = POWER.findall(line)
-    return {rail: int(now) / 1e3 for rail, now, _ in found}
+    """{rail: watts of now} in one line; empty where it tells none. A rail that is told twice has a number, too."""
+    found: Dict[str, float] = {}
+    for rail, now, unit in POWER.findall(line):
+        if rail != NOT_CONNECTED:
+            again = sum(name.split("-")[0] == rail for name in found)
+            found["%s-%d" % (rail, again + 1) if again else rail] = float(now) / (1 if unit == "W" else 1000)
+    return found
