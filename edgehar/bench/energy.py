@@ -153,13 +153,9 @@ def _columns(trace: Trace) -> Dict[str, np.ndarray]:
 
 def _repeats(trace: Trace) -> List[Tuple[TracePhase, TracePhase, TracePhase]]:
     """The whole repeats: idle, load, idle."""
-    found = []
-    for number in sorted({phase.repeat for phase in trace.phases}):
-        phases = [phase for phase in trace.phases if phase.repeat == number]
-        if [phase.kind for phase in phases] == [IDLE, LOAD, IDLE]:
-            before, load, after = phases
-            found.append((before, load, after))
-    return found
+    numbers = sorted({phase.repeat for phase in trace.phases})
+    found = [[phase for phase in trace.phases if phase.repeat == number] for number in numbers]
+    return [(each[0], each[1], each[2]) for each in found if [phase.kind for phase in each] == [IDLE, LOAD, IDLE]]
 
 
 def _short(trace: Trace) -> Optional[Refusal]:

@@ -163,7 +163,7 @@ def _modality_table(outcome: Outcome) -> Table:
         [outcome.corpus, *outcome.marks]),
         ("sensors", "task", "channels", "rate Hz", "MACs", "macro-F1 [95 % over people]", "gain", "over"),
         [("%s%s" % (found.name, " *" if found.best else ""), found.row.task, found.row.engine.channels,
-          "%g" % (found.row.engine.rate_hz or 0), with_prefix(found.row.engine.macs),
+          "%g" % found.row.engine.rate_hz if found.row.engine.rate_hz else "–", with_prefix(found.row.engine.macs),
           interval_text(found.row.macro_f1, found.row.people), difference_text(found.gain) if found.gain else "–",
           found.over or "–") for found in outcome.modalities])
 

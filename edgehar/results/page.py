@@ -95,8 +95,8 @@ def _differences(rows: Sequence[AccuracyRow]) -> List[Difference]:
 
 def _choices(rows: Sequence[AccuracyRow]) -> List[Tuple[str, List[SensorChoice]]]:
     """[(network, its choices of sensors)] where several were tried."""
-    return [(network, [SensorChoice(name, row.engine.macs or 1, row.macro_f1, on_front(row, [row for _, row in found]))
-                       for name, row in found]) for network, found in sensor_choices(rows)]
+    return [(network, [SensorChoice(name, row.engine.macs, row.macro_f1, on_front(row, [row for _, row in found]))
+                       for name, row in found if row.engine.macs]) for network, found in sensor_choices(rows)]
 
 
 def _timings(runs: Sequence[Run]) -> Dict[str, Any]:
