@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
@@ -57,7 +58,8 @@ if TYPE_CHECKING:
               help="Folder for the Run files.")
 @json_option()
 @quiet_option()
-def command(paths: Sequence[str], scenarios: Sequence[str], backend: str,
+@click.pass_context
+def command(context: click.Context, /, paths: Sequence[str], scenarios: Sequence[str], backend: str,
             precisions: Sequence[str], data: Optional[str], root: Optional[str], power: Optional[str], idle_s: float,
             load_s: float, repeats: int, max_p99_ms: Optional[float], strict: bool, missing: Sequence[str], output: str,
             as_json: bool, quiet: bool, **settings: Any) -> None:
@@ -80,8 +82,8 @@ def command(paths: Sequence[str], scenarios: Sequence[str], backend: str,
     if strict or power or max_p99_ms is not None:
         for engine in engines:
             verdicts.require_measured(engine)
-    done = _measure_all(jobs(engines, asked, missing), (data, root), power, plan, Path(output),
-                        typed_line(click.get_current_context()), quiet or as_json)
+    done = _measure_all(jobs(engines, asked, missing), (data, root), power, plan, Path(output), typed_line(context),
+                        quiet or as_json)
     show(done, as_json)
     for _, run in done:
         if max_p99_ms is not None:
@@ -152,7 +154,7 @@ def _measure_all(jobs: Sequence[Job], corpus: Tuple[Optional[str], Optional[str]
     with _progress(len(jobs), quiet) as tell:
         for job in jobs:
             engine, scenario, missing = job
-            on_phase = _phases_of(job, tell)
+            on_phase = partial(_tell_phase, tell, str(job))
             on_phase("preparing")
             meter = METERS.create(power) if power and scenario.timed else None
             run = bench.run(engine, scenario, command=line, meter=meter, plan=plan, dataset=corpus[0], missing=missing,
@@ -162,8 +164,8 @@ def _measure_all(jobs: Sequence[Job], corpus: Tuple[Optional[str], Optional[str]
     return done
 
 
-def _phases_of(job: Job, tell: Callable[[str, int], None]) -> Callable[[str], None]:
-    return lambda phase: tell("%s: %s" % (job, phase), 0)
+def _tell_phase(tell: Callable[[str, int], None], job: str, phase: str) -> None:
+    tell("%s: %s" % (job, phase), 0)
 
 
 @contextmanager

@@ -129,8 +129,8 @@ class EngineFacts:
         """Raises TypeError where one of the facts that every Run tells is not there."""
         names = {each.name for each in fields(cls)} - {"more"}
         lists = ("channel_names", "tasks", "members")
-        known: Dict[str, Any] = {name: tuple(item) if name in lists else item
-                                 for name, item in value.items() if name in names}
+        known: Dict[str, Any] = {name: tuple(item) if name in lists else item for name, item in value.items()
+                                 if name in names}
         return cls(**known, more={name: item for name, item in value.items() if name not in names})
 
 
