@@ -99,7 +99,7 @@ def _rows(bins: np.ndarray) -> Dict[str, List[float]]:
 
 
 def require_finite_logits(logits: np.ndarray, task: str) -> None:
-    """Raise AccuracyError where `logits`, of any shape, are not all finite."""
+    """Raise AccuracyError where `logits` (...,) are not all finite."""
     if not np.isfinite(logits).all():
         raise AccuracyError("the engine gave logits that are no numbers for task '%s'; build it in a higher "
                             "precision." % task)

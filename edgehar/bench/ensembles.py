@@ -26,15 +26,18 @@ class EnsembleSession(Session):
         self.tasks = [task for task in members[0].tasks if all(task in member.tasks for member in members)]
 
     def input(self, slot: int = 0) -> np.ndarray:
+        """As `Session.input`, (max_batch, C, T): that of the first member."""
         return self.members[0].input(slot)
 
     def launch(self, count: int, slot: int = 0) -> None:
+        """Start every member on the same first `count` windows."""
         x = self.input(slot)[:count]
         for member in self.members:
             member.input(slot)[:count] = x
             member.launch(count, slot)
 
     def wait(self, slot: int = 0) -> Dict[str, np.ndarray]:
+        """{task: (count, K)} logarithm of the members' mean probability, owned by the caller."""
         said = [member.wait(slot) for member in self.members]
         return {task: mixed_logits([each[task] for each in said]) for task in self.tasks}
 
@@ -53,11 +56,12 @@ def ensemble_facts(members: Sequence[EngineFacts], name: str, seed: int) -> Engi
     first = members[0]
     digests: Dict[str, Any] = {key: sha256_of_json([getattr(each, key) for each in members])
                                for key in ("sha256", "artifact_sha256")}
+    sums: Dict[str, Any] = {key: sum(getattr(each, key) for each in members) for key in SUMMED}
     return replace(
         first, artifact=name, model=ensemble_model(len(members), first.model), seed=seed,
         recipe={key: value for key, value in (first.recipe or {}).items() if key != "seed"},
         members=tuple({key: getattr(each, key) for key in ("seed", *digests)} for each in members),
-        **digests, **{key: sum(getattr(each, key) for each in members) for key in SUMMED})
+        **digests, **sums)
 
 
 def ensemble_model(count: int, model: str) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from edgehar import machine
 from edgehar.artifact.manifest import Manifest
@@ -57,13 +57,13 @@ def run(engine: Engine, scenario: Scenario, windows: Optional[Windows] = None, c
         _require_load(scenario)
         require_measured(engine)
     scenario, backend = scenario.settled(engine), BACKENDS.create(engine.backend)
-    data = _test_data(engine, scenario, windows, recordings, missing)
+    windows, recordings = _test_data(engine, scenario, windows, recordings, missing)
     measured = scenario.timed and backend.source != SIMULATED
     before = machine_warnings(engine) + _told_by(backend.warnings(engine)) if measured else []
     verified = _verified(backend, engine) if meter else {}
     chosen: Dict[str, Any] = {"dataset": dataset, "missing": missing} if scenario.needs else {}
     with backend.open(engine, max_batch=scenario.batch) as session:
-        trial = Trial(session, engine, data, clock, sleep, on_phase)
+        trial = Trial(session, engine, windows, recordings, clock, sleep, on_phase)
         found = scenario.measure(trial) if measured or not scenario.timed else _predicted(trial, scenario)
         power = _powered(trial, scenario, meter, plan) if meter else {}
         if scenario.timed:
@@ -86,12 +86,13 @@ def data_for(engine: Engine, scenario: Scenario, dataset: Optional[str] = None,
 
 
 def _test_data(engine: Engine, scenario: Scenario, windows: Optional[Windows],
-               recordings: Optional[Iterable[Recording]], missing: str) -> Any:
+               recordings: Optional[Iterable[Recording]],
+               missing: str) -> Tuple[Optional[Windows], Iterable[Recording]]:
     """Of what was given the part that the scenario needs, once it is sure that it is of test people."""
     if scenario.needs == WINDOWS:
         found = test_windows_of(engine, windows)
-        return silenced(found, choose_channels(found.channels, missing)) if missing else found
-    return test_recordings_of(engine, recordings) if scenario.needs == RECORDINGS else None
+        return silenced(found, choose_channels(found.channels, missing)) if missing else found, ()
+    return None, test_recordings_of(engine, recordings) if scenario.needs == RECORDINGS else ()
 
 
 def run_as_one(engines: Sequence[Engine], scenario: Scenario, windows: Windows, name: str, seed: int = 0,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
@@ -58,8 +57,7 @@ if TYPE_CHECKING:
               help="Folder for the Run files.")
 @json_option()
 @quiet_option()
-@click.pass_context
-def command(context: click.Context, /, paths: Sequence[str], scenarios: Sequence[str], backend: str,
+def command(paths: Sequence[str], scenarios: Sequence[str], backend: str,
             precisions: Sequence[str], data: Optional[str], root: Optional[str], power: Optional[str], idle_s: float,
             load_s: float, repeats: int, max_p99_ms: Optional[float], strict: bool, missing: Sequence[str], output: str,
             as_json: bool, quiet: bool, **settings: Any) -> None:
@@ -82,8 +80,8 @@ def command(context: click.Context, /, paths: Sequence[str], scenarios: Sequence
     if strict or power or max_p99_ms is not None:
         for engine in engines:
             verdicts.require_measured(engine)
-    done = _measure_all(jobs(engines, asked, missing), (data, root), power, plan, Path(output), typed_line(context),
-                        quiet or as_json)
+    done = _measure_all(jobs(engines, asked, missing), (data, root), power, plan, Path(output),
+                        typed_line(click.get_current_context()), quiet or as_json)
     show(done, as_json)
     for _, run in done:
         if max_p99_ms is not None:
@@ -154,7 +152,7 @@ def _measure_all(jobs: Sequence[Job], corpus: Tuple[Optional[str], Optional[str]
     with _progress(len(jobs), quiet) as tell:
         for job in jobs:
             engine, scenario, missing = job
-            on_phase = partial(_tell_phase, tell, str(job))
+            on_phase = _phases_of(job, tell)
             on_phase("preparing")
             meter = METERS.create(power) if power and scenario.timed else None
             run = bench.run(engine, scenario, command=line, meter=meter, plan=plan, dataset=corpus[0], missing=missing,
@@ -164,8 +162,8 @@ def _measure_all(jobs: Sequence[Job], corpus: Tuple[Optional[str], Optional[str]
     return done
 
 
-def _tell_phase(tell: Callable[[str, int], None], job: str, phase: str) -> None:
-    tell("%s: %s" % (job, phase), 0)
+def _phases_of(job: Job, tell: Callable[[str, int], None]) -> Callable[[str], None]:
+    return lambda phase: tell("%s: %s" % (job, phase), 0)
 
 
 @contextmanager
