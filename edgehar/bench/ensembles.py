@@ -39,10 +39,10 @@ class EnsembleSession(Session):
     def wait(self, slot: int = 0) -> Dict[str, np.ndarray]:
         """{task: (count, K)} logarithm of the members' mean probability, owned by the caller."""
         said = [member.wait(slot) for member in self.members]
-        return {task: mixture([each[task] for each in said]) for task in self.tasks}
+        return {task: mixed_logits([each[task] for each in said]) for task in self.tasks}
 
 
-def mixture(logits: Sequence[np.ndarray]) -> np.ndarray:
+def mixed_logits(logits: Sequence[np.ndarray]) -> np.ndarray:
     """(B, K) float32 logarithm of the mean of the softmax of each of `logits` (B, K)."""
     voices = [z - np.logaddexp.reduce(z, axis=1, keepdims=True) for z in logits]
     return np.logaddexp.reduce(voices, axis=0) - np.float32(np.log(len(voices)))
@@ -56,12 +56,11 @@ def ensemble_facts(members: Sequence[EngineFacts], name: str, seed: int) -> Engi
     first = members[0]
     digests: Dict[str, Any] = {key: sha256_of_json([getattr(each, key) for each in members])
                                for key in ("sha256", "artifact_sha256")}
-    sums: Dict[str, Any] = {key: sum(getattr(each, key) for each in members) for key in SUMMED}
     return replace(
         first, artifact=name, model=ensemble_model(len(members), first.model), seed=seed,
         recipe={key: value for key, value in (first.recipe or {}).items() if key != "seed"},
         members=tuple({key: getattr(each, key) for key in ("seed", *digests)} for each in members),
-        **digests, **sums)
+        **digests, **{key: sum(getattr(each, key) for each in members) for key in SUMMED})
 
 
 def ensemble_model(count: int, model: str) -> str:

@@ -86,7 +86,7 @@ def engine_options(several: bool = False) -> Decorator:
                      help="For an artifact; default fp32.%s" % (" Repeatable." if several else "")))
 
 
-def build_options(example: str) -> Decorator:
+def building_options(example: str) -> Decorator:
     """What an engine is built with. example: ends the help of --backend."""
     return together(
         click.option("--backend", default="ort", show_default=True, metavar="NAME[:OPTION=VALUE,...]",

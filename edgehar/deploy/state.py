@@ -33,7 +33,7 @@ class Moment(NamedTuple):
         return max(0.0, now.up_s - self.up_s if same else now.wall_s - self.wall_s)
 
 
-class Kept(NamedTuple):
+class ServiceState(NamedTuple):
     """What a service leaves to the next.
 
     decision_s: time of the last decision by the source's clock, None before the first;
@@ -55,7 +55,7 @@ class Kept(NamedTuple):
         return dict(self._asdict(), format=FORMAT, stream=self.stream.to_json(), decided=list(self.decided))
 
     @classmethod
-    def load(cls, path: PathLike) -> Optional["Kept"]:
+    def load(cls, path: PathLike) -> Optional["ServiceState"]:
         """What the state file holds; None where there is none. Raises InputError where it is of no use."""
         if not Path(path).exists():
             return None

@@ -24,5 +24,5 @@ class Accuracy(Scenario):
     def measure(self, trial: Trial) -> Findings:
         """Score every window of the trial, `batch` a call. Raises InputError where it has none."""
         trial.on_phase("scoring")
-        people, calibration = scores(trial.session, trial.test_windows(), self.batch)
+        people, calibration = scores(trial.session, trial.data, self.batch)
         return Findings(people=people, calibration=calibration)

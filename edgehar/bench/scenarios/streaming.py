@@ -38,5 +38,5 @@ class Streaming(Scenario):
         Raises InconclusiveError where all are shorter than a window.
         """
         trial.on_phase("replaying")
-        events, warnings = replay(trial.session, trial.engine.manifest, self.hop, self.hold, trial.recordings)
+        events, warnings = replay(trial.session, trial.engine.manifest, self.hop, self.hold, trial.data)
         return Findings(events=events, warnings=warnings)
