@@ -82,8 +82,8 @@ def command(context: click.Context, /, paths: Sequence[str], scenarios: Sequence
     if strict or power or max_p99_ms is not None:
         for engine in engines:
             verdicts.require_measured(engine)
-    done = _measure_all(jobs(engines, asked, missing), (data, root), power, plan, Path(output),
-                        typed_line(click.get_current_context()), quiet or as_json)
+    done = _measure_all(jobs(engines, asked, missing), (data, root), power, plan, Path(output), typed_line(context),
+                        quiet or as_json)
     show(done, as_json)
     for _, run in done:
         if max_p99_ms is not None:

@@ -58,9 +58,9 @@ def calibration_text(row: AccuracyRow) -> str:
 
 def stream_text(row: EventRow) -> str:
     """"6.4 s every 3.2 s, hold 3": what decides a stream's numbers beside the model."""
-    window, rate_hz = row.engine.window, row.engine.rate_hz
-    if window is None or rate_hz is None:
-        return "hop %d, hold %d" % (row.hop, row.hold)
+    rate_hz, window = row.engine.rate_hz, row.engine.window
+    if not rate_hz or not window:
+        return "every %d samples, hold %d" % (row.hop, row.hold)
     return "%.3g s every %.3g s, hold %d" % (window / rate_hz, row.hop / rate_hz, row.hold)
 
 
