@@ -26,15 +26,18 @@ class EnsembleSession(Session):
         self.tasks = [task for task in members[0].tasks if all(task in member.tasks for member in members)]
 
     def input(self, slot: int = 0) -> np.ndarray:
+        """As `Session.input`, (max_batch, C, T): that of the first member."""
         return self.members[0].input(slot)
 
     def launch(self, count: int, slot: int = 0) -> None:
+        """Start every member on the same first `count` windows."""
         x = self.input(slot)[:count]
         for member in self.members:
             member.input(slot)[:count] = x
             member.launch(count, slot)
 
     def wait(self, slot: int = 0) -> Dict[str, np.ndarray]:
+        """{task: (count, K)} logarithm of the members' mean probability, owned by the caller."""
         said = [member.wait(slot) for member in self.members]
         return {task: mixed_logits([each[task] for each in said]) for task in self.tasks}
 

@@ -55,6 +55,7 @@ class Timed(Scenario):
         return Findings((*self.measurements(calls), *by_gpu), warnings=tuple(self.warnings(calls)))
 
     def load(self, trial: Trial) -> Load:
+        """As `Scenario.load`: the calls that `measure` times, for so many seconds."""
         call = self._call(trial)
 
         def put_on(seconds: float) -> int:

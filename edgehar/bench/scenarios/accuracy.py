@@ -18,9 +18,11 @@ class Accuracy(Scenario):
 
     @property
     def text(self) -> str:
+        """With its batch."""
         return "accuracy, batch %d" % self.batch
 
     def measure(self, trial: Trial) -> Findings:
+        """Score every window of the trial, `batch` a call."""
         trial.on_phase("scoring")
         people, calibration = scores(trial.session, trial.data, self.batch)
         return Findings(people=people, calibration=calibration)

@@ -25,7 +25,9 @@ class Offline(Timed):
 
     @property
     def text(self) -> str:
+        """With its batch."""
         return "offline, batch %d" % self.batch
 
     def measurements(self, calls: Calls) -> Tuple[Measurement, ...]:
+        """Latencies of batches, and throughput."""
         return (*super().measurements(calls), raw("throughput", "windows/s", self.batch / calls.latency))

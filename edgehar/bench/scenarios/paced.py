@@ -34,10 +34,12 @@ class Paced(Timed):
 
     @property
     def text(self) -> str:
+        """With its rate."""
         return "paced, %g/s" % self.rate_hz
 
     @property
     def period_s(self) -> float:
+        """Seconds from one window to the next."""
         return 1 / self.rate_hz
 
     def calls(self, call: Callable[[], Any], seconds: float, clock: Clock, sleep: Sleep,
@@ -63,12 +65,14 @@ class Paced(Timed):
         return Calls(np.array(dues), np.array(starts), np.array(ends), planned)
 
     def measurements(self, calls: Calls) -> Tuple[Measurement, ...]:
+        """Latency, how late each call began, how long it took, and how many deadlines were missed."""
         unreached = calls.planned - len(calls.end)
         missed = float((calls.latency > self.period_s).sum() + unreached)
         return (*super().measurements(calls), raw("lateness", "s", calls.start - calls.due),
                 raw("service", "s", calls.end - calls.start), Measurement("deadline_misses", "windows", (missed,)))
 
     def warnings(self, calls: Calls) -> List[RunWarning]:
+        """As of any timed scenario, and that windows were never reached."""
         found, unreached = super().warnings(calls), calls.planned - len(calls.end)
         if unreached:
             found.append(RunWarning(OVERLOADED, "%d of %d windows were never reached at %g windows a second; lower the "

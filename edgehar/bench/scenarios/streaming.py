@@ -25,12 +25,18 @@ class Streaming(Scenario):
 
     @property
     def text(self) -> str:
+        """With hop and hold."""
         return "streaming, hop %d, hold %d" % (self.hop, self.hold)
 
     def settled(self, engine: Engine) -> "Streaming":
+        """With the model's hop where none was given."""
         return replace(self, hop=self.hop or engine.manifest.signal.hop)
 
     def measure(self, trial: Trial) -> Findings:
+        """Replay each recording of the trial through a stream of its own.
+
+        Raises InconclusiveError where all are shorter than a window.
+        """
         trial.on_phase("replaying")
         events, warnings = replay(trial.session, trial.engine.manifest, self.hop, self.hold, trial.data)
         return Findings(events=events, warnings=warnings)
