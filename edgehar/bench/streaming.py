@@ -93,7 +93,7 @@ def _events_of(session: Session, manifest: Manifest, hop: int, hold: int,
     found = {}
     for task, names in manifest.tasks.items():
         require_finite_logits(np.array([decision.probabilities[task] for decision in decisions]), task)
-        said = held(at, [names.index(decision.label[task]) for decision in decisions], len(recording.samples))
+        said = held(at.tolist(), [names.index(decision.label[task]) for decision in decisions], len(recording.samples))
         found[task] = score_events(recording.labels.get(task, unknown), said, len(names), signal.rate_hz)
     return found
 

@@ -45,14 +45,17 @@ class Outlet:
 
     @property
     def waiting(self) -> int:
+        """Decisions that wait here, and those that wait in the sink."""
         return len(self._queue) + (self._hand is not None) + self._sink.waiting
 
     @property
     def dropped(self) -> int:
+        """Decisions that were given up here, and those that the sink gave up."""
         return self._dropped + self._sink.dropped
 
     @property
     def problem(self) -> str:
+        """Why decisions wait, here or in the sink; empty where all is well."""
         return self._problem or self._sink.problem
 
     def note_lost(self, count: int) -> None:

@@ -30,6 +30,7 @@ class Reserve:
                 self._fill()
 
     def close(self) -> None:
+        """Give all of them back."""
         while self._held:
             os.close(self._held.pop())
 
