@@ -1,11 +1,26 @@
-"""What a table that people write may hold: which settings, and of what kind each is."""
+"""What a table that people write may hold: which settings, and of what kind each is.
+
+A table that becomes a value says so in that value's own class::
+
+    @dataclass(frozen=True)
+    class Recipe:
+        epochs: int = setting(40, COUNT)
+
+        def __post_init__(self) -> None:
+            require_fit(self, "the recipe")
+
+and is read by ``from_table(Recipe, table, "the recipe")``.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Mapping, NamedTuple
+from dataclasses import field, fields
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Type, TypeVar
 
 from edgehar.errors import InputError
+
+T = TypeVar("T")
 
 
 class Kind(NamedTuple):
@@ -29,6 +44,43 @@ def require_settings(table: Any, kinds: Mapping[str, Kind], where: str) -> None:
             raise InputError("%s has %s = %r; it must be %s." % (where, key, value, kinds[key].told))
 
 
+def setting(default: Any, kind: Kind) -> Any:
+    """A dataclass's field that a table may set, with its default and its kind."""
+    return field(default=default, metadata={"kind": kind})
+
+
+def kinds_of(value: Any) -> Dict[str, Kind]:
+    """{name: kind} of the fields of a dataclass, or of a value of one, that are made by `setting`."""
+    return {each.name: each.metadata["kind"] for each in fields(value) if "kind" in each.metadata}
+
+
+def from_table(kind: Type[T], table: Any, where: str) -> T:
+    """The dataclass `kind` from a table of its settings. Raises InputError as `require_settings` does."""
+    require_settings(table, kinds_of(kind), where)
+    return kind(**table)
+
+
+def require_fit(value: Any, where: str) -> None:
+    """Raise InputError where a field of a dataclass's value, however that was made, is not of its kind."""
+    kinds = kinds_of(value)
+    require_settings({name: getattr(value, name) for name in kinds}, kinds, where)
+
+
+def whole(least: int = 0, below: float = math.inf) -> Kind:
+    """A whole number from `least` to less than `below`."""
+    limit = "" if below == math.inf else " and below %d" % below
+    return Kind("a whole number, %d or more%s" % (least, limit),
+                lambda value: _is_whole(value, least) and value < below)
+
+
+def finite(above: float = -math.inf, least: float = -math.inf, below: float = math.inf, most: float = math.inf) -> Kind:
+    """A finite number within the bounds that are given."""
+    bounds = {"above %g": above, "%g or more": least, "below %g": below, "at most %g": most}
+    told = " and ".join(text % bound for text, bound in bounds.items() if abs(bound) != math.inf)
+    return Kind("a finite number" + (", " + told if told else ""),
+                lambda value: _is_number(value) and above < value < below and least <= value <= most)
+
+
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
@@ -37,8 +89,12 @@ def _is_whole(value: Any, least: int = 0) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _is_rate(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
+    return _is_number(value) and value >= 0
 
 
 def _is_list(value: Any, fits: Callable[[Any], bool]) -> bool:
