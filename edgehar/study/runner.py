@@ -29,7 +29,8 @@ from edgehar.study.cells import Cell, Fold, Study, own_run
 from edgehar.study.workers import no_interrupts, workers
 from edgehar.training.exporting import export
 from edgehar.training.folder import Fitted
-from edgehar.training.loop import VIEWS, train
+from edgehar.training.lessons import VIEWS
+from edgehar.training.loop import train
 from edgehar.training.recipe import Recipe
 
 

@@ -9,7 +9,7 @@ from typing import Dict, List, Mapping, Sequence, Tuple, Union
 from edgehar.data.signals import Signal, Windows
 from edgehar.errors import InputError, MismatchError
 from edgehar.training.distillers.base import Distiller
-from edgehar.training.folder import Fitted, Taught
+from edgehar.training.folder import Fitted, Teachers
 from edgehar.training.models.base import Model
 from edgehar.training.recipe import Recipe
 
@@ -30,7 +30,7 @@ def chosen_tasks(classes: Mapping[str, Tuple[str, ...]], tasks: Sequence[str] = 
     return {task: names for task, names in choice.items() if task in tasks or not tasks}
 
 
-def needed(teacher: Taught, distiller: Distiller, method: str) -> List[Fitted]:
+def needed(teacher: Teachers, distiller: Distiller, method: str) -> List[Fitted]:
     """The teachers, where the method has use for one."""
     teachers = [teacher] if isinstance(teacher, Fitted) else list(teacher or ())
     if distiller.needs_teacher and not teachers:

@@ -47,20 +47,15 @@ class Distiller(nn.Module, ABC):
 
     Its parameters (adapters) are trained with the student and are part of the
     checkpoint; they are not exported. class_weights: {task: (K,)}, set by training.
+    A method is `WithTeacher` or `WithoutTeacher`, which say how it is prepared and asked.
     """
 
     paper: ClassVar[str] = ""
-    needs_teacher: ClassVar[bool] = True
+    needs_teacher: ClassVar[bool]
 
     def __init__(self) -> None:
         super().__init__()
         self.class_weights: Dict[str, Tensor] = {}
-
-    def prepare(self, student: Model, teacher: Optional[Teacher], example: Tensor) -> None:
-        """Make adapters, or put other heads on the student, before the optimiser is made.
-
-        Both networks are in evaluation mode. example: (B, C, T) windows of the student's channels.
-        """
 
     def phases(self, epochs: int) -> List[Phase]:
         """How the recipe's `epochs` are spent, asked after `prepare`; each phase has a warm-up and a decay of its own.
@@ -72,21 +67,6 @@ class Distiller(nn.Module, ABC):
 
     def begin(self, phase: Phase, student: Model) -> None:
         """Called before the first epoch of each phase."""
-
-    @abstractmethod
-    def step(self, student: Outputs, teacher: Optional[Outputs], labels: Mapping[str, Tensor],
-             progress: float) -> Dict[str, Tensor]:
-        """{term: scalar}; their sum is minimised. labels: {task: (B,)}, progress: 0 to 1 of the training.
-
-        Outputs of both networks over the same augmented view; the teacher's carry no gradient.
-        """
-
-    def teach(self, x: Tensor) -> Optional[Outputs]:
-        """What a teacher of the method's own says of windows x (B, C, T) of the student's channels; None without one.
-
-        Asked without gradient, over the view the student sees, where `fit` has no teacher.
-        """
-        return None
 
     def after_step(self, student: Model, progress: float) -> None:
         """Called after each optimiser step, for moving averages and the like."""
@@ -115,6 +95,47 @@ class Distiller(nn.Module, ABC):
         """{task: weighted cross entropy}; windows without a label of the task do not count in it."""
         return {task: _cross_entropy(logits, labels[task], self.class_weights.get(task), smoothing)
                 for task, logits in outputs.logits.items()}
+
+
+class WithTeacher(Distiller):
+    """A method by which the student learns from a trained network, or several as one."""
+
+    needs_teacher = True
+
+    def prepare(self, student: Model, teacher: Teacher, example: Tensor) -> None:
+        """Make adapters, or put other heads on the student, before the optimiser is made.
+
+        Both networks are in evaluation mode. example: (B, C, T) windows of the student's channels.
+        """
+
+    @abstractmethod
+    def step(self, student: Outputs, teacher: Outputs, labels: Mapping[str, Tensor],
+             progress: float) -> Dict[str, Tensor]:
+        """{term: scalar}; their sum is minimised. labels: {task: (B,)}, progress: 0 to 1 of the training.
+
+        Outputs of both networks over the same augmented view; the teacher's carry no gradient.
+        """
+
+
+class WithoutTeacher(Distiller):
+    """A method that has the labels alone, and whatever the student says itself."""
+
+    needs_teacher = False
+
+    def prepare(self, student: Model, example: Tensor) -> None:
+        """As in `WithTeacher`."""
+
+    @abstractmethod
+    def step(self, student: Outputs, x: Tensor, labels: Mapping[str, Tensor], progress: float) -> Dict[str, Tensor]:
+        """As in `WithTeacher`. x: (B, C, T) the augmented windows of which the student gave its outputs."""
+
+
+def prepare(distiller: Distiller, student: Model, teacher: Optional[Teacher], example: Tensor) -> None:
+    """Prepare a method of either kind; the teacher goes to one that has use for it."""
+    if isinstance(distiller, WithTeacher):
+        distiller.prepare(student, teacher, example)
+    else:
+        distiller.prepare(student, example)
 
 
 def shared_out(losses: Mapping[str, Tensor], alpha: float) -> Tensor:

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from edgehar.data.signals import UNLABELLED
 from edgehar.errors import InputError
-from edgehar.training.distillers.base import Distiller, Phase, Score, Teacher
+from edgehar.training.distillers.base import Phase, Score, Teacher, WithTeacher
 from edgehar.training.heads import HEADS, Competition, HopfieldHead, Memory, entropy
 from edgehar.training.models.base import Grid, Model, Outputs, columns_at, grids_of
 
@@ -52,7 +52,7 @@ class Anchor(NamedTuple):
     at: Tensor
 
 
-class Smldist(Distiller):
+class Smldist(WithTeacher):
     """``CE + rho KL(conditional) + KL(associations)``, before or beside them the stages; each part can be left out.
 
     stage: hold intermediate features to the teacher's; frequency: with their spectrum;
@@ -98,7 +98,7 @@ class Smldist(Distiller):
         self._entropies: Dict[str, Tensor] = {}
         self._layers: List[List[str]] = []
 
-    def prepare(self, student: Model, teacher: Optional[Teacher], example: Tensor) -> None:
+    def prepare(self, student: Model, teacher: Teacher, example: Tensor) -> None:
         if self.search:
             for task, names in student.tasks.items():
                 student.heads[task] = self._rivals[task] = Competition(student.embedding_width, len(names))
@@ -150,7 +150,7 @@ class Smldist(Distiller):
             for mine, theirs in self._memories.values():
                 mine.patterns.data.copy_(theirs.patterns.detach())
 
-    def step(self, student: Outputs, teacher: Optional[Outputs], labels: Mapping[str, Tensor],
+    def step(self, student: Outputs, teacher: Outputs, labels: Mapping[str, Tensor],
              progress: float) -> Dict[str, Tensor]:
         terms = {"labels": self.label_loss(student, labels),
                  "teacher": self.rho * self._logits_loss(student, teacher, labels)}
