@@ -18,6 +18,7 @@ from edgehar.results.histories import FILE as HISTORY, Progress, write_history
 from edgehar.training.checks import (chosen_tasks, needed, require_deviation, require_one_split,
                                      require_teachers_decide, require_teachers_hear)
 from edgehar.training.distillers import DISTILLERS
+from edgehar.training.dryrun import dry_run
 from edgehar.training.epochs import Training
 from edgehar.training.evaluation import evaluate
 from edgehar.training.facts import data_facts, require_same_plan, training_plan
@@ -59,8 +60,8 @@ def fit(model: Model, train: Windows, valid: Windows, recipe: Recipe, folder: Pa
     alone. teaching: the training windows at the teacher's rate, where that is a multiple of
     the model's; those are trained on that both have (``signals.paired``). A half-done
     training in `folder` is resumed; a finished one is returned as it is. Raises InputError
-    where `folder` holds a training with other settings, or where the loss is no number,
-    which leaves the epochs before it;
+    where `folder` holds a training with other settings, where network or method fail in a
+    dry run, or where the loss is no number, which leaves the epochs before it;
     MismatchError where train, valid and teacher come from different splits.
     """
     folder = Path(folder)
@@ -75,6 +76,7 @@ def fit(model: Model, train: Windows, valid: Windows, recipe: Recipe, folder: Pa
     if (folder / WEIGHTS).is_file():
         return Fitted.load(folder)
     together = teach_as_one([each.model for each in teachers]) if teachers else None
+    dry_run(model, together, method, train, recipe, teaching)
     training = Training(model, together, distiller, train, valid, recipe, Path(views or folder / VIEWS), teaching)
     with alone_in(folder, "another training is at work in %s; wait until it has ended, or choose another folder." %
                   folder):
