@@ -13,7 +13,8 @@ import torch
 from edgehar.data.signals import Signal
 from edgehar.errors import InputError
 from edgehar.files import PathLike, read_json, written_whole
-from edgehar.results.histories import FILE as HISTORY, Progress, read_history
+from edgehar.results import histories
+from edgehar.results.histories import Progress
 from edgehar.training.models import make_model
 from edgehar.training.models.base import Model
 
@@ -48,7 +49,7 @@ class Fitted:
             model.put_heads(facts.get("heads", {}))
         with of_this_version(folder / WEIGHTS):
             model.load_state_dict(weights)
-        return cls(model.eval(), facts, read_history(folder / HISTORY))
+        return cls(model.eval(), facts, histories.load(folder).epochs)
 
 
 Teachers = Union[None, Fitted, Sequence[Fitted]]
@@ -57,9 +58,9 @@ Teachers = Union[None, Fitted, Sequence[Fitted]]
 def begun(folder: PathLike) -> int:
     """Epochs that a training in `folder` has done; 0 where there is none to go on with, or it is finished."""
     folder = Path(folder)
-    if not (folder / CHECKPOINT).is_file() or not (folder / HISTORY).is_file():
+    if not (folder / CHECKPOINT).is_file() or not (folder / histories.FILE).is_file():
         return 0
-    return len(read_history(folder / HISTORY))
+    return len(histories.load(folder).epochs)
 
 
 def clear_leftovers(folder: Path) -> None:

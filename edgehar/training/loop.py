@@ -14,7 +14,8 @@ from edgehar.data.channels import choose
 from edgehar.data.corpus import Corpus
 from edgehar.data.signals import Signal, Windows
 from edgehar.files import PathLike, alone_in, write_json
-from edgehar.results.histories import FILE as HISTORY, Progress, write_history
+from edgehar.results import histories
+from edgehar.results.histories import Progress
 from edgehar.training.checks import (chosen_tasks, needed, require_deviation, require_one_split,
                                      require_teachers_decide, require_teachers_hear)
 from edgehar.training.distillers import DISTILLERS
@@ -92,7 +93,7 @@ def _run_to_end(training: Training, plan: Dict[str, Any], folder: Path,
     while not training.finished:
         progress = training.epoch()
         training.save(folder / CHECKPOINT)
-        write_history(folder / HISTORY, training.history)
+        histories.write(folder / histories.FILE, training.history)
         if watch:
             watch(progress)
     return _finish(training, plan, folder)
@@ -100,7 +101,7 @@ def _run_to_end(training: Training, plan: Dict[str, Any], folder: Path,
 
 def _finish(training: Training, plan: Dict[str, Any], folder: Path) -> Fitted:
     """Keep what is deployed of the best weights, and drop the checkpoint."""
-    write_history(folder / HISTORY, training.history)  # a kill may have come between the last checkpoint and this
+    histories.write(folder / histories.FILE, training.history)  # a kill may have come before the last one was written
     model = training.model
     model.load_state_dict(training.best)
     found = training.distiller.finish(model, lambda network: evaluate(network, training.valid))
