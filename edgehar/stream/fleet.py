@@ -148,8 +148,9 @@ class Fleet:
         may then stand in another number of lanes.
         """
         facts = dict(self._facts(network), reasons={str(place): text for place, text in self.reasons.items()})
+        arrays: Dict[str, Any] = self._snapshot()
         with written_whole(path) as temporary, open(str(temporary), "wb") as stream:
-            np.savez(stream, facts=np.array(json.dumps(facts)), **self._snapshot())
+            np.savez(stream, facts=np.array(json.dumps(facts)), **arrays)
 
     def load(self, path: PathLike, network: str = "") -> None:
         """Go on from what `save` wrote; whoever is here now is forgotten.

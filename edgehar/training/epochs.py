@@ -10,7 +10,9 @@ import copy
 import math
 import random
 from dataclasses import asdict, replace
+from functools import reduce
 from itertools import accumulate
+from operator import add
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
@@ -137,7 +139,7 @@ class Training:
         terms = self.terms(index, generator, progress)
         terms = phase.minimised(terms)
         self.optimiser.zero_grad(set_to_none=True)
-        sum(terms.values()).backward()
+        reduce(add, terms.values()).backward()
         self.optimiser.step()
         self.step += 1
         self._update_average(step + 1)

@@ -62,7 +62,8 @@ def export(fitted: Fitted, train: Windows, valid: Windows, folder: PathLike, nam
         _require_numbers(predict(fitted.model, golden))
         logits = require_alone(fitted.model, golden)
         require_parity(graph, fitted.model, golden, logits)
-        np.savez(str(temporary / "golden.npz"), x=golden, **{"logits/" + task: z for task, z in logits.items()})
+        arrays: Dict[str, Any] = {"logits/" + task: z for task, z in logits.items()}
+        np.savez(str(temporary / "golden.npz"), x=golden, **arrays)
         if samples.golden == "windows":
             attribution.save(temporary / attribution.FILE, _attributions(fitted.model, valid))
         chosen = train.take(_spread(len(train), CALIBRATION_WINDOWS))
@@ -98,8 +99,9 @@ def _write_calibration(folder: Path, windows: np.ndarray, kind: str) -> None:
     """Write ``calibration.npz`` from windows (N, C, T): them, or only the ranges they give."""
     path = str(folder / "calibration.npz")
     if kind == "ranges":
-        np.savez(path, **{name: np.array(pair) for name, pair in
-                          activation_ranges(folder / "model.onnx", windows).items()})
+        arrays: Dict[str, Any] = {name: np.array(pair) for name, pair in
+                                  activation_ranges(folder / "model.onnx", windows).items()}
+        np.savez(path, **arrays)
     else:
         np.savez(path, windows=windows)
 

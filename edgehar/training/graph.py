@@ -118,7 +118,7 @@ def trace(module: nn.Module, example: Tensor, outputs: List[str], opset: int) ->
         # Of the successor (dynamo), which cannot write opsets below 18, that TensorRT 8.5 does not read; and of what a
         # trace may have frozen, for which edgehar.training.parity looks.
         warnings.simplefilter("ignore")
-        torch.onnx.export(module.eval(), (example,), buffer, dynamo=False, opset_version=opset,
-                          input_names=["signal"], output_names=outputs, do_constant_folding=True,
-                          dynamic_axes={key: {0: "N"} for key in ["signal", *outputs]})
+        torch.onnx.export(module.eval(), (example,), buffer,  # type: ignore[arg-type]  # torch declares the successor's
+                          dynamo=False, opset_version=opset, input_names=["signal"], output_names=outputs,
+                          do_constant_folding=True, dynamic_axes={key: {0: "N"} for key in ["signal", *outputs]})
     return buffer.getvalue()

@@ -11,9 +11,6 @@ import onnx
 import pytest
 from hypothesis import given, settings, strategies as st
 from onnx import TensorProto, helper, numpy_helper
-from tests import tiny
-from tests.linear import noise
-from tests.stream.test_fleet import ACTS, Wearers, collected, memory_of_ticks
 
 from edgehar.artifact import incremental as steps, proof
 from edgehar.artifact.incremental import step_graph
@@ -25,11 +22,14 @@ from edgehar.backends.base import BuildSpec
 from edgehar.backends.ort import OrtStepSession
 from edgehar.data.signals import Signal
 from edgehar.errors import AccuracyError, ConstraintError, InputError, MismatchError
-from edgehar.stream.choice import Choice, choose, sustained, widths
+from edgehar.stream.choice import Choice, choose_session, sustained, widths
 from edgehar.stream.decision import Decision
 from edgehar.stream.fleet import Fleet
 from edgehar.stream.policy import Policy
 from edgehar.stream.stream import Stream
+from tests import tiny
+from tests.linear import noise
+from tests.stream.test_fleet import ACTS, Wearers, collected, memory_of_ticks
 
 WINDOW, HOP, LANES = 32, 4, 4
 TASKS = {"activity": ("still", "walk", "run")}
@@ -318,6 +318,17 @@ def test_a_state_put_back_elsewhere_leaves_nobody_behind(tmp_path):
     collected(made)
     made.load(tmp_path / "fleet.npz")
     assert made._engine._session._used.sum() == 2
+
+
+def test_a_fleet_put_back_to_before_anybody_came_keeps_no_state(tmp_path):
+    made = stepped(4)
+    made.save(tmp_path / "empty.npz")
+    for _ in range(4):
+        made.join()
+    made.push(range(4), np.stack([noise(HOP, place) for place in range(4)]))
+    assert collected(made) == {} and made._engine._session._used.sum() == 4
+    made.load(tmp_path / "empty.npz")
+    assert not made._engine._session._used.any()
 
 
 def test_slots_of_two_groups_are_refused():
@@ -635,7 +646,7 @@ def artifact(folder, model: onnx.ModelProto) -> Artifact:
 
 def test_the_faster_way_is_kept_and_both_are_told(tmp_path):
     engine = BACKENDS.create("ort").build(artifact(tmp_path / "a", network()), BuildSpec(), tmp_path / "engine")
-    choice = choose(engine, places=20, turns=3)
+    choice = choose_session(engine, places=20, turns=3)
     assert set(choice.costs_s) == {"full window", "incremental"} and not choice.reason
     fastest = min(choice.costs_s, key=choice.costs_s.get)
     assert isinstance(choice.session, OrtStepSession) == (fastest == "incremental")
@@ -666,14 +677,14 @@ def test_cohorts_that_are_due_at_different_times_do_not_share_a_group(tmp_path, 
     monkeypatch.setattr(type(BACKENDS.create("ort")), "open_steps",
                         lambda self, *given: opened.append(given[2:]) or open_steps(self, *given))
     monkeypatch.setattr("edgehar.stream.choice._costs_s", narrowest_steps_first)
-    choose(engine, places=60, turns=1, cohorts=3).session.close()
+    choose_session(engine, places=60, turns=1, cohorts=3).session.close()
     assert opened == [(3 * 2 * 16, 16), (3 * 32, 32), (3 * (2 + 1) * 16, 16)]
     with pytest.raises(InputError, match="cohorts is 0; it must be 1 or more"):
-        choose(engine, places=60, cohorts=0)
+        choose_session(engine, places=60, cohorts=0)
 
 
 def test_cohorts_of_chance_size_keep_their_groups_to_themselves():
-    """60 wearers in 3 phases, as many groups of 4 as `choose` would open for cohorts of 20, and one more each."""
+    """60 wearers in 3 phases, as many groups of 4 as `choose_session` opens for cohorts of 20, and one more each."""
     made = stepped(60, slots=3 * (5 + 1) * LANES)
     places, phases = np.arange(60), np.random.default_rng(1).integers(0, 3, 60)
     made._engine.begin(places, phases, made._waiting)
@@ -698,7 +709,7 @@ def test_a_width_that_is_refused_costs_no_other_its_chance(tmp_path, monkeypatch
 
     monkeypatch.setattr(kind, "open_steps", open_some)
     monkeypatch.setattr("edgehar.stream.choice._costs_s", narrowest_steps_first)
-    choice = choose(engine, places=20, turns=1)
+    choice = choose_session(engine, places=20, turns=1)
     none = refused == {16, 32}
     assert (choice.way == "full window") == (not isinstance(choice.session, OrtStepSession)) == none
     assert choice.reason == ("32 lanes are too many" if none else "") and not left[-1]
@@ -721,7 +732,7 @@ def test_no_group_has_more_than_a_few_lanes_to_spare(places):
 def test_a_network_without_a_step_runs_whole_windows_and_says_why(tmp_path):
     engine = BACKENDS.create("ort").build(artifact(tmp_path / "a", network(early_se=True)), BuildSpec(),
                                           tmp_path / "engine")
-    choice = choose(engine, places=3, turns=3)
+    choice = choose_session(engine, places=3, turns=3)
     assert set(choice.costs_s) == {"full window"} and "early squeeze-excitation" in choice.reason
     assert choice.session.max_batch == 64
     choice.session.close()
@@ -729,7 +740,7 @@ def test_a_network_without_a_step_runs_whole_windows_and_says_why(tmp_path):
 
 def test_a_quantised_engine_runs_whole_windows(tmp_path):
     engine = BACKENDS.create("ort").build(artifact(tmp_path / "a", network()), BuildSpec("int8"), tmp_path / "engine")
-    assert "QuantizeLinear" in choose(engine, places=3, turns=3).reason
+    assert "QuantizeLinear" in choose_session(engine, places=3, turns=3).reason
 
 
 def test_a_backend_without_steps_says_so(monkeypatch, tmp_path):

@@ -12,7 +12,6 @@ from typing import Callable, Dict, Iterable, List, Sequence, Tuple
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from tests.linear import SIGNAL, TASKS, LinearSession, noise, pieces, same, stream, weights
 
 from edgehar.backends.base import Session
 from edgehar.errors import ConstraintError, InputError, MismatchError
@@ -22,6 +21,7 @@ from edgehar.stream.fleet import Fleet
 from edgehar.stream.policy import Policy
 from edgehar.stream.ring import Ring
 from edgehar.stream.stream import Stream
+from tests.linear import SIGNAL, TASKS, LinearSession, noise, pieces, same, stream, weights
 
 RATE, WINDOW, HOP = SIGNAL.rate_hz, SIGNAL.window, SIGNAL.hop
 PATIENT = Policy(batch=4, depth=40)

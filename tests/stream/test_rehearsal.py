@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from tests.linear import BACKEND, DATASET, SIGNAL, add_plugins, noise, stream, write_artifact
-from tests.stream.test_fleet import HOP, RATE, WINDOW, RowSession, Watch, fleet
 
 from edgehar.cli.fleet import command
 from edgehar.errors import InconclusiveError, InputError
 from edgehar.stream.crowd import in_hops, rehearse
 from edgehar.stream.policy import Policy
 from edgehar.stream.sources.base import Chunk
+from tests.linear import BACKEND, DATASET, SIGNAL, add_plugins, noise, stream, write_artifact
+from tests.stream.test_fleet import HOP, RATE, WINDOW, RowSession, Watch, fleet
 
 HOP_S = HOP / RATE
 

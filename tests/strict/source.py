@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
 import numpy as np
-from tests.strict import cudart, driver
-from tests.strict.names import allowed, is_trap
 
 import edgehar
+from tests.strict import cudart, driver
+from tests.strict.names import allowed, is_trap
 
 PACKAGE = Path(edgehar.__file__).resolve().parent
 FILES = sorted([PACKAGE / "backends" / "trt.py", *(PACKAGE / "backends" / "_trt").glob("*.py")])

@@ -41,9 +41,17 @@ class Source(ABC):
     remark: str = ""
     measured_hz: float = 0.0
     even: bool = True
-    waiting: int = 0
     dropped: int = 0
-    problem: str = ""
+
+    @property
+    def waiting(self) -> int:
+        """Chunks that have come and are not yet handed over."""
+        return 0
+
+    @property
+    def problem(self) -> str:
+        """Why none come, or why one was dropped; empty where all is well."""
+        return ""
 
     @property
     @abstractmethod
