@@ -92,8 +92,9 @@ def load_study(path: PathLike, root: Optional[str] = None) -> Study:
     if not value.get("corpora") or not value.get("networks"):
         raise InputError("%s needs at least one [corpora.NAME] and one [networks.NAME]." % path)
     folds = [fold for name, corpus in value["corpora"].items() for fold in _folds(name, corpus, value, root, path)]
-    pairs = (_pairs(value, setting, path) for setting in ("contrasts", "exploratory", "non_inferiority"))
-    study = Study(tuple(folds), *pairs, gap=_gap(value, path),
+    contrasts, exploratory, non_inferiority = (
+        _pairs(value, setting, path) for setting in ("contrasts", "exploratory", "non_inferiority"))
+    study = Study(tuple(folds), contrasts, exploratory, non_inferiority, gap=_gap(value, path),
                   modalities=value.get("modalities", {}).get("network", ""))
     _require_shared_tasks(study, path)
     return study
@@ -202,7 +203,7 @@ def _choices(networks: Mapping[str, Network], settings: Settings, channels: Sequ
 def _network(name: str, settings: Settings, study: Settings, path: PathLike) -> Network:
     if "model" not in settings:
         raise InputError("%s, network %s names no model." % (path, name))
-    seeds = tuple(settings.get("seeds", study.get("seeds", (0,))))
+    seeds = tuple(settings["seeds"] if "seeds" in settings else study.get("seeds", (0,)))
     return Network(**dict(settings, tasks=tuple(settings.get("tasks", ())), seeds=seeds))
 
 

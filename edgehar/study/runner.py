@@ -64,9 +64,10 @@ def run_study(study: Study, root: Optional[str], work: PathLike, results: PathLi
 def run_fold(fold: Fold, root: Optional[str], work: Path, results: Path, command: str = "") -> None:
     """Every cell of one fold that has no Run yet, teachers first."""
     missing = [cell for cell in fold.cells() if not cell.run_path(results).exists()]
-    corpus = cut_fold(fold, root) if missing else None
-    for cell in missing:
-        (_score_ensemble if cell.members() else _run_cell)(cell, corpus, work, results, command)
+    if missing:
+        corpus = cut_fold(fold, root)
+        for cell in missing:
+            (_score_ensemble if cell.members() else _run_cell)(cell, corpus, work, results, command)
     shutil.rmtree(work / fold.folder / VIEWS, ignore_errors=True)
 
 

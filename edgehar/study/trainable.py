@@ -49,10 +49,10 @@ def _require_teacher(network: Network, teacher: Optional[Network], dataset: Data
     if needed and strange:
         raise InputError("its teacher %s does not decide %s; change the tasks of one of them." % (
             network.teacher, " and ".join(sorted(strange))))
-    rates = [each.rate_hz or framing.rate_hz for each in (teacher, network)]
-    if not (rates[0] / rates[1]).is_integer():
+    theirs, own = (each.rate_hz or framing.rate_hz for each in (teacher, network))
+    if not (theirs / own).is_integer():
         raise InputError("its teacher %s reads %g samples a second, which is no multiple of its own %g; change one of "
-                         "the rates." % (network.teacher, *rates))
+                         "the rates." % (network.teacher, theirs, own))
     if teacher.rate_hz != network.rate_hz and network.recipe.get("views"):
         raise InputError("views of a window are kept at one rate and its teacher %s reads another; use views = 0." % (
             network.teacher))

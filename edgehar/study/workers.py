@@ -65,7 +65,9 @@ def no_interrupts() -> Iterator[None]:
 
 
 def _begin_worker(plugins: Sequence[Path], jobs: int) -> None:
-    end_with(parent_process().sentinel)
+    parent = parent_process()
+    if parent is not None:  # else nobody began this process
+        end_with(parent.sentinel)
     _share_cores(jobs)
     for path in plugins:
         add_plugin(path)

@@ -18,7 +18,7 @@ from edgehar.data.signals import Windows, paired
 from edgehar.errors import InputError
 from edgehar.training.blame import blamed, named
 from edgehar.training.distillers import DISTILLERS
-from edgehar.training.distillers.base import Teacher
+from edgehar.training.distillers.base import Teacher, total
 from edgehar.training.epochs import Training
 from edgehar.training.graph import OPSET, onnx_model
 from edgehar.training.models.base import Model
@@ -54,7 +54,7 @@ def require_sound(model: Model, x: np.ndarray) -> None:
         logits = model(windows).logits
     _require_logits(model, logits, len(x))
     with blamed(model.title, "fails in its backward pass"):
-        sum(values.square().sum() for values in logits.values()).backward()
+        total(values.square().sum() for values in logits.values()).backward()
     if not any(parameter.grad is not None for name, parameter in model.named_parameters() if _of_body(name)):
         raise InputError("%s lets no gradient through to its own layers, so nothing but its heads would learn; compute "
                          "the embedding from them without detach." % model.title)
@@ -114,7 +114,7 @@ def _require_sound_method(model: Model, teacher: Optional[Teacher], method: str,
         trial = Training(model, teacher, distiller, train, train, replace(recipe, views=0), teaching=teaching)
         terms = trial.terms(torch.arange(len(trial.lessons.x)), torch.Generator().manual_seed(0), 0.0)
         _require_terms(who, trial, terms)
-        sum(terms.values()).backward()
+        total(terms.values()).backward()
         distiller.after_step(model, 0.0)
         distiller.figures(model.eval())
         distiller.companions()

@@ -10,9 +10,7 @@ import copy
 import math
 import random
 from dataclasses import asdict, replace
-from functools import reduce
 from itertools import accumulate
-from operator import add
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
@@ -23,7 +21,7 @@ from torch import Tensor
 from edgehar.data.signals import UNLABELLED, Windows
 from edgehar.results.histories import Progress
 from edgehar.training.checks import require_numbers
-from edgehar.training.distillers.base import Distiller, Phase, Teacher, WithTeacher, prepare
+from edgehar.training.distillers.base import Method, Phase, Teacher, WithoutTeacher, prepare, total
 from edgehar.training.evaluation import evaluate
 from edgehar.training.folder import load_checkpoint, of_this_version, save_checkpoint
 from edgehar.training.lessons import VIEWS, Lessons
@@ -36,7 +34,7 @@ SCORED = 2048  # training windows that are scored after each epoch, at most as m
 class Training:
     """One training between its first and its last epoch. Arguments as of ``edgehar.training.loop.fit``."""
 
-    def __init__(self, model: Model, teacher: Optional[Teacher], distiller: Distiller, train: Windows,
+    def __init__(self, model: Model, teacher: Optional[Teacher], distiller: Method, train: Windows,
                  valid: Windows, recipe: Recipe, views: Path = Path(VIEWS), teaching: Optional[Windows] = None) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.valid, self.model, self.distiller = recipe, valid, model, distiller
@@ -139,7 +137,7 @@ class Training:
         terms = self.terms(index, generator, progress)
         terms = phase.minimised(terms)
         self.optimiser.zero_grad(set_to_none=True)
-        reduce(add, terms.values()).backward()
+        total(terms.values()).backward()
         self.optimiser.step()
         self.step += 1
         self._update_average(step + 1)
@@ -151,9 +149,9 @@ class Training:
         look = self.lessons.look(index, generator)
         labels = {task: y[index] for task, y in self.y.items()}
         student = self.model(look.student)
-        if isinstance(self.distiller, WithTeacher):
-            return self.distiller.step(student, self.lessons.ask(index, look), labels, progress)
-        return self.distiller.step(student, look.student, labels, progress)
+        if isinstance(self.distiller, WithoutTeacher):
+            return self.distiller.step(student, look.student, labels, progress)
+        return self.distiller.step(student, self.lessons.ask(index, look), labels, progress)
 
     def _set_learning_rate(self, phase: Phase, step: int, steps_per_epoch: int) -> None:
         """At `step` of a phase: linear warm-up, then half a cosine down to zero."""

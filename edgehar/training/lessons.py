@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional
 
 import torch
 from torch import Tensor
 
 from edgehar.data.channels import positions
 from edgehar.data.signals import Signal, Windows, paired
+from edgehar.errors import InputError
 from edgehar.training.augment import augment_together
 from edgehar.training.checks import require_no_views
 from edgehar.training.distillers.base import Teacher
@@ -41,7 +42,8 @@ class Lessons:
         if teaching is not None:
             require_no_views(recipe)
             train, heard = paired(train, teaching)
-        self.windows, self.recipe, self.teacher = train, recipe, teacher
+        self.windows, self.recipe = train, recipe
+        self.teacher: Callable[[Tensor], Outputs] = teacher if teacher is not None else _nobody
         self.x = torch.from_numpy(train.x)
         self.mine = positions(train.channels, signal.channels)
         self._heard = self.x if teaching is None else torch.from_numpy(heard.x)
@@ -67,3 +69,7 @@ class Lessons:
     def ask(self, index: Tensor, look: Look) -> Outputs:
         """What the teacher says of the windows at `index` as in `look`, which was just taken of them."""
         return self._views.said(index) if self._views else self.teacher(look.teacher[:, self._theirs])
+
+
+def _nobody(x: Tensor) -> Outputs:
+    raise InputError("a teacher is asked and there is none; give one with --teacher.")

@@ -44,9 +44,9 @@ def require_parity(graph: bytes, model: Model, x: np.ndarray, usual: Logits, lim
     for size, order in _companies(len(x)):
         try:
             found = _asked(lambda batch: _run(session, list(usual), batch), x, size, order)
-        except Exception as error:  # ONNX Runtime's own kinds, which are no common one
+        except Exception as fault:  # ONNX Runtime's own kinds, which are no common one
             raise InputError("the graph of %s does not run on a batch of %d windows (%s); take sizes from its input, "
-                             "not from numbers." % (model.title, size, first_words(error))) from error
+                             "not from numbers." % (model.title, size, first_words(fault))) from fault
         task, error = _furthest(usual, found)
         if not error <= limit:
             raise AccuracyError("the exported graph of %s differs from PyTorch by %.2g in task '%s' (limit %g, batches "

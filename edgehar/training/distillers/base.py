@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Callable, ClassVar, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
+from functools import reduce
+from operator import add
+from typing import Any, Callable, ClassVar, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgehar.data.signals import UNLABELLED
+from edgehar.errors import InputError
 from edgehar.training.models import Ensemble
 from edgehar.training.models.base import Model, Outputs
 
@@ -51,7 +54,7 @@ class Distiller(nn.Module, ABC):
     """
 
     paper: ClassVar[str] = ""
-    needs_teacher: ClassVar[bool]
+    needs_teacher: ClassVar[bool] = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,7 +92,7 @@ class Distiller(nn.Module, ABC):
     def label_loss(self, outputs: Outputs, labels: Mapping[str, Tensor], smoothing: float = 0.0) -> Tensor:
         """Weighted cross entropy, averaged over tasks; windows without a label do not count."""
         losses = self.label_losses(outputs, labels, smoothing)
-        return sum(losses.values()) / len(losses)
+        return total(losses.values()) / len(losses)
 
     def label_losses(self, outputs: Outputs, labels: Mapping[str, Tensor], smoothing: float = 0.0) -> Dict[str, Tensor]:
         """{task: weighted cross entropy}; windows without a label of the task do not count in it."""
@@ -130,18 +133,28 @@ class WithoutTeacher(Distiller):
         """As in `WithTeacher`. x: (B, C, T) the augmented windows of which the student gave its outputs."""
 
 
-def prepare(distiller: Distiller, student: Model, teacher: Optional[Teacher], example: Tensor) -> None:
-    """Prepare a method of either kind; the teacher goes to one that has use for it."""
-    if isinstance(distiller, WithTeacher):
-        distiller.prepare(student, teacher, example)
+Method = Union[WithTeacher, WithoutTeacher]
+
+
+def prepare(method: Method, student: Model, teacher: Optional[Teacher], example: Tensor) -> None:
+    """Prepare a method of either kind. Raises InputError where it needs a teacher and there is none."""
+    if isinstance(method, WithoutTeacher):
+        method.prepare(student, example)
+    elif teacher is not None:
+        method.prepare(student, teacher, example)
     else:
-        distiller.prepare(student, example)
+        raise InputError("this method needs a teacher; give one with --teacher.")
+
+
+def total(values: Iterable[Tensor]) -> Tensor:
+    """The sum of scalars, as a tensor: that of Python begins with the number 0."""
+    return reduce(add, values)
 
 
 def shared_out(losses: Mapping[str, Tensor], alpha: float) -> Tensor:
     """One sum of {task: scalar}: the first task counts `alpha`, the others share the rest; a lone task counts 1."""
     first, *others = losses.values()
-    return alpha * first + (1 - alpha) * sum(others) / len(others) if others else first
+    return alpha * first + (1 - alpha) * total(others) / len(others) if others else first
 
 
 def softened_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgehar.errors import InputError
-from edgehar.training.distillers.base import WithoutTeacher
+from edgehar.training.distillers.base import WithoutTeacher, total
 from edgehar.training.heads import unit
 from edgehar.training.models.base import Model, Outputs
 
@@ -46,7 +46,7 @@ class CrossTask(WithoutTeacher):
     def step(self, student: Outputs, x: Tensor, labels: Mapping[str, Tensor], progress: float) -> Dict[str, Tensor]:
         seen = [unit(projection(student.embedding)) for projection in self.projections.values()]
         pairs = [info_nce(one, other, self.temperature) for one, other in combinations(seen, 2)]
-        return {"labels": self.label_loss(student, labels), "contrast": self.weight * sum(pairs) / len(pairs)}
+        return {"labels": self.label_loss(student, labels), "contrast": self.weight * total(pairs) / len(pairs)}
 
 
 def info_nce(one: Tensor, other: Tensor, temperature: float) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Dict, Mapping
 
 from torch import Tensor
 
-from edgehar.training.distillers.base import WithTeacher, softened_kl
+from edgehar.training.distillers.base import WithTeacher, softened_kl, total
 from edgehar.training.models.base import Outputs
 
 
@@ -29,4 +29,4 @@ class Kd(WithTeacher):
              progress: float) -> Dict[str, Tensor]:
         soft = [softened_kl(student.logits[task], teacher.logits[task], self.temperature) for task in student.logits]
         return {"labels": (1 - self.share) * self.label_loss(student, labels),
-                "teacher": self.share * sum(soft) / len(soft)}
+                "teacher": self.share * total(soft) / len(soft)}

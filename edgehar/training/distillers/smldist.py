@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from edgehar.data.signals import UNLABELLED
 from edgehar.errors import InputError
-from edgehar.training.distillers.base import Phase, Score, Teacher, WithTeacher
+from edgehar.training.distillers.base import Phase, Score, Teacher, WithTeacher, total
 from edgehar.training.heads import HEADS, Competition, HopfieldHead, Memory, entropy
 from edgehar.training.models.base import Grid, Model, Outputs, columns_at, grids_of
 
@@ -117,8 +117,8 @@ class Smldist(WithTeacher):
         for task, names in student.tasks.items():
             mine, theirs = memory_of(student, task), memory_of(teacher, task)
             if theirs is None:
-                self.teacher_heads[task] = HopfieldHead(teacher_width, len(names))
-                theirs = self.teacher_heads[task].memory
+                head = self.teacher_heads[task] = HopfieldHead(teacher_width, len(names))
+                theirs = head.memory
             if mine is None:
                 mine = self.student_memories[task] = Memory(student.embedding_width, len(theirs.patterns))
             self._memories[task] = mine, theirs
@@ -171,7 +171,7 @@ class Smldist(WithTeacher):
             logits = {task: rival.heads[kind](student.embedding) for task, rival in self._rivals.items()}
             alone = student._replace(logits=logits)
             losses.append(self.label_loss(alone, labels) + self.rho * self._logits_loss(alone, teacher, labels))
-        return sum(losses) / len(losses)
+        return total(losses) / len(losses)
 
     def _logits_loss(self, student: Outputs, teacher: Outputs, labels: Mapping[str, Tensor]) -> Tensor:
         losses = []
@@ -180,7 +180,7 @@ class Smldist(WithTeacher):
             if self.conditional:
                 targets = conditional_targets(targets, labels[task], self.top_mass)
             losses.append(F.kl_div(F.log_softmax(logits, dim=1), targets, reduction="batchmean"))
-        return sum(losses) / len(losses)
+        return total(losses) / len(losses)
 
     def _stage_terms(self, student: Outputs, teacher: Outputs) -> Dict[str, Tensor]:
         terms = {}
@@ -201,7 +201,7 @@ class Smldist(WithTeacher):
             scores = mine.scores(student.embedding)
             self._entropies[task] = entropy(scores.detach())
             losses.append(association_kl(scores, theirs.scores(teacher.embedding).detach()))
-        terms = {"memory": self.memory_weight * sum(losses) / len(losses)}
+        terms = {"memory": self.memory_weight * total(losses) / len(losses)}
         if self.teacher_heads:
             fitted = {task: head(teacher.embedding) for task, head in self.teacher_heads.items()}
             terms["teacher_memory"] = self.label_loss(Outputs(fitted, [], teacher.embedding), labels)

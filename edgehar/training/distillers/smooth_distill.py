@@ -34,6 +34,7 @@ class SmoothDistill(WithoutTeacher):
     """
 
     paper = "arXiv:2507.00061"
+    steps: Tensor
 
     def __init__(self, alpha: float = 0.5, lam: float = 0.5, temperature: float = 3.0, decay: float = 0.999,
                  decay_warmup: bool = True) -> None:
@@ -69,8 +70,8 @@ class SmoothDistill(WithoutTeacher):
         decay = self._decay_after(int(self.steps))
         for mine, theirs in zip(self.average.parameters(), student.parameters()):
             mine.lerp_(theirs, 1 - decay)
-        for mine, theirs in zip(self.average.buffers(), student.buffers()):
-            mine.copy_(theirs)
+        for copied, newest in zip(self.average.buffers(), student.buffers()):
+            copied.copy_(newest)
         self.steps += 1
 
     def _decay_after(self, steps: int) -> float:

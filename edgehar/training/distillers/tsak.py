@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgehar.errors import InputError
-from edgehar.training.distillers.base import Teacher, WithTeacher, softened_kl
+from edgehar.training.distillers.base import Teacher, WithTeacher, softened_kl, total
 from edgehar.training.heads import Standardise, mixture
 from edgehar.training.models.base import Model, Outputs
 
@@ -75,11 +75,11 @@ class Tsak(WithTeacher):
         if by_logits:
             taught = spoken(teacher, SPEAKERS[self.choice], tuple(student.logits))
             losses = [softened_kl(logits, taught[task], self.temperature) for task, logits in student.logits.items()]
-            terms["teacher"] = self.share * sum(losses) / len(losses)
+            terms["teacher"] = self.share * total(losses) / len(losses)
         if self.adapters:
             losses = [representation_distance(adapt(student.embedding), teacher.named[branch + "_rep"])
                       for branch, adapt in self.adapters.items()]
-            terms["representation"] = self.rep_weight * sum(losses) / len(losses)
+            terms["representation"] = self.rep_weight * total(losses) / len(losses)
         return terms
 
 

@@ -9,7 +9,7 @@ import torch
 from edgehar.data.signals import Signal
 from edgehar.registry import Registry, parse_spec
 from edgehar.training.blame import blamed, named
-from edgehar.training.models._ensemble import Ensemble
+from edgehar.training.models._ensemble import Ensemble as Ensemble
 from edgehar.training.models.base import Model
 
 MODELS: "Registry[Model]" = Registry("edgehar.training.models", "Model")
