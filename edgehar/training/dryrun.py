@@ -1,7 +1,7 @@
 """One dry run before the first epoch: what a network or a method does wrong is told in a sentence that names its file.
 
-Copies are tried on a few training windows: forward, backward, a step of the method, and
-the whole way to a graph. What was handed in stays as it was.
+Copies are tried on a few training windows: forward and backward, then a step of the
+method and the whole way to a graph. What was handed in stays as it was.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from edgehar.training.blame import blamed, named
 from edgehar.training.distillers import DISTILLERS
 from edgehar.training.distillers.base import Teacher, total
 from edgehar.training.epochs import Training
+from edgehar.training.evaluation import predict
 from edgehar.training.graph import OPSET, onnx_model
 from edgehar.training.models.base import Model
 from edgehar.training.parity import loose_limit, require_alone, require_parity
@@ -29,40 +30,61 @@ from edgehar.training.saliency import class_focus
 WINDOWS = 8
 
 
+def require_computes(model: Model, train: Windows) -> None:
+    """Raise InputError where a network cannot be computed on `train`, mixes its windows, or would not learn."""
+    pupil, x = _fresh(model, train)
+    _require_gradients(pupil, torch.from_numpy(x))
+    with blamed(model.title, "fails on a batch of another size"):
+        require_alone(pupil, x)
+
+
 def dry_run(model: Model, teacher: Optional[Teacher], method: str, train: Windows, recipe: Recipe,
             teaching: Optional[Windows] = None) -> None:
-    """Raise InputError for what would go wrong in or behind the training. Arguments as of ``loop.fit``."""
+    """Raise InputError for what else would go wrong in the training or behind it. Arguments as of ``loop.fit``."""
+    _require_exported(*_fresh(model, train))
     if teaching is not None:
         train, teaching = paired(train, teaching)
-    some = np.unique(np.linspace(0, len(train) - 1, WINDOWS).astype(int))
-    train, teaching = train.take(some), teaching.take(some) if teaching is not None else None
-    pupil = copy.deepcopy(model)
-    pupil.normalise.set_statistics(torch.from_numpy(train.select(model.signal.channels).x))
-    require_sound(pupil, train.select(model.signal.channels).x)
-    _require_sound_method(copy.deepcopy(model), teacher, method, train, recipe, teaching)
+    some = _some(train)
+    _require_sound_method(copy.deepcopy(model), teacher, method, train.take(some), recipe,
+                          teaching.take(some) if teaching is not None else None)
+
+
+def _some(windows: Windows) -> np.ndarray:
+    """The numbers of a few windows, spread evenly."""
+    return np.unique(np.linspace(0, len(windows) - 1, WINDOWS).astype(int))
+
+
+def _fresh(model: Model, train: Windows) -> Tuple[Model, np.ndarray]:
+    """A copy of the network, and a few windows (N, C, T) of its channels by which it is normalised."""
+    pupil, x = copy.deepcopy(model), train.take(_some(train)).select(model.signal.channels).x
+    pupil.normalise.set_statistics(torch.from_numpy(x))
+    return pupil, x
 
 
 # ------------------------------------------------------------------ network
 
 
-def require_sound(model: Model, x: np.ndarray) -> None:
-    """Raise InputError where a network cannot be trained on windows x (N, C, T), or not be exported thereafter."""
-    windows = torch.from_numpy(x)
-    with blamed(model.title, "fails on windows of shape %s" % (tuple(x.shape),)):
+def _require_gradients(model: Model, windows: Tensor) -> None:
+    """Forward and backward on windows (N, C, T)."""
+    with blamed(model.title, "fails on windows of shape %s" % (tuple(windows.shape),)):
         found = model.train().features(model.normalise(windows.unsqueeze(2)))
-        _require_features(model, found, len(x))
+        _require_features(model, found, len(windows))
         logits = model(windows).logits
-    _require_logits(model, logits, len(x))
+    _require_logits(model, logits, len(windows))
     with blamed(model.title, "fails in its backward pass"):
         total(values.square().sum() for values in logits.values()).backward()
     if not any(parameter.grad is not None for name, parameter in model.named_parameters() if _of_body(name)):
         raise InputError("%s lets no gradient through to its own layers, so nothing but its heads would learn; compute "
                          "the embedding from them without detach." % model.title)
-    usual = require_alone(model, x)
+
+
+def _require_exported(model: Model, x: np.ndarray) -> None:
+    """All that an export asks of the network, on windows x (N, C, T)."""
+    usual = predict(model, x)
     require_parity(onnx_model(model, OPSET, "dry run").SerializeToString(), model, x, usual, loose_limit(usual))
     with blamed(model.title, "fails where it is asked what it looks at"):
         for task in model.tasks:
-            class_focus(model, task, windows[:2], torch.zeros(len(windows[:2]), dtype=torch.int64))
+            class_focus(model, task, torch.from_numpy(x[:1]), torch.zeros(1, dtype=torch.int64))
 
 
 def _of_body(parameter: str) -> bool:

@@ -19,7 +19,7 @@ from edgehar.results.histories import Progress
 from edgehar.training.checks import (chosen_tasks, needed, require_deviation, require_one_split,
                                      require_teachers_decide, require_teachers_hear)
 from edgehar.training.distillers import DISTILLERS
-from edgehar.training.dryrun import dry_run
+from edgehar.training.dryrun import dry_run, require_computes
 from edgehar.training.epochs import Training
 from edgehar.training.evaluation import evaluate
 from edgehar.training.facts import data_facts, require_same_plan, training_plan
@@ -72,6 +72,7 @@ def fit(model: Model, train: Windows, valid: Windows, recipe: Recipe, folder: Pa
     require_deviation(train)
     require_teachers_hear(teachers, model.signal if teaching is None else teaching)
     require_teachers_decide(model, teachers)
+    require_computes(model, train)
     plan = dict(training_plan(model, train, valid, recipe, method, teachers), **facts or {})
     require_same_plan(folder, plan)
     if (folder / WEIGHTS).is_file():
