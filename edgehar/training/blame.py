@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator
 
 from edgehar.errors import EdgeharError, InputError
-from edgehar.registry import added_plugins
+from edgehar.registry import HOUSE
 
 LONGEST = 200  # letters of what somebody else's exception says
 
 
 def named(noun: str, spec: str, kind: type) -> str:
     """"model 'resnet'", and of a plug-in "model 'conv1d' (/my/models/conv1d.py)"."""
-    file = inspect.getsourcefile(kind) or ""
-    own = file and Path(file).resolve() in added_plugins()
-    return "%s '%s'%s" % (noun, spec, " (%s)" % file if own else "")
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    foreign = file and HOUSE not in Path(file).resolve().parents
+    return "%s '%s'%s" % (noun, spec, " (%s)" % file if foreign else "")
 
 
 @contextmanager
