@@ -1,10 +1,10 @@
-"""What a table that people write may hold: which settings, and of what kind each is.
+"""What people may set: the kinds of settings in a table that they write, and a default that several rooms share.
 
 A table that becomes a value says so in that value's own class::
 
     @dataclass(frozen=True)
     class Recipe:
-        epochs: int = setting(40, COUNT)
+        epochs: int = setting(40, least=1)
 
         def __post_init__(self) -> None:
             require_fit(self, "the recipe")
@@ -21,6 +21,7 @@ from typing import Any, Callable, Dict, Mapping, NamedTuple, Type, TypeVar
 from edgehar.errors import InputError
 
 T = TypeVar("T")
+HOLD = 3  # windows that must agree before a label changes, unless one says otherwise
 
 
 class Kind(NamedTuple):
@@ -44,8 +45,15 @@ def require_settings(table: Any, kinds: Mapping[str, Kind], where: str) -> None:
             raise InputError("%s has %s = %r; it must be %s." % (where, key, value, kinds[key].told))
 
 
-def setting(default: Any, kind: Kind) -> Any:
-    """A dataclass's field that a table may set, with its default and its kind."""
+def setting(default: Any, least: float = -math.inf, above: float = -math.inf, below: float = math.inf,
+            most: float = math.inf) -> Any:
+    """A dataclass's field that a table may set, of the kind of its default; a number stays within the bounds."""
+    if isinstance(default, bool):
+        kind = SWITCH
+    elif isinstance(default, str):
+        kind = TEXT
+    else:
+        kind = number(type(default), least, above, below, most)
     return field(default=default, metadata={"kind": kind})
 
 
@@ -66,19 +74,14 @@ def require_fit(value: Any, where: str) -> None:
     require_settings({name: getattr(value, name) for name in kinds}, kinds, where)
 
 
-def whole(least: int = 0, below: float = math.inf) -> Kind:
-    """A whole number from `least` to less than `below`."""
-    limit = "" if below == math.inf else " and below %d" % below
-    return Kind("a whole number, %d or more%s" % (least, limit),
-                lambda value: _is_whole(value, least) and value < below)
-
-
-def finite(above: float = -math.inf, least: float = -math.inf, below: float = math.inf, most: float = math.inf) -> Kind:
-    """A finite number within the bounds that are given."""
-    bounds = {"above %g": above, "%g or more": least, "below %g": below, "at most %g": most}
+def number(type_: type, least: float = -math.inf, above: float = -math.inf, below: float = math.inf,
+           most: float = math.inf) -> Kind:
+    """A whole number where `type_` is int, else a finite one, within the bounds that are given."""
+    bounds = {"of at least %d": least, "above %g": above, "below %d": below, "at most %g": most}
     told = " and ".join(text % bound for text, bound in bounds.items() if abs(bound) != math.inf)
-    return Kind("a finite number" + (", " + told if told else ""),
-                lambda value: _is_number(value) and above < value < below and least <= value <= most)
+    return Kind(("a %s number %s" % ("whole" if type_ is int else "finite", told)).rstrip(),
+                lambda value: (isinstance(value, int) if type_ is int else True) and _is_number(value)
+                and least <= value <= most and above < value < below)
 
 
 def _is_text(value: Any) -> bool:

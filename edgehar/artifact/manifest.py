@@ -24,7 +24,7 @@ import numpy as np
 from edgehar.artifact.golden import Golden, read_golden
 from edgehar.data.signals import Signal
 from edgehar.errors import InputError, MismatchError
-from edgehar.files import PathLike, read_json, schema_fault, sha256_of, sha256_of_json, write_json
+from edgehar.files import PathLike, UnopenedError, read_json, schema_fault, sha256_of, sha256_of_json, write_json
 
 SCHEMA = 1
 FILES = ("model.onnx", "golden.npz", "calibration.npz")
@@ -65,6 +65,7 @@ class Manifest:
         return json.loads(json.dumps(body))
 
     def to_json(self) -> Dict[str, Any]:
+        """All facts and their digest, as ``manifest.json`` holds them."""
         return dict(self._body(), sha256=self.sha256)
 
     @classmethod
@@ -104,10 +105,12 @@ class Artifact:
 
     @property
     def sha256(self) -> str:
+        """Digest of the manifest, which names the digests of all other files."""
         return self.manifest.sha256
 
     @property
     def onnx_path(self) -> Path:
+        """The graph, ``model.onnx``."""
         return self.folder / "model.onnx"
 
     def golden(self) -> Golden:
@@ -147,6 +150,8 @@ def _why_no_artifact(folder: Path) -> str:
 def _read_manifest(path: Path) -> Dict[str, Any]:
     try:
         return read_json(path)
+    except UnopenedError:
+        raise
     except InputError as error:
         raise MismatchError("%s is damaged; copy the artifact again or export it again." % path) from error
 

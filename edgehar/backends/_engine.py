@@ -11,7 +11,7 @@ from typing import Any, Dict, Mapping
 from edgehar.artifact.golden import Golden, read_golden
 from edgehar.artifact.manifest import Artifact, Manifest
 from edgehar.errors import InputError, MismatchError
-from edgehar.files import PathLike, read_json, sha256_of, sha256_of_json, write_json
+from edgehar.files import PathLike, UnopenedError, read_json, sha256_of, sha256_of_json, write_json
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class BuildSpec:
 
     @property
     def sha256(self) -> str:
+        """Digest of all that decides what is built."""
         return sha256_of_json(self.to_json())
 
     def to_json(self) -> Dict[str, Any]:
@@ -80,12 +81,15 @@ class Engine:
         return replace(self, running={**self.running, **running})
 
     def golden(self) -> Golden:
+        """The golden inputs and logits it was verified with. Raises MismatchError where they are damaged."""
         return read_golden(self.folder / "golden.npz")
 
     def to_json(self) -> Dict[str, Any]:
+        """What ``engine.json`` holds: the facts and their digest."""
         return dict(self._body(), sha256=self.sha256)
 
     def write_sidecar(self) -> None:
+        """Write ``engine.json`` beside the engine's own files."""
         write_json(self.folder / "engine.json", self.to_json())
 
     def _body(self) -> Dict[str, Any]:
@@ -118,6 +122,8 @@ def _read_sidecar(path: Path) -> Mapping[str, Any]:
         raise InputError("%s holds no engine.json, so it is no engine; make one with `edgehar build`." % path.parent)
     try:
         value = read_json(path)
+    except UnopenedError:
+        raise
     except InputError as error:
         raise MismatchError("%s is damaged; build it again with `edgehar build`." % path) from error
     wanted = {"backend", "spec", "fingerprint", "files"}

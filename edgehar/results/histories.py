@@ -11,7 +11,7 @@ from typing import Dict, List, NamedTuple, Sequence, Tuple
 import numpy as np
 
 from edgehar.errors import InputError
-from edgehar.files import PathLike, written_whole
+from edgehar.files import PathLike, UnopenedError, parse_json, read_bytes, written_whole
 
 FILE = "history.jsonl"
 GAP = "overfitting gap"
@@ -73,25 +73,27 @@ class History(NamedTuple):
                 if all(TRAINED + task in epoch.figures for epoch in self.epochs)}
 
 
-def load(path: PathLike) -> History:
+def load_history(path: PathLike) -> History:
     """Read a training's folder, or its history. Raises InputError where there is none or it is damaged."""
     path = Path(path)
     file = path / FILE if path.is_dir() else path
     try:
-        epochs = tuple(Progress(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines())
+        epochs = tuple(Progress(**parse_json(line)) for line in read_bytes(file).decode("utf-8").splitlines())
         if not epochs:
             raise ValueError("it holds no epochs")
-    except FileNotFoundError:
+    except UnopenedError:
+        raise
+    except InputError:
         raise InputError("%s holds no history of a training; name the folder that `edgehar train` or `edgehar distill` "
                          "wrote." % path) from None
-    except (OSError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise InputError("%s is damaged or no history of a training (%s); name another, or remove its folder and train "
                          "again." % (file, error)) from error
     return History(path.name if path.is_dir() else file.name.split(".")[0], epochs)
 
 
-def write(path: Path, epochs: Sequence[Progress]) -> None:
-    """Write a line an epoch, whole or not at all."""
+def write_history(path: Path, epochs: Sequence[Progress]) -> None:
+    """Write one line of JSON an epoch, whole or not at all."""
     with written_whole(path) as temporary:
         temporary.write_text("".join(json.dumps(asdict(epoch)) + "\n" for epoch in epochs), encoding="utf-8")
 

@@ -58,7 +58,7 @@ from itertools import product
 from typing import Dict, Iterator, Mapping, Optional, Sequence, Tuple
 
 from edgehar.bench.ensembles import ensemble_model
-from edgehar.data.channels import Channel, choose
+from edgehar.data.channels import Channel, choose_channels
 from edgehar.data.datasets import DATASETS
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.protocols import OWN, People, every_fold, make_split
@@ -195,7 +195,7 @@ def _choices(networks: Mapping[str, Network], settings: Settings, channels: Sequ
     if name not in networks:
         raise InputError("%s, modalities of network '%s', which is none of its networks: %s." % (
             path, name, ", ".join(networks)))
-    seen = choose(channels, networks[name].channels)
+    seen = choose_channels(channels, networks[name].channels)
     return {"%s%s%s" % (name, CHOICE, choice): replace(networks[name], **changes)
             for choice, changes in choices(settings, seen).items()}
 

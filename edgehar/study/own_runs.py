@@ -29,7 +29,7 @@ def own_run(cell: Cell, results: Path) -> Run:
 
 def _told(run: Run) -> Settings:
     """What a Run tells of the cell that it is of."""
-    facts = run.engine
+    facts = run.engine.to_json()
     return {**{key: facts.get(key) for key in FACTS}, "recipe": seedless(facts.get("recipe")),
             "teacher": _teachers_told(facts.get("teacher"))}
 

@@ -7,7 +7,7 @@ from typing import Iterator, Mapping, Optional
 
 import torch
 
-from edgehar.data.channels import choose
+from edgehar.data.channels import choose_channels
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.signals import Framing, Signal, scaled
 from edgehar.errors import InputError
@@ -32,8 +32,8 @@ def _make(network: Network, dataset: Dataset, framing: Framing) -> None:
     if network.rate_hz > framing.rate_hz:
         raise InputError("rate_hz = %g is more than the %g samples a second of the corpus; choose a lower rate." % (
             network.rate_hz, framing.rate_hz))
-    signal = Signal(choose(dataset.channels, network.channels), *scaled(framing, network.rate_hz or framing.rate_hz),
-                    dataset.max_gap_s)
+    signal = Signal(choose_channels(dataset.channels, network.channels),
+                    *scaled(framing, network.rate_hz or framing.rate_hz), dataset.max_gap_s)
     with torch.random.fork_rng(devices=()):
         make_model(network.model, signal, tasks)
 
@@ -49,10 +49,10 @@ def _require_teacher(network: Network, teacher: Optional[Network], dataset: Data
     if needed and strange:
         raise InputError("its teacher %s does not decide %s; change the tasks of one of them." % (
             network.teacher, " and ".join(sorted(strange))))
-    theirs, own = (each.rate_hz or framing.rate_hz for each in (teacher, network))
-    if not (theirs / own).is_integer():
+    theirs_hz, own_hz = (each.rate_hz or framing.rate_hz for each in (teacher, network))
+    if not (theirs_hz / own_hz).is_integer():
         raise InputError("its teacher %s reads %g samples a second, which is no multiple of its own %g; change one of "
-                         "the rates." % (network.teacher, theirs, own))
+                         "the rates." % (network.teacher, theirs_hz, own_hz))
     if teacher.rate_hz != network.rate_hz and network.recipe.get("views"):
         raise InputError("views of a window are kept at one rate and its teacher %s reads another; use views = 0." % (
             network.teacher))

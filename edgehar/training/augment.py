@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from edgehar.data.channels import Channel, sensors_of
-from edgehar.settings import finite, require_fit, setting
+from edgehar.settings import require_fit, setting
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Augmentation:
     corpus, so that a student of one would mostly see nothing while it is gone.
     """
 
-    rotation_deg: float = setting(15.0, finite(least=0))
-    scale: float = setting(0.1, finite(least=0))
-    jitter: float = setting(0.03, finite(least=0))
-    shift: float = setting(0.1, finite(least=0, most=0.5))
-    sensor_dropout: float = setting(0.0, finite(least=0, most=0.9))
+    rotation_deg: float = setting(15.0, least=0)
+    scale: float = setting(0.1, least=0)
+    jitter: float = setting(0.03, least=0)
+    shift: float = setting(0.1, least=0, most=0.5)
+    sensor_dropout: float = setting(0.0, least=0, most=0.9)
 
     def __post_init__(self) -> None:
         """Raises InputError for a strength that has no meaning."""

@@ -12,7 +12,7 @@ import torch
 
 from edgehar.data.signals import Signal
 from edgehar.errors import InputError
-from edgehar.files import PathLike, read_json, written_whole
+from edgehar.files import OUT_OF_DESCRIPTORS, PathLike, read_json, unopened, written_whole
 from edgehar.results import histories
 from edgehar.results.histories import Progress
 from edgehar.training.models import make_model
@@ -49,7 +49,7 @@ class Fitted:
             model.put_heads(facts.get("heads", {}))
         with of_this_version(folder / WEIGHTS):
             model.load_state_dict(weights)
-        return cls(model.eval(), facts, histories.load(folder).epochs)
+        return cls(model.eval(), facts, histories.load_history(folder).epochs)
 
 
 Teachers = Union[None, Fitted, Sequence[Fitted]]
@@ -60,7 +60,7 @@ def begun(folder: PathLike) -> int:
     folder = Path(folder)
     if not (folder / CHECKPOINT).is_file() or not (folder / histories.FILE).is_file():
         return 0
-    return len(histories.load(folder).epochs)
+    return len(histories.load_history(folder).epochs)
 
 
 def clear_leftovers(folder: Path) -> None:
@@ -82,6 +82,8 @@ def load_checkpoint(path: Path) -> Any:
     try:
         return torch.load(str(path), weights_only=True)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in OUT_OF_DESCRIPTORS:
+            raise unopened(path, error) from error
         raise InputError("%s is damaged (%s); remove its folder and train again." % (path, _cause(error))) from error
 
 

@@ -6,11 +6,12 @@ it. A checkpoint is written after each epoch.
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 
-from edgehar.data.channels import choose
+from edgehar.data.channels import choose_channels
 from edgehar.data.corpus import Corpus
 from edgehar.data.signals import Signal, Windows
 from edgehar.files import PathLike, alone_in, write_json
@@ -30,19 +31,23 @@ from edgehar.training.models import make_model, teach_as_one
 from edgehar.training.models.base import Model
 from edgehar.training.recipe import Recipe
 
+LOG = logging.getLogger(__name__)
+
 
 def train(corpus: Corpus, spec: str, channels: str, recipe: Recipe, folder: PathLike, method: str = "none",
           teacher: Teachers = None, watch: Optional[Callable[[Progress], None]] = None,
           tasks: Sequence[str] = (), views: Optional[PathLike] = None, teaching: Optional[Corpus] = None) -> Fitted:
     """Make the network `spec` for the corpus's signal and `fit` it; arguments as there.
 
-    channels: a pattern for ``signals.choose``: what the network sees. tasks: what it
+    channels: a pattern for ``channels.choose_channels``: what the network sees. tasks: what it
     decides, as in `chosen_tasks`. teaching: the same corpus as the teacher reads it, where
     that is at a higher rate.
     """
     dataset = corpus.dataset
     max_gap_s = max(dataset.max_gap_s, 2 / corpus.framing.rate_hz)  # a step of a slow signal is no gap
-    signal = Signal(choose(dataset.channels, channels), *corpus.framing, max_gap_s)
+    signal = Signal(choose_channels(dataset.channels, channels), *corpus.framing, max_gap_s)
+    LOG.info("the network sees %d of %d channels: %s", len(signal.channels), len(dataset.channels),
+             ", ".join(channel.name for channel in signal.channels))
     model = make_model(spec, signal, chosen_tasks(dataset.classes, tasks), recipe.seed)
     return fit(model, corpus.parts.train, corpus.parts.valid, recipe, folder, method, teacher, data_facts(corpus),
                watch, views, teaching.parts.train if teaching else None)
@@ -76,6 +81,7 @@ def fit(model: Model, train: Windows, valid: Windows, recipe: Recipe, folder: Pa
     plan = dict(training_plan(model, train, valid, recipe, method, teachers), **facts or {})
     require_same_plan(folder, plan)
     if (folder / WEIGHTS).is_file():
+        LOG.info("the finished training in %s is taken as it is", folder)
         return Fitted.load(folder)
     together = teach_as_one([each.model for each in teachers]) if teachers else None
     dry_run(model, together, method, train, recipe, teaching)
@@ -91,10 +97,11 @@ def _run_to_end(training: Training, plan: Dict[str, Any], folder: Path,
     clear_leftovers(folder)
     training.resume(folder / CHECKPOINT)
     write_json(folder / FACTS, plan)
+    LOG.info("training in %s begins after epoch %d", folder, len(training.history))
     while not training.finished:
         progress = training.epoch()
         training.save(folder / CHECKPOINT)
-        histories.write(folder / histories.FILE, training.history)
+        histories.write_history(folder / histories.FILE, training.history)
         if watch:
             watch(progress)
     return _finish(training, plan, folder)
@@ -102,7 +109,7 @@ def _run_to_end(training: Training, plan: Dict[str, Any], folder: Path,
 
 def _finish(training: Training, plan: Dict[str, Any], folder: Path) -> Fitted:
     """Keep what is deployed of the best weights, and drop the checkpoint."""
-    histories.write(folder / histories.FILE, training.history)  # a kill may have come before the last one was written
+    histories.write_history(folder / histories.FILE, training.history)  # a kill may have come before the last one
     model = training.model
     model.load_state_dict(training.best)
     found = training.distiller.finish(model, lambda network: evaluate(network, training.valid))

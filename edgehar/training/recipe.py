@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Dict, FrozenSet, Mapping, NamedTuple
 
-from edgehar.settings import COUNT, SWITCH, finite, from_table, kinds_of, require_fit, require_settings, setting, whole
+from edgehar.settings import from_table, kinds_of, require_fit, require_settings, setting
 from edgehar.training.augment import Augmentation
 
 LARGEST_SEED = 1 << 47  # edgehar.training.views shifts a seed by 16 bits
@@ -32,17 +32,17 @@ class Recipe:
     for a new one in each. given: names of settings that count as they are, see `pace`.
     """
 
-    epochs: int = setting(40, COUNT)
-    batch_size: int = setting(128, whole(2))
-    learning_rate: float = setting(3e-3, finite(above=0))
-    weight_decay: float = setting(0.02, finite(least=0))
-    warmup_epochs: int = setting(2, whole())
-    ema_decay: float = setting(0.99, finite(least=0, below=1))
-    patience: int = setting(15, whole())
-    balance: bool = setting(True, SWITCH)
-    windows_per_epoch: int = setting(0, whole())
-    views: int = setting(0, whole())
-    seed: int = setting(0, whole(below=LARGEST_SEED))
+    epochs: int = setting(40, least=1)
+    batch_size: int = setting(128, least=2)
+    learning_rate: float = setting(3e-3, above=0)
+    weight_decay: float = setting(0.02, least=0)
+    warmup_epochs: int = setting(2, least=0)
+    ema_decay: float = setting(0.99, least=0, below=1)
+    patience: int = setting(15, least=0)
+    balance: bool = setting(True)
+    windows_per_epoch: int = setting(0, least=0)
+    views: int = setting(0, least=0)
+    seed: int = setting(0, least=0, below=LARGEST_SEED)
     augmentation: Augmentation = field(default_factory=Augmentation)
     given: FrozenSet[str] = field(default=frozenset(), compare=False, repr=False)
 

@@ -426,7 +426,7 @@ def test_a_kill_between_the_last_checkpoint_and_its_history_loses_nothing(parts,
 
     recipe = small.recipe(epochs=1)
     with monkeypatch.context() as patch:
-        patch.setattr(histories, "write", killed)
+        patch.setattr(histories, "write_history", killed)
         with pytest.raises(Stop):
             fit(network(), parts.train, parts.valid, recipe, tmp_path / "t")
     assert len(fit(network(), parts.train, parts.valid, recipe, tmp_path / "t").history) == 1

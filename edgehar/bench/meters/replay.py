@@ -19,10 +19,11 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from edgehar.bench.meters.base import REPLAYED_POWER, TOTAL, Meter, PowerSample, totals_of
 from edgehar.errors import InputError, MissingError
-from edgehar.files import read_json
+from edgehar.files import read_bytes, read_json
 
 START, UNIX = "start", "unix"
 POLL_S = 0.1
+MOST_HEADER = 1 << 16  # characters
 
 
 class Replay(Meter):
@@ -48,18 +49,23 @@ class Replay(Meter):
 
     @property
     def rails(self) -> Tuple[str, ...]:
+        """Those of the file."""
         return self._rails
 
     def missing(self) -> Optional[str]:
+        """None: the file was read when this was made."""
         return None
 
     def totals(self) -> Dict[str, Tuple[str, ...]]:
+        """As `Meter.totals`; of a single rail that rail."""
         return totals_of(self._rails) if len(self._rails) > 1 else {TOTAL: self._rails}
 
     def facts(self) -> Dict[str, Any]:
+        """Which clock the file's times are of, and how far it is behind this machine's."""
         return {"clock": self._clock, "offset_s": self._offset_s}
 
     def warnings(self) -> List[str]:
+        """That the power is another's, unless it was recorded beside this run."""
         return [] if not self.mark else ["its power is replayed from %s and not of this machine" % self._path.name]
 
     def samples(self) -> Iterator[PowerSample]:
@@ -81,7 +87,7 @@ class Replay(Meter):
         if self._path.suffix == ".json":
             trace = _trace_in(self._path)
             return (PowerSample(time_s, tuple(watts)) for time_s, watts in zip(trace["time_s"], trace["watts"]))
-        return _parsed(self._path, self._path.read_text(encoding="utf-8").splitlines()[1:], len(self._rails))
+        return _parsed(self._path, read_bytes(self._path).decode("utf-8").splitlines()[1:], len(self._rails))
 
     def _followed(self) -> Iterator[PowerSample]:
         """Rows as they are written; one that is not finished yet is left for later."""
@@ -101,12 +107,12 @@ def _rails_in(path: Path) -> Tuple[str, ...]:
         return tuple(_trace_in(path)["rails"])
     try:
         with open(str(path), encoding="utf-8") as stream:
-            header = [name.strip() for name in stream.readline().split(",")]
-    except OSError as error:
-        raise InputError("cannot read %s: %s." % (path, error.strerror or error)) from error
+            header = [name.strip() for name in stream.readline(MOST_HEADER).split(",")]
+    except (OSError, ValueError) as error:
+        raise InputError("cannot read %s: %s." % (path, getattr(error, "strerror", None) or error)) from error
     if len(header) < 2 or header[0] != "time_s":
         raise InputError("%s has the header '%s'; it must begin with time_s and name a rail in watts." % (
-            path, ",".join(header)))
+            path, ",".join(header)[:200]))
     return tuple(header[1:])
 
 
