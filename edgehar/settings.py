@@ -53,7 +53,7 @@ def setting(default: Any, least: float = -math.inf, above: float = -math.inf, be
     elif isinstance(default, str):
         kind = TEXT
     else:
-        kind = number(type(default), least, above, below, most)
+        kind = number_kind(type(default), least, above, below, most)
     return field(default=default, metadata={"kind": kind})
 
 
@@ -74,8 +74,8 @@ def require_fit(value: Any, where: str) -> None:
     require_settings({name: getattr(value, name) for name in kinds}, kinds, where)
 
 
-def number(type_: type, least: float = -math.inf, above: float = -math.inf, below: float = math.inf,
-           most: float = math.inf) -> Kind:
+def number_kind(type_: type, least: float = -math.inf, above: float = -math.inf, below: float = math.inf,
+                most: float = math.inf) -> Kind:
     """A whole number where `type_` is int, else a finite one, within the bounds that are given."""
     bounds = {"of at least %d": least, "above %g": above, "below %d": below, "at most %g": most}
     told = " and ".join(text % bound for text, bound in bounds.items() if abs(bound) != math.inf)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edgehar.errors import InputError
-from edgehar.settings import from_table, kinds_of, number, require_fit, setting
+from edgehar.settings import from_table, kinds_of, number_kind, require_fit, setting
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ def test_what_does_not_fit_is_refused_from_a_table_and_from_code(table: Any, tol
 
 
 @pytest.mark.parametrize("kind, fits, not_so", [
-    (number(int), [-7, 0, 7], [1.0, True, "1", None]), (number(int, least=2), [2], [1]),
-    (number(int, below=3), [2], [3]), (number(float), [-1e300, 0, 2.5], [float("inf"), True, "0"]),
-    (number(float, above=0), [1e-9], [0]), (number(float, least=0, below=1), [0, 0.5], [1, -0.1])])
+    (number_kind(int), [-7, 0, 7], [1.0, True, "1", None]), (number_kind(int, least=2), [2], [1]),
+    (number_kind(int, below=3), [2], [3]), (number_kind(float), [-1e300, 0, 2.5], [float("inf"), True, "0"]),
+    (number_kind(float, above=0), [1e-9], [0]), (number_kind(float, least=0, below=1), [0, 0.5], [1, -0.1])])
 def test_numbers_have_the_bounds_that_they_are_given(kind: Any, fits: Any, not_so: Any) -> None:
     assert all(map(kind.fits, fits)) and not any(map(kind.fits, not_so))

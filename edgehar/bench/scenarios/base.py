@@ -70,7 +70,8 @@ class Scenario(ABC):
         """Each setting as the type of its default: 5.0 for 5. Raises InputError where one does not fit."""
         require_fit(self, "scenario %s" % self.name)
         for each in fields(self):
-            object.__setattr__(self, each.name, type(each.default)(getattr(self, each.name)))
+            kind: Any = type(each.default)
+            object.__setattr__(self, each.name, kind(getattr(self, each.name)))
 
     @property
     def name(self) -> str:
