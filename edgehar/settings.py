@@ -77,7 +77,7 @@ def require_fit(value: Any, where: str) -> None:
 def number_kind(type_: type, least: float = -math.inf, above: float = -math.inf, below: float = math.inf,
                 most: float = math.inf) -> Kind:
     """A whole number where `type_` is int, else a finite one, within the bounds that are given."""
-    bounds = {"of at least %d": least, "above %g": above, "below %d": below, "at most %g": most}
+    bounds = {"of at least %.15g": least, "above %.15g": above, "below %.15g": below, "at most %.15g": most}
     told = " and ".join(text % bound for text, bound in bounds.items() if abs(bound) != math.inf)
     return Kind(("a %s number %s" % ("whole" if type_ is int else "finite", told)).rstrip(),
                 lambda value: (isinstance(value, int) if type_ is int else True) and _is_number(value)

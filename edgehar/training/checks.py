@@ -51,7 +51,10 @@ def require_one_split(train: Windows, valid: Windows, teachers: Sequence[Fitted]
 
 
 def require_deviation(windows: Windows) -> None:
-    """Raise InputError for windows of one sample: the noise of an augmented view is measured in their deviation."""
+    """Raise InputError for windows of one sample, in whose deviation noise is measured, and for a lone window."""
+    if len(windows) < 2:
+        raise InputError("there is one window to train on, which has nothing to differ from; cut shorter windows, or "
+                         "train on more people.")
     if windows.x.shape[2] < 2:
         raise InputError("windows of one sample have no deviation, so nothing is learnt from them; cut windows of 2 "
                          "samples or more.")

@@ -224,6 +224,12 @@ def test_windows_of_one_sample_are_refused(parts, tmp_path):
     assert not (tmp_path / "t").exists()
 
 
+def test_a_lone_window_is_refused(parts, tmp_path):
+    with pytest.raises(InputError, match="one window to train on, .*; cut shorter windows, or train on more people"):
+        fit(network(), parts.train.take(np.arange(1)), parts.valid, small.RECIPE, tmp_path / "t")
+    assert not (tmp_path / "t").exists()
+
+
 def test_a_task_of_one_class_is_no_decision():
     classes = {"activity": ("still", "moving"), "placement": ("wrist",)}
     assert chosen_tasks(classes) == chosen_tasks(classes, ("activity",)) == {"activity": ("still", "moving")}
