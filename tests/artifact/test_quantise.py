@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgehar.artifact.folding import folded
 from edgehar.artifact.fusion import fused_kernels, multiply_adds
-from edgehar.artifact.golden import compare
+from edgehar.artifact.golden import compare_logits
 from edgehar.artifact.manifest import TOLERANCES, Artifact, write_manifest
 from edgehar.artifact.quantise import activation_ranges, calibrated_ranges, quantise
 from edgehar.backends import BACKENDS
@@ -171,7 +171,7 @@ def run(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
 
 
 def agrees(artifact: Artifact, logits: np.ndarray) -> bool:
-    return all(found.passed for found in compare(artifact.golden().logits, {"activity": logits}, TOLERANCES["int8"]))
+    return all(found.passed for found in compare_logits(artifact.golden().logits, {"activity": logits}, TOLERANCES["int8"]))
 
 
 @pytest.mark.parametrize("calibration", ["windows", "ranges"])

@@ -15,7 +15,7 @@ pytest.importorskip("cryptography")
 from edgehar.backends import ort
 from edgehar.backends._engine import BuildSpec, Engine, rebuilding
 from edgehar.cli import execute
-from edgehar.deploy.packing import Streaming, pack
+from edgehar.deploy.packing import StreamSettings, pack
 from tests.artifact.test_artifact import flip_byte
 from tests.bundles import KEY
 from tests.tiny import tiny_artifact
@@ -74,7 +74,7 @@ def test_an_engine_elsewhere(tmp_path, capsys, harm):
 
 
 def test_an_engine_that_was_installed(tmp_path, capsys, harm):
-    bundle = pack(tiny_artifact(tmp_path / "a"), "1.0.0", Streaming(16)).signed(KEY)
+    bundle = pack(tiny_artifact(tmp_path / "a"), "1.0.0", StreamSettings(16)).signed(KEY)
     bundle.write(tmp_path / "tiny.ehar")
     place = tmp_path / "place"
     install = ["install", str(tmp_path / "tiny.ehar"), "--unsigned", "--to", str(place)]
