@@ -26,7 +26,7 @@ from edgehar.artifact.arrays import read_arrays, read_heads, require_head, requi
 from edgehar.artifact.golden import Golden, read_golden, require_golden
 from edgehar.data.signals import Signal
 from edgehar.errors import EdgeharError, InputError, MismatchError
-from edgehar.files import PathLike, read_json, schema_fault, sha256_of, sha256_of_json, write_json
+from edgehar.files import PathLike, UnopenedError, read_json, schema_fault, sha256_of, sha256_of_json, write_json
 
 SCHEMA = 1
 FILES = ("model.onnx", "golden.npz", "calibration.npz")
@@ -156,6 +156,8 @@ def _why_no_artifact(folder: Path) -> str:
 def _read_manifest(path: Path) -> Dict[str, Any]:
     try:
         return read_json(path)
+    except UnopenedError:
+        raise
     except InputError as error:
         raise MismatchError("%s is damaged; copy the artifact again or export it again." % path) from error
 

@@ -12,7 +12,7 @@ from typing import Any, Dict, Mapping, Sequence
 from edgehar.artifact.golden import Golden, read_golden
 from edgehar.artifact.manifest import TOLERANCES, Artifact, Manifest
 from edgehar.errors import InputError, MismatchError
-from edgehar.files import PathLike, read_json, sha256_of, sha256_of_json, write_json
+from edgehar.files import PathLike, UnopenedError, read_json, sha256_of, sha256_of_json, write_json
 
 CACHE = "edgehar"
 PRIVATE, OTHERS_WRITE = 0o700, 0o022
@@ -216,6 +216,8 @@ def _read_sidecar(path: Path) -> Mapping[str, Any]:
         raise InputError("%s holds no engine.json, so it is no engine; make one with `edgehar build`." % path.parent)
     try:
         value = read_json(path)
+    except UnopenedError:
+        raise
     except InputError as error:
         raise MismatchError("%s is damaged; %s." % (path, rebuilding(path.parent))) from error
     if not isinstance(value, dict) or not all(_fits(value.get(name), kind) for name, kind in FIELDS.items()):

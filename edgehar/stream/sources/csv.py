@@ -27,6 +27,7 @@ import numpy as np
 
 from edgehar.data.channels import Channel
 from edgehar.errors import InputError
+from edgehar.stream.sources._bounded import bounded_lines
 from edgehar.stream.sources.base import Chunk, Source
 
 LOG = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ CLOCKS = ("t", "time", "timestamp")  # what others call it
 HEAD = 128  # rows from which the rate is measured
 RATE_TOLERANCE = 0.02
 STEP_TOLERANCE = 0.1
+MOST_COLUMNS, MOST_ROWS = 4096, 4096  # of a table, and of a chunk of it
 TOO_LARGE = 3.4e38  # for float32; NaN is not below it either
 
 
@@ -59,12 +61,14 @@ class Csv(Source):
 
     def __init__(self, path: str = "-", rate_hz: float = 0.0, chunk_s: float = 0.5, ignore: str = "",
                  silent: bool = False) -> None:
+        if not 0 < float(chunk_s) < math.inf:
+            raise InputError("chunk_s is %s; it must be a number of seconds above 0." % chunk_s)
         self._path = path
         self._name = "standard input" if self._path == "-" else self._path
         self._silent = bool(silent)
         self._stream = _standard_input() if self._path == "-" else _opened(self._path)
         try:
-            self._reader = csv.reader(self._stream)
+            self._reader = csv.reader(bounded_lines(self._stream, self._name))
             self._header = self._read_header()
             self._ignored = self._positions(ignore.split("+") if ignore else [])
             self._clock = self._clock_column()
@@ -79,7 +83,7 @@ class Csv(Source):
         except BaseException:
             self.close()
             raise
-        self._chunk = max(1, int(round(chunk_s * self._rate_hz)))
+        self._chunk = max(1, min(MOST_ROWS, int(round(chunk_s * self._rate_hz))))
 
     @property
     def channels(self) -> Tuple[Channel, ...]:
@@ -123,6 +127,9 @@ class Csv(Source):
             raise InputError("%s is empty; its first line must name the channels, e.g. time_s,acc/x,acc/y." %
                              self._name)
         self._require_commas(header)
+        if len(header) > MOST_COLUMNS:
+            raise InputError("%s names %d columns, and at most %d are read; leave out those that are no channels." % (
+                self._name, len(header), MOST_COLUMNS))
         if any(map(_is_number, header)):
             raise InputError("%s begins with numbers; its first line must name the channels, e.g. time_s,acc/x,acc/y." %
                              self._name)
