@@ -10,11 +10,11 @@ from typing import Any, Dict, NamedTuple, Tuple
 import numpy as np
 
 from edgehar.errors import MismatchError
-from edgehar.files import PathLike
+from edgehar.files import PathLike, unopened
 
 LIMIT_BYTES = 256 << 20  # unpacked; 512 windows of 45 channels and 256 samples take 23 MiB
 LIMIT_ARRAYS = 10000
-FAULTS = (OSError, EOFError, ValueError, TypeError, KeyError, SyntaxError, RuntimeError, MemoryError, OverflowError,
+FAULTS = (EOFError, ValueError, TypeError, KeyError, SyntaxError, RuntimeError, MemoryError, OverflowError,
           zlib.error, zipfile.BadZipFile)  # RuntimeError: encrypted, or a way of packing that is not known
 
 
@@ -28,7 +28,8 @@ class Head(NamedTuple):
 def read_heads(path: PathLike) -> Dict[str, Head]:
     """{array: its head} of a file of arrays, without reading one.
 
-    Raises MismatchError where it is none, holds Python objects, or unpacks to over 256 MiB.
+    Raises MismatchError where it is none, holds Python objects, or unpacks to over 256 MiB;
+    UnopenedError where it is there and cannot be read.
     """
     try:
         with zipfile.ZipFile(str(path)) as packed:
@@ -36,6 +37,8 @@ def read_heads(path: PathLike) -> Dict[str, Head]:
             if len(entries) > LIMIT_ARRAYS or sum(entry.file_size for entry in entries) > LIMIT_BYTES:
                 raise _fault(path, "it unpacks to more than %d MiB" % (LIMIT_BYTES >> 20))
             return dict(_head(packed, entry) for entry in entries)
+    except OSError as error:
+        raise unopened(path, error) from error
     except FAULTS as error:
         raise _fault(path, _told(error)) from error
 
@@ -46,6 +49,8 @@ def read_arrays(path: PathLike) -> Dict[str, np.ndarray]:
     try:
         with np.load(str(path), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in heads}
+    except OSError as error:
+        raise unopened(path, error) from error
     except FAULTS as error:
         raise _fault(path, _told(error)) from error
     for name, array in arrays.items():

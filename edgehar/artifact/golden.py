@@ -74,14 +74,15 @@ def _compare_task(task: str, want: np.ndarray, have: np.ndarray, tolerance: Mapp
     return Comparison(task, float(np.abs(error).max()), snr_db, agreement, passed)
 
 
-def require_passed(comparisons: List[Comparison], precision: str, what: str) -> None:
-    """Raise AccuracyError for the first comparison that failed."""
+def require_passed(comparisons: List[Comparison], precision: str, what: str, weakest: str = "") -> None:
+    """Raise AccuracyError for the first comparison that failed; weakest: the layer that loses most, if known."""
     for found in comparisons:
         if not found.passed:
             raise AccuracyError(
                 "%s in %s does not reproduce its golden outputs for task '%s' (signal-to-noise %.1f dB, agreement "
-                "%.1f %%); use a higher precision or calibrate with more windows." % (
-                    what, precision, found.task, found.snr_db, 100 * found.agreement))
+                "%.1f %%%s); use a higher precision or calibrate with more windows." % (
+                    what, precision, found.task, found.snr_db, 100 * found.agreement,
+                    ", most is lost in layer '%s'" % weakest if weakest else ""))
 
 
 # ------------------------------------------------------------------ company

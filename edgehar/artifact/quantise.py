@@ -86,6 +86,24 @@ def quantise(onnx_path: Path, ranges: Ranges, target: Path, symmetric: bool = Fa
     onnx.save_model(quantiser.model.model, str(target))
 
 
+def weakest_layer(onnx_path: Path, quantised: Path, x: np.ndarray) -> str:
+    """The first layer of the graph at `onnx_path` that in `quantised` is as far off as the worst, to a tenth.
+
+    x: windows (N, C, T) that both graphs are given; noise is compared with the variance of the output.
+    """
+    before, after = read_graph(onnx_path), read_graph(quantised)
+    kept = {name for node in after.graph.node for name in node.output}
+    layers = {node.output[0]: node.name or node.output[0] for node in before.graph.node
+              if node.op_type in HEAVY and node.output[0] in kept}
+    if not layers:
+        return ""
+    given = {before.graph.input[0].name: x[:, :, None, :]}
+    want, have = (_with_outputs(model, list(layers), path).run(list(layers), given)
+                  for model, path in ((before, onnx_path), (after, quantised)))
+    noise = [float(np.mean((b - a) ** 2) / max(float(np.var(a)), 1e-30)) for a, b in zip(want, have)]
+    return list(layers.values())[int(np.argmax(np.array(noise) >= 0.1 * max(noise)))]
+
+
 def _with_outputs(model: Any, names: List[str], onnx_path: Path) -> Any:
     """A session of `model` that tells the tensors `names`. Raises MismatchError where the graph cannot be run."""
     import onnx

@@ -201,6 +201,10 @@ class Backend(ABC):
         """
         return None
 
+    def weakest_layer(self, artifact: Artifact, engine: Engine) -> str:
+        """The layer that loses most against the artifact in an engine that failed; "" where that cannot be told."""
+        return ""
+
     def report(self, engine: Engine) -> List[str]:
         """Sentences on what was built, for whoever built it."""
         return []
@@ -233,7 +237,9 @@ class Backend(ABC):
             engine = Engine(temporary, self.name, spec, artifact.manifest, self.fingerprint(), files,
                             self.circumstances(), self.running)
             engine.write_sidecar()
-            require_passed(self.verify(engine), spec.precision, "the %s engine" % self.name)
+            found = self.verify(engine)
+            lost = "" if all(each.passed for each in found) else self.weakest_layer(artifact, engine)
+            require_passed(found, spec.precision, "the %s engine" % self.name, lost)
         LOG.info("built and verified: %s", folder)
         return Engine.load(folder)
 

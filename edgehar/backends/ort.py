@@ -13,7 +13,7 @@ from edgehar import packages
 from edgehar.artifact.incremental import StepGraph
 from edgehar.artifact.manifest import Artifact
 from edgehar.artifact.proof import open_graph, proven_steps
-from edgehar.artifact.quantise import calibrated_ranges, quantise
+from edgehar.artifact.quantise import calibrated_ranges, quantise, weakest_layer
 from edgehar.backends._onnxruntime import MODEL, OrtSession
 from edgehar.backends.base import Backend, BuildSpec, Engine, Rows, StepSession
 from edgehar.errors import InputError
@@ -38,6 +38,10 @@ class Ort(Backend):
             return
         ranges = calibrated_ranges(artifact.onnx_path, artifact.calibration())
         quantise(artifact.onnx_path, ranges, folder / MODEL)
+
+    def weakest_layer(self, artifact: Artifact, engine: Engine) -> str:
+        """Found by running both graphs on the golden inputs, layer by layer."""
+        return weakest_layer(artifact.onnx_path, engine.folder / MODEL, engine.golden().x)
 
     def fingerprint(self) -> Dict[str, str]:
         """The runtime's version and the processor's architecture."""

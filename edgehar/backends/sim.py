@@ -26,7 +26,7 @@ from edgehar.artifact.cost import predict_cost
 from edgehar.artifact.folding import folded
 from edgehar.artifact.manifest import Artifact
 from edgehar.artifact.operators import read_graph
-from edgehar.artifact.quantise import calibrated_ranges
+from edgehar.artifact.quantise import calibrated_ranges, weakest_layer
 from edgehar.backends._onnxruntime import MODEL, OrtSession
 from edgehar.backends._rounding import rounded
 from edgehar.backends.base import Backend, BuildSpec, Engine
@@ -65,6 +65,10 @@ class Sim(Backend):
         elif spec.precision == "int8":
             model = rounded(model, calibrated_ranges(artifact.onnx_path, artifact.calibration()))
         onnx.save_model(model, str(folder / MODEL))
+
+    def weakest_layer(self, artifact: Artifact, engine: Engine) -> str:
+        """Found by running both graphs on the golden inputs, layer by layer."""
+        return weakest_layer(artifact.onnx_path, engine.folder / MODEL, engine.golden().x)
 
     def fingerprint(self) -> Dict[str, str]:
         """The runtime's version."""

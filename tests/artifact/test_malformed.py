@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -22,7 +23,7 @@ from edgehar.artifact import arrays, attribution
 from edgehar.artifact.manifest import Artifact
 from edgehar.cli import execute
 from edgehar.errors import MismatchError
-from edgehar.files import sha256_of, sha256_of_json
+from edgehar.files import UnopenedError, sha256_of, sha256_of_json
 from tests.tiny import tiny_artifact, tiny_onnx
 
 
@@ -214,6 +215,15 @@ def test_what_unpacks_to_much_is_refused_before_it_is_unpacked(tmp_path, capsys)
     assert os.path.getsize(str(folder / "golden.npz")) < 1 << 20
     seal(folder)
     assert "unpacks to more than 256 MiB" in refused(folder, capsys)
+
+
+def test_a_file_that_cannot_be_opened_is_not_called_damaged(tmp_path, monkeypatch):
+    def full(*_: Any) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(arrays.zipfile, "ZipFile", full)
+    with pytest.raises(UnopenedError, match="Too many open files; raise the limit"):
+        arrays.read_heads(tmp_path / "golden.npz")
 
 
 def test_many_arrays_are_refused_unread(tmp_path, monkeypatch):

@@ -171,8 +171,8 @@ def run(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
 
 
 def agrees(artifact: Artifact, logits: np.ndarray) -> bool:
-    told = compare_logits(artifact.golden().logits, {"activity": logits}, TOLERANCES["int8"])
-    return all(found.passed for found in told)
+    found = compare_logits(artifact.golden().logits, {"activity": logits}, TOLERANCES["int8"])
+    return all(each.passed for each in found)
 
 
 @pytest.mark.parametrize("calibration", ["windows", "ranges"])
@@ -207,6 +207,18 @@ def test_a_recurrent_network_has_no_int8_and_its_layer_is_named(tmp_path, capsys
     assert execute(["build", str(tmp_path / "a"), "--backend", "sim", "--precision", "int8"]) == 2
     assert "layer 'lstm_3' is a LSTM" in capsys.readouterr().err
     assert execute(["build", str(tmp_path / "a")]) == 0
+
+
+@pytest.mark.parametrize("backend", ["ort", "sim"])
+def test_the_layer_that_loses_most_is_named(tmp_path, capsys, backend):
+    """Its input has two channels of which INT8 sees only the louder one, and the classifier reads the other."""
+    net = Net()
+    loud = net.node("Mul", net.conv("signal", 3), net.weight(np.r_[1e4, np.ones(WIDTH - 1)].reshape(1, WIDTH, 1, 1)))
+    quiet = np.eye(WIDTH)[:, :, None, None] * np.r_[0, np.ones(WIDTH - 1)].reshape(1, WIDTH, 1, 1)
+    weight = net.weight(np.pad(quiet, ((0, 0), (0, 0), (0, 0), (2, 2))))
+    artifact_of(tmp_path / "a", net.model(mean(net, net.conv(loud, WIDTH, weight))))
+    assert execute(["build", str(tmp_path / "a"), "--backend", backend, "--precision", "int8"]) == 3
+    assert "most is lost in layer 'conv_2'" in capsys.readouterr().err
 
 
 def test_one_behind_a_convolution_has(tmp_path):
