@@ -10,11 +10,11 @@ import click
 
 from edgehar.cli._options import engine_options, root_option, sink_option, stream_options
 from edgehar.cli._show import names_in_room, progress_line
-from edgehar.cli._streaming import announce, marks, open_source, source_of, warn
+from edgehar.cli._streaming import announce, open_source, source_of, stream_marks, warn
 
 if TYPE_CHECKING:
     from edgehar.deploy.health import Health
-    from edgehar.deploy.recipe import Loaded
+    from edgehar.deploy.spec import Loaded
 
 PORT = 9746
 LEAST_STALE_S = 30.0
@@ -83,16 +83,16 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
     from edgehar.deploy.health import Health
     from edgehar.deploy.pages import Pages
     from edgehar.deploy.notify import Manager
-    from edgehar.deploy.recipe import Recipe
+    from edgehar.deploy.spec import ServeSpec
     from edgehar.deploy.service import Service, lines_of, signals_to
     from edgehar.stream.feed import Feed, weigh
     from edgehar.stream.pump import paced
     from edgehar.stream.sinks import SINKS
 
-    recipe = Recipe(path, backend, precision, hop, hold, allow_constant or missing != "refuse")
+    spec = ServeSpec(path, backend, precision, hop, hold, allow_constant or missing != "refuse")
     with ExitStack() as opened:
         with progress_line() as on_progress:
-            loaded = recipe.load(on_progress)
+            loaded = spec.load(on_progress)
         opened.callback(loaded.session.close)
         manifest, signal = loaded.engine.manifest, loaded.stream.signal
         named: Dict[str, Any] = {}
@@ -105,9 +105,9 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
         origin = named["source"] = opened.enter_context(open_source(source, manifest, root))
         feed = Feed(filled(origin, signal.channels, missing), signal)
         targets = [opened.enter_context(SINKS.create(sink)) for sink in sinks or ["console"]]
-        marked = marks(manifest.data, origin.synthetic, source_of([loaded.engine]))
+        marked = stream_marks(manifest.data, origin.synthetic, source_of([loaded.engine]))
         click.echo(announce(loaded.stream, origin, feed) + marked, err=True)
-        service = Service(recipe, loaded, targets, health, manager, state, _tell)
+        service = Service(spec, loaded, targets, health, manager, state, _tell)
         opened.callback(service.close)
         named.update((outlet.name, outlet) for outlet in service.outlets)
         chunks = weigh(feed, signal, lambda sentence: _tell("warning: " + sentence))

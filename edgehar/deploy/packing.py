@@ -20,7 +20,7 @@ from edgehar.settings import HOLD
 from edgehar.stream.stream import Hold
 
 
-class Streaming(NamedTuple):
+class StreamSettings(NamedTuple):
     """How decisions are made of logits, as ``stream.Stream`` has it. hop: samples; hold: of all tasks, or of each."""
 
     hop: int
@@ -28,7 +28,7 @@ class Streaming(NamedTuple):
     allow_constant: bool = False
 
 
-def pack(artifact: Artifact, version: str, streaming: Streaming, name: str = "", runs: Sequence[Run] = (),
+def pack(artifact: Artifact, version: str, streaming: StreamSettings, name: str = "", runs: Sequence[Run] = (),
          certificate: Optional[PathLike] = None, with_timings: bool = False) -> Bundle:
     """An unsigned bundle of `artifact`: the same things give the same bytes.
 

@@ -32,8 +32,8 @@ from edgehar.data.signals import Signal
 from edgehar.deploy.health import Health, Line
 from edgehar.deploy.notify import Manager
 from edgehar.deploy.outlets import Outlet, end_all
-from edgehar.deploy.recipe import Loaded, Recipe
-from edgehar.deploy.state import Kept, Moment, StateFile
+from edgehar.deploy.spec import Loaded, ServeSpec
+from edgehar.deploy.state import ServiceState, Moment, StateFile
 from edgehar.errors import InputError, MismatchError
 from edgehar.files import PathLike, UnopenedError, sha256_of_json
 from edgehar.stream.decision import Decision
@@ -69,16 +69,16 @@ class Service:
     BrokenPipeError where every sink's reader has gone for good.
     """
 
-    def __init__(self, recipe: Recipe, loaded: Loaded, sinks: Sequence[Sink], health: Health, manager: Manager,
+    def __init__(self, spec: ServeSpec, loaded: Loaded, sinks: Sequence[Sink], health: Health, manager: Manager,
                  state: Optional[PathLike] = None, tell: Tell = print,
                  clock: Callable[[], float] = time.monotonic) -> None:
-        self._recipe, self._loaded = recipe, loaded
+        self._spec, self._loaded = spec, loaded
         self.outlets = [Outlet("sink %d (%s)" % (number, type(sink).__name__.lower()), sink)
                         for number, sink in enumerate(sinks, 1)]
         self._health, self._manager, self._tell, self._clock = health, manager, tell, clock
         self._state = StateFile(state)
-        self._kept = Kept(_digest(loaded), loaded.stream.snapshot(), None, Moment.now())
-        self._before: Optional[Kept] = None  # until the first decision after it
+        self._kept = ServiceState(_digest(loaded), loaded.stream.snapshot(), None, Moment.now())
+        self._before: Optional[ServiceState] = None  # until the first decision after it
         self._goes_on: Optional[bool] = None
         self._swapping = threading.Lock()
         self._closed = threading.Event()
@@ -147,7 +147,7 @@ class Service:
         LOG.info("reloading what stands at the path now")
         self._manager.reloading()
         try:
-            if self._swap(self._recipe.load()):
+            if self._swap(self._spec.load()):
                 self._health.reloads += 1
                 self._tell("reloaded: %s goes on where the old engine stood." % self._loaded.engine.folder)
         except Exception as error:  # whatever a foreign engine does, the old one goes on
@@ -264,14 +264,14 @@ class Service:
                                      stream=before.stream if usable else self._kept.stream)
         self._tell(_earlier(before, usable))
 
-    def _restored(self, before: Kept) -> bool:
+    def _restored(self, before: ServiceState) -> bool:
         try:
             self._loaded.stream.restore(before.stream)
         except MismatchError:
             return False
         return True
 
-    def _count_lost(self, before: Kept) -> None:
+    def _count_lost(self, before: ServiceState) -> None:
         """What an earlier service's sinks gave up, and what they had not sent when it ended."""
         for outlet in self.outlets:
             outlet.note_lost(sum(before.sinks.get(outlet.name, ())))
@@ -390,7 +390,7 @@ def _require_same_signal(old: Signal, new: Signal) -> None:
                                 len(new.channels), new.window, new.rate_hz, len(old.channels), old.window, old.rate_hz))
 
 
-def _earlier(before: Kept, usable: bool) -> str:
+def _earlier(before: ServiceState, usable: bool) -> str:
     last = "none yet" if before.decision_s is None else "at %.2f s" % before.decision_s
     waited = sum(waiting for waiting, _ in before.sinks.values())
     lost = "; up to %d decisions that waited to be sent are lost" % waited if waited else ""

@@ -48,7 +48,7 @@ def _boot() -> str:
     return sysfs.text("/proc/sys/kernel/random/boot_id").strip()
 
 
-class Kept(NamedTuple):
+class ServiceState(NamedTuple):
     """What a service leaves to the next.
 
     decision_s: time of the last decision by the source's clock, None before the first;
@@ -71,7 +71,7 @@ class Kept(NamedTuple):
                     sinks={name: list(counts) for name, counts in self.sinks.items()})
 
     @classmethod
-    def load(cls, path: PathLike) -> Optional["Kept"]:
+    def load(cls, path: PathLike) -> Optional["ServiceState"]:
         """What the state file holds; None where there is none.
 
         Raises InputError where it is of no use, UnopenedError where nothing can be said of it.
@@ -141,11 +141,11 @@ class StateFile:
                 sweep_half_written(file)
             yield
 
-    def load(self) -> Optional[Kept]:
-        """As `Kept.load`."""
-        return None if self._path is None else Kept.load(self._path)
+    def load(self) -> Optional[ServiceState]:
+        """As `ServiceState.load`."""
+        return None if self._path is None else ServiceState.load(self._path)
 
-    def save(self, kept: Kept) -> None:
+    def save(self, kept: ServiceState) -> None:
         """Raises InputError where it cannot be written."""
         if self._path is None:
             return

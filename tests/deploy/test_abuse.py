@@ -26,7 +26,7 @@ from edgehar.deploy.outlets import Outlet, end_all
 from edgehar.deploy.pages import Pages
 from edgehar.deploy.reserve import Reserve
 from edgehar.deploy.service import Service
-from edgehar.deploy.state import Kept, StateFile
+from edgehar.deploy.state import ServiceState, StateFile
 from edgehar.errors import InputError
 from edgehar.files import UnopenedError
 from edgehar.stream.sinks.base import NotTaken, Sink
@@ -60,7 +60,7 @@ def test_a_sink_that_takes_nothing_costs_the_others_nothing(recipe, tmp_path, mo
     wanted = stream(hold=3).push(noise(2000), 0.0)
     health, told = served(recipe, Given(chunks(0, 2000)), state, [stuck, well])
     assert health.decisions == len(wanted) == len(well.taken) and same(well.taken, wanted)
-    kept = Kept.load(state)
+    kept = ServiceState.load(state)
     waiting, dropped = kept.sinks["sink 1 (jsonl)"]
     assert kept.sinks["sink 2 (kinds)"] == (0, 0) and 0 < waiting + dropped < len(wanted)
     os.close(reader)
@@ -71,19 +71,19 @@ def test_a_sink_that_takes_nothing_costs_the_others_nothing(recipe, tmp_path, mo
     again.run(source.samples(), source)
     again.close()
     assert again.outlets[0].dropped == waiting + dropped  # what died with the process is counted after the restart
-    assert Kept.load(state).sinks["sink 1 (jsonl)"] == (0, waiting + dropped)
+    assert ServiceState.load(state).sinks["sink 1 (jsonl)"] == (0, waiting + dropped)
 
 
 def test_what_waited_when_a_service_was_killed_is_counted_by_the_next(recipe, tmp_path):  # noqa: F811
     state = tmp_path / "state.json"
     served(recipe, Given(chunks(0, 100)), state)
-    StateFile(state).save(Kept.load(state)._replace(sinks={"sink 1 (kinds)": (3, 1), "sink 9 (gone)": (2, 2)}))
+    StateFile(state).save(ServiceState.load(state)._replace(sinks={"sink 1 (kinds)": (3, 1), "sink 9 (gone)": (2, 2)}))
     service, told = Service(recipe, recipe.load(), [Kinds()], Health(10.0), Manager({}), state), []
     service._tell = told.append
     service.run(iter(chunks(100, 200)), Given(()))
     service.close()
     assert "up to 5 decisions that waited to be sent are lost" in told[0] and service.outlets[0].dropped == 4
-    assert Kept.load(state).sinks == {"sink 1 (kinds)": (0, 4)}
+    assert ServiceState.load(state).sinks == {"sink 1 (kinds)": (0, 4)}
 
 
 def test_a_sink_is_tried_again_where_its_disk_was_full_and_given_up_on_where_a_decision_is_its_fault(monkeypatch):
@@ -163,7 +163,7 @@ def test_a_long_chunk_is_decided_piece_by_piece_and_a_stop_is_seen_in_between(re
     service.run(source(), Given(()))
     service.close()
     assert 50 <= len(counted) <= 50 + 2 * 32 and not receipts
-    end_s = Kept.load(state).stream.end_s
+    end_s = ServiceState.load(state).stream.end_s
     rest = int(round(50 * end_s)) + 1
     health, _ = served(recipe, Given([Chunk(samples[rest:], rest / 50)]), state, [Stopping()])
     assert same(counted, stream(hold=3).push(samples, 0.0)) and health.gaps == 0
@@ -267,7 +267,7 @@ def test_when_descriptors_run_out_state_watchdog_and_health_go_on(recipe, tmp_pa
     with Pages(service._health) as shown:
         def source():
             yield from chunks(0, 100)
-            kept = Kept.load(state).stream.end_s
+            kept = ServiceState.load(state).stream.end_s
             with no_descriptors():
                 yield from chunks(100, 200)
                 client.connect(("127.0.0.1", shown.port))
@@ -281,7 +281,7 @@ def test_when_descriptors_run_out_state_watchdog_and_health_go_on(recipe, tmp_pa
                 fed = heard.recv(4096), heard.recv(4096)
             assert answer.startswith(b"HTTP/1.0 200") and b'"status": "ok"' in answer
             assert b"STATUS=" in fed[0] + fed[1]
-            assert Kept.load(state).stream.end_s > kept + 1.9
+            assert ServiceState.load(state).stream.end_s > kept + 1.9
 
         service.run(source(), Given(()))
         with urllib.request.urlopen("http://127.0.0.1:%d/metrics" % shown.port, timeout=5) as answer:

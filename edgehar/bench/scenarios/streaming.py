@@ -32,5 +32,5 @@ class Streaming(Scenario):
 
     def measure(self, trial: Trial) -> Findings:
         trial.on_phase("replaying")
-        events, warnings = replay(trial.session, trial.engine.manifest, self.hop, self.hold, trial.recordings)
+        events, warnings = replay(trial.session, trial.engine.manifest, self.hop, self.hold, trial.data)
         return Findings(events=events, warnings=warnings)

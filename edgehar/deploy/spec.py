@@ -24,7 +24,7 @@ class Loaded(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ServeSpec:
     """What is to run, and how; read anew at every reload.
 
     path: of an engine or an artifact, or a link to one. backend, precision: as for
