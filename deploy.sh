@@ -51,20 +51,22 @@ is_python() {
   "$2" -c "$probe" "$1" 2>/dev/null
 }
 
-# make_environment .venv 3.11 PYTHON train,cpu: an environment with edgehar and these extras, at the constrained
-# versions. Does nothing where it stands already and neither pyproject.toml nor the constraints have changed.
+# make_environment .venv 3.11 PYTHON train,cpu: an environment with edgehar and these extras, at the pinned versions, each
+# of a hash that is written there. Does nothing where it stands already and neither pyproject.toml nor the constraints have changed.
 make_environment() {
   local folder=$1 version=$2 python=$3 extras=$4
   local constraints=docker/constraints-py${version/./}.txt
   local stamp=$folder/installed-$extras digest
-  digest=$(cat pyproject.toml "$constraints" | git hash-object --stdin)
+  digest=$(cat pyproject.toml "$constraints" docker/constraints-build.txt docker/pin.py | git hash-object --stdin)
   if is_python "$version" "$folder/bin/python" && [[ -f $stamp && $(<"$stamp") == "$digest" ]]; then
     return
   fi
   say "making $folder: Python $version with edgehar[$extras] (a few minutes the first time)"
   is_python "$version" "$folder/bin/python" || "$python" -m venv --clear "$folder"
-  pip_install "$folder" 'pip>=23'  # the pip that Ubuntu 20.04 brings sees too few wheels
-  pip_install "$folder" --constraint "$constraints" --editable ".[$extras]"
+  pip_install "$folder" --require-hashes --requirement docker/constraints-build.txt  # Ubuntu 20.04's pip sees too little
+  "$folder/bin/python" docker/pin.py select "$extras" "$constraints" >"$folder/pins.txt"
+  pip_install "$folder" --require-hashes --requirement "$folder/pins.txt"
+  pip_install "$folder" --no-deps --no-build-isolation --editable .
   printf '%s\n' "$digest" >"$stamp"
 }
 

@@ -47,7 +47,7 @@ from soak import Broker, free_port, generated
 from edgehar import machine
 from edgehar.backends import BACKENDS, ready_engine
 from edgehar.backends.base import Engine
-from edgehar.results.runs import Measurement, Run
+from edgehar.results.runs import EngineFacts, Measurement, Run
 from edgehar.stream.stream import Stream
 
 HOP = 5
@@ -392,9 +392,9 @@ def abuse(engine: Engine, folder: Path, kill_count: int, flood_count: int) -> Di
 
 def as_run(found: Dict[str, Figures], engine: Engine, command: str) -> Run:
     manifest = engine.manifest
-    facts = {"backend": engine.backend, "precision": engine.spec.precision, "threads": engine.spec.threads,
-             "sha256": engine.sha256, "artifact": manifest.name, "artifact_sha256": manifest.sha256,
-             "model": manifest.model["spec"], "dataset": "generated signals", "trained_on": manifest.data["dataset"]}
+    facts = EngineFacts(manifest.name, manifest.sha256, engine.sha256, engine.backend, engine.spec.precision,
+                        "generated signals", manifest.model["spec"], threads=engine.spec.threads,
+                        more={"trained_on": manifest.data["dataset"]})
     back_s = found["kills"].numbers["back_s"]
     return Run(scenario={"name": "abuse", "cases": {name: each.numbers for name, each in found.items()},
                          "verdicts": {name: each.verdicts for name, each in found.items()}},

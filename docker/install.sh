@@ -37,19 +37,29 @@ pip_install() {
   "$python" -m pip --disable-pip-version-check --no-cache-dir --no-input -q install ${from[@]+"${from[@]}"} "$@"
 }
 
+# pinned EXTRAS ARGUMENTS: the pins that they need into the environment, each of a hash that is written here.
+pinned() {
+  local chosen files
+  files=("$(constraints "$folder/bin/python")")
+  [[ $1 != jetson ]] || files+=("$here/constraints-jetson.txt")
+  chosen=$(mktemp)
+  "$folder/bin/python" "$here/pin.py" select "$1" "${files[@]}" >"$chosen"
+  pip_install "$folder" --require-hashes -r "$chosen" "${@:2}"
+  rm "$chosen"
+}
+
 environment() {
   "$python" -m venv ${system_packages:+--system-site-packages} "$folder" ||
     fail "$python makes no environments; run: apt-get install python3.8-venv"
-  pip_install "$folder" --upgrade 'pip>=23' 'setuptools>=64' wheel  # the pip of Ubuntu 20.04 sees too few wheels
-  pip_install "$folder" --ignore-installed --constraint "$(constraints "$folder/bin/python")" numpy
+  pip_install "$folder" --upgrade --require-hashes -r "$here/constraints-build.txt"  # Ubuntu 20.04's pip sees too little
+  pinned only:numpy --ignore-installed --no-deps
 }
 
 pycuda() {
   local cuda
   command -v nvcc >/dev/null || fail "there is no nvcc on PATH; run: export PATH=/usr/local/cuda/bin:\$PATH"
   cuda=$(dirname "$(dirname "$(readlink -f "$(command -v nvcc)")")")
-  LIBRARY_PATH=$cuda/lib64/stubs${LIBRARY_PATH:+:$LIBRARY_PATH} pip_install "$folder" --no-build-isolation \
-    --no-binary pycuda --constraint "$here/constraints-jetson.txt" --constraint "$(constraints "$folder/bin/python")" pycuda
+  LIBRARY_PATH=$cuda/lib64/stubs${LIBRARY_PATH:+:$LIBRARY_PATH} pinned jetson --no-build-isolation --no-binary pycuda
   compgen -G "$folder/lib/python3.*/site-packages/pycuda/_driver*.so" >/dev/null ||
     fail "pycuda was installed without its driver binding."
 }
@@ -59,7 +69,8 @@ edgehar() {
   local copy
   copy=$(mktemp -d)
   cp -r "$source/pyproject.toml" "$source/README.md" "$source/LICENSE" "$source/edgehar" "$copy"
-  pip_install "$folder" --no-build-isolation --constraint "$(constraints "$folder/bin/python")" "${copy}[$extras]"
+  pinned "$extras"
+  pip_install "$folder" --no-build-isolation --no-deps "$copy"
   rm -rf "$copy"
   "$folder/bin/edgehar" --version
 }
@@ -68,11 +79,11 @@ wheels() {
   local copy
   copy=$(mktemp -d)
   "$python" -m venv "$copy/environment"
-  pip_install "$copy/environment" --upgrade 'pip>=23'
-  cp -r "$source/pyproject.toml" "$source/README.md" "$source/LICENSE" "$source/edgehar" "$copy"
+  pip_install "$copy/environment" --upgrade --require-hashes -r "$here/constraints-build.txt"
+  "$python" "$here/pin.py" select "$extras" "$here/constraints-py38.txt" >"$copy/pins"
   "$copy/environment/bin/python" -m pip --disable-pip-version-check -q download --dest "$folder" --only-binary=:all: \
     --platform manylinux_2_28_aarch64 --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 \
-    --python-version 3.8 --constraint "$here/constraints-py38.txt" "${copy}[$extras]" 'pip>=23' 'setuptools>=64' wheel
+    --python-version 3.8 --no-deps --require-hashes -r "$copy/pins" -r "$here/constraints-build.txt"
   rm -rf "$copy"
 }
 

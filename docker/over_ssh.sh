@@ -6,8 +6,6 @@
 SSH=(-o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=5 -o ServerAliveCountMax=6)
 HEARTBEAT_S=5
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/edgehar/wheelhouse
-PIP=pip==25.0.1                                  # the last for Python 3.8
-TO_COMPILE=(setuptools==75.3.2 wheel==0.45.1)    # likewise; pycuda comes as source
 LOST=255                                         # ssh ends with it where it is ssh itself that failed
 UNUSABLE=2 LACKING=7                             # as in edgehar/errors.py
 
@@ -148,20 +146,21 @@ name_there() {
   esac
 }
 
-# wheelhouse ARCH GLIBC JETSON: print the folder with all of constraints-py38.txt, as the device tests have it, and a pip,
-# as wheels for such a device. It is collected once.
+# wheelhouse ARCH GLIBC JETSON: print the folder with all of constraints-py38.txt, as the device tests have it, and what
+# installs them, as wheels for such a device, each of a hash that is written there. It is collected once.
 wheelhouse() {
-  local pins=(docker/constraints-py38.txt) more=("$PIP") platforms=(--platform "manylinux2014_$1") folder minor
+  local pins=(docker/constraints-py38.txt docker/constraints-build.txt) more=() folder minor
+  local platforms=(--platform "manylinux2014_$1")
   if [[ $3 == yes ]]; then
     pins+=(docker/constraints-jetson.txt)
-    more+=("${TO_COMPILE[@]}" --no-binary pycuda)
+    more+=(--no-binary pycuda)
   fi
-  folder=$CACHE/$1-glibc2.$2-$({ cat "${pins[@]}"; echo "${more[@]}"; } | sha256 | cut -c -12)
+  folder=$CACHE/$1-glibc2.$2-$(cat "${pins[@]}" | sha256 | cut -c -12)
   if [[ ! -d $folder ]]; then
     say "collecting the wheels for Python 3.8 on $1 (once)" >&2
     for ((minor = 17; minor <= $2; minor++)); do platforms+=(--platform "manylinux_2_${minor}_$1"); done
     collect "$folder" download --only-binary :all: --python-version 3.8 --implementation cp "${platforms[@]}" \
-      "${pins[@]/#/--requirement=}" "${more[@]}" --dest
+      --require-hashes "${pins[@]/#/--requirement=}" ${more[@]+"${more[@]}"} --dest
   fi
   printf '%s\n' "$folder"
 }

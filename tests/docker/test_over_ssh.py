@@ -23,6 +23,7 @@ from edgehar.artifact.manifest import Artifact, write_manifest
 from edgehar.deploy.packing import StreamSettings, pack
 from edgehar.results.runs import load_all
 from edgehar.deploy.signing import generate_keys, read_private_key
+from tests.house.test_packaging import pins
 from tests.loopback import ROOT, Device, Ended, Workstation, ended, missing, script
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason="no device on loopback: %s" % missing())
@@ -103,9 +104,8 @@ def test_the_environment_is_what_is_pinned_and_came_without_the_internet(fleet: 
     pip = fleet.one.root / "current" / "environment" / "bin" / "pip"
     listed = subprocess.run([str(pip), "list", "--format=json"], stdout=subprocess.PIPE).stdout
     here = {each["name"].lower().replace("_", "-"): each["version"] for each in json.loads(listed.decode())}
-    pins = [line.split("==") for line in (ROOT / "docker" / "constraints-py38.txt").read_text().splitlines()
-            if line and not line.startswith("#")]
-    assert {name: here.get(name) for name, _ in pins} == dict(pins)
+    pinned = pins(ROOT / "docker" / "constraints-py38.txt")
+    assert {name: here.get(name) for name in pinned} == pinned
     assert "torch" not in here
 
 

@@ -29,10 +29,12 @@ def plain(name: str) -> str:
 
 
 def pins(path: Path) -> Dict[str, str]:
-    """{name: version}; every line must be one exact pin or a comment."""
-    lines = [line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    matches = [re.fullmatch(r"([A-Za-z0-9._-]+)==([0-9][A-Za-z0-9.+!]*)", line) for line in lines if line]
-    assert all(matches), "%s holds a line that is no exact pin" % path.name
+    """{name: version}; every line must be one exact pin, with its hashes, or a comment."""
+    text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = [line.split("#")[0].strip() for line in text.splitlines()]
+    matches = [re.fullmatch(r"([A-Za-z0-9._-]+)==([0-9][A-Za-z0-9.+!]*)(\s+--hash=sha256:[0-9a-f]{64})+", line)
+               for line in lines if line]
+    assert all(matches), "%s holds a line that is no exact pin with hashes; run docker/pin.py" % path.name
     return {plain(match.group(1)): match.group(2) for match in matches if match}
 
 
@@ -61,7 +63,7 @@ def test_constraints_pin_all_that_pyproject_names(python: str, extras: Set[str])
 @pytest.mark.parametrize("python", sorted(VERSIONS))
 def test_constraints_are_sorted_and_name_nothing_twice(python: str) -> None:
     names = [line.split("==")[0] for line in VERSIONS[python].read_text(encoding="utf-8").splitlines()
-             if line and not line.startswith("#")]
+             if "==" in line and not line.startswith("#")]
     assert names == sorted(set(names))
 
 
