@@ -27,7 +27,7 @@ from edgehar import machine
 from edgehar.data.channels import triad
 from edgehar.data.signals import Signal
 from edgehar.results.runs import EngineFacts, Measurement, Run
-from edgehar.training.exporting import Deployed, trace
+from edgehar.training.graph import Deployed, trace
 from edgehar.training.models import make_model
 from edgehar.training.models.base import Model
 

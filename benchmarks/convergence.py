@@ -67,7 +67,7 @@ def convergence(networks: Dict[str, List[History]]) -> Curves:
     """For each task validation macro-F1 and overfitting gap over epochs, a line a network."""
     curves: Curves = {}
     for network, runs in networks.items():
-        for task in runs[0].epochs[0]["valid_macro_f1"]:
+        for task in runs[0].epochs[0].valid_macro_f1:
             curves.setdefault("%s: macro-F1" % task, {})[network] = mean([validation(run, task) for run in runs])
             curves.setdefault("%s: gap" % task, {})[network] = mean([run.gaps()[task] for run in runs])
     return curves
@@ -106,7 +106,7 @@ def kept_epochs(networks: Dict[str, List[History]]) -> str:
     """Markdown: at the epochs that were kept, validation macro-F1 and gap of each task, means over folds."""
     rows = []
     for network, runs in networks.items():
-        for task in runs[0].epochs[0]["valid_macro_f1"]:
+        for task in runs[0].epochs[0].valid_macro_f1:
             scores = [validation(run, task)[run.kept - 1] for run in runs]
             gaps = [run.gaps()[task][run.kept - 1] for run in runs]
             rows.append((network, task, "%.3f" % np.mean(scores), "%+.3f" % np.mean(gaps),
@@ -115,7 +115,7 @@ def kept_epochs(networks: Dict[str, List[History]]) -> str:
 
 
 def validation(run: History, task: str) -> List[float]:
-    return [epoch["valid_macro_f1"][task] for epoch in run.epochs]
+    return [epoch.valid_macro_f1[task] for epoch in run.epochs]
 
 
 def mean(lines: Sequence[Sequence[float]]) -> np.ndarray:

@@ -59,7 +59,7 @@ from edgehar.results.runs import EngineFacts, Measurement, Run
 from edgehar.stream.choice import widths
 from edgehar.stream.fleet import Fleet
 from edgehar.stream.ring import Ring
-from edgehar.training.exporting import Deployed, trace
+from edgehar.training.graph import Deployed, trace
 from edgehar.training.models import make_model
 
 SIGNAL, TASKS = conv_layout.SIGNAL, conv_layout.TASKS

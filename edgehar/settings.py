@@ -1,12 +1,26 @@
-"""What people may set: the kinds of settings in a table that they write, and a default that several rooms share."""
+"""What people may set: the kinds of settings in a table that they write, and a default that several rooms share.
+
+A table that becomes a value says so in that value's own class::
+
+    @dataclass(frozen=True)
+    class Recipe:
+        epochs: int = setting(40, least=1)
+
+        def __post_init__(self) -> None:
+            require_fit(self, "the recipe")
+
+and is read by ``from_table(Recipe, table, "the recipe")``.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Mapping, NamedTuple
+from dataclasses import field, fields
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Type, TypeVar
 
 from edgehar.errors import InputError
 
+T = TypeVar("T")
 HOLD = 3  # windows that must agree before a label changes, unless one says otherwise
 
 
@@ -31,6 +45,45 @@ def require_settings(table: Any, kinds: Mapping[str, Kind], where: str) -> None:
             raise InputError("%s has %s = %r; it must be %s." % (where, key, value, kinds[key].told))
 
 
+def setting(default: Any, least: float = -math.inf, above: float = -math.inf, below: float = math.inf,
+            most: float = math.inf) -> Any:
+    """A dataclass's field that a table may set, of the kind of its default; a number stays within the bounds."""
+    if isinstance(default, bool):
+        kind = SWITCH
+    elif isinstance(default, str):
+        kind = TEXT
+    else:
+        kind = number_kind(type(default), least, above, below, most)
+    return field(default=default, metadata={"kind": kind})
+
+
+def kinds_of(value: Any) -> Dict[str, Kind]:
+    """{name: kind} of the fields of a dataclass, or of a value of one, that are made by `setting`."""
+    return {each.name: each.metadata["kind"] for each in fields(value) if "kind" in each.metadata}
+
+
+def from_table(kind: Type[T], table: Any, where: str) -> T:
+    """The dataclass `kind` from a table of its settings. Raises InputError as `require_settings` does."""
+    require_settings(table, kinds_of(kind), where)
+    return kind(**table)
+
+
+def require_fit(value: Any, where: str) -> None:
+    """Raise InputError where a field of a dataclass's value, however that was made, is not of its kind."""
+    kinds = kinds_of(value)
+    require_settings({name: getattr(value, name) for name in kinds}, kinds, where)
+
+
+def number_kind(type_: type, least: float = -math.inf, above: float = -math.inf, below: float = math.inf,
+                most: float = math.inf) -> Kind:
+    """A whole number where `type_` is int, else a finite one, within the bounds that are given."""
+    bounds = {"of at least %.15g": least, "above %.15g": above, "below %.15g": below, "at most %.15g": most}
+    told = " and ".join(text % bound for text, bound in bounds.items() if abs(bound) != math.inf)
+    return Kind(("a %s number %s" % ("whole" if type_ is int else "finite", told)).rstrip(),
+                lambda value: (isinstance(value, int) if type_ is int else True) and _is_number(value)
+                and least <= value <= most and above < value < below)
+
+
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
@@ -39,8 +92,12 @@ def _is_whole(value: Any, least: int = 0) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _is_rate(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
+    return _is_number(value) and value >= 0
 
 
 def _is_list(value: Any, fits: Callable[[Any], bool]) -> bool:

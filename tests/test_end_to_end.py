@@ -72,7 +72,7 @@ def test_the_stream_says_what_the_windows_say(home, tmp_path):
     from edgehar.data.datasets import DATASETS
     from edgehar.data.signals import cut
     from edgehar.training.folder import Fitted
-    from edgehar.training.loop import predict
+    from edgehar.training.evaluation import predict
 
     edgehar("run", "engines/student", "--sink", "jsonl:path=%s" % (tmp_path / "d.jsonl"), "--limit-s", "30",
             folder=home)

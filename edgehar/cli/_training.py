@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterator, List, Mapping, Optional, Sequence
 
 import click
 
@@ -12,6 +12,7 @@ from edgehar.cli._options import json_option, quiet_option, together
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from edgehar.data.corpus import Corpus
     from edgehar.results.histories import Progress
     from edgehar.training.folder import Fitted
     from edgehar.training.recipe import Recipe
@@ -42,13 +43,42 @@ def read_recipe(path: Optional[str], **overrides: Optional[int]) -> Recipe:
     return Recipe.from_mapping(settings)
 
 
-def show_training(fitted: Fitted, folder: str, as_json: bool) -> None:
+class Doubts:
+    """What is to be known before a figure is trusted: told on stderr, and kept for --json.
+
+    support: {task: {part: {class: windows}}}.
+    """
+
+    def __init__(self, corpus: Corpus, tasks: Sequence[str], recipe: Recipe) -> None:
+        from edgehar.training.checks import chosen_tasks
+        from edgehar.training.doubts import class_support, doubts
+
+        self.support = class_support(corpus.parts, chosen_tasks(corpus.dataset.classes, tasks))
+        self.sentences: List[str] = []
+        self._tell(doubts(self.support, recipe, len(corpus.parts.train)))
+
+    def tell_of(self, fitted: Fitted) -> None:
+        """What the finished training leaves in doubt."""
+        from edgehar.training.doubts import guessing
+
+        self._tell(guessing(fitted.best.valid_macro_f1, self.support))
+
+    def _tell(self, sentences: Sequence[str]) -> None:
+        from edgehar.cli._show import show_warnings
+
+        show_warnings(sentences)
+        self.sentences.extend(sentences)
+
+
+def show_training(fitted: Fitted, folder: str, as_json: bool, doubts: Doubts) -> None:
     """The closing table: what was trained, and how well it does on validation people."""
     from edgehar.cli._show import marked, show_json, show_table
 
     best = fitted.best
+    doubts.tell_of(fitted)
     if as_json:
-        show_json(dict(fitted.facts, folder=str(folder), best_epoch=best.epoch, valid_macro_f1=best.valid_macro_f1))
+        show_json(dict(fitted.facts, folder=str(folder), best_epoch=best.epoch, valid_macro_f1=best.valid_macro_f1,
+                       support=doubts.support, warnings=doubts.sentences))
         return
     data = fitted.facts["data"]
     title = marked(fitted.facts["model"], data)
@@ -56,10 +86,20 @@ def show_training(fitted: Fitted, folder: str, as_json: bool) -> None:
     click.echo(rate_told(fitted.facts["signal"]["rate_hz"], data["measured_hz"]))
     _tell_skipped(data["skipped"])
     click.echo(_method_told(fitted.facts["method"]))
+    _tell_pace(fitted.facts)
     _tell_heads(fitted.facts.get("search", {}))
     show_table(title, ("task", "macro-F1 on validation people", "best epoch", "parameters", "MACs"),
                [(task, "%.3f" % score, best.epoch, fitted.facts["parameters"], fitted.facts["macs"])
                 for task, score in best.valid_macro_f1.items()])
+
+
+def _tell_pace(facts: Mapping[str, Any]) -> None:
+    """Where the recipe was brought to the size of the corpus."""
+    if "pace" in facts:
+        passes = facts["pace"]["passes"]
+        click.echo("few windows to train on, %d: in batches of %d%s" % (
+            facts["train_windows"], facts["pace"]["batch_size"],
+            ", %d times through them an epoch" % passes if passes > 1 else ""))
 
 
 def _tell_heads(searches: Mapping[str, Mapping[str, Any]]) -> None:

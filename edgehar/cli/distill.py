@@ -38,7 +38,7 @@ def command(teacher_folders: Sequence[str], method: str, model_spec: str, channe
     teacher's rate it reads the same seconds in fewer samples.
     """
     from edgehar.cli._show import show_next
-    from edgehar.cli._training import epoch_bar, read_recipe, show_training, tell_resumed
+    from edgehar.cli._training import Doubts, epoch_bar, read_recipe, show_training, tell_resumed
     from edgehar.training.folder import Fitted
     from edgehar.training.loop import train
 
@@ -46,10 +46,11 @@ def command(teacher_folders: Sequence[str], method: str, model_spec: str, channe
     teachers = [Fitted.load(teacher_folder) for teacher_folder in teacher_folders]
     corpus = asked_corpus(Asked(**asked), teachers[0].facts if teachers else None)
     teaching = heard_by(teachers, corpus, asked["root"])
+    doubts = Doubts(corpus, tasks, recipe)
     tell_resumed(folder)
     with epoch_bar(recipe.epochs, quiet or as_json) as watch:
         fitted = train(corpus, model_spec, channels, recipe, folder, method, teachers, watch, tasks,
                        teaching=teaching)
-    show_training(fitted, folder, as_json)
+    show_training(fitted, folder, as_json, doubts)
     if not as_json:
         show_next("edgehar export %s -o engines/%s" % (folder, Path(folder).resolve().name))

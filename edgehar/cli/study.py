@@ -39,9 +39,10 @@ def command(path: str, only_plan: bool, root: Optional[str], work: str, results:
 
     Stop it at will, by Ctrl-C or even kill -9: the same line goes on where it stopped, and a
     cell that has its Run is never done again. What FILE may hold is told at the top of
-    edgehar/study/cells.py.
+    edgehar/study/file.py.
     """
-    from edgehar.study.file import load_study, only_modalities
+    from edgehar.study.cells import only_modalities
+    from edgehar.study.file import load_study
     from edgehar.cli._show import show_next
     from edgehar.study.outcomes import outcomes, write_forests
     from edgehar.study.runner import run_study

@@ -36,17 +36,21 @@ def command(model_spec: str, channels: str, tasks: Sequence[str], recipe_file: O
       views = 0              (so many augmented views of a window in turn; 0: a new one in each epoch)
       [augmentation]         rotation_deg = 15.0       scale = 0.1
       jitter = 0.03          shift = 0.1               sensor_dropout = 0.0
+
+    On few windows, where the recipe does not say otherwise, a batch is a tenth of them, and
+    an epoch goes through them as often as 400 steps in all take.
     """
     from edgehar.cli._show import show_next
-    from edgehar.cli._training import epoch_bar, read_recipe, show_training, tell_resumed
+    from edgehar.cli._training import Doubts, epoch_bar, read_recipe, show_training, tell_resumed
     from edgehar.training.loop import train
 
     recipe = read_recipe(recipe_file, epochs=epochs, seed=seed)
     corpus = asked_corpus(Asked(**asked))
+    doubts = Doubts(corpus, tasks, recipe)
     tell_resumed(folder)
     with epoch_bar(recipe.epochs, quiet or as_json) as watch:
         fitted = train(corpus, model_spec, channels, recipe, folder, watch=watch, tasks=tasks)
-    show_training(fitted, folder, as_json)
+    show_training(fitted, folder, as_json, doubts)
     if not as_json:
         show_next("edgehar distill --teacher %s --data %s -o %s-student" % (
             folder, shlex.quote(corpus.spec), folder.rstrip("/")))

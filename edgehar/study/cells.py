@@ -1,73 +1,18 @@
-"""What a study file asks for: every network with every seed in every fold of every corpus is a cell.
-
-A study is a TOML file::
-
-    seeds = [0]                              # of every network that names no other; an ensemble takes the first
-    contrasts = [["kd", "alone"]]            # fixed before the first run
-    exploratory = [["kd", "teacher"]]        # also told, as such, with p-values adjusted for their number
-    non_inferiority = [["kd", "teacher"]]    # is the first at most a point below the second? Fixed beforehand as well
-    gap = ["alone", "teacher"]               # which share of it each of the other networks recovers
-
-    [recipe]                                 # as edgehar.training.loop.Recipe; of several recipes, see below
-    epochs = 20
-
-    [corpora."wisdm:device=watch"]
-    protocol = "folds:n=5"                   # all five; leave-one-out: everybody once; default own
-    recipe = { windows_per_epoch = 8000 }
-
-    [corpora."wisdm:device=watch".networks.teacher]
-    channels = "kind=acc"                    # any setting of a network may be another on this corpus
-
-    [corpora.watch-to-phone]                 # a name of your own, for a corpus that stands here twice
-    corpus = "wisdm:device=both"
-    protocol = "placement-shift:train=wrist,test=pocket,n=3"
-    window = 100                             # samples; default the corpus' own, as for hop
-    hop = 60
-
-    [networks.teacher]
-    model = "resnet:width=32"
-    seeds = [0, 1, 2]                        # of its own
-    recipe = { epochs = 30 }
-
-    [networks.alone]
-    model = "mobilenet:size=S"
-    channels = "live"                        # what it sees; default all
-    tasks = ["activity"]                     # what it decides; default all that the corpus has
-
-    [networks.kd]
-    model = "mobilenet:size=S"
-    channels = "live"
-    method = "kd"                            # default none: labels alone
-    teacher = "teacher"                      # of the same seed, or of its first where it lacks that
-    ensemble = true                          # instead of that, all seeds of the teacher teach as one
-    rate_hz = 12.5                           # slower than the corpus, and it may be than its teacher
-
-    [networks.ensemble]
-    members = "teacher"                      # all its seeds asked as one; trained by nobody, scored from their engines
-
-Four recipes make one, setting by setting, those of the augmentation too: that of the study,
-of the corpus, of the network, and of the network on this corpus; a later one wins.
-
-What choices of sensors are worth is asked by a table [modalities], see ``edgehar.results.modalities``.
-"""
+"""What a study is made of: every network with every seed in every fold of every corpus is a cell."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Tuple
 
 from edgehar.data.channels import Channel, choose_channels
 from edgehar.data.signals import Framing, scaled
 from edgehar.errors import InputError
-from edgehar.results.alike import seedless
-from edgehar.results.runs import Run
-from edgehar.training.distillers import DISTILLERS
+from edgehar.results.alike import CHOICE
 from edgehar.training.recipe import Recipe
 
 Settings = Dict[str, Any]
-OWN_FACTS = ("dataset", "rate_hz", "window", "hop", "model", "method", "seed", "tasks", "channel_names")  # of a Run
 
 
 @dataclass(frozen=True)
@@ -194,52 +139,24 @@ class Study:
         return [cell for fold in self.folds for cell in fold.cells()]
 
 
+def only_modalities(study: Study) -> Study:
+    """The part of `study` that ranks choices of sensors, and their teachers. Raises InputError where it has none."""
+    if not study.modalities:
+        raise InputError("the study ranks no choices of sensors; name them in a table [modalities], e.g. with "
+                         "network = \"%s\" and by = \"placement\"." % next(iter(study.folds[0].networks)))
+    return Study(tuple(fold._replace(networks=_with_teachers(study.modalities + CHOICE, fold.networks))
+                       for fold in study.folds), (), modalities=study.modalities)
+
+
+def _with_teachers(prefix: str, networks: Mapping[str, Network]) -> Dict[str, Network]:
+    kept: Dict[str, Network] = {}
+    for name in reversed(list(networks)):  # students stand behind their teachers
+        if name.startswith(prefix) or name in {network.teacher for network in kept.values()}:
+            kept[name] = networks[name]
+    return {name: networks[name] for name in networks if name in kept}
+
+
 def file_name(text: str) -> str:
     """Letters, digits and dashes alone."""
     words = "".join(letter if letter.isalnum() else " " for letter in text).split()
     return "-".join(words)
-
-
-# ------------------------------------------------------------------ Runs
-
-
-def own_run(cell: Cell, results: Path) -> Run:
-    """The Run of `cell`. Raises InputError where it is of other settings: an edited study shows no old figures."""
-    path = cell.run_path(results)
-    run = Run.load(path)
-    found, wanted = _told(run), _wanted(cell)
-    for what, value in wanted.items():
-        if found[what] != value:
-            raise InputError("%s is a Run of another %s than the study's %s now has; choose another folder with -o, or "
-                             "remove it." % (path, what.replace("_", " "), cell.name))
-    return run
-
-
-def _told(run: Run) -> Settings:
-    """What a Run tells of the cell that it is of."""
-    facts = run.engine.to_json()
-    return {**{key: facts.get(key) for key in OWN_FACTS}, "recipe": seedless(facts.get("recipe")),
-            "teacher": _teachers_told(facts.get("teacher"))}
-
-
-def _teachers_told(teacher: Optional[Settings]) -> List[Settings]:
-    """Model, channels and recipe of each teacher that a Run tells of."""
-    return [{key: each[key] for key in ("model", "channels", "recipe")}
-            for each in (teacher.get("members", [teacher]) if teacher else [])]
-
-
-def _wanted(cell: Cell) -> Settings:
-    """The same as the study has it now."""
-    fold, network = cell.fold, cell.network
-    needed = DISTILLERS.create(network.method).needs_teacher
-    teachers = (cell.members() or [cell])[0].teachers() if needed else []
-    return {"dataset": fold.corpus, "rate_hz": cell.framing.rate_hz, "window": cell.framing.window,
-            "hop": cell.framing.hop, "model": network.model, "method": network.method, "seed": cell.seed,
-            "tasks": sorted(fold.decided(cell.name)), "channel_names": cell.channel_names(),
-            "recipe": seedless(_plain_recipe(cell)),
-            "teacher": [{"model": each.network.model, "channels": each.channel_names(), "recipe": _plain_recipe(each)}
-                        for each in teachers]}
-
-
-def _plain_recipe(cell: Cell) -> Settings:
-    return json.loads(json.dumps(cell.recipe().to_json()))

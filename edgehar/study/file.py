@@ -1,29 +1,75 @@
-"""A study file, read and refused where it cannot be trained."""
+"""A study file: what it may hold, read into folds of networks.
+
+It is written in TOML::
+
+    seeds = [0]                              # of every network that names no other; an ensemble takes the first
+    contrasts = [["kd", "alone"]]            # fixed before the first run
+    exploratory = [["kd", "teacher"]]        # also told, as such, with p-values adjusted for their number
+    non_inferiority = [["kd", "teacher"]]    # is the first at most a point below the second? Fixed beforehand as well
+    gap = ["alone", "teacher"]               # which share of it each of the other networks recovers
+
+    [recipe]                                 # as edgehar.training.recipe.Recipe; of several recipes, see below
+    epochs = 20
+
+    [corpora."wisdm:device=watch"]
+    protocol = "folds:n=5"                   # all five; leave-one-out: everybody once; default own
+    recipe = { windows_per_epoch = 8000 }
+
+    [corpora."wisdm:device=watch".networks.teacher]
+    channels = "kind=acc"                    # any setting of a network may be another on this corpus
+
+    [corpora.watch-to-phone]                 # a name of your own, for a corpus that stands here twice
+    corpus = "wisdm:device=both"
+    protocol = "placement-shift:train=wrist,test=pocket,n=3"
+    window = 100                             # samples; default the corpus' own, as for hop
+    hop = 60
+
+    [networks.teacher]
+    model = "resnet:width=32"
+    seeds = [0, 1, 2]                        # of its own
+    recipe = { epochs = 30 }
+
+    [networks.alone]
+    model = "mobilenet:size=S"
+    channels = "live"                        # what it sees; default all
+    tasks = ["activity"]                     # what it decides; default all that the corpus has
+
+    [networks.kd]
+    model = "mobilenet:size=S"
+    channels = "live"
+    method = "kd"                            # default none: labels alone
+    teacher = "teacher"                      # of the same seed, or of its first where it lacks that
+    ensemble = true                          # instead of that, all seeds of the teacher teach as one
+    rate_hz = 12.5                           # slower than the corpus, and it may be than its teacher
+
+    [networks.ensemble]
+    members = "teacher"                      # all its seeds asked as one; trained by nobody, scored from their engines
+
+Four recipes make one, setting by setting, those of the augmentation too: that of the study,
+of the corpus, of the network, and of the network on this corpus; a later one wins.
+
+What choices of sensors are worth is asked by a table [modalities], see ``edgehar.results.modalities``.
+"""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
 from typing import Dict, Iterator, Mapping, Optional, Sequence, Tuple
-
-import torch
 
 from edgehar.bench.ensembles import ensemble_model
 from edgehar.data.channels import Channel, choose_channels
 from edgehar.data.datasets import DATASETS
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.protocols import OWN, People, every_fold, make_split
-from edgehar.data.signals import Framing, Signal, scaled
 from edgehar.errors import InputError
 from edgehar.files import PathLike, read_toml
 from edgehar.results.alike import CHOICE
 from edgehar.results.modalities import SETTINGS as MODALITY_SETTINGS, choices
 from edgehar.settings import NAMES, PAIRS, RATE, SAMPLES, SEEDS, SWITCH, TABLE, TABLES, TEXT, require_settings
 from edgehar.study.cells import Fold, Network, Settings, Study
+from edgehar.study.trainable import require_trainable, told_of
 from edgehar.training.checks import chosen_tasks
-from edgehar.training.distillers import DISTILLERS
-from edgehar.training.models import make_model
 from edgehar.training.recipe import Recipe
 
 ENSEMBLE_SETTINGS = {"members": TEXT}
@@ -48,27 +94,10 @@ def load_study(path: PathLike, root: Optional[str] = None) -> Study:
     folds = [fold for name, corpus in value["corpora"].items() for fold in _folds(name, corpus, value, root, path)]
     contrasts, exploratory, non_inferiority = (
         _pairs(value, setting, path) for setting in ("contrasts", "exploratory", "non_inferiority"))
-    study = Study(tuple(folds), contrasts, exploratory, non_inferiority, _gap(value, path),
+    study = Study(tuple(folds), contrasts, exploratory, non_inferiority, gap=_gap(value, path),
                   modalities=value.get("modalities", {}).get("network", ""))
     _require_shared_tasks(study, path)
     return study
-
-
-def only_modalities(study: Study) -> Study:
-    """The part of `study` that ranks choices of sensors, and their teachers. Raises InputError where it has none."""
-    if not study.modalities:
-        raise InputError("the study ranks no choices of sensors; name them in a table [modalities], e.g. with "
-                         "network = \"%s\" and by = \"placement\"." % next(iter(study.folds[0].networks)))
-    return Study(tuple(fold._replace(networks=_with_teachers(study.modalities + CHOICE, fold.networks))
-                       for fold in study.folds), (), modalities=study.modalities)
-
-
-def _with_teachers(prefix: str, networks: Mapping[str, Network]) -> Dict[str, Network]:
-    kept: Dict[str, Network] = {}
-    for name in reversed(list(networks)):  # students stand behind their teachers
-        if name.startswith(prefix) or name in {network.teacher for network in kept.values()}:
-            kept[name] = networks[name]
-    return {name: networks[name] for name in networks if name in kept}
 
 
 def _pairs(study: Settings, setting: str, path: PathLike) -> Tuple[Tuple[str, str], ...]:
@@ -108,7 +137,7 @@ def _folds(title: str, corpus: Settings, study: Settings, root: Optional[str], p
     dataset = DATASETS.create(spec, root=root)
     framing = dataset.framing._replace(**{key: corpus[key] for key in ("window", "hop") if key in corpus})
     networks = _networks(corpus, study, dataset, path, where)
-    _require_trainable(networks, dataset, framing, where)
+    require_trainable(networks, dataset, framing, where)
     people = People(dataset.split(), dataset.aliases, dataset.together)
     for protocol in every_fold(corpus.get("protocol", OWN), people):
         make_split(protocol, people)
@@ -146,7 +175,7 @@ def _merged(recipes: Mapping[str, Settings]) -> Settings:
     """One recipe of those that stand at several places, its augmentation of theirs; what comes later wins."""
     merged: Settings = {}
     for place, recipe in recipes.items():
-        with _told_of(place):
+        with told_of(place):
             Recipe.from_mapping(recipe)
         if "seed" in recipe:
             raise InputError("%s: a recipe has a seed, which would say nothing here; name seeds = [%s] instead." % (
@@ -154,15 +183,6 @@ def _merged(recipes: Mapping[str, Settings]) -> Settings:
         augmentation = {**merged.get("augmentation", {}), **recipe.get("augmentation", {})}
         merged.update(recipe, **{"augmentation": augmentation} if augmentation else {})
     return merged
-
-
-@contextmanager
-def _told_of(where: str) -> Iterator[None]:
-    """Let an InputError begin with what it is about."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError("%s: %s" % (where, error)) from error
 
 
 def _choices(networks: Mapping[str, Network], settings: Settings, channels: Sequence[Channel],
@@ -220,44 +240,3 @@ def _behind_members(networks: Mapping[str, Network], ensembles: Mapping[str, Net
         ordered[name] = network
         ordered.update((other, ensemble) for other, ensemble in ensembles.items() if ensemble.members == name)
     return ordered
-
-
-def _require_trainable(networks: Mapping[str, Network], dataset: Dataset, framing: Framing, where: str) -> None:
-    """Raise InputError for a network that training would refuse, which may come to that hours later."""
-    for name, network in networks.items():
-        if not network.members:
-            with _told_of("%s, network %s" % (where, name)):
-                _make(network, dataset, framing)
-                _require_teacher(network, networks.get(network.teacher), dataset, framing)
-
-
-def _make(network: Network, dataset: Dataset, framing: Framing) -> None:
-    """Make the network, untrained, as training will; the state of random numbers stays as it is."""
-    tasks = chosen_tasks(dataset.classes, network.tasks)
-    if network.rate_hz > framing.rate_hz:
-        raise InputError("rate_hz = %g is more than the %g samples a second of the corpus; choose a lower rate." % (
-            network.rate_hz, framing.rate_hz))
-    signal = Signal(choose_channels(dataset.channels, network.channels),
-                    *scaled(framing, network.rate_hz or framing.rate_hz), dataset.max_gap_s)
-    with torch.random.fork_rng(devices=()):
-        make_model(network.model, signal, tasks)
-
-
-def _require_teacher(network: Network, teacher: Optional[Network], dataset: Dataset, framing: Framing) -> None:
-    """Raise InputError where the method lacks a teacher, or has one that cannot teach the network."""
-    needed = DISTILLERS.create(network.method).needs_teacher
-    if teacher is None:
-        if needed:
-            raise InputError("method '%s' needs a teacher; name one of the networks as teacher." % network.method)
-        return
-    strange = set.difference(*(set(chosen_tasks(dataset.classes, each.tasks)) for each in (network, teacher)))
-    if needed and strange:
-        raise InputError("its teacher %s does not decide %s; change the tasks of one of them." % (
-            network.teacher, " and ".join(sorted(strange))))
-    theirs_hz, own_hz = (each.rate_hz or framing.rate_hz for each in (teacher, network))
-    if not (theirs_hz / own_hz).is_integer():
-        raise InputError("its teacher %s reads %g samples a second, which is no multiple of its own %g; change one of "
-                         "the rates." % (network.teacher, theirs_hz, own_hz))
-    if teacher.rate_hz != network.rate_hz and network.recipe.get("views"):
-        raise InputError("views of a window are kept at one rate and its teacher %s reads another; use views = 0." % (
-            network.teacher))

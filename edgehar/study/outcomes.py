@@ -15,7 +15,8 @@ from edgehar.results.people import adjusted
 from edgehar.results.plots import Difference, contrast_plot
 from edgehar.results.rows import AccuracyRow, accuracy_rows
 from edgehar.results.runs import Run
-from edgehar.study.cells import Fold, Study, file_name, own_run
+from edgehar.study.cells import Fold, Study, file_name
+from edgehar.study.own_runs import own_run
 
 
 class Outcome(NamedTuple):

@@ -10,7 +10,8 @@ from typing import Callable, List, NamedTuple, Optional, Sequence
 
 from edgehar.data.corpus import Corpus
 from edgehar.files import PathLike
-from edgehar.study.cells import Cell, Fold, Study, own_run
+from edgehar.study.cells import Cell, Fold, Study
+from edgehar.study.own_runs import own_run
 from edgehar.study.runner import cut_fold, fit_cell
 from edgehar.study.workers import threads
 
@@ -53,7 +54,7 @@ def _estimate(name: str, folds: Sequence[Fold], corpus: Corpus, results: Path, s
     if done == len(cells) or cells[0].members():
         return TimeEstimate(folds[0].name, name, len(cells), done, 0.0)
     recipe = cells[0].recipe()
-    windows = recipe.windows_per_epoch or len(corpus.parts.train)
+    windows = recipe.windows_per_epoch or len(corpus.parts.train) * recipe.pace(len(corpus.parts.train)).passes
     few, many = (min(count, windows) for count in PROBED_WINDOWS)
     short, long = (_epoch_s(cells[0], corpus, scratch / str(count), count) for count in (few, many))
     per_window_s = max(0.0, long - short) / max(1, many - few)

@@ -4,7 +4,7 @@ A cell, one network with one seed in one fold, is trained, exported, built and s
 the fold's test people through the built engine; of an ensemble the engines of its members
 are asked. Its Run is ``<results>/<corpus>/<fold>/<network>-seed<n>.json``, with the
 training's history beside it; a cell whose Run is there is done, and a training that was
-killed goes on after its last epoch. What a study file may hold stands in ``edgehar.study.cells``.
+killed goes on after its last epoch. What a study file may hold stands in ``edgehar.study.file``.
 """
 
 from __future__ import annotations
@@ -25,15 +25,14 @@ from edgehar.errors import InputError
 from edgehar.files import PathLike
 from edgehar.results import histories
 from edgehar.results.runs import Run
-from edgehar.study.cells import Cell, Fold, Study, own_run
+from edgehar.study.cells import Cell, Fold, Study
+from edgehar.study.own_runs import own_run
 from edgehar.study.workers import no_interrupts, workers
 from edgehar.training.exporting import export
 from edgehar.training.folder import Fitted
-from edgehar.training.loop import VIEWS, train
+from edgehar.training.lessons import VIEWS
+from edgehar.training.loop import train
 from edgehar.training.recipe import Recipe
-
-
-# ------------------------------------------------------------------ run
 
 
 def run_study(study: Study, root: Optional[str], work: PathLike, results: PathLike, jobs: int = 2, command: str = "",
@@ -65,9 +64,10 @@ def run_study(study: Study, root: Optional[str], work: PathLike, results: PathLi
 def run_fold(fold: Fold, root: Optional[str], work: Path, results: Path, command: str = "") -> None:
     """Every cell of one fold that has no Run yet, teachers first."""
     missing = [cell for cell in fold.cells() if not cell.run_path(results).exists()]
-    corpus = cut_fold(fold, root) if missing else None
-    for cell in missing:
-        (_score_ensemble if cell.members() else _run_cell)(cell, corpus, work, results, command)
+    if missing:
+        corpus = cut_fold(fold, root)
+        for cell in missing:
+            (_score_ensemble if cell.members() else _run_cell)(cell, corpus, work, results, command)
     shutil.rmtree(work / fold.folder / VIEWS, ignore_errors=True)
 
 

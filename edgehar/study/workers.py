@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import torch
 
 from edgehar import machine
 from edgehar.errors import MissingError
+from edgehar.processes import end_with
 from edgehar.registry import add_plugin, added_plugins
 
 
@@ -65,15 +65,9 @@ def no_interrupts() -> Iterator[None]:
 
 
 def _begin_worker(plugins: Sequence[Path], jobs: int) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    parent = parent_process()
+    if parent is not None:  # else nobody began this process
+        end_with(parent.sentinel)
     _share_cores(jobs)
     for path in plugins:
         add_plugin(path)
-
-
-def _end_with_parent() -> None:
-    """End this process where its parent was killed: nobody would read what it finds."""
-    parent = parent_process()
-    if parent:
-        parent.join()
-        os._exit(1)

@@ -9,16 +9,13 @@ sensor of several that is not there (sensor_dropout).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
 from typing import Dict, List, Sequence, Tuple
 
 import torch
 from torch import Tensor
 
 from edgehar.data.channels import Channel, sensors_of
-from edgehar.errors import InputError
-
-MOST = {"shift": 0.5, "sensor_dropout": 0.9}
+from edgehar.settings import require_fit, setting
 
 
 @dataclass(frozen=True)
@@ -32,18 +29,15 @@ class Augmentation:
     corpus, so that a student of one would mostly see nothing while it is gone.
     """
 
-    rotation_deg: float = 15.0
-    scale: float = 0.1
-    jitter: float = 0.03
-    shift: float = 0.1
-    sensor_dropout: float = 0.0
+    rotation_deg: float = setting(15.0, least=0)
+    scale: float = setting(0.1, least=0)
+    jitter: float = setting(0.03, least=0)
+    shift: float = setting(0.1, least=0, most=0.5)
+    sensor_dropout: float = setting(0.0, least=0, most=0.9)
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            most = MOST.get(name, inf)
-            if not 0 <= value <= most or value == inf:
-                raise InputError("augmentation has %s = %s; it must be 0 or more%s." % (
-                    name, value, " and at most %g" % most if name in MOST else ""))
+        """Raises InputError for a strength that has no meaning."""
+        require_fit(self, "the recipe's augmentation")
 
 
 def augment(x: Tensor, channels: Sequence[Channel], strength: Augmentation, generator: torch.Generator) -> Tensor:

@@ -8,8 +8,9 @@ from typing import Dict, List, Mapping, Sequence, Tuple, Union
 
 from edgehar.data.signals import Signal, Windows
 from edgehar.errors import InputError, MismatchError
-from edgehar.training.distillers.base import Distiller
-from edgehar.training.folder import Fitted, Taught
+from edgehar.training.blame import named
+from edgehar.training.distillers.base import Method, WithoutTeacher, WithTeacher
+from edgehar.training.folder import Fitted, Teachers
 from edgehar.training.models.base import Model
 from edgehar.training.recipe import Recipe
 
@@ -30,8 +31,11 @@ def chosen_tasks(classes: Mapping[str, Tuple[str, ...]], tasks: Sequence[str] = 
     return {task: names for task, names in choice.items() if task in tasks or not tasks}
 
 
-def needed(teacher: Taught, distiller: Distiller, method: str) -> List[Fitted]:
-    """The teachers, where the method has use for one."""
+def needed(teacher: Teachers, distiller: Method, method: str) -> List[Fitted]:
+    """The teachers, where the method has use for one. Raises InputError where it does not say whether it has."""
+    if not isinstance(distiller, (WithTeacher, WithoutTeacher)):
+        raise InputError("%s derives from neither WithTeacher nor WithoutTeacher, which say what it is handed; choose "
+                         "one of them, of edgehar.training.distillers.base." % named("method", method, type(distiller)))
     teachers = [teacher] if isinstance(teacher, Fitted) else list(teacher or ())
     if distiller.needs_teacher and not teachers:
         raise InputError("method '%s' needs a teacher; give one with --teacher." % method)
@@ -47,7 +51,10 @@ def require_one_split(train: Windows, valid: Windows, teachers: Sequence[Fitted]
 
 
 def require_deviation(windows: Windows) -> None:
-    """Raise InputError for windows of one sample: the noise of an augmented view is measured in their deviation."""
+    """Raise InputError for windows of one sample, in whose deviation noise is measured, and for a lone window."""
+    if len(windows) < 2:
+        raise InputError("there is one window to train on, which has nothing to differ from; cut shorter windows, or "
+                         "train on more people.")
     if windows.x.shape[2] < 2:
         raise InputError("windows of one sample have no deviation, so nothing is learnt from them; cut windows of 2 "
                          "samples or more.")

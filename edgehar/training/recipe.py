@@ -1,15 +1,24 @@
-"""How a network is trained: epochs, rates, augmentation, seed."""
+"""How a network is trained: epochs, rates, augmentation, seed; and at what pace on so many windows."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Dict, Mapping, Type, Union
+from typing import Any, Dict, FrozenSet, Mapping, NamedTuple
 
-from edgehar.errors import InputError
+from edgehar.settings import from_table, kinds_of, require_fit, require_settings, setting
 from edgehar.training.augment import Augmentation
 
-BELOW = {"ema_decay": 1, "seed": 1 << 47}  # edgehar.training.views shifts a seed by 16 bits
+LARGEST_SEED = 1 << 47  # edgehar.training.views shifts a seed by 16 bits
+LEAST_BATCHES = 10  # that the training windows make, so that each tells little and there are several a pass
+LEAST_STEPS = 400  # of the optimiser, in all epochs together
+
+
+class Pace(NamedTuple):
+    """batch_size: windows a step; passes: how often an epoch goes through the training windows."""
+
+    batch_size: int
+    passes: int
 
 
 @dataclass(frozen=True)
@@ -20,36 +29,54 @@ class Recipe:
     patience: epochs without a better validation macro-F1 before stopping. balance:
     weight classes by their inverse frequency. windows_per_epoch: 0 for all. views: so many
     augmented views of a window, taken in turn by the epochs (see ``edgehar.training.views``); 0
-    for a new one in each.
+    for a new one in each. given: names of settings that count as they are, see `pace`.
     """
 
-    epochs: int = 40
-    batch_size: int = 128
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.02
-    warmup_epochs: int = 2
-    ema_decay: float = 0.99
-    patience: int = 15
-    balance: bool = True
-    windows_per_epoch: int = 0
-    views: int = 0
-    seed: int = 0
+    epochs: int = setting(40, least=1)
+    batch_size: int = setting(128, least=2)
+    learning_rate: float = setting(3e-3, above=0)
+    weight_decay: float = setting(0.02, least=0)
+    warmup_epochs: int = setting(2, least=0)
+    ema_decay: float = setting(0.99, least=0, below=1)
+    patience: int = setting(15, least=0)
+    balance: bool = setting(True)
+    windows_per_epoch: int = setting(0, least=0)
+    views: int = setting(0, least=0)
+    seed: int = setting(0, least=0, below=LARGEST_SEED)
     augmentation: Augmentation = field(default_factory=Augmentation)
+    given: FrozenSet[str] = field(default=frozenset(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 2), ("patience", 0), ("windows_per_epoch", 0),
-                            ("views", 0), ("seed", 0), ("warmup_epochs", 0), ("weight_decay", 0), ("ema_decay", 0),
-                            ("learning_rate", 0)):
-            value = getattr(self, name)
-            if not least <= value < BELOW.get(name, math.inf):
-                raise InputError("the recipe has %s = %s; it must be %s or more%s." % (
-                    name, value, least, " and below %d" % BELOW[name] if name in BELOW else ""))
-        if self.learning_rate == 0:
-            raise InputError("the recipe has learning_rate = 0, at which nothing is learnt; it must be above 0.")
+        """Raises InputError for a setting that cannot train."""
+        require_fit(self, "the recipe")
+
+    def pace(self, windows: int) -> Pace:
+        """How so many training windows are gone through: as the recipe says, where they are enough for it.
+
+        On fewer, a batch is a tenth of them, and an epoch passes through them as often as it
+        takes to make 400 steps. A setting that was given, or that stands not at its default,
+        counts as it is: that of the batch, and of the length epochs and windows_per_epoch.
+        """
+        fewer = max(2, windows // LEAST_BATCHES)
+        batch_size = self.batch_size if self._chosen("batch_size") else min(self.batch_size, fewer)
+        if self._chosen("epochs") or self._chosen("windows_per_epoch"):
+            return Pace(batch_size, 1)
+        steps = self.epochs * max(1, math.ceil(windows / batch_size))
+        return Pace(batch_size, max(1, math.ceil(LEAST_STEPS / steps)))
+
+    def steps(self, windows: int) -> int:
+        """Of the optimiser, in all epochs, on so many training windows."""
+        pace = self.pace(windows)
+        in_an_epoch = min(windows * pace.passes, self.windows_per_epoch or math.inf)
+        return self.epochs * math.ceil(in_an_epoch / pace.batch_size)
+
+    def _chosen(self, name: str) -> bool:
+        return name in self.given or getattr(self, name) != _DEFAULTS[name]
 
     def to_json(self) -> Dict[str, Any]:
         """All settings; one that came later is left out where it is off, so that older trainings stay the same."""
         value = asdict(self)
+        del value["given"]
         if not self.augmentation.sensor_dropout:
             del value["augmentation"]["sensor_dropout"]
         return value
@@ -58,20 +85,9 @@ class Recipe:
     def from_mapping(cls, value: Mapping[str, Any]) -> "Recipe":
         """Raises InputError for an unknown or ill-typed setting."""
         value = dict(value)
-        inner = value.pop("augmentation", {})
-        if not isinstance(inner, dict):
-            raise InputError("the recipe's augmentation is %r; write it as a table, [augmentation]." % (inner,))
-        _require_fields(cls, value, "recipe")
-        _require_fields(Augmentation, inner, "recipe's augmentation")
-        return cls(augmentation=Augmentation(**inner), **value)
+        augmentation = from_table(Augmentation, value.pop("augmentation", {}), "the recipe's augmentation")
+        require_settings(value, kinds_of(cls), "the recipe")
+        return cls(augmentation=augmentation, given=frozenset(value), **value)
 
 
-def _require_fields(kind: Union[Type[Recipe], Type[Augmentation]], value: Mapping[str, Any], what: str) -> None:
-    """Raise InputError for a setting that `kind` lacks or that has another type."""
-    known = {item.name: getattr(kind(), item.name) for item in fields(kind)}
-    for key, given in value.items():
-        if key not in known or key == "augmentation":
-            raise InputError("the %s has no setting '%s'; it takes: %s." % (what, key, ", ".join(sorted(known))))
-        wanted = type(known[key])
-        if not (type(given) is wanted or (wanted is float and type(given) is int)):
-            raise InputError("the %s's setting '%s' must be %s, not %r." % (what, key, wanted.__name__, given))
+_DEFAULTS = {each.name: each.default for each in fields(Recipe)}

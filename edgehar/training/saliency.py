@@ -7,7 +7,7 @@ between the two taken as linear about the window.
 
 from __future__ import annotations
 
-from typing import Dict, Mapping
+from typing import Dict, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -40,13 +40,23 @@ def class_focus(model: Model, task: str, x: Tensor, labels: Tensor) -> Tensor:
     """(B, T): how much each sample of x (B, C, T) spoke for the class in labels (B,); at most 1 in each window.
 
     All 0 where nothing in the last stage spoke for it. A column of that stage sees more of
-    the window than its own place, so the map is no sharper than its receptive field.
+    the window than its own place, so the map is no sharper than its receptive field. Where
+    the stage lies beside the way to the logits, as a view of a map does, it is told of each
+    sample by its gradient times its value, in deviations of its channel.
     """
-    x = x.clone().requires_grad_()  # the weights may be frozen
-    maps, embedding = model.features(model.normalise(x.unsqueeze(2)))
-    logits = model.heads[task](embedding)
-    gradient, = torch.autograd.grad(logits.gather(1, labels[:, None]).sum(), maps[-1])
+    seen = model.normalise(x.unsqueeze(2)).detach().requires_grad_()  # the weights may be frozen
+    maps, embedding = model.features(seen)
+    chosen = model.heads[task](embedding).gather(1, labels[:, None]).sum()
+    of_input, *of_stage = torch.autograd.grad(chosen, [seen, *maps[-1:]], allow_unused=True)
+    if not of_stage or of_stage[0] is None:
+        focus = (of_input * seen).sum(dim=1).clamp(min=0).flatten(1).detach()
+    else:
+        focus = _focus_of_stage(model, maps, of_stage[0], x.shape[2])
+    return focus / focus.amax(dim=1, keepdim=True).clamp(min=1e-12)
+
+
+def _focus_of_stage(model: Model, maps: Sequence[Tensor], gradient: Tensor, window: int) -> Tensor:
+    """(B, window) from the last of `maps` (B, D, 1, T') and the gradient of the class on it."""
     columns = (gradient.mean(dim=3, keepdim=True) * maps[-1]).sum(dim=1).clamp(min=0).flatten(1).detach()
     grid = grids_of(model, maps)[-1]
-    focus = columns_at(columns, (torch.arange(x.shape[2]) - grid.first) / grid.spacing)
-    return focus / focus.amax(dim=1, keepdim=True).clamp(min=1e-12)
+    return columns_at(columns, (torch.arange(window) - grid.first) / grid.spacing)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence
 
 import torch
 from torch import Tensor
@@ -38,7 +38,7 @@ class Views:
         self._teacher, self._seen = teacher, list(seen)
         self._key = _digest(x, teacher, repr((list(channels), strength, seed, self._seen))) if teacher else ""
         self._x = x
-        self._said: Optional[Dict[str, Any]] = None
+        self._said: Dict[str, Any] = {}
 
     def turn_to(self, epoch: int) -> None:
         """Show the view of that epoch, counted from 1."""
@@ -46,16 +46,19 @@ class Views:
         generator = torch.Generator().manual_seed((self._seed << 16) + number)
         self._x = torch.cat([augment(part, self._channels, self._strength, generator)
                              for part in self._original.split(CHUNK)])
-        self._said = self._ask(number) if self._teacher else None
+        if self._teacher:
+            self._said = self._ask(number)
 
-    def at(self, index: Tensor) -> Tuple[Tensor, Optional[Outputs]]:
-        """The windows at `index` (B,) as they look in this view, and what the teacher says of them."""
-        if self._said is None:
-            return self._x[index], None
+    def at(self, index: Tensor) -> Tensor:
+        """The windows at `index` (B,) as they look in this view."""
+        return self._x[index]
+
+    def said(self, index: Tensor) -> Outputs:
+        """What the teacher says of the windows at `index` (B,) in this view."""
         logits = {task: value[index] for task, value in self._said["logits"].items()}
         stages = [value[index].float() for value in self._said["stages"]]
         named = {name: value[index] for name, value in self._said["named"].items()}
-        return self._x[index], Outputs(logits, stages, self._said["embedding"][index], named)
+        return Outputs(logits, stages, self._said["embedding"][index], named)
 
     def _ask(self, number: int) -> Dict[str, Any]:
         path = self.folder / ("%s-%d.pt" % (self._key, number))

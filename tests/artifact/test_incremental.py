@@ -142,15 +142,15 @@ def test_any_hop_is_exact(hop, tmp_path):
 
 def test_the_step_of_a_real_network_is_exact_and_parsable(tmp_path):
     pytest.importorskip("torch")
-    from edgehar.training.exporting import _onnx_model
+    from edgehar.training.graph import onnx_model
     from edgehar.training.models import make_model
 
     signal = Signal(SIGNAL.channels, 50.0, 128, 8, 0.1)
-    model = _onnx_model(make_model("mobilenet:size=XS,conv=valid,head=cosine", signal, TASKS).eval(), 16, "valid")
+    model = onnx_model(make_model("mobilenet:size=XS,conv=valid,head=cosine", signal, TASKS).eval(), 16, "valid")
     step = proven_steps(written(model, tmp_path), windows(window=128), 8, 16)
     assert {"Conv", "Slice", "MatMul"} <= set(operators(step.model))
     with pytest.raises(InputError, match="squeeze-excitation|padded"):
-        usual = _onnx_model(make_model("mobilenet:size=XS", signal, TASKS).eval(), 16, "usual")
+        usual = onnx_model(make_model("mobilenet:size=XS", signal, TASKS).eval(), 16, "usual")
         step_graph(usual, 8, 16)
 
 

@@ -18,8 +18,9 @@ COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "scenarios"
 BURST = '''
 from dataclasses import dataclass
 
-from edgehar.bench.scenarios.base import Findings, Scenario, setting
+from edgehar.bench.scenarios.base import Findings, Scenario
 from edgehar.bench.timing import raw
+from edgehar.settings import setting
 
 
 @dataclass(frozen=True)

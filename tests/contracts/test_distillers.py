@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edgehar.training.distillers import DISTILLERS
+from edgehar.training.distillers.base import WithoutTeacher, WithTeacher, prepare
 from edgehar.training.distillers.kd import softened_kl
 from edgehar.errors import InputError
 from edgehar.training.models.base import Outputs
@@ -17,6 +19,7 @@ from tests.contracts.test_models import network
 LABELS = {"activity": torch.tensor([0, 1, 2, -1]), "placement": torch.tensor([0, -1, 1, 1])}
 
 
+X = torch.zeros(2, 9, 128)  # windows, of which methods without a teacher learn nothing more
 SMALL_TSAK = "tsak:stem=16,width=32"
 STUDENTS, TEACHERS = {"tsak-teacher": SMALL_TSAK}, {"tsak": SMALL_TSAK}  # of methods that ask for a family
 
@@ -26,17 +29,33 @@ def prepared(spec):
     student = network(STUDENTS.get(spec, "mobilenet:size=S")).eval()
     teacher = network(TEACHERS.get(spec, "resnet:width=16")).eval().requires_grad_(False)
     distiller = DISTILLERS.create(spec)
-    distiller.prepare(student, teacher, torch.zeros(2, 9, 128))
+    prepare(distiller, student, teacher, torch.zeros(2, 9, 128))
     return distiller, student.train(), teacher
+
+
+def terms_of(distiller, student, teacher, labels, progress=0.0):
+    """Of four windows of noise."""
+    x = torch.randn(4, 9, 128)
+    with torch.no_grad():
+        second = teacher(x) if isinstance(distiller, WithTeacher) else x
+    return distiller.step(student(x), second, labels, progress)
+
+
+@pytest.mark.parametrize("name", DISTILLERS.names())
+def test_a_method_has_a_teacher_or_has_none(name):
+    """Each says by its class what it is handed; none has to look whether a teacher is there."""
+    kind = DISTILLERS.kind(name)
+    assert issubclass(kind, WithTeacher) != issubclass(kind, WithoutTeacher)
+    assert kind.needs_teacher is issubclass(kind, WithTeacher)
+    handed = inspect.signature(kind.step).parameters
+    assert list(handed) == ["self", "student", "teacher" if kind.needs_teacher else "x", "labels", "progress"]
+    assert not [each for each in handed.values() if "Optional" in str(each.annotation)]
 
 
 @pytest.mark.parametrize("name", DISTILLERS.names())
 def test_terms_are_finite_and_reach_only_the_student(name):
     distiller, student, teacher = prepared(name)
-    x = torch.randn(4, 9, 128)
-    with torch.no_grad():
-        taught = teacher(x)
-    terms = distiller.step(student(x), taught, LABELS, 0.5)
+    terms = terms_of(distiller, student, teacher, LABELS, 0.5)
     assert terms and all(term.ndim == 0 and bool(torch.isfinite(term)) for term in terms.values())
     sum(terms.values()).backward()
     assert all(parameter.grad is not None for parameter in student.parameters())
@@ -47,7 +66,7 @@ def test_terms_are_finite_and_reach_only_the_student(name):
 def test_a_batch_without_labels_does_no_harm(name):
     distiller, student, teacher = prepared(name)
     unlabelled = {task: torch.full_like(y, -1) for task, y in LABELS.items()}
-    terms = distiller.step(student(torch.randn(4, 9, 128)), teacher(torch.randn(4, 9, 128)), unlabelled, 0.0)
+    terms = terms_of(distiller, student, teacher, unlabelled)
     assert all(bool(torch.isfinite(term)) for term in terms.values())
 
 
@@ -57,7 +76,7 @@ def test_phases_spend_the_recipe_s_epochs_on_what_there_is(name):
     distiller, student, teacher = prepared(name)
     phases = distiller.phases(20)
     assert sum(phase.epochs for phase in phases) == 20 and all(phase.epochs > 0 for phase in phases)
-    terms = distiller.step(student(torch.randn(4, 9, 128)), teacher(torch.randn(4, 9, 128)), LABELS, 0.0)
+    terms = terms_of(distiller, student, teacher, LABELS)
     named = {"%s.%s" % (part, key): parameter for part, module in (("student", student), ("distiller", distiller))
              for key, parameter in module.named_parameters()}
     for phase in phases:
@@ -69,11 +88,11 @@ def test_phases_spend_the_recipe_s_epochs_on_what_there_is(name):
 
 @pytest.mark.parametrize("name", DISTILLERS.names())
 def test_what_is_left_of_the_student_can_be_exported(name):
-    from edgehar.training.exporting import _onnx_model
+    from edgehar.training.graph import onnx_model
 
     distiller, student, _ = prepared(name)
     distiller.finish(student.eval(), lambda model: dict.fromkeys(model.tasks, 0.5))
-    _onnx_model(student, 16, "student")
+    onnx_model(student, 16, "student")
 
 
 @pytest.mark.parametrize("name", DISTILLERS.names())
@@ -93,13 +112,13 @@ def outputs(logits):
 
 
 def test_cross_entropy_of_perfect_logits_is_nothing():
-    terms = DISTILLERS.create("none").step(outputs([[20.0, 0.0], [0.0, 20.0]]), None,
+    terms = DISTILLERS.create("none").step(outputs([[20.0, 0.0], [0.0, 20.0]]), X,
                                            {"activity": torch.tensor([0, 1])}, 0.0)
     assert float(terms["labels"]) < 1e-3
 
 
 def test_missing_labels_are_masked():
-    terms = DISTILLERS.create("none").step(outputs([[20.0, 0.0], [0.0, 20.0]]), None,
+    terms = DISTILLERS.create("none").step(outputs([[20.0, 0.0], [0.0, 20.0]]), X,
                                            {"activity": torch.tensor([0, -1])}, 0.0)
     assert float(terms["labels"]) < 1e-3
 
@@ -108,14 +127,14 @@ def test_class_weights_count():
     distiller = DISTILLERS.create("none")
     distiller.class_weights = {"activity": torch.tensor([3.0, 1.0])}
     z = outputs([[0.0, 0.0], [math.log(3), 0.0]])
-    value = float(distiller.step(z, None, {"activity": torch.tensor([0, 1])}, 0.0)["labels"])
+    value = float(distiller.step(z, X, {"activity": torch.tensor([0, 1])}, 0.0)["labels"])
     assert value == pytest.approx((3 * math.log(2) + 1 * math.log(4)) / 4, rel=1e-6)
 
 
 def test_label_smoothing_by_hand():
     """Target (0.95, 0.05) against probabilities (0.75, 0.25)."""
     terms = DISTILLERS.create("label-smoothing:smoothing=0.1").step(
-        outputs([[math.log(3), 0.0]]), None, {"activity": torch.tensor([0])}, 0.0)
+        outputs([[math.log(3), 0.0]]), X, {"activity": torch.tensor([0])}, 0.0)
     assert float(terms["labels"]) == pytest.approx(-0.95 * math.log(0.75) - 0.05 * math.log(0.25), rel=1e-6)
 
 

@@ -108,21 +108,18 @@ def test_both_see_one_view(corpora, teacher, monkeypatch) -> None:
     import torch
 
     from edgehar.training.augment import Augmentation
-    from edgehar.training.distillers import DISTILLERS
-    from edgehar.training.models import make_model
-    from edgehar.training.loop import _Run
+    from edgehar.training.lessons import Lessons
 
     slow, fast = corpora
     signal = replace(SIGNAL, channels=slow.dataset.channels, rate_hz=25.0, window=64, hop=32)
     seen = []
     monkeypatch.setattr(teacher.model, "forward", lambda x, ask=teacher.model.forward: seen.append(x) or ask(x))
     strong = recipe(augmentation=Augmentation(rotation_deg=60.0, scale=0.5, jitter=0.0, shift=0.25))
-    run = _Run(make_model("mobilenet:size=S", signal, {"activity": slow.dataset.classes["activity"]}), teacher.model,
-               DISTILLERS.create("kd"), slow.parts.train, slow.parts.valid, strong, teaching=fast.parts.train)
-    del seen[:]
-    view, _ = run._look(torch.arange(32), torch.Generator().manual_seed(5))
-    theirs = seen[0][:, :, ::2]
-    off, plain = ((a - b)[:, :, 8:-8].square().mean() for a, b in ((view, theirs), (view, run.x[:32])))
+    lessons = Lessons(slow.parts.train, signal, strong, teacher.model, teaching=fast.parts.train)
+    look = lessons.look(torch.arange(32), torch.Generator().manual_seed(5))
+    lessons.ask(torch.arange(32), look)
+    view, theirs = look.student, seen[0][:, :, ::2]
+    off, plain = ((a - b)[:, :, 8:-8].square().mean() for a, b in ((view, theirs), (view, lessons.x[:32])))
     assert off < 0.05 * plain
 
 

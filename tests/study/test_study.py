@@ -25,8 +25,9 @@ from edgehar.study import plan as planning, workers as processes
 from edgehar.training import views
 from edgehar.backends import BACKENDS, ready_engine
 from edgehar.backends.base import infer_all
-from edgehar.study.cells import Cell, own_run
-from edgehar.study.file import load_study, only_modalities
+from edgehar.study.cells import Cell, only_modalities
+from edgehar.study.file import load_study
+from edgehar.study.own_runs import own_run
 from edgehar.cli import execute
 from edgehar.cli.study import _time_text
 from edgehar.results.contrasts import p_value

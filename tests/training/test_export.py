@@ -16,12 +16,15 @@ import onnxruntime
 from edgehar.artifact.manifest import Artifact
 from edgehar.data.signals import Signal
 from edgehar.errors import AccuracyError, InputError, MismatchError
-from edgehar.training.exporting import Samples, _onnx_model, export, synthetic_signals, trace
+from edgehar.training import parity
+from edgehar.training.exporting import Samples, export, synthetic_signals
+from edgehar.training.graph import onnx_model, trace
 from edgehar.artifact.operators import operators, opset, require_parsable
 from edgehar.training.heads import HEADS, Competition, Memory, make_head
 from edgehar.training.models import make_model
 from edgehar.artifact.quantise import activation_ranges, quantise
-from edgehar.training.loop import fit, predict
+from edgehar.training.evaluation import predict
+from edgehar.training.loop import fit
 from tests import small
 from tests.contracts.test_models import CHANNELS, SPECS, network
 
@@ -47,7 +50,7 @@ def graph_of(spec: str, number: int = 16) -> onnx.ModelProto:
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_()
             module.running_var.uniform_(0.5, 2)
-    graph = _onnx_model(model, number, "test")
+    graph = onnx_model(model, number, "test")
     x = torch.randn(5, len(CHANNELS), 128)
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     values = session.run(None, {"signal": x[:, :, None].numpy()})
@@ -115,9 +118,9 @@ def test_competing_heads_are_not_exported():
     model = network("mobilenet:size=S").eval()
     model.heads["placement"] = Competition(model.embedding_width, 2).eval()
     with pytest.raises(InputError, match="'placement' .* 4 competing heads"):
-        _onnx_model(model, 16, "test")
+        onnx_model(model, 16, "test")
     model.heads["placement"] = model.heads["placement"].heads["hopfield"]
-    _onnx_model(model, 16, "test")
+    onnx_model(model, 16, "test")
 
 
 class Several(torch.nn.Module):
@@ -138,22 +141,22 @@ def test_a_head_that_was_left_in_is_found_by_its_weights(left):
     model = network("mobilenet:size=S").eval()
     width = model.embedding_width
     model.heads["placement"] = Several(make_head("linear", width, 2))
-    _onnx_model(model, 16, "test")
+    onnx_model(model, 16, "test")
     model.heads["placement"] = Several(make_head("linear", width, 2), make_head(left, width, 2)).eval()
     with pytest.raises(InputError, match=r"\d+ weights that belong .* placement: linear.* another head was left in"):
-        _onnx_model(model, 16, "test")
+        onnx_model(model, 16, "test")
 
 
 def test_heads_that_compete_within_a_head_are_not_exported():
     model = network("mobilenet:size=S").eval()
     model.heads["placement"] = Several(Competition(model.embedding_width, 2)).eval()
     with pytest.raises(InputError, match="'placement' .* 4 competing heads"):
-        _onnx_model(model, 16, "test")
+        onnx_model(model, 16, "test")
 
 
 def test_export_leaves_the_draws_of_others_alone():
     model, state = network("mobilenet:size=S").eval(), torch.get_rng_state()
-    _onnx_model(model, 16, "test")
+    onnx_model(model, 16, "test")
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -213,10 +216,8 @@ def test_an_artifact_without_any_recorded_sample(fitted, parts, tmp_path):
 
 
 def test_an_unfaithful_export_is_refused_and_leaves_nothing(fitted, parts, tmp_path, monkeypatch):
-    import edgehar.training.exporting as module
-
-    monkeypatch.setattr(module, "predict", lambda model, x: {
-        task: z + 1e-3 for task, z in predict(model, x).items()})
+    monkeypatch.setattr(parity, "predict", lambda model, x, *batch: {
+        task: z + 1e-3 for task, z in predict(model, x, *batch).items()})
     with pytest.raises(AccuracyError, match="differs from PyTorch"):
         export(fitted, parts.train, parts.valid, tmp_path / "a", "small")
     assert not list(tmp_path.iterdir())

@@ -15,7 +15,8 @@ from edgehar.training.exporting import Samples, export
 from edgehar.training.models import make_model
 from edgehar.training.models.base import Grid, Model
 from edgehar.training.saliency import attribute, class_focus
-from edgehar.training.loop import fit, predict
+from edgehar.training.evaluation import predict
+from edgehar.training.loop import fit
 from tests import small
 from tests.contracts.test_models import SPECS, network
 

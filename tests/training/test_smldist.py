@@ -18,7 +18,8 @@ from edgehar.errors import InputError
 from edgehar.training.heads import HEADS, Competition
 from edgehar.training.models import Ensemble, make_model
 from edgehar.training.models.base import Grid, columns_at
-from edgehar.training.loop import _Run, fit
+from edgehar.training.epochs import Training
+from edgehar.training.loop import fit
 from tests import small
 from tests.contracts.test_distillers import LABELS
 from tests.contracts.test_models import network
@@ -357,13 +358,13 @@ def test_stage_losses_fall(fitted):
 
 def test_association_is_no_constant_after_training_and_its_state_no_control(parts, teacher):
     """On generated movement, in the student as it is trained, before its heads are cut down to one."""
-    run = _Run(make_model("mobilenet:size=S", small.SIGNAL, small.TASKS), teacher.model,
+    run = Training(make_model("mobilenet:size=S", small.SIGNAL, small.TASKS), teacher.model,
                DISTILLERS.create("smldist:sequential=false"), parts.train, parts.valid, small.recipe(epochs=6))
     for _ in range(6):
         run.epoch()
     run.model.eval()
     with torch.no_grad():
-        embedding = run.model(run.x).embedding
+        embedding = run.model(run.lessons.x).embedding
         assert_remembers(memory_of(run.model, "activity"), embedding)
 
 

@@ -16,24 +16,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgehar.results import histories
 
 torch = pytest.importorskip("torch")
 
+from edgehar.results import histories
 from edgehar.training.distillers import DISTILLERS
-from edgehar.training.distillers.base import Distiller, Phase
+from edgehar.training.distillers.base import Phase, WithoutTeacher
 from edgehar.errors import InputError, MismatchError
 from edgehar.training.models import Ensemble, make_model, teach_as_one
-from edgehar.training.folder import Fitted, _weights_sha256, begun
+from edgehar.training.epochs import Training, class_weights
+from edgehar.training.evaluation import evaluate, predict
+from edgehar.training.facts import weights_sha256
+from edgehar.training.folder import Fitted, begun
 from edgehar.training.checks import chosen_tasks
-from edgehar.training.loop import _Run, _class_weights, evaluate, fit, predict
+from edgehar.training.loop import fit
 from edgehar.training.recipe import Recipe
 from tests import small
 
 SLOW_TRAINING = """
 import sys
 from tests.training.test_training import network, small
-from edgehar.training.loop import Fitted, fit
+from edgehar.training.folder import Fitted
+from edgehar.training.loop import fit
 parts = small.parts()
 fit(network(), parts.train, parts.valid, small.recipe(epochs=6, patience=99), sys.argv[1], method=sys.argv[2],
     teacher=[Fitted.load(folder) for folder in sys.argv[3:]], watch=lambda progress: print(progress.epoch, flush=True))
@@ -201,11 +205,11 @@ def test_a_training_that_diverges_is_refused_and_no_success(parts, tmp_path):
 
 def test_the_epochs_before_one_that_diverges_are_kept_and_it_is_tried_again(parts, tmp_path, monkeypatch):
     """The same line takes up the epoch before, whose weights are sound, and comes to the same end."""
-    update = _Run._update
+    update = Training._update
     settings = (parts.train, parts.valid, small.RECIPE)
     for _ in range(2):
         with monkeypatch.context() as patch, pytest.raises(InputError, match="no number in epoch 2"):
-            patch.setattr(_Run, "_update", lambda run, *given: dict(
+            patch.setattr(Training, "_update", lambda run, *given: dict(
                 update(run, *given), **({"labels": float("nan")} if run.history else {})))
             fit(network(), *settings, tmp_path / "t")
         assert begun(tmp_path / "t") == 1 and not (tmp_path / "t" / "model.pt").exists()
@@ -217,6 +221,12 @@ def test_windows_of_one_sample_are_refused(parts, tmp_path):
     model = make_model("mobilenet:size=S", replace(small.SIGNAL, window=1), small.TASKS)
     with pytest.raises(InputError, match="windows of one sample have no deviation, .*; cut windows of 2 samples"):
         fit(model, train, valid, small.RECIPE, tmp_path / "t")
+    assert not (tmp_path / "t").exists()
+
+
+def test_a_lone_window_is_refused(parts, tmp_path):
+    with pytest.raises(InputError, match="one window to train on, .*; cut shorter windows, or train on more people"):
+        fit(network(), parts.train.take(np.arange(1)), parts.valid, small.RECIPE, tmp_path / "t")
     assert not (tmp_path / "t").exists()
 
 
@@ -239,7 +249,7 @@ def scores_of_validation_people(scores):
 
 def test_best_epoch_is_kept_whatever_comes_later(parts, tmp_path, monkeypatch):
     """With scores 0.5, 0.9, 0.1 handed in, the weights kept are those after epoch 2."""
-    from edgehar.training import loop as training
+    from edgehar.training import epochs as training
 
     seen, told = [], scores_of_validation_people([0.5, 0.9, 0.1])
 
@@ -256,7 +266,7 @@ def test_best_epoch_is_kept_whatever_comes_later(parts, tmp_path, monkeypatch):
 
 
 def test_stops_early_when_validation_no_longer_improves(parts, tmp_path, monkeypatch):
-    from edgehar.training import loop as training
+    from edgehar.training import epochs as training
 
     monkeypatch.setattr(training, "evaluate", lambda model, windows, judged="": {"activity": 0.5})
     fitted = fit(network(), parts.train, parts.valid, small.recipe(epochs=30, patience=2), tmp_path / "t")
@@ -346,11 +356,11 @@ def finished(parts, tmp_path_factory):
     ("model.pt", b"", r"model.pt is damaged \(\w+\)"),
     ("training.json", b"{}", "json was left by another version .*'model'"),
     ("training.json", b"[]", "json was left by another version .*'list'"),
-    ("history.jsonl", b"", r"is damaged \(it holds no epochs\)")])
+    ("history.jsonl", b"", r"is damaged or no history of a training \(it holds no epochs\)")])
 def test_what_is_left_of_a_finished_training_is_refused_in_a_sentence(finished, tmp_path, file, content, told):
     shutil.copytree(str(finished), str(tmp_path / "t"))
     (tmp_path / "t" / file).write_bytes(content)
-    with pytest.raises(InputError, match="%s.*; remove its folder and train again" % told):
+    with pytest.raises(InputError, match="%s.*remove its folder and train again" % told):
         Fitted.load(tmp_path / "t")
 
 
@@ -399,18 +409,18 @@ def test_teacher_and_student_see_the_same_augmented_windows(parts, tmp_path):
     run = new_run(parts, "kd", teacher.model)
     seen = {}
     run.model.register_forward_pre_hook(lambda module, inputs: seen.update(student=inputs[0]))
-    run.teacher.register_forward_pre_hook(lambda module, inputs: seen.update(teacher=inputs[0]))
+    run.lessons.teacher.register_forward_pre_hook(lambda module, inputs: seen.update(teacher=inputs[0]))
     run._update(torch.arange(16), torch.Generator().manual_seed(0), steps_per_epoch=8)
     assert torch.equal(seen["student"], seen["teacher"])
-    assert not torch.allclose(seen["student"], run.x[:16], atol=0.1)
+    assert not torch.allclose(seen["student"], run.lessons.x[:16], atol=0.1)
 
 
 def test_rare_classes_weigh_more_unless_told_otherwise(parts):
     y = {"activity": torch.tensor([0, 0, 0, 1, -1])}
     tasks = {"activity": ("often", "rare", "never")}
-    weights = _class_weights(y, tasks, balance=True)["activity"]
+    weights = class_weights(y, tasks, balance=True)["activity"]
     torch.testing.assert_close(weights, torch.tensor([4 / 6, 2.0, 0.0]))  # (3 * 4/6 + 1 * 2) / 4 = 1
-    assert _class_weights(y, tasks, balance=False) == {}
+    assert class_weights(y, tasks, balance=False) == {}
     assert "activity" in new_run(parts).distiller.class_weights
     assert new_run(parts, balance=False).distiller.class_weights == {}
 
@@ -453,7 +463,7 @@ def test_a_teacher_nobody_asks_is_not_recorded(parts, tmp_path):
 
 def new_run(parts, method="none", teacher=None, **changes):
     distiller = DISTILLERS.create(method) if isinstance(method, str) else method
-    run = _Run(network(), teacher, distiller, parts.train, parts.valid, small.recipe(**changes))
+    run = Training(network(), teacher, distiller, parts.train, parts.valid, small.recipe(**changes))
     run.model.train()
     return run
 
@@ -461,7 +471,7 @@ def new_run(parts, method="none", teacher=None, **changes):
 # ------------------------------------------------------------------ phases
 
 
-class InTwo(Distiller):
+class InTwo(WithoutTeacher):
     """First the second stage alone, then all; tells in which phase it was begun."""
 
     def __init__(self) -> None:
@@ -474,7 +484,7 @@ class InTwo(Distiller):
     def begin(self, phase, student):
         self.begun.append(phase.name)
 
-    def step(self, student, teacher, labels, progress):
+    def step(self, student, x, labels, progress):
         return {"labels": self.label_loss(student, labels), "level": student.stages[-1].square().mean()}
 
 
@@ -514,7 +524,7 @@ def test_each_phase_has_its_own_warm_up_optimiser_and_average(parts):
 
 
 def test_only_epochs_of_the_last_phase_are_candidates_and_try_its_patience(parts, tmp_path, monkeypatch):
-    from edgehar.training import loop as training
+    from edgehar.training import epochs as training
 
     monkeypatch.setattr(training, "evaluate", scores_of_validation_people([0.9, 0.8, 0.2, 0.3, 0.1, 0.1, 0.1]))
     run = new_run(parts, InTwo(), epochs=20, windows_per_epoch=16, patience=1)
@@ -563,7 +573,7 @@ def test_a_student_remembers_all_its_teachers(parts, teachers, tmp_path):
     teacher = fitted.facts["teacher"]
     assert teacher["model"] == "ensemble of resnet:width=8 + resnet:width=16"
     assert [member["weights_sha256"] for member in teacher["members"]] == [
-        _weights_sha256(each.model) for each in teachers]
+        weights_sha256(each.model) for each in teachers]
     assert teacher["parameters"] == sum(each.facts["parameters"] for each in teachers)
     with pytest.raises(InputError, match="another teacher"):
         fit(network(), parts.train, parts.valid, small.recipe(epochs=1), tmp_path / "s", "kd", teachers[::-1])
@@ -574,9 +584,10 @@ def test_a_teacher_says_the_same_thing_twice(parts, teachers):
     together = teach_as_one([copy.deepcopy(teacher.model) for teacher in teachers]).requires_grad_().train()
     run = new_run(parts, "kd", together)
     run.epoch()
-    first, second, among_others = (run.teacher(run.x[:count]).logits["activity"][:4] for count in (4, 4, 8))
+    asked, x = run.lessons.teacher, run.lessons.x
+    first, second, among_others = (asked(x[:count]).logits["activity"][:4] for count in (4, 4, 8))
     assert torch.equal(first, second) and torch.allclose(first, among_others, atol=1e-5)
-    assert not any(parameter.requires_grad for parameter in run.teacher.parameters())
+    assert not any(parameter.requires_grad for parameter in run.lessons.teacher.parameters())
 
 
 @pytest.mark.parametrize("wrong, word", [

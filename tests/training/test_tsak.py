@@ -22,8 +22,9 @@ from edgehar.training.models.base import Outputs
 from edgehar.data.channels import Channel, triad
 from edgehar.data.signals import Windows
 from edgehar.data.parts import Parts
+from edgehar.training.evaluation import evaluate
 from edgehar.training.folder import Fitted, load_checkpoint
-from edgehar.training.loop import evaluate, fit
+from edgehar.training.loop import fit
 from edgehar.training.views import Views
 from tests import small
 
@@ -216,7 +217,7 @@ def test_views_keep_what_the_branches_say(parts, teacher, tmp_path: Path) -> Non
     model = teacher[0].model
     shown = Views(torch.from_numpy(parts.train.x), HANDS, Augmentation(), 0, 1, tmp_path, model, range(len(HANDS)))
     shown.turn_to(1)
-    x, said = shown.at(torch.tensor([4, 2]))
+    x, said = shown.at(torch.tensor([4, 2])), shown.said(torch.tensor([4, 2]))
     with torch.no_grad():
         torch.testing.assert_close(said.named["attn_rep"], model(x).named["attn_rep"], atol=1e-5, rtol=1e-4)
 

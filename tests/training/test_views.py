@@ -11,7 +11,8 @@ torch = pytest.importorskip("torch")
 from edgehar.training.augment import Augmentation
 from edgehar.training.models import make_model
 from edgehar.training.folder import Fitted
-from edgehar.training.loop import VIEWS, fit
+from edgehar.training.lessons import VIEWS
+from edgehar.training.loop import fit
 from edgehar.training.views import Views
 from tests.small import SIGNAL, TASKS, parts, recipe
 
@@ -40,7 +41,7 @@ def test_views_are_taken_in_turn_and_differ(data, tmp_path):
     seen = []
     for epoch in (1, 2, 3, 4):
         shown.turn_to(epoch)
-        seen.append(shown.at(every)[0])
+        seen.append(shown.at(every))
     assert torch.equal(seen[0], seen[2]) and torch.equal(seen[1], seen[3])
     assert not torch.equal(seen[0], seen[1])
 
@@ -48,7 +49,7 @@ def test_views_are_taken_in_turn_and_differ(data, tmp_path):
 def test_what_is_kept_is_what_the_teacher_says_of_that_view(data, teacher, tmp_path):
     shown, index = views(data, tmp_path, teacher.model), torch.tensor([5, 0, 17])
     shown.turn_to(2)
-    x, said = shown.at(index)
+    x, said = shown.at(index), shown.said(index)
     with torch.no_grad():
         wanted = teacher.model.eval()(x)
     torch.testing.assert_close(said.logits["activity"], wanted.logits["activity"], atol=1e-5, rtol=1e-5)
@@ -72,7 +73,7 @@ def test_what_was_damaged_is_asked_anew(data, teacher, tmp_path):
     for damage in (b"", b"no tensors", None):
         shown = views(data, tmp_path, teacher.model)
         shown.turn_to(1)
-        said.append(shown.at(index)[1].logits["activity"])
+        said.append(shown.said(index).logits["activity"])
         kept, = tmp_path.glob("*.pt")
         if damage is not None:
             kept.write_bytes(damage)

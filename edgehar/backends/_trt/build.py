@@ -8,9 +8,7 @@ give back, and may crash; neither is to befall whoever asked for it.
 from __future__ import annotations
 
 import json
-import os
 import sys
-import threading
 import traceback
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -25,6 +23,7 @@ from edgehar.backends._trt.log import log
 from edgehar.backends._trt.options import BuildOptions, build_options
 from edgehar.errors import EdgeharError, InputError, MissingError
 from edgehar.files import read_json, write_json, written_whole
+from edgehar.processes import end_with
 
 PLAN, LAYERS, PLACEMENT = "engine.plan", "layers.json", "placement.json"
 SENTENCE = "edgehar: "
@@ -51,18 +50,12 @@ class BuildJob:
 
 def main(path: str) -> None:
     """Do the job in the file `path`, as long as whoever started this process lives."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with(0)  # stdin is a pipe that closes with the parent
     try:
         build(BuildJob(**read_json(path)))
     except EdgeharError as error:
         print(SENTENCE + " ".join(str(error).split()), file=sys.stderr, flush=True)
         sys.exit(error.exit_code)
-
-
-def _end_with_parent() -> None:
-    """Our stdin is a pipe that closes with the parent, even one that was killed."""
-    os.read(0, 1)  # not sys.stdin, whose lock would be missed when this process ends by itself
-    os._exit(1)
 
 
 def build(job: BuildJob) -> None:

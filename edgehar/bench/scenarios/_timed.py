@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Callable, List, Optional, Tuple
 
 from edgehar.bench.metering import Load
-from edgehar.bench.scenarios.base import Findings, Scenario, Trial, setting
+from edgehar.bench.scenarios.base import Findings, Scenario, Trial
 from edgehar.bench.timing import Calls, Clock, Sleep, back_to_back, endless_inputs, raw, sleep_until
 from edgehar.bench.verdicts import timing_warnings
 from edgehar.results.runs import Measurement, RunWarning
+from edgehar.settings import setting
 
 
 @dataclass(frozen=True)

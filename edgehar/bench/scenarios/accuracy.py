@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgehar.bench.accuracy import scores
-from edgehar.bench.scenarios.base import WINDOWS, Findings, Scenario, Trial, setting
+from edgehar.bench.scenarios.base import WINDOWS, Findings, Scenario, Trial
+from edgehar.settings import setting
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from dataclasses import Field, asdict, dataclass, field, fields
-from math import inf
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Callable, ClassVar, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from edgehar.backends.base import Engine, Session
@@ -13,6 +12,7 @@ from edgehar.bench.metering import Load
 from edgehar.bench.timing import Clock, Sleep
 from edgehar.errors import InputError
 from edgehar.results.runs import Measurement, RunWarning
+from edgehar.settings import require_fit
 
 WINDOWS, RECORDINGS = "windows", "recordings"
 
@@ -50,7 +50,7 @@ class Findings(NamedTuple):
 
 @dataclass(frozen=True)
 class Scenario(ABC):
-    """What is asked of an engine. A scenario is a frozen dataclass, and its settings are its fields, each a `setting`.
+    """What is asked of an engine. A scenario is a frozen dataclass; its fields are made by ``settings.setting``.
 
     needs: WINDOWS or RECORDINGS of test people, or None. timed: whether it puts the engine
     under a steady load, which a meter can measure; then it has `load`, and of a simulated
@@ -67,8 +67,11 @@ class Scenario(ABC):
     batch = 1
 
     def __post_init__(self) -> None:
+        """Each setting as the type of its default: 5.0 for 5. Raises InputError where one does not fit."""
+        require_fit(self, "scenario %s" % self.name)
         for each in fields(self):
-            object.__setattr__(self, each.name, _fitting(self, each))
+            kind: Any = type(each.default)
+            object.__setattr__(self, each.name, kind(getattr(self, each.name)))
 
     @property
     def name(self) -> str:
@@ -100,36 +103,3 @@ class Scenario(ABC):
     def to_json(self) -> Dict[str, Any]:
         """What a Run keeps of it: name, text and settings."""
         return {"name": self.name, "text": self.text, **asdict(self)}
-
-
-def setting(default: Any, least: float = -inf, above: float = -inf) -> Any:
-    """A field of a scenario, of the type of its default; a number is at least `least`, above `above` and finite."""
-    return field(default=default, metadata={"least": least, "above": above})
-
-
-def _fitting(scenario: Scenario, each: "Field[Any]") -> Any:
-    """The value of a setting as the type of its default: 5 for 5.0. Raises InputError where it does not fit."""
-    value = getattr(scenario, each.name)
-    kind: Any = type(each.default)
-    if kind in (int, float):
-        least, above = each.metadata.get("least", -inf), each.metadata.get("above", -inf)
-        fits = _is_number(value) and least <= value < inf and value > above and kind(value) == value
-    else:
-        fits = isinstance(value, kind)
-    if not fits:
-        raise InputError("scenario %s has %s = %r; it must be %s." % (scenario.name, each.name, value, _told(each)))
-    return kind(value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _told(each: "Field[Any]") -> str:
-    """"a whole number of at least 1": what fits."""
-    kind = type(each.default)
-    if kind not in (int, float):
-        return "true or false" if kind is bool else "a text"
-    least, above = each.metadata.get("least", -inf), each.metadata.get("above", -inf)
-    bound = " above %g" % above if above > -inf else " of at least %g" % least if least > -inf else ""
-    return "a %s number%s" % ("whole" if kind is int else "finite", bound)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Tuple
 
 from edgehar.bench.scenarios._timed import Timed
-from edgehar.bench.scenarios.base import setting
 from edgehar.bench.timing import Calls, raw
 from edgehar.results.runs import Measurement
+from edgehar.settings import setting
 
 
 @dataclass(frozen=True)

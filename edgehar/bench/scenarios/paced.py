@@ -14,9 +14,9 @@ from typing import Any, Callable, List, Tuple
 import numpy as np
 
 from edgehar.bench.scenarios._timed import Timed
-from edgehar.bench.scenarios.base import setting
 from edgehar.bench.timing import Calls, Clock, Sleep, raw, sleep_until
 from edgehar.results.runs import OVERLOADED, Measurement, RunWarning
+from edgehar.settings import setting
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from edgehar.backends.base import Engine
-from edgehar.bench.scenarios.base import RECORDINGS, Findings, Scenario, Trial, setting
+from edgehar.bench.scenarios.base import RECORDINGS, Findings, Scenario, Trial
 from edgehar.bench.streaming import replay
-from edgehar.settings import HOLD
+from edgehar.settings import HOLD, setting
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Distillation methods, one file a method (torch)."""
 
 from edgehar.registry import Registry
-from edgehar.training.distillers.base import Distiller
+from edgehar.training.distillers.base import Method
 
-DISTILLERS: "Registry[Distiller]" = Registry("edgehar.training.distillers", "Distiller")
+DISTILLERS: "Registry[Method]" = Registry("edgehar.training.distillers", "Distiller")

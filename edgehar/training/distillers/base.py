@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Callable, ClassVar, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
+from functools import reduce
+from operator import add
+from typing import Any, Callable, ClassVar, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgehar.data.signals import UNLABELLED
+from edgehar.errors import InputError
 from edgehar.training.models import Ensemble
 from edgehar.training.models.base import Model, Outputs
 
@@ -47,6 +50,7 @@ class Distiller(nn.Module, ABC):
 
     Its parameters (adapters) are trained with the student and are part of the
     checkpoint; they are not exported. class_weights: {task: (K,)}, set by training.
+    A method is `WithTeacher` or `WithoutTeacher`, which say how it is prepared and asked.
     """
 
     paper: ClassVar[str] = ""
@@ -55,12 +59,6 @@ class Distiller(nn.Module, ABC):
     def __init__(self) -> None:
         super().__init__()
         self.class_weights: Dict[str, Tensor] = {}
-
-    def prepare(self, student: Model, teacher: Optional[Teacher], example: Tensor) -> None:
-        """Make adapters, or put other heads on the student, before the optimiser is made.
-
-        Both networks are in evaluation mode. example: (B, C, T) windows of the student's channels.
-        """
 
     def phases(self, epochs: int) -> List[Phase]:
         """How the recipe's `epochs` are spent, asked after `prepare`; each phase has a warm-up and a decay of its own.
@@ -72,21 +70,6 @@ class Distiller(nn.Module, ABC):
 
     def begin(self, phase: Phase, student: Model) -> None:
         """Called before the first epoch of each phase."""
-
-    @abstractmethod
-    def step(self, student: Outputs, teacher: Optional[Outputs], labels: Mapping[str, Tensor],
-             progress: float) -> Dict[str, Tensor]:
-        """{term: scalar}; their sum is minimised. labels: {task: (B,)}, progress: 0 to 1 of the training.
-
-        Outputs of both networks over the same augmented view; the teacher's carry no gradient.
-        """
-
-    def teach(self, x: Tensor) -> Optional[Outputs]:
-        """What a teacher of the method's own says of windows x (B, C, T) of the student's channels; None without one.
-
-        Asked without gradient, over the view the student sees, where `fit` has no teacher.
-        """
-        return None
 
     def after_step(self, student: Model, progress: float) -> None:
         """Called after each optimiser step, for moving averages and the like."""
@@ -109,7 +92,7 @@ class Distiller(nn.Module, ABC):
     def label_loss(self, outputs: Outputs, labels: Mapping[str, Tensor], smoothing: float = 0.0) -> Tensor:
         """Weighted cross entropy, averaged over tasks; windows without a label do not count."""
         losses = self.label_losses(outputs, labels, smoothing)
-        return sum(losses.values()) / len(losses)
+        return total(losses.values()) / len(losses)
 
     def label_losses(self, outputs: Outputs, labels: Mapping[str, Tensor], smoothing: float = 0.0) -> Dict[str, Tensor]:
         """{task: weighted cross entropy}; windows without a label of the task do not count in it."""
@@ -117,10 +100,61 @@ class Distiller(nn.Module, ABC):
                 for task, logits in outputs.logits.items()}
 
 
+class WithTeacher(Distiller):
+    """A method by which the student learns from a trained network, or several as one."""
+
+    needs_teacher = True
+
+    def prepare(self, student: Model, teacher: Teacher, example: Tensor) -> None:
+        """Make adapters, or put other heads on the student, before the optimiser is made.
+
+        Both networks are in evaluation mode. example: (B, C, T) windows of the student's channels.
+        """
+
+    @abstractmethod
+    def step(self, student: Outputs, teacher: Outputs, labels: Mapping[str, Tensor],
+             progress: float) -> Dict[str, Tensor]:
+        """{term: scalar}; their sum is minimised. labels: {task: (B,)}, progress: 0 to 1 of the training.
+
+        Outputs of both networks over the same augmented view; the teacher's carry no gradient.
+        """
+
+
+class WithoutTeacher(Distiller):
+    """A method that has the labels alone, and whatever the student says itself."""
+
+    needs_teacher = False
+
+    def prepare(self, student: Model, example: Tensor) -> None:
+        """As in `WithTeacher`."""
+
+    @abstractmethod
+    def step(self, student: Outputs, x: Tensor, labels: Mapping[str, Tensor], progress: float) -> Dict[str, Tensor]:
+        """As in `WithTeacher`. x: (B, C, T) the augmented windows of which the student gave its outputs."""
+
+
+Method = Union[WithTeacher, WithoutTeacher]
+
+
+def prepare(method: Method, student: Model, teacher: Optional[Teacher], example: Tensor) -> None:
+    """Prepare a method of either kind. Raises InputError where it needs a teacher and there is none."""
+    if isinstance(method, WithoutTeacher):
+        method.prepare(student, example)
+    elif teacher is not None:
+        method.prepare(student, teacher, example)
+    else:
+        raise InputError("this method needs a teacher; give one with --teacher.")
+
+
+def total(values: Iterable[Tensor]) -> Tensor:
+    """The sum of scalars, as a tensor: that of Python begins with the number 0."""
+    return reduce(add, values)
+
+
 def shared_out(losses: Mapping[str, Tensor], alpha: float) -> Tensor:
     """One sum of {task: scalar}: the first task counts `alpha`, the others share the rest; a lone task counts 1."""
     first, *others = losses.values()
-    return alpha * first + (1 - alpha) * sum(others) / len(others) if others else first
+    return alpha * first + (1 - alpha) * total(others) / len(others) if others else first
 
 
 def softened_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

@@ -10,23 +10,22 @@ through a projection of its own. The loss is InfoNCE: van den Oord, Li, Vinyals,
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Dict, Mapping, Optional
+from typing import Dict, Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgehar.errors import InputError
-from edgehar.training.distillers.base import Distiller, Teacher
+from edgehar.training.distillers.base import WithoutTeacher, total
 from edgehar.training.heads import unit
 from edgehar.training.models.base import Model, Outputs
 
 
-class CrossTask(Distiller):
+class CrossTask(WithoutTeacher):
     """``CE + weight * InfoNCE``, averaged over tasks and over pairs of tasks; width: of the projections."""
 
     paper = "arXiv:2507.00061"
-    needs_teacher = False
 
     def __init__(self, weight: float = 0.5, temperature: float = 0.7, width: int = 64) -> None:
         super().__init__()
@@ -37,18 +36,17 @@ class CrossTask(Distiller):
         self.weight, self.temperature, self.width = weight, temperature, width
         self.projections = nn.ModuleDict()
 
-    def prepare(self, student: Model, teacher: Optional[Teacher], example: Tensor) -> None:
+    def prepare(self, student: Model, example: Tensor) -> None:
         if len(student.tasks) < 2:
             raise InputError("cross-task contrasts tasks with one another and the network has only '%s'; choose a "
                              "corpus with more tasks, such as wisdm:device=both." % "".join(student.tasks))
         for task in student.tasks:
             self.projections[task] = nn.Linear(student.embedding_width, self.width)
 
-    def step(self, student: Outputs, teacher: Optional[Outputs], labels: Mapping[str, Tensor],
-             progress: float) -> Dict[str, Tensor]:
+    def step(self, student: Outputs, x: Tensor, labels: Mapping[str, Tensor], progress: float) -> Dict[str, Tensor]:
         seen = [unit(projection(student.embedding)) for projection in self.projections.values()]
         pairs = [info_nce(one, other, self.temperature) for one, other in combinations(seen, 2)]
-        return {"labels": self.label_loss(student, labels), "contrast": self.weight * sum(pairs) / len(pairs)}
+        return {"labels": self.label_loss(student, labels), "contrast": self.weight * total(pairs) / len(pairs)}
 
 
 def info_nce(one: Tensor, other: Tensor, temperature: float) -> Tensor:

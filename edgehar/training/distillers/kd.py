@@ -5,15 +5,15 @@ Source: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network" (2
 
 from __future__ import annotations
 
-from typing import Dict, Mapping, Optional
+from typing import Dict, Mapping
 
 from torch import Tensor
 
-from edgehar.training.distillers.base import Distiller, softened_kl
+from edgehar.training.distillers.base import WithTeacher, softened_kl, total
 from edgehar.training.models.base import Outputs
 
 
-class Kd(Distiller):
+class Kd(WithTeacher):
     """``(1 - share) * CE + share * T^2 * KL(teacher || student)`` at temperature T."""
 
     paper = "arXiv:1503.02531"
@@ -25,8 +25,8 @@ class Kd(Distiller):
         self.temperature = temperature
         self.share = share
 
-    def step(self, student: Outputs, teacher: Optional[Outputs], labels: Mapping[str, Tensor],
+    def step(self, student: Outputs, teacher: Outputs, labels: Mapping[str, Tensor],
              progress: float) -> Dict[str, Tensor]:
         soft = [softened_kl(student.logits[task], teacher.logits[task], self.temperature) for task in student.logits]
         return {"labels": (1 - self.share) * self.label_loss(student, labels),
-                "teacher": self.share * sum(soft) / len(soft)}
+                "teacher": self.share * total(soft) / len(soft)}

@@ -6,19 +6,18 @@ for distillation, Yuan et al., "Revisiting Knowledge Distillation via Label Smoo
 
 from __future__ import annotations
 
-from typing import Dict, Mapping, Optional
+from typing import Dict, Mapping
 
 from torch import Tensor
 
-from edgehar.training.distillers.base import Distiller
+from edgehar.training.distillers.base import WithoutTeacher
 from edgehar.training.models.base import Outputs
 
 
-class LabelSmoothing(Distiller):
+class LabelSmoothing(WithoutTeacher):
     """Cross entropy against labels mixed with the uniform distribution by `smoothing`."""
 
     paper = "arXiv:1512.00567"
-    needs_teacher = False
 
     def __init__(self, smoothing: float = 0.1) -> None:
         super().__init__()
@@ -26,6 +25,5 @@ class LabelSmoothing(Distiller):
             raise ValueError("smoothing must be 0 or more and below 1, not %s" % smoothing)
         self.smoothing = smoothing
 
-    def step(self, student: Outputs, teacher: Optional[Outputs], labels: Mapping[str, Tensor],
-             progress: float) -> Dict[str, Tensor]:
+    def step(self, student: Outputs, x: Tensor, labels: Mapping[str, Tensor], progress: float) -> Dict[str, Tensor]:
         return {"labels": self.label_loss(student, labels, self.smoothing)}

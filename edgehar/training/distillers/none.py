@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Dict, Mapping, Optional
+from typing import Dict, Mapping
 
 from torch import Tensor
 
-from edgehar.training.distillers.base import Distiller
+from edgehar.training.distillers.base import WithoutTeacher
 from edgehar.training.models.base import Outputs
 
 
-class NoTeacher(Distiller):
+class NoTeacher(WithoutTeacher):
     """Weighted cross entropy."""
 
-    needs_teacher = False
-
-    def step(self, student: Outputs, teacher: Optional[Outputs], labels: Mapping[str, Tensor],
-             progress: float) -> Dict[str, Tensor]:
+    def step(self, student: Outputs, x: Tensor, labels: Mapping[str, Tensor], progress: float) -> Dict[str, Tensor]:
         return {"labels": self.label_loss(student, labels)}

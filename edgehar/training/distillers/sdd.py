@@ -7,23 +7,22 @@ run it as a baseline (arXiv:2507.00061 and its code).
 
 from __future__ import annotations
 
-from typing import Dict, Mapping, Optional
+from typing import Dict, Mapping
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgehar.training.distillers.base import Distiller, Teacher, shared_out, softened_kl
+from edgehar.training.distillers.base import WithoutTeacher, shared_out, softened_kl
 from edgehar.training.models.base import Model, Outputs
 
 
-class Sdd(Distiller):
+class Sdd(WithoutTeacher):
     """``CE + lam T^2 (KL(p || q) + KL(q || p))`` for each task; p and q: of its head on two dropouts of the embedding.
 
     The labels are learnt without dropout. The first task counts `alpha`, the others share the rest.
     """
 
     paper = "arXiv:2208.05642"
-    needs_teacher = False
 
     def __init__(self, alpha: float = 0.5, lam: float = 1.0, temperature: float = 2.0, dropout: float = 0.5) -> None:
         super().__init__()
@@ -34,11 +33,10 @@ class Sdd(Distiller):
         self.alpha, self.lam, self.temperature, self.dropout = alpha, lam, temperature, dropout
         self._heads: Dict[str, nn.Module] = {}  # the student's, and so no modules of this one
 
-    def prepare(self, student: Model, teacher: Optional[Teacher], example: Tensor) -> None:
+    def prepare(self, student: Model, example: Tensor) -> None:
         self._heads = dict(student.heads.items())
 
-    def step(self, student: Outputs, teacher: Optional[Outputs], labels: Mapping[str, Tensor],
-             progress: float) -> Dict[str, Tensor]:
+    def step(self, student: Outputs, x: Tensor, labels: Mapping[str, Tensor], progress: float) -> Dict[str, Tensor]:
         apart = {task: self._disagreement(head, student.embedding) for task, head in self._heads.items()}
         return {"labels": shared_out(self.label_losses(student, labels), self.alpha),
                 "dropout": self.lam * shared_out(apart, self.alpha)}

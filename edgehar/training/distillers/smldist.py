@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from edgehar.data.signals import UNLABELLED
 from edgehar.errors import InputError
-from edgehar.training.distillers.base import Distiller, Phase, Score, Teacher
+from edgehar.training.distillers.base import Phase, Score, Teacher, WithTeacher, total
 from edgehar.training.heads import HEADS, Competition, HopfieldHead, Memory, entropy
 from edgehar.training.models.base import Grid, Model, Outputs, columns_at, grids_of
 
@@ -52,7 +52,7 @@ class Anchor(NamedTuple):
     at: Tensor
 
 
-class Smldist(Distiller):
+class Smldist(WithTeacher):
     """``CE + rho KL(conditional) + KL(associations)``, before or beside them the stages; each part can be left out.
 
     stage: hold intermediate features to the teacher's; frequency: with their spectrum;
@@ -98,7 +98,7 @@ class Smldist(Distiller):
         self._entropies: Dict[str, Tensor] = {}
         self._layers: List[List[str]] = []
 
-    def prepare(self, student: Model, teacher: Optional[Teacher], example: Tensor) -> None:
+    def prepare(self, student: Model, teacher: Teacher, example: Tensor) -> None:
         if self.search:
             for task, names in student.tasks.items():
                 student.heads[task] = self._rivals[task] = Competition(student.embedding_width, len(names))
@@ -117,8 +117,8 @@ class Smldist(Distiller):
         for task, names in student.tasks.items():
             mine, theirs = memory_of(student, task), memory_of(teacher, task)
             if theirs is None:
-                self.teacher_heads[task] = HopfieldHead(teacher_width, len(names))
-                theirs = self.teacher_heads[task].memory
+                head = self.teacher_heads[task] = HopfieldHead(teacher_width, len(names))
+                theirs = head.memory
             if mine is None:
                 mine = self.student_memories[task] = Memory(student.embedding_width, len(theirs.patterns))
             self._memories[task] = mine, theirs
@@ -150,7 +150,7 @@ class Smldist(Distiller):
             for mine, theirs in self._memories.values():
                 mine.patterns.data.copy_(theirs.patterns.detach())
 
-    def step(self, student: Outputs, teacher: Optional[Outputs], labels: Mapping[str, Tensor],
+    def step(self, student: Outputs, teacher: Outputs, labels: Mapping[str, Tensor],
              progress: float) -> Dict[str, Tensor]:
         terms = {"labels": self.label_loss(student, labels),
                  "teacher": self.rho * self._logits_loss(student, teacher, labels)}
@@ -171,7 +171,7 @@ class Smldist(Distiller):
             logits = {task: rival.heads[kind](student.embedding) for task, rival in self._rivals.items()}
             alone = student._replace(logits=logits)
             losses.append(self.label_loss(alone, labels) + self.rho * self._logits_loss(alone, teacher, labels))
-        return sum(losses) / len(losses)
+        return total(losses) / len(losses)
 
     def _logits_loss(self, student: Outputs, teacher: Outputs, labels: Mapping[str, Tensor]) -> Tensor:
         losses = []
@@ -180,7 +180,7 @@ class Smldist(Distiller):
             if self.conditional:
                 targets = conditional_targets(targets, labels[task], self.top_mass)
             losses.append(F.kl_div(F.log_softmax(logits, dim=1), targets, reduction="batchmean"))
-        return sum(losses) / len(losses)
+        return total(losses) / len(losses)
 
     def _stage_terms(self, student: Outputs, teacher: Outputs) -> Dict[str, Tensor]:
         terms = {}
@@ -201,7 +201,7 @@ class Smldist(Distiller):
             scores = mine.scores(student.embedding)
             self._entropies[task] = entropy(scores.detach())
             losses.append(association_kl(scores, theirs.scores(teacher.embedding).detach()))
-        terms = {"memory": self.memory_weight * sum(losses) / len(losses)}
+        terms = {"memory": self.memory_weight * total(losses) / len(losses)}
         if self.teacher_heads:
             fitted = {task: head(teacher.embedding) for task, head in self.teacher_heads.items()}
             terms["teacher_memory"] = self.label_loss(Outputs(fitted, [], teacher.embedding), labels)

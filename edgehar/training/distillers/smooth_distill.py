@@ -10,16 +10,16 @@ and statistics of batch normalisations are copied, which the paper's network has
 from __future__ import annotations
 
 import copy
-from typing import Dict, List, Mapping, Optional
+from typing import Dict, List, Mapping
 
 import torch
 from torch import Tensor
 
-from edgehar.training.distillers.base import Distiller, Phase, Teacher, shared_out, softened_kl
+from edgehar.training.distillers.base import Phase, WithoutTeacher, shared_out, softened_kl
 from edgehar.training.models.base import Model, Outputs
 
 
-class SmoothDistill(Distiller):
+class SmoothDistill(WithoutTeacher):
     """``alpha (CE_1 + lam KD_1) + (1 - alpha) (CE_2 + lam KD_2)``; KD_i is that of `kd` at temperature T.
 
     The teacher is the student's average over its optimiser steps with the given decay,
@@ -34,7 +34,7 @@ class SmoothDistill(Distiller):
     """
 
     paper = "arXiv:2507.00061"
-    needs_teacher = False
+    steps: Tensor
 
     def __init__(self, alpha: float = 0.5, lam: float = 0.5, temperature: float = 3.0, decay: float = 0.999,
                  decay_warmup: bool = True) -> None:
@@ -50,19 +50,17 @@ class SmoothDistill(Distiller):
         self.decay, self.decay_warmup = decay, decay_warmup
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
-    def prepare(self, student: Model, teacher: Optional[Teacher], example: Tensor) -> None:
+    def prepare(self, student: Model, example: Tensor) -> None:
         self.average = copy.deepcopy(student).eval().requires_grad_(False)
 
     def phases(self, epochs: int) -> List[Phase]:
         """The average is no part of what learns."""
         return [Phase("all", epochs, ("student",))]
 
-    def teach(self, x: Tensor) -> Outputs:
-        return self.average(x)
-
-    def step(self, student: Outputs, teacher: Optional[Outputs], labels: Mapping[str, Tensor],
-             progress: float) -> Dict[str, Tensor]:
-        soft = {task: softened_kl(logits, teacher.logits[task], self.temperature)
+    def step(self, student: Outputs, x: Tensor, labels: Mapping[str, Tensor], progress: float) -> Dict[str, Tensor]:
+        with torch.no_grad():
+            said = self.average(x)
+        soft = {task: softened_kl(logits, said.logits[task], self.temperature)
                 for task, logits in student.logits.items()}
         return {"labels": shared_out(self.label_losses(student, labels), self.alpha),
                 "teacher": self.lam * shared_out(soft, self.alpha)}
@@ -72,8 +70,8 @@ class SmoothDistill(Distiller):
         decay = self._decay_after(int(self.steps))
         for mine, theirs in zip(self.average.parameters(), student.parameters()):
             mine.lerp_(theirs, 1 - decay)
-        for mine, theirs in zip(self.average.buffers(), student.buffers()):
-            mine.copy_(theirs)
+        for copied, newest in zip(self.average.buffers(), student.buffers()):
+            copied.copy_(newest)
         self.steps += 1
 
     def _decay_after(self, steps: int) -> float:

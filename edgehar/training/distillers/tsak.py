@@ -19,14 +19,14 @@ logits of the semantic classifier teach best; their losses are reconstructions.
 
 from __future__ import annotations
 
-from typing import Dict, Mapping, Optional, Sequence
+from typing import Dict, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgehar.errors import InputError
-from edgehar.training.distillers.base import Distiller, Teacher, softened_kl
+from edgehar.training.distillers.base import Teacher, WithTeacher, softened_kl, total
 from edgehar.training.heads import Standardise, mixture
 from edgehar.training.models.base import Model, Outputs
 
@@ -37,7 +37,7 @@ REPRESENTATIONS = {"attn_rep": ("attn",), "causal_rep": ("causal",), "combi_rep"
 CHOICES = tuple(dict.fromkeys((*SPEAKERS, *REPRESENTATIONS)))
 
 
-class Tsak(Distiller):
+class Tsak(WithTeacher):
     """``(1 - share) CE + share T^2 KL`` on logits, ``CE + rep_weight D`` on representations; both for a choice of both.
 
     T: temperature. D: mean square between a linear map of the student's embedding and the
@@ -58,7 +58,7 @@ class Tsak(Distiller):
         self.choice, self.temperature, self.share, self.rep_weight = choice, temperature, share, rep_weight
         self.adapters = nn.ModuleDict()
 
-    def prepare(self, student: Model, teacher: Optional[Teacher], example: Tensor) -> None:
+    def prepare(self, student: Model, teacher: Teacher, example: Tensor) -> None:
         with torch.no_grad():
             said = teacher(torch.zeros(1, len(teacher.signal.channels), teacher.signal.window))
         if "combi_rep" not in said.named:
@@ -68,18 +68,18 @@ class Tsak(Distiller):
             width = said.named[branch + "_rep"].shape[1]
             self.adapters[branch] = nn.Sequential(nn.Linear(student.embedding_width, width), Standardise(width))
 
-    def step(self, student: Outputs, teacher: Optional[Outputs], labels: Mapping[str, Tensor],
+    def step(self, student: Outputs, teacher: Outputs, labels: Mapping[str, Tensor],
              progress: float) -> Dict[str, Tensor]:
         by_logits = self.choice in SPEAKERS
         terms = {"labels": (1 - self.share if by_logits else 1.0) * self.label_loss(student, labels)}
         if by_logits:
             taught = spoken(teacher, SPEAKERS[self.choice], tuple(student.logits))
             losses = [softened_kl(logits, taught[task], self.temperature) for task, logits in student.logits.items()]
-            terms["teacher"] = self.share * sum(losses) / len(losses)
+            terms["teacher"] = self.share * total(losses) / len(losses)
         if self.adapters:
             losses = [representation_distance(adapt(student.embedding), teacher.named[branch + "_rep"])
                       for branch, adapt in self.adapters.items()]
-            terms["representation"] = self.rep_weight * sum(losses) / len(losses)
+            terms["representation"] = self.rep_weight * total(losses) / len(losses)
         return terms
 
 

@@ -8,23 +8,22 @@ the training), from which the second begins, the second by the logits that are d
 
 from __future__ import annotations
 
-from typing import Dict, List, Mapping, Optional
+from typing import Dict, List, Mapping
 
 from torch import Tensor
 
 from edgehar.errors import InputError
-from edgehar.training.distillers.base import Distiller, Phase, Teacher
+from edgehar.training.distillers.base import Phase, WithoutTeacher
 from edgehar.training.models.base import Model, Outputs
 
 
-class TsakTeacher(Distiller):
+class TsakTeacher(WithoutTeacher):
     """``CE(r_B) + branch_weight (CE(r_A) + CE(r_C))``, then ``CE`` of the semantic classifier, the branches frozen.
 
     share: of the epochs that the first stage takes.
     """
 
     paper = "arXiv:2408.14146"
-    needs_teacher = False
 
     def __init__(self, branch_weight: float = 0.3, share: float = 0.7) -> None:
         super().__init__()
@@ -33,7 +32,7 @@ class TsakTeacher(Distiller):
                 branch_weight, share))
         self.branch_weight, self.share = branch_weight, share
 
-    def prepare(self, student: Model, teacher: Optional[Teacher], example: Tensor) -> None:
+    def prepare(self, student: Model, example: Tensor) -> None:
         if not hasattr(student, "branch_heads"):
             raise InputError("method tsak-teacher trains the branches of the network tsak and '%s' has none; use "
                              "--model tsak." % student.spec)
@@ -47,8 +46,7 @@ class TsakTeacher(Distiller):
         return [Phase("branches", first, branches, ("combined", "branches"), judged="combi_logit", kept=True),
                 Phase("semantic", epochs - first, ("student.semantic", "student.heads"), ("labels",))]
 
-    def step(self, student: Outputs, teacher: Optional[Outputs], labels: Mapping[str, Tensor],
-             progress: float) -> Dict[str, Tensor]:
+    def step(self, student: Outputs, x: Tensor, labels: Mapping[str, Tensor], progress: float) -> Dict[str, Tensor]:
         attention, causal, combined = (self.label_loss(student.spoken_by(branch + "_logit"), labels)
                                        for branch in ("attn", "causal", "combi"))
         return {"labels": self.label_loss(student, labels), "combined": combined,

@@ -7,8 +7,9 @@ from typing import Mapping, Sequence, Tuple, Union
 import torch
 
 from edgehar.data.signals import Signal
-from edgehar.registry import Registry
-from edgehar.training.models._ensemble import Ensemble
+from edgehar.registry import Registry, parse_spec
+from edgehar.training.blame import blamed, named
+from edgehar.training.models._ensemble import Ensemble as Ensemble
 from edgehar.training.models.base import Model
 
 MODELS: "Registry[Model]" = Registry("edgehar.training.models", "Model")
@@ -17,10 +18,12 @@ MODELS: "Registry[Model]" = Registry("edgehar.training.models", "Model")
 def make_model(spec: str, signal: Signal, tasks: Mapping[str, Tuple[str, ...]], seed: int = 0) -> Model:
     """An untrained network of `spec`, e.g. ``"mobilenet:size=S,conv=valid"``, for a signal and its tasks.
 
-    seed: of its first weights. Raises InputError for an unknown family or option.
+    seed: of its first weights. Raises InputError for an unknown family or option, or a plug-in that fails.
     """
     torch.manual_seed(seed)
-    model = MODELS.create(spec, signal=signal, tasks=tasks)
+    name = parse_spec(spec)[0]
+    with blamed(named("model", spec, MODELS.kind(name)), "cannot be made"):
+        model = MODELS.create(spec, signal=signal, tasks=tasks)
     model.spec = spec
     return model
 

@@ -6,6 +6,7 @@ Networks compute on (B, C, 1, T) with ``(1, k)`` kernels: the same arithmetic as
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Protocol, Sequence, Tuple
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from edgehar.data.signals import Signal
 from edgehar.errors import InputError
+from edgehar.training.blame import named
 from edgehar.training.heads import make_head
 
 
@@ -89,6 +91,11 @@ class Model(nn.Module, ABC):
         self.put_heads(dict.fromkeys(tasks, head))
 
     @property
+    def title(self) -> str:
+        """The network in a sentence: its spec, and of a plug-in its file."""
+        return named("model", self.spec or type(self).__name__, type(self))
+
+    @property
     def head_kinds(self) -> Dict[str, str]:
         """{task: kind of its head}."""
         return {task: str(head.kind) for task, head in self.heads.items()}
@@ -116,14 +123,19 @@ class Model(nn.Module, ABC):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def mac_count(self) -> int:
-        """Multiply-accumulates for one window, counted by torch's own counter."""
+        """Multiply-accumulates for one window, counted by torch's own counter.
+
+        Fast paths, of recurrent layers and of attention, would hide their products from it.
+        """
         from torch.utils.flop_counter import FlopCounterMode
 
         example = torch.zeros(1, len(self.signal.channels), self.signal.window)
         training = self.training
         self.eval()
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            self(example)
+        with warnings.catch_warnings(), FlopCounterMode(display=False) as counter:
+            warnings.simplefilter("ignore")  # of a GPU that is not asked for
+            with torch.backends.mkldnn.flags(enabled=False):
+                self(example)
         self.train(training)
         return counter.get_total_flops() // 2
 
