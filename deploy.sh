@@ -138,6 +138,7 @@ run_tests() {
   device_environment || device=$?
   say "style"
   .venv/bin/ruff check .
+  .venv/bin/mypy
   say "all tests, Python 3.11$([[ $device != 0 ]] || echo '; beside them the device tests, Python 3.8 without torch')"
   if [[ $device != 0 ]]; then
     .venv/bin/python -m pytest

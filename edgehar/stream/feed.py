@@ -50,10 +50,12 @@ class Feed:
 
     @property
     def resampled(self) -> bool:
+        """Whether samples are brought to the model's rate."""
         return self._resampler is not None
 
     @property
     def delay_s(self) -> float:
+        """Seconds that a sample waits at most for later ones; 0 where nothing is resampled."""
         return self._resampler.delay_s if self._resampler else 0.0
 
     @property
@@ -70,6 +72,7 @@ class Feed:
         return self._selected() if self._resampler is None else self._regridded(self._resampler)
 
     def to_json(self) -> Dict[str, Any]:
+        """What it makes of the source's rate."""
         return {"claimed_hz": self.claimed_hz, "measured_hz": self.measured_hz or None, "resampled": self.resampled,
                 "delay_s": self.delay_s}
 

@@ -43,6 +43,7 @@ def needed(teacher: Teachers, distiller: Method, method: str) -> List[Fitted]:
 
 
 def require_one_split(train: Windows, valid: Windows, teachers: Sequence[Fitted]) -> None:
+    """Raise MismatchError where training windows, validation windows and teachers come from different splits."""
     if train.split_sha256 != valid.split_sha256:
         raise MismatchError("the training and validation windows come from different splits; cut both from one.")
     if any(teacher.facts["split_sha256"] != train.split_sha256 for teacher in teachers):
@@ -61,6 +62,7 @@ def require_deviation(windows: Windows) -> None:
 
 
 def require_numbers(loss: Mapping[str, float], epoch: int) -> None:
+    """Raise InputError for a term of the loss of that epoch that is no number."""
     for term, value in loss.items():
         if not math.isfinite(value):
             raise InputError("the loss is no number in epoch %d (%s: %s); lower learning_rate, and train into another "
@@ -78,12 +80,14 @@ def require_teachers_hear(teachers: Sequence[Fitted], heard: Union[Signal, Windo
 
 
 def require_no_views(recipe: Recipe) -> None:
+    """Raise InputError for a recipe with views, where teacher and student read different rates."""
     if recipe.views:
         raise InputError("views of a window are kept at one rate and the teacher reads another than the student; use "
                          "views = 0.")
 
 
 def require_teachers_decide(model: Model, teachers: Sequence[Fitted]) -> None:
+    """Raise InputError where a teacher does not decide a task of the model, or between other classes."""
     for teacher, (task, names) in product(teachers, model.tasks.items()):
         if teacher.model.tasks.get(task) != names:
             raise InputError("the teacher decides %s and the student is to decide '%s' between %s; train a teacher for "

@@ -60,6 +60,7 @@ class Training:
 
     @property
     def finished(self) -> bool:
+        """Whether all epochs were trained, or patience has ended."""
         done = len(self.history)
         patient = done <= self.starts[-1] or done - self._best_epoch() <= self.recipe.patience
         return done >= self.recipe.epochs or not patient

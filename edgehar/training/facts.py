@@ -56,6 +56,7 @@ def _teacher_facts(teacher: Fitted) -> Dict[str, Any]:
 
 
 def weights_sha256(model: Model) -> str:
+    """Digest of all weights and buffers, by name."""
     digest = hashlib.sha256()
     for name, value in model.state_dict().items():
         digest.update(name.encode("utf-8") + value.numpy().tobytes())

@@ -33,6 +33,7 @@ class Deployed(nn.Module):
         self.model = model
 
     def forward(self, signal: Tensor) -> Tuple[Tensor, ...]:
+        """signal (N, C, 1, T) -> logits (N, K) a task, in order."""
         return tuple(self.model.recognise(signal).logits.values())
 
 
@@ -44,6 +45,7 @@ class Body(nn.Module):
         self.model = model
 
     def forward(self, signal: Tensor) -> Tensor:
+        """signal (N, C, 1, T) -> embedding (N, D)."""
         return self.model.recognise(signal).embedding
 
 
@@ -112,7 +114,7 @@ def _weight_count(graph: Any) -> int:
 
 
 def trace(module: nn.Module, example: Tensor, outputs: List[str], opset: int) -> bytes:
-    """ONNX bytes of `module` with input ``signal`` like `example`, dynamic in its first axis, weights inside."""
+    """ONNX bytes of `module`, dynamic in its first axis, weights inside; input ``signal`` like `example` (N, ...)."""
     buffer = BytesIO()
     with warnings.catch_warnings():
         # Of the successor (dynamo), which cannot write opsets below 18, that TensorRT 8.5 does not read; and of what a

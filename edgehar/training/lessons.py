@@ -67,7 +67,7 @@ class Lessons:
 
     @torch.no_grad()
     def ask(self, index: Tensor, look: Look) -> Outputs:
-        """What the teacher says of the windows at `index` as in `look`, which was just taken of them."""
+        """What the teacher says of the windows at `index` (B,) as in `look`, which was just taken of them."""
         return self._views.said(index) if self._views else self.teacher(look.teacher[:, self._theirs])
 
 

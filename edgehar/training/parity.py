@@ -36,7 +36,8 @@ def require_alone(model: Model, x: np.ndarray) -> Logits:
 def require_parity(graph: bytes, model: Model, x: np.ndarray, usual: Logits, limit: float = LIMIT) -> None:
     """Raise where ONNX Runtime, asked in batches of several sizes and orders, differs from the logits `usual`.
 
-    AccuracyError for other numbers, InputError for a graph that takes no such batch.
+    x: windows (N, C, T). AccuracyError for other numbers, InputError for a graph that takes
+    no such batch.
     """
     import onnxruntime
 
@@ -55,7 +56,7 @@ def require_parity(graph: bytes, model: Model, x: np.ndarray, usual: Logits, lim
 
 
 def loose_limit(logits: Mapping[str, np.ndarray]) -> float:
-    """A limit for logits that no training has brought to the size of logits yet."""
+    """A limit for logits, {task: (N, K)}, that no training has brought to the size of logits yet."""
     return LIMIT * max(1.0, *(float(np.abs(values).max()) for values in logits.values()))
 
 

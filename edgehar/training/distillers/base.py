@@ -41,7 +41,7 @@ class Phase(NamedTuple):
         return not self.trainable or any((parameter + ".").startswith(name + ".") for name in self.trainable)
 
     def minimised(self, terms: Mapping[str, Tensor]) -> Dict[str, Tensor]:
-        """Those of `terms` that count."""
+        """Those of `terms`, {term: scalar}, that count."""
         return {term: value for term, value in terms.items() if not self.terms or term in self.terms}
 
 
@@ -90,12 +90,12 @@ class Distiller(nn.Module, ABC):
         return {}
 
     def label_loss(self, outputs: Outputs, labels: Mapping[str, Tensor], smoothing: float = 0.0) -> Tensor:
-        """Weighted cross entropy, averaged over tasks; windows without a label do not count."""
+        """Weighted cross entropy, a scalar: averaged over tasks; labels {task: (B,)}, of which -1 does not count."""
         losses = self.label_losses(outputs, labels, smoothing)
         return total(losses.values()) / len(losses)
 
     def label_losses(self, outputs: Outputs, labels: Mapping[str, Tensor], smoothing: float = 0.0) -> Dict[str, Tensor]:
-        """{task: weighted cross entropy}; windows without a label of the task do not count in it."""
+        """{task: weighted cross entropy, a scalar}; labels {task: (B,)}, of which -1 does not count."""
         return {task: _cross_entropy(logits, labels[task], self.class_weights.get(task), smoothing)
                 for task, logits in outputs.logits.items()}
 
@@ -126,7 +126,7 @@ class WithoutTeacher(Distiller):
     needs_teacher = False
 
     def prepare(self, student: Model, example: Tensor) -> None:
-        """As in `WithTeacher`."""
+        """As in `WithTeacher`; example: (B, C, T)."""
 
     @abstractmethod
     def step(self, student: Outputs, x: Tensor, labels: Mapping[str, Tensor], progress: float) -> Dict[str, Tensor]:
@@ -137,7 +137,10 @@ Method = Union[WithTeacher, WithoutTeacher]
 
 
 def prepare(method: Method, student: Model, teacher: Optional[Teacher], example: Tensor) -> None:
-    """Prepare a method of either kind. Raises InputError where it needs a teacher and there is none."""
+    """Prepare a method of either kind; example: (B, C, T).
+
+    Raises InputError where it needs a teacher and there is none.
+    """
     if isinstance(method, WithoutTeacher):
         method.prepare(student, example)
     elif teacher is not None:

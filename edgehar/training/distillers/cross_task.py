@@ -37,6 +37,7 @@ class CrossTask(WithoutTeacher):
         self.projections = nn.ModuleDict()
 
     def prepare(self, student: Model, example: Tensor) -> None:
+        """Make a projection a task; example: (B, C, T). Raises InputError for a network of one task."""
         if len(student.tasks) < 2:
             raise InputError("cross-task contrasts tasks with one another and the network has only '%s'; choose a "
                              "corpus with more tasks, such as wisdm:device=both." % "".join(student.tasks))
@@ -44,6 +45,7 @@ class CrossTask(WithoutTeacher):
             self.projections[task] = nn.Linear(student.embedding_width, self.width)
 
     def step(self, student: Outputs, x: Tensor, labels: Mapping[str, Tensor], progress: float) -> Dict[str, Tensor]:
+        """As `WithoutTeacher.step`: {term: scalar} of labels {task: (B,)}: labels, and the contrast between tasks."""
         seen = [unit(projection(student.embedding)) for projection in self.projections.values()]
         pairs = [info_nce(one, other, self.temperature) for one, other in combinations(seen, 2)]
         return {"labels": self.label_loss(student, labels), "contrast": self.weight * total(pairs) / len(pairs)}

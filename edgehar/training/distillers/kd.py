@@ -27,6 +27,7 @@ class Kd(WithTeacher):
 
     def step(self, student: Outputs, teacher: Outputs, labels: Mapping[str, Tensor],
              progress: float) -> Dict[str, Tensor]:
+        """As `WithTeacher.step`: {term: scalar} of labels {task: (B,)}: labels, and the teacher's softened logits."""
         soft = [softened_kl(student.logits[task], teacher.logits[task], self.temperature) for task in student.logits]
         return {"labels": (1 - self.share) * self.label_loss(student, labels),
                 "teacher": self.share * total(soft) / len(soft)}

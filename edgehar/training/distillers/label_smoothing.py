@@ -26,4 +26,5 @@ class LabelSmoothing(WithoutTeacher):
         self.smoothing = smoothing
 
     def step(self, student: Outputs, x: Tensor, labels: Mapping[str, Tensor], progress: float) -> Dict[str, Tensor]:
+        """As `WithoutTeacher.step`: {term: scalar} of labels {task: (B,)}: smoothed labels alone."""
         return {"labels": self.label_loss(student, labels, self.smoothing)}

@@ -14,4 +14,5 @@ class NoTeacher(WithoutTeacher):
     """Weighted cross entropy."""
 
     def step(self, student: Outputs, x: Tensor, labels: Mapping[str, Tensor], progress: float) -> Dict[str, Tensor]:
+        """As `WithoutTeacher.step`: {term: scalar} of labels {task: (B,)}: labels alone."""
         return {"labels": self.label_loss(student, labels)}

@@ -34,9 +34,14 @@ class Sdd(WithoutTeacher):
         self._heads: Dict[str, nn.Module] = {}  # the student's, and so no modules of this one
 
     def prepare(self, student: Model, example: Tensor) -> None:
+        """Take hold of the student's heads; example: (B, C, T)."""
         self._heads = dict(student.heads.items())
 
     def step(self, student: Outputs, x: Tensor, labels: Mapping[str, Tensor], progress: float) -> Dict[str, Tensor]:
+        """As `WithoutTeacher.step`: {term: scalar} of labels {task: (B,)}.
+
+        The terms: labels, and how far two dropouts disagree.
+        """
         apart = {task: self._disagreement(head, student.embedding) for task, head in self._heads.items()}
         return {"labels": shared_out(self.label_losses(student, labels), self.alpha),
                 "dropout": self.lam * shared_out(apart, self.alpha)}

@@ -99,6 +99,7 @@ class Smldist(WithTeacher):
         self._layers: List[List[str]] = []
 
     def prepare(self, student: Model, teacher: Teacher, example: Tensor) -> None:
+        """Make adapters, memories and rival heads, as asked for; example: (B, C, T)."""
         if self.search:
             for task, names in student.tasks.items():
                 student.heads[task] = self._rivals[task] = Competition(student.embedding_width, len(names))
@@ -124,6 +125,7 @@ class Smldist(WithTeacher):
             self._memories[task] = mine, theirs
 
     def phases(self, epochs: int) -> List[Phase]:
+        """Stage by stage and then all at once where `sequential`, else one phase."""
         if not self.sequential:
             return super().phases(epochs)
         count = len(self.anchors)
@@ -152,6 +154,10 @@ class Smldist(WithTeacher):
 
     def step(self, student: Outputs, teacher: Outputs, labels: Mapping[str, Tensor],
              progress: float) -> Dict[str, Tensor]:
+        """As `WithTeacher.step`: {term: scalar} of labels {task: (B,)}.
+
+        The terms: labels, the teacher's logits, and of heads, stages and memories what is asked for.
+        """
         terms = {"labels": self.label_loss(student, labels),
                  "teacher": self.rho * self._logits_loss(student, teacher, labels)}
         if self.search:

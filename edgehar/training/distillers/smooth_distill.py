@@ -51,6 +51,7 @@ class SmoothDistill(WithoutTeacher):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def prepare(self, student: Model, example: Tensor) -> None:
+        """Copy the student as the first average; example: (B, C, T)."""
         self.average = copy.deepcopy(student).eval().requires_grad_(False)
 
     def phases(self, epochs: int) -> List[Phase]:
@@ -58,6 +59,10 @@ class SmoothDistill(WithoutTeacher):
         return [Phase("all", epochs, ("student",))]
 
     def step(self, student: Outputs, x: Tensor, labels: Mapping[str, Tensor], progress: float) -> Dict[str, Tensor]:
+        """As `WithoutTeacher.step`: {term: scalar} of labels {task: (B,)}.
+
+        The terms: labels and the average's logits, tasks weighed by alpha.
+        """
         with torch.no_grad():
             said = self.average(x)
         soft = {task: softened_kl(logits, said.logits[task], self.temperature)
@@ -67,6 +72,7 @@ class SmoothDistill(WithoutTeacher):
 
     @torch.no_grad()
     def after_step(self, student: Model, progress: float) -> None:
+        """Move the average towards the student."""
         decay = self._decay_after(int(self.steps))
         for mine, theirs in zip(self.average.parameters(), student.parameters()):
             mine.lerp_(theirs, 1 - decay)
@@ -78,4 +84,5 @@ class SmoothDistill(WithoutTeacher):
         return min(self.decay, (1 + steps) / (10 + steps)) if self.decay_warmup else self.decay
 
     def companions(self) -> Dict[str, Model]:
+        """The average."""
         return {"average": self.average}

@@ -59,6 +59,7 @@ class Tsak(WithTeacher):
         self.adapters = nn.ModuleDict()
 
     def prepare(self, student: Model, teacher: Teacher, example: Tensor) -> None:
+        """Make the adapter of representations; example: (B, C, T). Raises InputError for a teacher without branches."""
         with torch.no_grad():
             said = teacher(torch.zeros(1, len(teacher.signal.channels), teacher.signal.window))
         if "combi_rep" not in said.named:
@@ -70,6 +71,10 @@ class Tsak(WithTeacher):
 
     def step(self, student: Outputs, teacher: Outputs, labels: Mapping[str, Tensor],
              progress: float) -> Dict[str, Tensor]:
+        """As `WithTeacher.step`: {term: scalar} of labels {task: (B,)}.
+
+        The terms: labels, and the teacher's logits, representation or both, by `choice`.
+        """
         by_logits = self.choice in SPEAKERS
         terms = {"labels": (1 - self.share if by_logits else 1.0) * self.label_loss(student, labels)}
         if by_logits:

@@ -33,11 +33,13 @@ class TsakTeacher(WithoutTeacher):
         self.branch_weight, self.share = branch_weight, share
 
     def prepare(self, student: Model, example: Tensor) -> None:
+        """Look whether the network is tsak; example: (B, C, T). Raises InputError where it is not."""
         if not hasattr(student, "branch_heads"):
             raise InputError("method tsak-teacher trains the branches of the network tsak and '%s' has none; use "
                              "--model tsak." % student.spec)
 
     def phases(self, epochs: int) -> List[Phase]:
+        """The branches first, then the semantic classifier. Raises InputError for fewer than 2 epochs."""
         if epochs < 2:
             raise InputError("tsak-teacher trains in two stages, which takes 2 epochs or more, not %d." % epochs)
         first = min(epochs - 1, max(1, round(self.share * epochs)))
@@ -47,6 +49,10 @@ class TsakTeacher(WithoutTeacher):
                 Phase("semantic", epochs - first, ("student.semantic", "student.heads"), ("labels",))]
 
     def step(self, student: Outputs, x: Tensor, labels: Mapping[str, Tensor], progress: float) -> Dict[str, Tensor]:
+        """As `WithoutTeacher.step`: {term: scalar} of labels {task: (B,)}.
+
+        The terms: labels by the deployed logits, by the combined branch, and by the other two together.
+        """
         attention, causal, combined = (self.label_loss(student.spoken_by(branch + "_logit"), labels)
                                        for branch in ("attn", "causal", "combi"))
         return {"labels": self.label_loss(student, labels), "combined": combined,

@@ -66,6 +66,7 @@ class Normalise(nn.Module):
         self.scale.copy_((1 / deviation).view_as(self.scale))
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (B, C, 1, T) in physical units -> the same shape, normalised."""
         return (x - self.mean) * self.scale
 
 
@@ -120,6 +121,7 @@ class Model(nn.Module, ABC):
         return Outputs(logits, [stage.flatten(2) for stage in stages], embedding)
 
     def parameter_count(self) -> int:
+        """Number of trained values, buffers left out."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def mac_count(self) -> int:
