@@ -4,7 +4,8 @@ A room is a package such as ``edgehar.data.datasets``. Each public file in it is
 plug-in, named like the file, and holds exactly one class derived from the room's
 interface. `names()` imports nothing; asking for one imports that one file.
 
-A *spec* names a plug-in and its options: ``"mobilenet:size=S,conv=valid"``.
+A *spec* names a plug-in and its options: ``"mobilenet:size=S,conv=valid"``. A file may stand
+first without the name of its option, which is ``path``: ``"table:mine.toml"``.
 """
 
 from __future__ import annotations
@@ -128,6 +129,8 @@ def _split(spec: str) -> Tuple[str, Dict[str, str]]:
     options: Dict[str, str] = {}
     for item in rest.split(",") if rest else []:
         key, equals, value = item.partition("=")
+        if not equals and not options and ("." in item or "/" in item):  # a file alone is the path
+            key, equals, value = "path", "=", item
         if not equals:
             raise InputError("option '%s' in '%s' has no value; write name:key=value,key=value." % (item, spec))
         options[key.strip().replace("-", "_")] = value.strip()
