@@ -7,7 +7,7 @@ people, exported, built for ONNX Runtime and scored on its test people through t
 built engine. What is compared was fixed here before the first run: three seeds of
 each student, one teacher, the same recipe for all students. Stop and start at will:
 finished trainings and Runs are kept. An engine that the accuracy gate refuses is told
-and left out. Runs go to benchmarks/results/<machine>/baselines; the table in the README
+and left out. Runs go to benchmarks/results/<machine>/baselines; the table in docs/results.md
 is ``edgehar report --markdown`` of them.
 """
 
@@ -21,7 +21,8 @@ from typing import Iterator, List, Optional, Sequence, Tuple
 from edgehar import machine
 from edgehar.backends import ready_engine
 from edgehar.bench import run as bench
-from edgehar.bench.scenarios import Scenario, default_scenario
+from edgehar.bench.scenarios import SCENARIOS
+from edgehar.bench.scenarios.base import Scenario
 from edgehar.data.corpus import Corpus, cut_corpus
 from edgehar.errors import AccuracyError
 from edgehar.results.histories import Progress
@@ -118,7 +119,7 @@ def _measure(name: str, fitted: Fitted, corpus: Corpus, work: Path, results: Pat
 
 def _asked(scenario: str) -> Scenario:
     """The scenario as it is, but three seconds of raw latencies are enough to keep."""
-    asked = default_scenario(scenario)
+    asked = SCENARIOS.create(scenario)
     return replace(asked, duration_s=3.0) if scenario == "single_stream" else asked
 
 

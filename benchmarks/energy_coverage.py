@@ -29,7 +29,7 @@ from edgehar.bench.energy import Energy
 from edgehar.bench.meters.base import CARRIER_RAIL, XAVIER_RAILS, XAVIER_STEP_A, totals_of
 from edgehar.bench.trace import IDLE, LOAD, Phase, Trace
 from edgehar.machine import Conditions
-from edgehar.results.runs import SIMULATED, Measurement, Run
+from edgehar.results.runs import REFUSED, SIMULATED, EngineFacts, Measurement, Run, RunWarning
 
 IDLE_W = np.array([0.3, 0.5, 1.25, 0.0, 0.2, 2.5])  # tegrastats of a board in mode 7, rail by rail
 NOISE_W = np.array([0.04, 0.12, 0.05, 0.0, 0.05, 0.04])
@@ -245,13 +245,12 @@ def run_of(case: Case, verdicts: List[Verdict]) -> Run:
     return Run(
         scenario={"name": "energy_coverage", "batch": 1, "case": case.name, "runs": len(verdicts),
                   "wanted": case.wanted},
-        engine={"artifact": "energy.estimate", "artifact_sha256": digest, "sha256": digest, "backend": "numpy",
-                "precision": "fp64", "dataset": "made-up power traces", "model": "none", "method": "none",
-                "parameters": 0, "macs": 0, "size_bytes": len(source)},
+        engine=EngineFacts("energy.estimate", digest, digest, "numpy", "fp64", "made-up power traces", "none",
+                           size_bytes=len(source), parameters=0, macs=0, method="none"),
         machine=machine.describe(), synthetic=True, source=SIMULATED,
         measurements=tuple(Measurement(name, "J/window", tuple(_plain(each[column]) for each in verdicts))
                            for name, column in quantities),
-        warnings=tuple(sorted({"refused: " + each.refusal for each in verdicts if each.refusal})),
+        warnings=tuple(RunWarning(REFUSED, reason) for reason in sorted({each.refusal for each in verdicts} - {""})),
         command="python benchmarks/energy_coverage.py --runs %d" % len(verdicts))
 
 

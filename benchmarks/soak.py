@@ -57,7 +57,7 @@ from edgehar.data.signals import Signal
 from edgehar.deploy.health import Health
 from edgehar.deploy.notify import Manager
 from edgehar.deploy.service import Recipe, Service
-from edgehar.results.runs import Measurement, Run
+from edgehar.results.runs import EngineFacts, Measurement, Run
 from edgehar.stream.decision import Decision
 from edgehar.stream.fleet import Fleet
 from edgehar.stream.sinks import SINKS
@@ -511,11 +511,11 @@ def as_run(result: Soak, engine: Engine, hours: int, wearers: int, command: str)
                       Measurement("recovery", "s", tuple(result.recoveries_s))))
 
 
-def _facts(engine: Engine) -> Dict[str, Any]:
+def _facts(engine: Engine) -> EngineFacts:
     manifest = engine.manifest
-    return {"backend": engine.backend, "precision": engine.spec.precision, "threads": engine.spec.threads,
-            "sha256": engine.sha256, "artifact": manifest.name, "artifact_sha256": manifest.sha256,
-            "model": manifest.model["spec"], "dataset": "generated signals", "trained_on": manifest.data["dataset"]}
+    return EngineFacts(manifest.name, manifest.sha256, engine.sha256, engine.backend, engine.spec.precision,
+                       "generated signals", manifest.model["spec"], threads=engine.spec.threads,
+                       more={"trained_on": manifest.data["dataset"]})
 
 
 def show(result: Soak) -> None:

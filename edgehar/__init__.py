@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from edgehar.backends import BACKENDS as BACKENDS, ready_engine as ready_engine
     from edgehar.backends.base import BuildSpec as BuildSpec, Engine as Engine
     from edgehar.bench.run import run as run
-    from edgehar.bench.scenarios import default_scenario as default_scenario
-    from edgehar.data.channels import Channel as Channel
+    from edgehar.bench.scenarios import load_scenario as load_scenario
+    from edgehar.data.channels import Channel as Channel, triad as triad
     from edgehar.data.corpus import cut_corpus as cut_corpus
+    from edgehar.data.datasets.base import Dataset as Dataset
     from edgehar.data.signals import Recording as Recording, Windows as Windows
+    from edgehar.data.splits import Split as Split
     from edgehar.results.runs import Run as Run
     from edgehar.stream.choice import choose_session as choose_session
     from edgehar.stream.decision import Decision as Decision
@@ -37,10 +39,11 @@ if TYPE_CHECKING:
     from edgehar.training.loop import train as train
     from edgehar.training.recipe import Recipe as Recipe
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 HOMES = {  # the same names, for Python: where each is loaded from
     "Channel": "edgehar.data.channels", "Recording": "edgehar.data.signals", "Windows": "edgehar.data.signals",
+    "triad": "edgehar.data.channels", "Dataset": "edgehar.data.datasets.base", "Split": "edgehar.data.splits",
     "cut_corpus": "edgehar.data.corpus",
     "Recipe": "edgehar.training.recipe", "train": "edgehar.training.loop", "export": "edgehar.training.exporting",
     "Artifact": "edgehar.artifact.manifest",
@@ -48,7 +51,7 @@ HOMES = {  # the same names, for Python: where each is loaded from
     "ready_engine": "edgehar.backends",
     "Stream": "edgehar.stream.stream", "Decision": "edgehar.stream.decision", "Fleet": "edgehar.stream.fleet",
     "choose_session": "edgehar.stream.choice",
-    "Run": "edgehar.results.runs", "run": "edgehar.bench.run", "default_scenario": "edgehar.bench.scenarios",
+    "Run": "edgehar.results.runs", "run": "edgehar.bench.run", "load_scenario": "edgehar.bench.scenarios",
 }
 OF_TRAINING = ("torch", "onnx")  # packages that a board may lack
 

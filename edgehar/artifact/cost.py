@@ -60,6 +60,7 @@ class Work(NamedTuple):
 
     @property
     def total_macs(self) -> float:
+        """Multiply-accumulates of all kernels together."""
         return float(self.macs.sum())
 
 
@@ -232,6 +233,7 @@ class Prediction:
 
     @property
     def device_text(self) -> str:
+        """The device in words, for a processor with its number of threads."""
         return device_text(self.device, self.threads)
 
     def shares(self) -> Dict[str, float]:
@@ -247,6 +249,7 @@ class Prediction:
         return self.idle_w[site] * period_s + (self.watts[site] - self.idle_w[site]) * busy_s
 
     def to_json(self) -> Dict[str, Any]:
+        """All of it as plain values, marked as simulated."""
         value = {key: item for key, item in vars(self).items() if key not in ("seconds", "energy_j", "layers")}
         return dict(value, source=self.source, seconds=self.seconds.to_json(), shares=self.shares(),
                     energy_j={site: each.to_json() for site, each in self.energy_j.items()},

@@ -22,6 +22,7 @@ import numpy as np
 
 from edgehar import machine
 from edgehar.bench.meters.base import Meter, PowerSample
+from edgehar.bench.timing import Clock, Sleep
 from edgehar.bench.trace import IDLE, LOAD, Phase, Trace
 from edgehar.errors import EdgeharError, InputError, MissingError
 from edgehar.machine import Conditions
@@ -32,8 +33,6 @@ CLOSING_S = 5.0
 NOTICED_S = 0.25  # how soon a meter that died ends the wait for the end of an idle phase
 
 Load = Callable[[float], int]
-Clock = Callable[[], float]
-Sleep = Callable[[float], Any]
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,7 @@ class Plan:
 
     @property
     def duration_s(self) -> float:
+        """Seconds of all phases together."""
         return self.repeats * (2 * self.idle_s + self.load_s)
 
 
@@ -91,15 +91,16 @@ class Recorder:
     @property
     def failure(self) -> str:
         """Why the meter died, in a sentence; empty while it lives."""
-        if not self.ended or (self._error is None and self._closing):
+        if not self._ended.is_set() or (self._error is None and self._closing):
             return ""
         reason = self._error or "its samples ended without a reason"
         return str(reason) if isinstance(reason, (EdgeharError, str)) else "%s: %s" % (type(reason).__name__, reason)
 
-    @property
-    def ended(self) -> bool:
-        """Whether no sample will come any more."""
-        return self._ended.is_set()
+    def wait(self, seconds: float, clock: Clock = time.monotonic, sleep: Sleep = time.sleep) -> None:
+        """Let the recorder run for `seconds`, or until the meter dies."""
+        end_s = clock() + seconds
+        while not self._ended.is_set() and clock() < end_s:
+            sleep(min(NOTICED_S, max(0.0, end_s - clock())))
 
     def close(self) -> None:
         """End the thread and close the meter."""
@@ -146,8 +147,11 @@ def record(meter: Meter, load: Load, plan: Plan = Plan(), period_s: Optional[flo
             if recorder.failure:
                 break
             on_phase("%s %d of %d" % (kind, number + 1, plan.repeats))
-            start_s = clock()
-            windows = load(plan.load_s) if kind == LOAD else _idle(recorder, start_s + plan.idle_s, clock, sleep)
+            start_s, windows = clock(), 0
+            if kind == LOAD:
+                windows = load(plan.load_s)
+            else:
+                recorder.wait(plan.idle_s, clock, sleep)
             phases.append(Phase(kind, start_s, clock(), number, windows))
         recorder.readings.append(read())
         facts = _facts(meter, recorder, plan)
@@ -156,13 +160,6 @@ def record(meter: Meter, load: Load, plan: Plan = Plan(), period_s: Optional[flo
     return Trace(rails, np.array([each.time_s for each in samples]),
                  np.array([each.watts for each in samples]).reshape(-1, len(rails)), tuple(phases), meter.totals(),
                  meter.steps_w(), tuple(recorder.readings), period_s, failure, facts)
-
-
-def _idle(recorder: Recorder, end_s: float, clock: Clock, sleep: Sleep) -> int:
-    """Do nothing until `end_s` or until the meter dies; no window was answered."""
-    while not recorder.ended and clock() < end_s:
-        sleep(min(NOTICED_S, max(0.0, end_s - clock())))
-    return 0
 
 
 def _facts(meter: Meter, recorder: Recorder, plan: Plan) -> Dict[str, Any]:

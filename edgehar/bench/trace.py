@@ -10,6 +10,7 @@ import numpy as np
 from edgehar.machine import Conditions
 
 IDLE, LOAD = "idle", "load"
+TRIM_S = 1.0  # at both ends of a phase, where the power is on its way
 
 
 class Phase(NamedTuple):
@@ -23,6 +24,7 @@ class Phase(NamedTuple):
 
     @property
     def duration_s(self) -> float:
+        """Seconds from its begin to its end."""
         return self.end_s - self.start_s
 
 
@@ -61,6 +63,7 @@ class Trace:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Trace":
+        """What `to_json` gave."""
         rails = tuple(value["rails"])
         return cls(rails, np.array(value["time_s"], dtype=float),
                    np.array(value["watts"], dtype=float).reshape(-1, len(rails)),
@@ -71,12 +74,19 @@ class Trace:
 
     @property
     def windows(self) -> int:
+        """Windows answered during all loads."""
         return sum(phase.windows for phase in self.phases)
 
     @property
     def load_s(self) -> float:
+        """Seconds of all loads."""
         return sum(phase.duration_s for phase in self.phases if phase.kind == LOAD)
 
 
 def _moved(phase: Phase, by_s: float) -> Phase:
     return phase._replace(start_s=round(phase.start_s + by_s, 4), end_s=round(phase.end_s + by_s, 4))
+
+
+def during(trace: Trace, phase: Phase) -> np.ndarray:
+    """Which samples (n,) fall into a phase, its edges left out."""
+    return (trace.time_s >= phase.start_s + TRIM_S) & (trace.time_s <= phase.end_s - TRIM_S)

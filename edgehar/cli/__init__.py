@@ -38,16 +38,19 @@ class Commands(click.Group):
     """The files of this folder. Listing imports each small file, running one imports that one alone."""
 
     def list_commands(self, context: click.Context) -> List[str]:
+        """The names of the files, sorted, with ``-`` for ``_``."""
         files = (module.name for module in pkgutil.iter_modules(__path__))
         return sorted(name.replace("_", "-") for name in files if not name.startswith("_"))
 
     def get_command(self, context: click.Context, name: str) -> Optional[click.Command]:
+        """The command of that file; None where there is none."""
         if name not in self.list_commands(context):
             return None
         return importlib.import_module("%s.%s" % (__name__, name.replace("-", "_"))).command
 
     def resolve_command(self, context: click.Context, args: List[str]) -> Tuple[
             Optional[str], Optional[click.Command], List[str]]:
+        """As click does; an unknown command is refused with the nearest names."""
         known = self.list_commands(context)
         if args[0] not in known:
             raise click.UsageError("there is no command '%s'; %s" % (args[0], _nearest(args[0], known)), context)
@@ -79,8 +82,11 @@ class _Stopped(Exception):
 @click.version_option(__version__, message="edgehar %(version)s")
 @click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", type=click.Path(),
               help="Add a plug-in of your own: a file in a folder named like its room, e.g. datasets/gym.py.")
+@click.option("-v", "--verbose", count=True, help="Tell on stderr what is decided on the way, each line with its time "
+              "and module; -vv tells more.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error; may stand anywhere in the line.")
-def edgehar(plugins: Sequence[str], debug: bool) -> None:
+@click.pass_context
+def edgehar(context: click.Context, plugins: Sequence[str], verbose: int, debug: bool) -> None:
     """Wearable-sensor recordings in, a verified real-time activity recogniser out.
 
     \b
@@ -101,6 +107,9 @@ def edgehar(plugins: Sequence[str], debug: bool) -> None:
       3 accuracy gate failed        8 too few samples to tell
       4 latency bound not kept      130 stopped by Ctrl-C, 141 output closed
     """
+    from edgehar.cli._logging import show_notes
+
+    context.call_on_close(show_notes(verbose))
     if plugins:
         from edgehar.registry import add_plugin
 

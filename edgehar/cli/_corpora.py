@@ -19,6 +19,7 @@ class Listing(NamedTuple):
     lacking: str
 
     def to_json(self) -> Dict[str, Any]:
+        """All facts of the corpus that a script may want."""
         dataset, split = self.dataset, self.dataset.split()
         return {
             "name": dataset.name, "title": dataset.title, "synthetic": dataset.synthetic,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional
 
 import click
 
+from edgehar.cli._options import json_option, quiet_option, root_option
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -24,9 +26,9 @@ TRUST = {
 
 @click.command()
 @click.argument("name")
-@click.option("--root", type=click.Path(), help="Folder to download to; default EDGEHAR_DATA.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
-@click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+@root_option("Folder to download to; default EDGEHAR_DATA.")
+@quiet_option()
+@json_option("the facts as JSON")
 def command(name: str, root: Optional[str], quiet: bool, as_json: bool) -> None:
     """Download the corpus NAME from its authors, whole and checked.
 

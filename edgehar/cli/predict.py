@@ -8,15 +8,14 @@ from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 import click
 
+from edgehar.cli._options import PRECISIONS, board_option, json_option
 from edgehar.cli._show import show_json, show_next, show_table, show_warnings
 
-PRECISIONS = ["fp32", "fp16", "int8"]
 
 
 @click.command()
 @click.argument("path", metavar="ARTIFACT|FILE.onnx", type=click.Path())
-@click.option("--board", "board_name", metavar="NAME|FILE.json", default="xavier-agx", show_default=True,
-              help="A board that ships, or a file of `edgehar calibrate`.")
+@board_option("A board that ships, or a file of `edgehar calibrate`.")
 @click.option("--mode", default="MAXN", show_default=True, help="Power mode (nvpmodel).")
 @click.option("--device", type=click.Choice(["gpu", "dla", "cpu"]), default="gpu", show_default=True,
               help="What runs it.")
@@ -29,7 +28,7 @@ PRECISIONS = ["fp32", "fp16", "int8"]
 @click.option("--rate", "rate_hz", type=click.FloatRange(min=0, min_open=True), metavar="HZ",
               help="Also tell the energy of every power mode where windows come at this rate, idle included.")
 @click.option("-o", "--output", metavar="FILE.html", type=click.Path(), help="Draw that as a picture (--rate).")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 def command(path: str, board_name: str, mode: str, device: str, threads: Optional[int], precisions: Sequence[str],
             batches: str, rate_hz: Optional[float], output: Optional[str], as_json: bool) -> None:
     """Predict latency and energy on a board, with intervals; nothing is measured.

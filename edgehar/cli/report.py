@@ -6,6 +6,7 @@ from typing import Sequence
 
 import click
 
+from edgehar.cli._options import json_option
 from edgehar.cli._show import show_json, show_next
 
 
@@ -18,7 +19,7 @@ from edgehar.cli._show import show_json, show_next
 @click.option("--training", "trainings", multiple=True, type=click.Path(), metavar="FOLDER",
               help="Also draw the epochs of this training. Repeatable.")
 @click.option("--markdown", is_flag=True, help="Print tables in Markdown, for a README, and write no page.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 def command(runs: Sequence[str], output: str, folders: Sequence[str], trainings: Sequence[str], markdown: bool,
             as_json: bool) -> None:
     """Put RUNS (files, or folders of them) on one HTML page.

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Tuple, Union
 
 import click
 
+from edgehar.cli._options import engine_options, root_option, sink_option, stream_options
 from edgehar.cli._show import names_in_room, progress_line
-from edgehar.cli._streaming import Hold, Speed, announce, marks, open_source, source_of, warn
+from edgehar.cli._streaming import announce, marks, open_source, source_of, warn
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -26,6 +27,7 @@ class Address(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
     name = "HOST:PORT|off"
 
     def convert(self, value: Any, param: Any, context: Any) -> Optional[Tuple[str, int]]:
+        """(host, port), or None for "off"."""
         if value is None or value == "off" or isinstance(value, tuple):
             return None if value == "off" else value
         host, _, port = value.rpartition(":")
@@ -39,21 +41,10 @@ class Address(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
 @click.option("--source", required=True, metavar="SPEC",
               help="Where samples come from (%s), e.g. mqtt:topic=wearers/anna/samples,client=anna or csv:path=-."
               % names_in_room("sources"))
-@click.option("--root", type=click.Path(), help="Folder with the downloaded corpora; default EDGEHAR_DATA.")
-@click.option("--sink", "sinks", multiple=True, metavar="SPEC",
-              help="Where decisions go (%s), e.g. mqtt:topic=wearers/anna/activity or "
-              "jsonl:path=decisions.jsonl,append=true,max_mb=10,keep=5. Repeatable.  [default: console]"
-              % names_in_room("sinks"))
-@click.option("--backend", help="For an artifact: what runs it; default ort.")
-@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="For an artifact; default fp32.")
-@click.option("--hop", type=int, help="Samples from one window to the next.  [default: as packed, or the model's]")
-@click.option("--hold", type=Hold(), help="Windows that must agree before a label changes, or one number a task, e.g. "
-              "activity=3,placement=10.  [default: as packed, or 3]")
-@click.option("--missing", type=click.Choice(["refuse", "zero", "hold"]), default="refuse", show_default=True,
-              help="Where a channel is not there, or comes as NaN: refuse, or feed zeros, or its last value.")
-@click.option("--allow-constant", is_flag=True, help="Accept a channel that does not move during a window.")
-@click.option("--speed", type=Speed(), default="max",
-              help="For a source that is not live: 1.0 is real time.  [default: max]")
+@root_option()
+@sink_option("mqtt:topic=wearers/anna/activity or jsonl:path=decisions.jsonl,append=true,max_mb=10,keep=5", "console")
+@engine_options()
+@stream_options()
 @click.option("--state", type=click.Path(dir_okay=False), metavar="FILE",
               help="Kept for the next start: the samples of the window, and what was decided. Rewritten at every "
               "chunk, so best in memory, e.g. /run/edgehar/state.json.")

@@ -9,13 +9,12 @@ from typing import Any, Optional, Sequence
 import click
 
 from edgehar.cli._cutting import Asked, corpus_of, corpus_options
-from edgehar.cli._show import names_in_room
+from edgehar.cli._options import model_option
 from edgehar.cli._training import training_options
 
 
 @click.command()
-@click.option("--model", "model_spec", default="resnet", show_default=True, metavar="SPEC",
-              help="Network and its options, e.g. resnet:width=32. There are: %s." % names_in_room("models"))
+@model_option("resnet", "Network and its options, e.g. resnet:width=32")
 @click.option("--channels", default="all", show_default=True, metavar="PATTERN",
               help='"all", "live" (what a live sensor delivers), parts of names as in wrist/acc,gyro, or fields as in '
               "kind=acc/placement=wrist+ankle.")

@@ -29,10 +29,12 @@ class Channel:
         return "/".join(filter(None, (self.placement, self.sensor, self.kind, self.axis)))
 
     def to_json(self) -> Dict[str, Any]:
+        """{field: value}."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Channel":
+        """What `to_json` gave."""
         return cls(**value)
 
 

@@ -34,7 +34,7 @@ from edgehar.errors import InputError
 from edgehar.files import read_toml
 from edgehar.settings import COUNT, NAMES, SWITCH, TABLE, TABLES, TEXT, TEXTS, Kind
 
-Column = Union[str, int]  # its name in the header, or its number from 1
+Column = Union[str, int]  # its name in the header, a regular expression for it between slashes, or its number from 1
 GROUPS = ("subject", "session", "placement", "label", "sensor", "part")
 BY_HEADER = "channels"  # of files.header: the names in the header are those of channels, in SI units
 
@@ -66,7 +66,7 @@ GROUPS_OF_NAMES = Kind("a list of lists of names", lambda value: isinstance(valu
 KINDS: Dict[str, Dict[str, Kind]] = {
     "": {"layout": TABLE, "files": TABLE, "time": TABLE, "channels": TABLES, "labels": TABLE, "corpus": TABLE,
          "split": TABLE, "messages": TABLE, "leave_out": LIST_OF_TABLES, "breaks": LIST_OF_TABLES},
-    "layout": {"title": TEXT, "about": TEXT, "head": TEXT},
+    "layout": {"title": TEXT, "about": TEXT, "head": TEXT, "example": TEXT},
     "files": {"pattern": TEXT, "glob": TEXT, "folder": TEXT, "archive": NAMES, "separator": TEXT, "decimal": TEXT,
               "encoding": TEXT, "skip_lines": WHOLE, "skip_until": TEXT, "header": HEADER, "units_row": SWITCH,
               "terminator": TEXT, "missing": NAMES, "zeros_are_missing": SWITCH, "join": TEXT},
@@ -82,7 +82,7 @@ KINDS: Dict[str, Dict[str, Kind]] = {
                "hop_s": ABOVE_0, "max_gap_s": ABOVE_0, "classes": CLASSES, "aliases": TEXTS,
                "together": GROUPS_OF_NAMES},
     "split": {"train": NAMES, "valid": NAMES, "test": NAMES, "seed": WHOLE},
-    "messages": {"samples": TEXT, "time": TEXT, "values": NAMES, "name": TEXT, "is": TEXT, "unit": TEXT},
+    "messages": {"samples": TEXT, "time": TEXT, "values": NAMES, "name": TEXT, "unit": TEXT},
     "leave_out": {"files": TEXT, "rows": ROWS, "why": TEXT},
     "breaks": {"before": NAMES, "why": TEXT}}
 

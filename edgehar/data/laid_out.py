@@ -150,6 +150,9 @@ class LaidOutRows:
         self._clock = None if plan.clock is None else Clock(
             description.time.unit, description.time.tick_s, description.time.bits)
         self.rate_hz = plan.rate_hz
+        self._count = 0
+        if self._clock is None and not plan.rate_hz:
+            raise InputError("%s says no rate_hz, and %s has no clock." % (description.line_of("time"), where))
         self._rows = self._read()
 
     def __iter__(self) -> Iterator[List[str]]:
@@ -163,8 +166,7 @@ class LaidOutRows:
         return self.stream.readline()
 
     def _read(self) -> Iterator[List[str]]:
-        clocked = ["time_s"] if self._clock else []
-        yield clocked + [each.channel.name for each in self._plan.measured]
+        yield ["time_s"] + [each.channel.name for each in self._plan.measured]
         while True:
             line, self._pending = self._pending or self._next_line(), ""
             if not line:
@@ -182,10 +184,12 @@ class LaidOutRows:
             values = [self._value(each, [cells[column] for column in columns])
                       for each, columns in zip(self._plan.measured, self._plan.columns)]
             if any(values) or not values:
-                yield ([self._time(cells)] if self._clock else []) + values
+                yield [self._time(cells)] + values
+                self._count += 1
 
     def _time(self, cells: List[str]) -> str:
-        assert self._clock is not None and self._plan.clock is not None
+        if self._clock is None or self._plan.clock is None:
+            return repr(self._count / self.rate_hz)
         cell = cells[self._plan.clock].strip()
         try:
             return repr(self._clock.second_of(self._pointed(cell) if not self._clock.in_text else cell))

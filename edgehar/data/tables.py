@@ -87,6 +87,8 @@ def position_of(column: Column, names: Sequence[str], where: str, place: Callabl
     """Where `column` stands, from 0. Raises InputError naming what there is; place: what tells who asks for it."""
     if isinstance(column, int):
         return column - 1
+    if len(column) > 2 and column[0] == column[-1] == "/":
+        column = next((name for name in names if re.fullmatch(str(column)[1:-1], name)), column)
     if column not in names:
         raise InputError("%s has no column '%s'%s; it has: %s." % (
             where, column, " (%s)" % place() if place() else "", ", ".join(filter(None, names)) or "no header"))

@@ -58,14 +58,17 @@ class Installed:
 
     @property
     def name(self) -> str:
+        """The bundle's name."""
         return self.record["name"]
 
     @property
     def version(self) -> str:
+        """The bundle's version, three numbers."""
         return self.record["version"]
 
     @property
     def bundle_sha256(self) -> str:
+        """Digest of the bundle that was installed."""
         return self.record["bundle_sha256"]
 
     @property
@@ -99,6 +102,7 @@ class Outcome:
             "; %s is kept to go back to" % before.version if before else "", self.time_s)
 
     def to_json(self) -> Dict[str, Any]:
+        """What a script may want to know of it."""
         before, record = self.installed.before, self.installed.record
         return {"name": record["name"], "version": record["version"], "previous": before.version if before else None,
                 "changed": self.changed, "folder": str(self.place), "current": str(self.current),

@@ -93,13 +93,14 @@ def _facts(manifest: Manifest) -> Dict[str, Any]:
 
 def _measured(run: Run, artifact: Artifact) -> Dict[str, Any]:
     """What ties a line of the card to its Run, and all of its energy but the raw trace."""
-    if run.engine["artifact_sha256"] != artifact.sha256:
+    if run.engine.artifact_sha256 != artifact.sha256:
         raise InputError("the run of %s (%s, %s) is of another artifact than %s; leave it out, or measure this one "
-                         "with `edgehar bench %s`." % (run.engine["artifact"], run.scenario["name"], run.created,
+                         "with `edgehar bench %s`." % (run.engine.artifact, run.scenario["name"], run.created,
                                                        artifact.folder, artifact.folder))
     return {"sha256": run.to_json()["sha256"], "created": run.created, "scenario": run.scenario,
-            "backend": run.engine["backend"], "precision": run.engine["precision"], "machine": run.machine,
-            "source": run.source, "synthetic": run.synthetic, "energy": run.energy, "warnings": list(run.warnings)}
+            "backend": run.engine.backend, "precision": run.engine.precision, "machine": run.machine,
+            "source": run.source, "synthetic": run.synthetic, "energy": run.energy,
+            "warnings": list(map(str, run.warnings))}
 
 
 def _certificate(path: PathLike, artifact: Artifact) -> bytes:

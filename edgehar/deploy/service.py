@@ -13,6 +13,7 @@ what was delivered and not yet written there, less than a chunk, is all that is 
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -37,6 +38,7 @@ from edgehar.stream.sinks.base import Sink
 from edgehar.stream.sources.base import Chunk, Source
 from edgehar.stream.stream import Hold, Stream
 
+LOG = logging.getLogger(__name__)
 TICK_S = 0.1  # how soon a reload begins after it was asked for
 SAID_EVERY_S = 5.0
 
@@ -166,12 +168,14 @@ class Service:
 
     def reload(self) -> None:
         """Verify what stands at the path now and go on through it; else tell why not and go on as before."""
+        LOG.info("reloading what stands at the path now")
         self._manager.reloading()
         try:
             if self._swap(self._recipe.load()):
                 self._health.reloads += 1
                 self._tell("reloaded: %s goes on where the old engine stood." % self._loaded.engine.folder)
         except Exception as error:  # whatever a foreign engine does, the old one goes on
+            LOG.debug("the new engine is refused", exc_info=True)
             self._health.refused_reloads += 1
             self._tell("the new engine is refused and the old one goes on: %s" % (error or type(error).__name__))
         self._manager.ready()

@@ -23,6 +23,7 @@ class Moment(NamedTuple):
 
     @classmethod
     def now(cls) -> "Moment":
+        """This boot, its clock and the time of day, now."""
         return cls(sysfs.text("/proc/sys/kernel/random/boot_id").strip(), time.clock_gettime(time.CLOCK_BOOTTIME),
                    time.time())
 
@@ -50,6 +51,7 @@ class Kept(NamedTuple):
     stopped: bool = False
 
     def to_json(self) -> Dict[str, Any]:
+        """As the state file holds it."""
         return dict(self._asdict(), format=FORMAT, stream=self.stream.to_json(), decided=list(self.decided))
 
     @classmethod

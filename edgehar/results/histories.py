@@ -104,6 +104,7 @@ class Progress:
 
 
 def write_history(path: Path, history: List[Progress]) -> None:
+    """Write one line of JSON an epoch, whole or not at all."""
     with written_whole(path) as temporary:
         temporary.write_text("".join(json.dumps(asdict(past)) + "\n" for past in history), encoding="utf-8")
 

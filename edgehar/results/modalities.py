@@ -92,8 +92,8 @@ def ranking(network: str, runs: Mapping[str, Sequence[Run]]) -> List[Modality]:
 
 
 def _is_part(part: AccuracyRow, whole: AccuracyRow) -> bool:
-    seen, more = (set(row.engine["channel_names"]) for row in (part, whole))
-    return seen < more and part.engine["rate_hz"] == whole.engine["rate_hz"]
+    seen, more = (set(row.engine.channel_names) for row in (part, whole))
+    return seen < more and part.engine.rate_hz == whole.engine.rate_hz
 
 
 def _gain(task: str, runs: Sequence[Run], others: Sequence[Run]) -> Contrast:

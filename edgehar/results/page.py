@@ -18,8 +18,9 @@ from edgehar.results.plots import (Choice, Difference, attribution_plot, choice_
 from edgehar.results.rows import (AccuracyRow, accuracy_rows, class_events, cost_rows, energy_rows, event_rows,
                                   latency_rows, on_front, sensor_choices, trades)
 from edgehar.results.runs import MEASURED, SIMULATED, Run
-from edgehar.results.words import (millijoules, milliseconds, net_energy_text, people_text, per_second, place_name,
-                                   scaled, scenario_text, seconds, split_text, stream_text, thousands, watts)
+from edgehar.results.words import (kibibytes, millijoules, milliseconds, net_energy_text, people_text, per_second,
+                                   place_name, scaled, seconds, split_text, stream_text, thousands,
+                                   watts)
 
 
 def write(runs: Sequence[Run], path: PathLike, artifacts: Sequence[Artifact] = (),
@@ -58,12 +59,12 @@ def page_of(runs: Sequence[Run]) -> Dict[str, Any]:
     by_source = {source: [run for run in runs if run.source == source] for source in (MEASURED, SIMULATED)}
     labels = artifact_labels(runs)
     return {
-        "runs": [(labels[run.engine["artifact_sha256"]], run) for run in runs],
+        "runs": [(labels[run.engine.artifact_sha256], run) for run in runs],
         "first": created[0], "last": created[-1],
-        "corpora": list(dict.fromkeys(run.engine["dataset"] for run in runs)),
-        "engines": len({run.engine["sha256"] for run in runs}),
-        "synthetic": sorted({run.engine["dataset"] for run in runs if run.synthetic}),
-        "leaky": sorted({run.engine["dataset"] for run in runs if "shuffle_seed" in run.split}),
+        "corpora": list(dict.fromkeys(run.engine.dataset for run in runs)),
+        "engines": len({run.engine.sha256 for run in runs}),
+        "synthetic": sorted({run.engine.dataset for run in runs if run.synthetic}),
+        "leaky": sorted({run.engine.dataset for run in runs if "shuffle_seed" in run.split}),
         "machines": [(place_name(group[0].machine), group[0].machine) for group in grouped(runs, place)],
         "sections": [_section(source, found) for source, found in by_source.items() if found],
         "plots": {"intervals": interval_plot, "forest": forest_plot, "confusion": confusion_plot,
@@ -82,31 +83,30 @@ def _section(source: str, runs: Sequence[Run]) -> Dict[str, Any]:
 
 def _corpus(runs: Sequence[Run]) -> Dict[str, Any]:
     by_task = lambda rows: [(group[0].task, group) for group in grouped(rows, lambda row: row.task)]  # noqa: E731
-    return {"dataset": runs[0].engine["dataset"], "split": split_text(runs), "marks": marks(runs[0]),
+    return {"dataset": runs[0].engine.dataset, "split": split_text(runs), "marks": marks(runs[0]),
             "tasks": [(task, rows, _differences(rows), _choices(rows)) for task, rows in by_task(accuracy_rows(runs))],
             "streams": by_task(event_rows(runs))}
 
 
 def _differences(rows: Sequence[AccuracyRow]) -> List[Difference]:
     """Every method against the same network trained on labels alone, where two people or more can be paired."""
-    return [Difference(found.row.label, found.row.engine["precision"], found.difference, found.verdict)
+    return [Difference(found.row.label, found.row.engine.precision, found.difference, found.verdict)
             for found in contrasts(rows) if found.row.people > 1]
 
 
 def _choices(rows: Sequence[AccuracyRow]) -> List[Tuple[str, List[Choice]]]:
     """[(network, its choices of sensors)] where several were tried."""
-    return [(network, [Choice(name, row.engine["macs"], row.macro_f1, on_front(row, [row for _, row in found]))
+    return [(network, [Choice(name, row.engine.macs, row.macro_f1, on_front(row, [row for _, row in found]))
                        for name, row in found]) for network, found in sensor_choices(rows)]
 
 
 def _timings(runs: Sequence[Run]) -> Dict[str, Any]:
     rows = latency_rows(runs)
-    drawn = [row for row in rows if row.scenario["name"] != "offline"]
-    plots = grouped(drawn, lambda row: scenario_text(row.scenario))
-    return {"place": place_name(runs[0].machine), "dataset": runs[0].engine["dataset"],
+    plots = grouped([row for row in rows if not row.batched], lambda row: row.asked)
+    return {"place": place_name(runs[0].machine), "dataset": runs[0].engine.dataset,
             "marks": marks(runs[0]), "latency": rows, "cost": cost_rows(runs), "trades": trades(runs),
             "energy": [(run, energy_rows([run])) for run in runs if run.energy],
-            "plots": [(scenario_text(group[0].scenario), group) for group in plots]}
+            "plots": [(group[0].asked, group[0].scheduled, group) for group in plots]}
 
 
 def _looks(artifact: Artifact) -> Iterator[Tuple[str, List[str], str, List[Tuple[str, str]]]]:
@@ -119,15 +119,11 @@ def _looks(artifact: Artifact) -> Iterator[Tuple[str, List[str], str, List[Tuple
                                             for number, name in enumerate(names)]
 
 
-def _kibibytes(size_bytes: int) -> str:
-    return "%s KiB" % thousands(size_bytes / 1024)
-
-
 def _fact(value: Any) -> str:
     return ", ".join("%s %s" % pair for pair in value.items()) if isinstance(value, dict) else str(value)
 
 
-FILTERS = {"milliseconds": milliseconds, "scenario": scenario_text, "people": people_text, "per_second": per_second,
-           "fact": _fact, "thousands": thousands, "scaled": scaled, "kibibytes": _kibibytes, "seconds": seconds,
+FILTERS = {"milliseconds": milliseconds, "people": people_text, "per_second": per_second,
+           "fact": _fact, "thousands": thousands, "scaled": scaled, "kibibytes": kibibytes, "seconds": seconds,
            "stream": stream_text, "classes": class_events, "marks": marks, "net_energy": net_energy_text,
            "millijoules": millijoules, "watts": watts}

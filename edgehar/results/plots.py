@@ -23,8 +23,8 @@ def interval_plot(rows: Sequence[AccuracyRow]) -> str:
     bottom = 26 * len(rows) + 8
     body = [grid_lines(scale(tick), bottom, "%.2g" % tick) for tick in even_ticks(left, 1.0)]
     for number, row in enumerate(rows):
-        y, found, hue = 26 * number + 20, row.macro_f1, _hue(row.engine["precision"])
-        body.append(_row_label(y, row.label, row.engine["precision"]))
+        y, found, hue = 26 * number + 20, row.macro_f1, _hue(row.engine.precision)
+        body.append(_row_label(y, row.label, row.engine.precision))
         if row.people > 1:
             body.append(draw_line(scale(found.low), y, scale(found.high), y, "whisker %s" % hue))
         body.append('<circle class="dot %s" cx="%.1f" cy="%d" r="5"/>' % (hue, scale(found.value), y))
@@ -131,7 +131,7 @@ def reliability_plot(row: AccuracyRow) -> str:
     for number, sure, share in zip(count, confidence / count, right / count):
         told = "%.0f %% sure and %.0f %% right in %d windows" % (100 * sure, 100 * share, round(number))
         body.append('<g><title>%s</title>%s<circle class="dot bin %s" cx="%.1f" cy="%.1f" r="%.1f"/></g>' % (
-            told, draw_line(across(sure), up(sure), across(sure), up(share), "gap"), _hue(row.engine["precision"]),
+            told, draw_line(across(sure), up(sure), across(sure), up(share), "gap"), _hue(row.engine.precision),
             across(sure), up(share), 2.5 + 13 * np.sqrt(number / count.sum())))
     return as_svg(276, body, "share right over confidence of %s" % row.label, 300, "reliability")
 
@@ -152,14 +152,14 @@ def _ridge(row: LatencyRow, base: float, edges: np.ndarray, scale: Callable[[flo
     seen = np.flatnonzero(counts)
     edges, counts = edges[seen[0]:seen[-1] + 2], counts[seen[0]:seen[-1] + 1]
     heights = 40 * np.sqrt(counts / counts.max())  # square root, so that a tail of one per cent can be seen
-    hue = _hue(row.engine["precision"])
+    hue = _hue(row.engine.precision)
     steps = "".join("L%.1f,%.1fL%.1f,%.1f" % (scale(a), base - h, scale(b), base - h)
                     for a, b, h in zip(edges[:-1], edges[1:], heights))
     path = "M%.1f,%.1f%sL%.1f,%.1fZ" % (scale(edges[0]), base, steps, scale(edges[-1]), base)
     marks = [draw_line(scale(at), base - reach, scale(at), base + 4, "mark %s" % hue)
              for at, reach in ((row.median_s, 44), (row.p90_s, 20), (row.p99_s, 20)) if at is not None]
     return [draw_line(LABEL, base, WIDTH - NOTE, base, "grid"), '<path class="ridge %s" d="%s"/>' % (hue, path), *marks,
-            _row_label(base - 14, row.label, row.engine["precision"]),
+            _row_label(base - 14, row.label, row.engine.precision),
             draw_text(WIDTH - NOTE + 16, base - 20, milliseconds(row.median_s), "value"),
             draw_text(WIDTH - NOTE + 16, base - 4, "p99 %s" % milliseconds(row.p99_s), "small")]
 

@@ -103,6 +103,7 @@ class Outcome:
         return float(np.percentile(np.concatenate(self.latencies_s), percent)) if self.latencies_s else float("nan")
 
     def to_json(self) -> Dict[str, Any]:
+        """All figures, latencies as two percentiles of them."""
         facts = {key: value for key, value in asdict(self).items() if key != "latencies_s"}
         found = {"latency_p%d_s" % percent: self.latency_s(percent) for percent in (50, 99)} if self.latencies_s else {}
         return dict(facts, decisions_per_s=self.decisions_per_s, load=self.load, sustained=self.sustained, **found)
@@ -133,7 +134,7 @@ class Crowd:
         yield from self._fleet.drain()
 
     def came_in(self, decided: Decided) -> np.ndarray:
-        """The number of the piece that brought each window's last sample."""
+        """(n,) the number of the piece that brought each window's last sample."""
         return np.rint(decided.time_s * self._fleet.signal.rate_hz) // (self._fleet.hop // self._phases)
 
 

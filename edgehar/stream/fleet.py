@@ -112,7 +112,7 @@ class Fleet:
 
     @property
     def streams(self) -> np.ndarray:
-        """The places that are taken, ascending."""
+        """(n,) the places that are taken, ascending."""
         return np.flatnonzero(self._joined)
 
     def join(self) -> int:

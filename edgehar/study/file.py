@@ -46,8 +46,9 @@ def load_study(path: PathLike, root: Optional[str] = None) -> Study:
     if not value.get("corpora") or not value.get("networks"):
         raise InputError("%s needs at least one [corpora.NAME] and one [networks.NAME]." % path)
     folds = [fold for name, corpus in value["corpora"].items() for fold in _folds(name, corpus, value, root, path)]
-    pairs = (_pairs(value, setting, path) for setting in ("contrasts", "exploratory", "non_inferiority"))
-    study = Study(tuple(folds), *pairs, gap=_gap(value, path),
+    contrasts, exploratory, non_inferiority = (
+        _pairs(value, setting, path) for setting in ("contrasts", "exploratory", "non_inferiority"))
+    study = Study(tuple(folds), contrasts, exploratory, non_inferiority, _gap(value, path),
                   modalities=value.get("modalities", {}).get("network", ""))
     _require_shared_tasks(study, path)
     return study
@@ -182,7 +183,7 @@ def _choices(networks: Mapping[str, Network], settings: Settings, channels: Sequ
 def _network(name: str, settings: Settings, study: Settings, path: PathLike) -> Network:
     if "model" not in settings:
         raise InputError("%s, network %s names no model." % (path, name))
-    seeds = tuple(settings.get("seeds", study.get("seeds", (0,))))
+    seeds = tuple(settings["seeds"] if "seeds" in settings else study.get("seeds", (0,)))
     return Network(**dict(settings, tasks=tuple(settings.get("tasks", ())), seeds=seeds))
 
 
@@ -253,10 +254,10 @@ def _require_teacher(network: Network, teacher: Optional[Network], dataset: Data
     if needed and strange:
         raise InputError("its teacher %s does not decide %s; change the tasks of one of them." % (
             network.teacher, " and ".join(sorted(strange))))
-    rates = [each.rate_hz or framing.rate_hz for each in (teacher, network)]
-    if not (rates[0] / rates[1]).is_integer():
+    theirs_hz, own_hz = (each.rate_hz or framing.rate_hz for each in (teacher, network))
+    if not (theirs_hz / own_hz).is_integer():
         raise InputError("its teacher %s reads %g samples a second, which is no multiple of its own %g; change one of "
-                         "the rates." % (network.teacher, *rates))
+                         "the rates." % (network.teacher, theirs_hz, own_hz))
     if teacher.rate_hz != network.rate_hz and network.recipe.get("views"):
         raise InputError("views of a window are kept at one rate and its teacher %s reads another; use views = 0." % (
             network.teacher))

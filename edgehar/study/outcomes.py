@@ -59,7 +59,7 @@ def _outcome(study: Study, title: str, results: Path) -> Outcome:
     fixed += [(first, second, not_inferior(contrast)) for first, second in study.non_inferiority
               for contrast in compare(runs[first], runs[second])]
     rows = [row for each in runs.values() for row in accuracy_rows(each)]  # two networks may differ in name alone
-    rows.sort(key=lambda row: (row.task, -row.engine["parameters"], row.label))
+    rows.sort(key=lambda row: (row.task, -(row.engine.parameters or 0), row.label))
     return Outcome(title, tuple(marks(runs[cells[0].name][0])), tuple(rows), tuple(fixed),
                    tuple((*each, p_value(each[2])) for each in exploratory),
                    tuple(_recovered(study.gap, cells[0].fold, runs)),

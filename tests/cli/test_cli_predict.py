@@ -150,7 +150,7 @@ def test_the_line_that_build_ends_with_predicts_for_the_mode_it_was_asked_for(si
 
 
 def test_a_fleet_is_not_rehearsed_on_a_simulated_engine(simulated, walk, capsys):
-    assert execute(["fleet", str(simulated), "--streams", "3", "--fast", "--source", walk]) == 2
+    assert execute(["rehearse", str(simulated), "--streams", "3", "--fast", "--source", walk]) == 2
     told = capsys.readouterr()
     assert told.out == "" and "is simulated" in told.err and "another backend" in told.err
 

@@ -69,6 +69,8 @@ def test_a_channel_that_never_changes_is_named() -> None:
     samples[:, 1] = 9.81
     with pytest.raises(InputError, match="the file: channel 'wrist/watch/acc/y' stays at 9.81 for 100 samples"):
         require_alive(samples, ACC, "the file")
+    with pytest.raises(InputError, match="stays at 9.81 for 2 samples"):
+        require_alive(samples[:2], ACC, "the file")
     require_alive(samples[:1], ACC, "one sample proves nothing")
 
 

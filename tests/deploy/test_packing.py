@@ -63,7 +63,7 @@ def test_the_card_shows_each_machine_apart_and_says_what_is_simulated(artifact: 
 
 
 def mine(artifact: Artifact, run):
-    return replace(run, engine=dict(run.engine, artifact_sha256=artifact.sha256))
+    return replace(run, engine=replace(run.engine, artifact_sha256=artifact.sha256))
 
 
 def test_a_run_of_another_artifact_is_refused(artifact: Artifact) -> None:

@@ -446,7 +446,7 @@ def test_a_bench_sets_power_and_clocks_restores_them_and_brings_its_runs(fleet: 
     assert done.status == 0, done.words
     assert "power mode 7 and its clocks are restored" in done.words and power(jetson) == ["7", "free"]
     run, = load_all([tmp_path / "runs"])
-    assert (run.machine["power_mode"], run.engine["artifact"]) == ("MODE_0", "wisdm-watch-s")
+    assert (run.machine["power_mode"], run.engine.artifact) == ("MODE_0", "wisdm-watch-s")
     changes = [line for line in (jetson.home / "calls").read_text().splitlines() if line[-2:] not in ("-q", "ow")]
     assert changes == ["jetson_clocks --store", "nvpmodel -m 0", "jetson_clocks --store", "jetson_clocks ",
                        "jetson_clocks --restore", "nvpmodel -m 7", "jetson_clocks --restore"]

@@ -52,7 +52,7 @@ def moved(run, count: int, people: str = "abcd"):
                 counts[k, k] += count
                 counts[k, (k + 1) % 3] -= count
         changed[person] = counts.tolist()
-    engine = dict(run.engine, sha256="e" * 64, artifact_sha256="f" * 64, artifact="moved", method="none")
+    engine = replace(run.engine, sha256="e" * 64, artifact_sha256="f" * 64, artifact="moved", method="none")
     return replace(run, engine=engine, people={"activity": changed})
 
 
@@ -127,7 +127,7 @@ def test_two_spellings_of_a_corpus_are_one_and_stay_as_they_were_written():
     alone, kd = (make(name, method=name, teacher=None, dataset=dataset, split={"name": "fixed", "sha256": "8" * 64})
                  for name, dataset in spelt.items())
     (found,), (same,) = compare([kd], [alone]), contrasts(accuracy_rows([kd, alone]))
-    assert found.difference == same.difference and found.partner.engine["dataset"] == spelt["none"]
+    assert found.difference == same.difference and found.partner.engine.dataset == spelt["none"]
     assert len(grouped([kd, alone], people_of)) == 1
 
 

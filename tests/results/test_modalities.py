@@ -49,7 +49,7 @@ def test_windows_keep_their_seconds_at_another_rate() -> None:
 def tried(choice: str, names, macs: int, right: int, rate_hz: float = 50.0):
     run = make("student@" + choice)
     people = {person: (np.full((3, 3), 10) + right * np.eye(3, dtype=int)).tolist() for person in "abcd"}
-    return replace(run, people={"activity": people}, calibration={}, engine=dict(
+    return replace(run, people={"activity": people}, calibration={}, engine=replace(
         run.engine, macs=macs, channel_names=list(names), channels=len(names), rate_hz=rate_hz))
 
 
@@ -58,7 +58,7 @@ RUNS = [tried("wrist", ["w"], 100, 60), tried("hip", ["h"], 90, 40), tried("wris
 
 
 def test_a_second_sensor_is_told_against_the_best_alone() -> None:
-    found = ranking("student", {run.engine["artifact"]: [run] for run in RUNS})
+    found = ranking("student", {run.engine.artifact: [run] for run in RUNS})
     assert [each.name for each in found] == ["wrist+hip", "wrist", "hip", "hip@25Hz"]
     both, wrist, hip, slow = found
     assert both.over == "wrist" and both.gain.difference.value == pytest.approx(

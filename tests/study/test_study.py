@@ -21,7 +21,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edgehar import machine, registry
-from edgehar.study import plan as planning, runner as studies, workers as processes
+from edgehar.study import plan as planning, workers as processes
 from edgehar.training import views
 from edgehar.backends import BACKENDS, ready_engine
 from edgehar.backends.base import infer_all
@@ -371,10 +371,10 @@ def test_an_ensemble_is_scored_from_artifacts_of_a_study_that_is_done(finished: 
     run = own_run(cell, finished / "results")
     members = [own_run(member, finished / "results").engine for member in cell.members()]
     for fact in ("parameters", "macs", "size_bytes"):
-        assert run.engine[fact] == sum(member[fact] for member in members)
-    assert (run.engine["model"], run.engine["method"], run.engine["seed"]) == (
+        assert getattr(run.engine, fact) == sum(getattr(member, fact) for member in members)
+    assert (run.engine.model, run.engine.method, run.engine.seed) == (
         "ensemble of 2 x resnet:width=8", "none", 0)
-    assert [each["sha256"] for each in run.engine["members"]] == [member["sha256"] for member in members]
+    assert [each["sha256"] for each in run.engine.members] == [member.sha256 for member in members]
     assert sum(run.confusions("activity").values()).tolist() == mean_of_two(finished, cell).tolist()
     assert all(path.stat().st_mtime_ns == at for path, at in before.items())
     outcome, = outcomes(study, finished / "results")
@@ -488,7 +488,7 @@ def test_a_corpus_may_be_cut_otherwise_and_a_plugin_s_is_known_to_the_workers(tm
     study = load_study(written(tmp_path, short))
     run_study(study, None, tmp_path / "work", tmp_path / "results", jobs=1)
     run, = load_all([tmp_path / "results"])
-    assert (run.engine["dataset"], run.engine["window"], run.engine["hop"]) == ("mine:people=6,minutes=0.3", 64, 48)
+    assert (run.engine.dataset, run.engine.window, run.engine.hop) == ("mine:people=6,minutes=0.3", 64, 48)
     with pytest.raises(InputError, match="of another hop than"):
         run_study(load_study(written(tmp_path, short.replace("hop = 48", "hop = 32"))), None, tmp_path / "work",
                   tmp_path / "results")
@@ -562,8 +562,8 @@ def test_choices_are_trained_at_their_rate_and_ranked(tmp_path: Path) -> None:
     for cell in study.cells():
         own_run(cell, tmp_path / "results")
     outcome, = outcomes(study, tmp_path / "results")
-    assert {each.name: each.row.engine["rate_hz"] for each in outcome.modalities} == {"up": 50.0, "up@25Hz": 25.0}
-    assert all(each.row.engine["channels"] == 1 for each in outcome.modalities)
+    assert {each.name: each.row.engine.rate_hz for each in outcome.modalities} == {"up": 50.0, "up@25Hz": 25.0}
+    assert all(each.row.engine.channels == 1 for each in outcome.modalities)
 
 
 @pytest.mark.parametrize("old, new, told", [
@@ -628,7 +628,7 @@ def test_a_task_of_one_class_is_no_task_of_a_study(tmp_path):
         """, encoding="utf-8")
     (cell,) = load_study(file).cells()
     run_fold(cell.fold, None, tmp_path / "work", tmp_path / "results")
-    assert own_run(cell, tmp_path / "results").engine["tasks"] == ["activity"]
+    assert own_run(cell, tmp_path / "results").engine.tasks == ("activity",)
     file.write_text(file.read_text(encoding="utf-8") + "tasks = ['placement']", encoding="utf-8")
     with pytest.raises(InputError, match="one class alone of task 'placement'"):
         load_study(file)

@@ -1,4 +1,4 @@
-"""Boards as the cost model knows them: peaks, clocks by power mode, fitted parameters (*.json)."""
+"""Boards as the cost model knows them: peaks, clocks by power mode, fitted parameters (``*.json``)."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ class Estimate(NamedTuple):
     high: float
 
     def to_json(self) -> Dict[str, float]:
+        """{field: value}, the units as the fields have them."""
         return self._asdict()
 
 
@@ -61,9 +62,11 @@ class Fit:
 
     @property
     def parameters(self) -> Dict[str, float]:
+        """{name: value} on the scale they are used on; `logs` holds their logarithms."""
         return dict(zip(self.names, np.exp(self.logs).tolist()))
 
     def to_json(self) -> Dict[str, Any]:
+        """As `from_json` reads it; parameters are added for people to read."""
         body = dict(vars(self), parameters={key: float("%.4g" % value) for key, value in self.parameters.items()})
         body["logs"] = [round(value, 5) for value in self.logs]
         body["covariance"] = [[round(value, 6) for value in row] for row in self.covariance]
@@ -71,6 +74,7 @@ class Fit:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Fit":
+        """What `to_json` gave."""
         return cls(tuple(value["names"]), tuple(value["logs"]), tuple(map(tuple, value["covariance"])),
                    value["residual_sd"], value["tiny_sd"], value["freedom"], tuple(value["macs"]),
                    tuple(value["models"]), value["date"])
@@ -96,6 +100,7 @@ class Board:
 
     @property
     def fastest(self) -> Clocks:
+        """The clocks of the power mode with the fastest GPU."""
         return max(self.modes.values(), key=lambda clocks: (clocks.gpu_mhz, clocks.cpu_mhz))
 
     def clocks(self, mode: str) -> Clocks:
@@ -106,9 +111,11 @@ class Board:
         return self.modes[mode]
 
     def fit_name(self, device: str, precision: str) -> str:
+        """The name of the fit for a device; a processor has one for each precision."""
         return "cpu-" + precision if device == "cpu" else device
 
     def to_json(self) -> Dict[str, Any]:
+        """All facts of the board, as its file holds them."""
         return {"name": self.name, "title": self.title, "models": list(self.models),
                 "modes": {name: clocks._asdict() for name, clocks in self.modes.items()},
                 "devices": self.devices, "rails": self.rails,

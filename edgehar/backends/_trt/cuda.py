@@ -178,6 +178,7 @@ class Stream:
 
     @property
     def handle(self) -> int:
+        """The stream's number, as TensorRT takes it."""
         return self.queue.handle
 
     def synchronize(self) -> None:
@@ -212,6 +213,7 @@ class Stream:
             pass  # the capture was broken already; why, the caller is about to hear
 
     def free(self) -> None:
+        """Let go of the stream."""
         self.queue = None  # pycuda destroys it with the last reference
 
 
@@ -232,6 +234,7 @@ class Graph:
         self._runtime.call("cudaGraphLaunch", self._launchable, ctypes.c_void_p(stream.handle))
 
     def free(self) -> None:
+        """Destroy the graph. Raises CudaError."""
         self._runtime.call("cudaGraphExecDestroy", self._launchable)
 
 
@@ -242,6 +245,7 @@ class Event:
         self._mark = driver.Event()
 
     def record(self, stream: Stream) -> None:
+        """Mark the place that `stream` has come to."""
         self._mark.record(stream.queue)
 
     def elapsed_ms(self, since: "Event") -> float:
@@ -249,6 +253,7 @@ class Event:
         return self._mark.time_since(since._mark)
 
     def free(self) -> None:
+        """Let go of the event."""
         self._mark = None  # pycuda destroys it with the last reference
 
 

@@ -43,9 +43,11 @@ class Ina3221(Meter):
 
     @property
     def rails(self) -> Tuple[str, ...]:
+        """The labels of the chips' channels."""
         return tuple(channel.rail for channel in self._found())
 
     def missing(self) -> Optional[str]:
+        """As `Meter.missing`, after a sample."""
         try:
             self._pass()
         except MissingError as error:
@@ -53,17 +55,21 @@ class Ina3221(Meter):
         return None
 
     def samples(self) -> Iterator[PowerSample]:
+        """All channels, one after the other, at uneven steps of `interval_s` on average."""
         for _ in self._ticks(self._interval_s):
             yield self._pass()
 
     def steps_w(self) -> Dict[str, float]:
+        """A step of each channel's current at the voltage it was last measured at."""
         return {channel.rail: channel.step_a * self._volts[channel.rail] for channel in self._channels
                 if channel.rail in self._volts}
 
     def supply_v(self) -> Dict[str, float]:
+        """Volts of each rail, of the last sample."""
         return dict(self._volts)
 
     def facts(self) -> Dict[str, Any]:
+        """The interval asked for, and over how many conversions each chip averages."""
         chips = sysfs.found(CHIPS)
         return {"interval_s": self._interval_s,
                 "averaged": {path.split("/")[-3]: sysfs.number(path + "/samples") for path in chips}}

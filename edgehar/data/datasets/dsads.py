@@ -44,6 +44,7 @@ class Session(NamedTuple):
     person: int
 
     def file_of(self, segment: int) -> str:
+        """The name of a segment's file in the archive."""
         return "a%02d/p%d/s%02d.txt" % (self.activity, self.person, segment)
 
 
@@ -122,10 +123,15 @@ class Dsads(Dataset):
         return Split(self.name, "fixed", train, valid, test)
 
     def lacking(self) -> str:
+        """As `Dataset.lacking`: which segments are not at hand."""
         with self.archive() as archive:
             return _sentence_on_missing(archive, self.classes["activity"])
 
     def recordings(self) -> Iterator[Recording]:
+        """The longest chains of segments, session by session, one a placement where `stacked`.
+
+        Raises InputError for damage.
+        """
         with self.archive() as archive:
             at_hand = _at_hand(archive)
             archive.require_distinct(each.file_of(number) for each, segments in at_hand.items() for number in segments)

@@ -16,6 +16,7 @@ a table counts as even, and its samples are told apart by their number.
 from __future__ import annotations
 
 import csv
+import logging
 import math
 import shlex
 import sys
@@ -25,9 +26,12 @@ from typing import IO, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 import numpy as np
 
 from edgehar.data.channels import Channel
+from edgehar.data.signals import Signal
 from edgehar.errors import InputError
+from edgehar.stream.sources._layouts import laid_out, likely_layout
 from edgehar.stream.sources.base import Chunk, Source
 
+LOG = logging.getLogger(__name__)
 TIME = "time_s"
 CLOCKS = ("t", "time", "timestamp")  # what others call it
 HEAD = 128  # rows from which the rate is measured
@@ -49,18 +53,21 @@ class Csv(Source):
     path: "-" is standard input. silent: empty cells and nan are values that did not come (see
     ``edgehar run --missing``), else they are refused. rate_hz: samples a second; measured where there is a
     column ``time_s``, and then checked against it. chunk_s: seconds of samples a chunk.
-    ignore: names of columns that are no channels, joined by "+".
+    ignore: names of columns that are no channels, joined by "+". layout: how another logger
+    writes, one of `edgehar layouts` or a TOML file; a file is recognised where it is not given.
+    signal: what the model reads, where that is known.
 
     A step of more than one and a half samples begins a new chunk, so that the stream
     sees every gap. Raises InputError naming file and line.
     """
 
     def __init__(self, path: str = "-", rate_hz: float = 0.0, chunk_s: float = 0.5, ignore: str = "",
-                 silent: bool = False) -> None:
+                 silent: bool = False, layout: str = "", signal: Optional[Signal] = None) -> None:
         self._path = path
         self._name = "standard input" if self._path == "-" else self._path
         self._silent = bool(silent)
-        self._stream = _standard_input() if self._path == "-" else _opened(self._path)
+        self._stream = laid_out(self._path, layout, signal) or (
+            _standard_input() if self._path == "-" else _opened(self._path))
         try:
             self._reader = csv.reader(self._stream)
             self._header = self._read_header()
@@ -81,6 +88,7 @@ class Csv(Source):
 
     @property
     def channels(self) -> Tuple[Channel, ...]:
+        """One a column that is no time and not ignored."""
         return tuple(_channel(name) for index, name in enumerate(self._header) if self._holds_samples(index))
 
     @property
@@ -95,6 +103,7 @@ class Csv(Source):
             yield Chunk(np.array([row.values for row in rows], dtype=np.float32), rows[0].time_s, times_s)
 
     def close(self) -> None:
+        """Close the file, unless it is standard input."""
         if self._stream is not sys.stdin:
             self._stream.close()
 
@@ -154,8 +163,8 @@ class Csv(Source):
             return
         clocks = [name for name in self._header if name.lower() in CLOCKS]
         renaming = "rename '%s' to '%s' if it is in seconds, or " % (clocks[0], TIME) if clocks else ""
-        raise InputError("%s has no column '%s' among its columns %s; %sstate its rate, e.g. 50 Hz: --source %s" % (
-            self._name, TIME, ", ".join(self._header), renaming,
+        raise InputError("%s has no column '%s' among its columns %s; %s%sstate its rate, e.g. 50 Hz: --source %s" % (
+            self._name, TIME, ", ".join(self._header), likely_layout(self._path), renaming,
             shlex.quote("csv:path=%s,rate_hz=50" % self._path)))
 
     # -------------------------------------------------------------- rows
@@ -241,7 +250,7 @@ class Csv(Source):
 
 def _standard_input() -> IO[str]:
     if sys.stdin and sys.stdin.isatty():
-        print("reading CSV from the terminal; give path=FILE to read a file.", file=sys.stderr)
+        LOG.warning("reading CSV from the terminal; give path=FILE to read a file.")
     return sys.stdin
 
 

@@ -33,6 +33,7 @@ class Resnet(Model):
         self.dropout = nn.Dropout(dropout)
 
     def features(self, x: Tensor) -> Tuple[List[Tensor], Tensor]:
+        """As `Model.features`: normalised x (B, C, 1, T) -> stages [(B, D, 1, T')] and embedding (B, D)."""
         maps = stage_maps(x, self.stem, self.stages)
         return maps, self.dropout(self.pool(maps[-1]).flatten(1))
 
@@ -49,6 +50,7 @@ class Block(nn.Module):
         self.act = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (B, inputs, 1, L) -> (B, outputs, 1, L'), L' a `stride`-th of L."""
         return self.act(self.layers(x) + self.skip(x))
 
 

@@ -1,4 +1,4 @@
-"""``edgehar fleet``: how many wearers does this machine serve?"""
+"""``edgehar rehearse``: how many wearers does this machine serve?"""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Optional
 
 import click
 
+from edgehar.cli._options import constant_option, engine_options, hold_option, hop_option, json_option, root_option
 from edgehar.cli._show import names_in_room, progress_line, show_json, show_next
 from edgehar.cli._streaming import marks, open_source, warn
 
@@ -29,29 +30,27 @@ PREPARED_S = 600.0  # of the source, which the wearers go round
 @click.option("--source", default="replay", metavar="SPEC",
               help="What they wear is replayed from here (%s), each from another moment on.  [default: replay of the "
               "test people of the model's corpus]" % names_in_room("sources"))
-@click.option("--root", type=click.Path(), help="Folder with the downloaded corpora; default EDGEHAR_DATA.")
-@click.option("--backend", help="For an artifact: what runs it; default ort.")
-@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="For an artifact; default fp32.")
-@click.option("--hop", type=click.IntRange(1), help="Samples from one window to the next.  [default: the model's]")
-@click.option("--hold", type=click.IntRange(1), default=3, show_default=True,
-              help="Windows that must agree before a label changes.")
-@click.option("--allow-constant", is_flag=True, help="Accept a channel that does not move during a window.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@root_option()
+@engine_options()
+@hop_option()
+@hold_option(by_task=False)
+@constant_option()
+@json_option()
 def command(path: str, wearers: int, duration_s: float, phases: int, fast: bool, source: str, root: Optional[str],
             backend: Optional[str], precision: Optional[str], hop: Optional[int], hold: int, allow_constant: bool,
             as_json: bool) -> None:
-    """Serve many wearers at once and tell how it went: throughput, latency, late and lost decisions.
+    """Rehearse with many wearers at once and tell how it went: throughput, latency, late and lost decisions.
 
     Whole windows and incremental steps are measured first, and the faster is kept. All wearers' hops are complete at
     the same instant, which is the worst case for latency; --phases spreads them over the hop.
 
     \b
     Will a thousand wearers do, with a decision twice a second?
-      edgehar fleet engines/wisdm-watch-s --streams 1000 --hop 10
+      edgehar rehearse engines/wisdm-watch-s --streams 1000 --hop 10
     What is the most this machine could do?
-      edgehar fleet engines/wisdm-watch-s --streams 2000 --fast
+      edgehar rehearse engines/wisdm-watch-s --streams 2000 --fast
     And if each wearer sends in a phase of its own?
-      edgehar fleet engines/wisdm-watch-s --streams 1000 --hop 10 --phases 10
+      edgehar rehearse engines/wisdm-watch-s --streams 1000 --hop 10 --phases 10
     """
     from edgehar.backends import ready_engine
     from edgehar.bench.verdicts import require_measured
