@@ -26,7 +26,7 @@ def layout_names() -> List[str]:
 
 
 def layout_of(name: str) -> Description:
-    """The layout of that name, or that a TOML file describes. Raises InputError for an unknown one, with the nearest."""
+    """The layout of that name, or that a TOML file describes. Raises InputError for an unknown one."""
     if name.endswith(".toml"):
         return read_description(name)
     known = layout_names()
@@ -63,7 +63,8 @@ def recognised(head: str) -> List[str]:
 def nearest(head: str) -> str:
     """The layout whose example is most like a line near the file's beginning; empty where none is like it."""
     lines = [line for line in head.splitlines()[:12] if line.strip()]
-    likeness = {name: max((difflib.SequenceMatcher(None, line.lower(), layout.facts["layout"]["example"].lower()).ratio()
-                           for line in lines), default=0.0) for name, layout in all_layouts().items()}
+    examples = {name: layout.facts["layout"]["example"].lower() for name, layout in all_layouts().items()}
+    likeness = {name: max((difflib.SequenceMatcher(None, line.lower(), example).ratio() for line in lines), default=0.0)
+                for name, example in examples.items()}
     best = max(likeness, key=lambda name: likeness[name])
     return best if likeness[best] > 0.6 else ""

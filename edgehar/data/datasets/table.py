@@ -11,7 +11,7 @@ import numpy as np
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.description import Description, LeftOut, read_description
 from edgehar.data.found import Found, Opened, below, matching, natural
-from edgehar.data.labelling import classes_of, label_numbers, labels_along, read_intervals
+from edgehar.data.labelling import Marks, classes_of, label_numbers, labels_along, read_intervals
 from edgehar.data.laid_out import read_samples
 from edgehar.data.resampling import mean_rate, resample, unbroken
 from edgehar.data.signals import UNLABELLED, Recording
@@ -130,7 +130,7 @@ class Table(Dataset):
 
     # -------------------------------------------------------------- recordings
 
-    def _recordings(self, opened: Opened, unit: Unit, marks: Dict[Tuple[str, ...], np.ndarray]) -> Iterator[Recording]:
+    def _recordings(self, opened: Opened, unit: Unit, marks: Marks) -> Iterator[Recording]:
         seen: Dict[str, int] = {}
         last_s: Dict[str, float] = {}
         for track in self._tracks(opened, unit, marks):
@@ -167,7 +167,7 @@ class Table(Dataset):
         name = self.classes[labels.task][piece.labels[0]]
         return name if not unit.session else "%s-%s" % (unit.session, name)
 
-    def _tracks(self, opened: Opened, unit: Unit, marks: Dict[Tuple[str, ...], np.ndarray]) -> Iterator[Track]:
+    def _tracks(self, opened: Opened, unit: Unit, marks: Marks) -> Iterator[Track]:
         """The samples of a unit, all sensors together, up to `ROWS` at a time."""
         sensors = list(dict.fromkeys(each.sensor for each in self.description.measured))
         absent = [sensor for sensor in sensors if sensor not in unit.files]
@@ -185,8 +185,7 @@ class Table(Dataset):
         if len({len(track.values) for track in tracks}) > 1:
             raise InputError("the files of person %s, session %s have %s rows, so that they cannot be joined row by row "
                              "(%s)." % (unit.subject, unit.session, " and ".join(
-                                 str(len(track.values)) for track in tracks), self.description.line_of(
-                                     "files", "join")))
+                                 str(len(each.values)) for each in tracks), self.description.line_of("files", "join")))
         yield self._complete(tracks[0]._replace(values=np.hstack([track.values for track in tracks])))
 
     def _complete(self, track: Track) -> Track:
@@ -204,8 +203,7 @@ class Table(Dataset):
             return merged[0] if len(merged) == 1 else Track.joined(merged)
         return track.rows(whole)._replace(on_grid=False)
 
-    def _blocks(self, opened: Opened, unit: Unit, sensor: str,
-                marks: Dict[Tuple[str, ...], np.ndarray]) -> Iterator[Track]:
+    def _blocks(self, opened: Opened, unit: Unit, sensor: str, marks: Marks) -> Iterator[Track]:
         """The rows of one sensor's files, one after the other, with their times and labels."""
         description, row = self.description, 0
         names = self.classes.get(description.labels.task, ()) if description.labels else ()
