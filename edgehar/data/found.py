@@ -15,12 +15,15 @@ BINARY = (".npz", ".mat")
 
 
 class Found(NamedTuple):
-    """One file. name: its path in the folder or zip; groups: what its name says; path: where it lies on the disk."""
+    """One file. name: its path in the folder or zip; groups: what its name says; path: of the file or zip on the disk;
+    size: bytes, unpacked from the zip.
+    """
 
     name: str
     path: Path
     member: str
     groups: Mapping[str, str]
+    size: int = 0
 
     @property
     def where(self) -> str:
@@ -78,17 +81,19 @@ def below(folder: Path, archives: Sequence[str]) -> List[Found]:
         path = next((folder / name for name in archives if (folder / name).is_file()), None)
         return [] if path is None else _in_zip(path)
     files = [path for path in folder.rglob("*") if path.is_file()]
-    found = [Found(path.relative_to(folder).as_posix(), path, "", {}) for path in files]
+    found = [Found(path.relative_to(folder).as_posix(), path, "", {}, path.stat().st_size) for path in files]
     return sorted(found, key=lambda each: natural(each.name))
 
 
 def _in_zip(path: PathLike) -> List[Found]:
     try:
         with zipfile.ZipFile(str(path)) as archive:
-            names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX")]
+            members = [each for each in archive.infolist()
+                       if not each.filename.endswith("/") and not each.filename.startswith("__MACOSX")]
     except (OSError, zipfile.BadZipFile) as error:
         raise InputError("%s is no readable zip (%s); download it again." % (path, error)) from error
-    return sorted((Found(name, Path(path), name, {}) for name in names), key=lambda each: natural(each.name))
+    found = [Found(each.filename, Path(path), each.filename, {}, each.file_size) for each in members]
+    return sorted(found, key=lambda each: natural(each.name))
 
 
 def matching(files: Sequence[Found], pattern: str) -> List[Found]:

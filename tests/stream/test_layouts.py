@@ -55,7 +55,7 @@ def comma(text: str) -> str:
 
 G, MG = STANDARD_GRAVITY, STANDARD_GRAVITY / 1000
 DOT_HEAD = "sep=,\nDeviceTag:,left wrist\n\nPacketCounter,SampleTimeFine,Acc_X,Acc_Y,Acc_Z\n"
-ACTIGRAPH = ("------------ Data File Created By ActiGraph GT3X+ ActiLife v6 Firmware v1 date format %s at 50 Hz  Filter "
+ACTIGRAPH = ("------------ Data File Created By ActiGraph GT3X+ ActiLife v6 date format %s at 50 Hz  Filter "
              "Normal -----------\nSerial Number: X\nTimestamp,Accelerometer X,Accelerometer Y,Accelerometer Z\r\n")
 MAKERS = {
     "sensor-logger": lambda: Written(50, lambda k, ms, x, y, z: "%d,%.9f,%f,%f,%f" % (

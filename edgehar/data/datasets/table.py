@@ -183,7 +183,7 @@ class Table(Dataset):
             yield from on_one_grid(tracks, self.rate_hz, self.max_gap_s)
             return
         if len({len(track.values) for track in tracks}) > 1:
-            raise InputError("the files of person %s, session %s have %s rows, so that they cannot be joined row by row "
+            raise InputError("the files of person %s, session %s have %s rows, so that they cannot be joined by row "
                              "(%s)." % (unit.subject, unit.session, " and ".join(
                                  str(len(each.values)) for each in tracks), self.description.line_of("files", "join")))
         yield self._complete(tracks[0]._replace(values=np.hstack([track.values for track in tracks])))
