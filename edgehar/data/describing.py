@@ -25,7 +25,7 @@ ENOUGH = 5  # rows by which a shape is told
 CLOCKS = re.compile(r"time|stamp|clock|^t$|elapsed|epoch|sample|index", re.I)
 LABELS = re.compile(r"label|activ|class|gesture|target|state", re.I)
 AXES = re.compile(r"(?i)(?:^|[^a-z])(x|y|z)(?:[^a-z]|$)|(x|y|z)$")
-KINDS = (("gyro", re.compile(r"(?i)gyr|angular")), ("mag", re.compile(r"(?i)mag")),
+KINDS = (("gyro", re.compile(r"(?i)gyr|angular|^g[xyz]$")), ("mag", re.compile(r"(?i)mag|^m[xyz]$")),
          ("acc", re.compile(r"(?i)acc|^a?[xyz]$")))
 
 
@@ -267,7 +267,7 @@ def _channels(sheet: Sheet, columns: Sequence[Any], header: Sequence[str], place
         kind, unit, doubt = _kind_of(header[three[0]] if header else sensor, values)
         if unit == "g" and not sensor and any('unit = "m/s^2"' in table for table in tables):
             kind, unit, doubt = "mag", "1", "  # QUESTION: a magnetometer, relative to the field?"
-        prefix = re.sub(r"(?i)(acc\w*|gyr\w*|mag\w*)?[\W_]*x?\W*$", "", header[three[0]]) if header else ""
+        prefix = re.sub(r"(?i)(^[agm](?=x$)|acc\w*|gyr\w*|mag\w*)?[\W_]*x?\W*$", "", header[three[0]]) if header else ""
         name = "/".join(filter(None, (re.sub(r"\W+", "_", prefix).strip("_"), kind)))
         if any('"%s"' % name in table for table in tables):
             name = "at_%d/%s" % (len(tables) + 1, kind)

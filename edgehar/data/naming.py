@@ -15,6 +15,7 @@ HINTS = {
     "part": ("part", "segment", "seg", "chunk", "s")}
 SENSORS = {"acc", "accel", "accelerometer", "gyro", "gyr", "gyroscope", "mag", "magnetometer", "atr"}
 PLACES = {"watch", "phone", "wrist", "waist", "chest", "ankle", "hip", "arm", "leg", "hand", "pocket", "thigh", "head"}
+ACTIVITIES = re.compile(r"(?i)(walk|run|jog|sit|stand|lie|lying|stair|cycl|bik|jump|rest|still|climb|sleep|drive)\w*")
 
 
 class Names(NamedTuple):
@@ -73,6 +74,8 @@ def _groups(columns: Sequence[Tuple[str, ...]]) -> Tuple[Dict[int, str], List[st
         distinct[columns[place]] = place
         words = {token.lower() for token in columns[place]}
         name = "sensor" if words <= SENSORS else "placement" if words <= PLACES else ""
+        if 2 * sum(map(bool, map(ACTIVITIES.fullmatch, words))) >= len(words):
+            name = "label"
         before = next((columns[k][0].lower() for k in range(place - 1, -1, -1) if columns[k][0].isalpha()
                        and "/" not in "".join(column[0] for column in columns[k:place])), "")
         name = name or next((each for each, hints in HINTS.items() if before in hints

@@ -68,6 +68,19 @@ class Table(Dataset):
     def name(self) -> str:
         return "table-%s" % self.description.name.replace("_", "-")
 
+    @property
+    def folder(self) -> Path:
+        """Where the files lie: the first that holds some of ``--root``, the TOML's own folder, and EDGEHAR_DATA."""
+        roots = [Path(self.root)] if self.root else []
+        roots += [Path(self.description.path).parent]
+        roots += [Path(value) for value in [os.environ.get("EDGEHAR_DATA", "")] if value]
+        for root in (root / self.description.folder for root in roots):
+            if root.is_dir() and matching(below(root, self.description.archive), self.description.pattern):
+                return root
+        raise InputError("no file that %s means (%s) is below %s; give the folder that holds them with --root." % (
+            self.description.line_of("files", "pattern"), " in ".join(filter(None, (
+                self.description.pattern, " or ".join(self.description.archive)))), " or ".join(map(str, roots))))
+
     def split(self) -> Split:
         """As [split] says; else people by chance, three fifths to train, and the same ones every time."""
         stated = self.description.facts["split"]
@@ -97,17 +110,7 @@ class Table(Dataset):
 
     def _beside(self) -> List[Found]:
         """Everything in the folder or zip in which the files of the pattern are."""
-        description, own = self.description, Path(self.description.path).parent
-        roots = [Path(self.root)] if self.root else []
-        roots += [own] + [Path(value) for value in [os.environ.get("EDGEHAR_DATA", "")] if value]
-        for root in roots:
-            if (root / description.folder).is_dir():
-                found = below(root / description.folder, description.archive)
-                if matching(found, description.pattern):
-                    return found
-        raise InputError("no file that %s means (%s) is below %s; give the folder that holds them with --root." % (
-            description.line_of("files", "pattern"), " in ".join(filter(None, (
-                description.pattern, " or ".join(description.archive)))), " or ".join(map(str, roots))))
+        return below(self.folder, self.description.archive)
 
     def _found(self) -> List[Found]:
         whole = {rule.files for rule in self.description.left_out if rule.rows is None}
