@@ -27,7 +27,7 @@ from edgehar import machine
 from edgehar.bench import energy
 from edgehar.bench.energy import Energy
 from edgehar.bench.meters.base import CARRIER_RAIL, XAVIER_RAILS, XAVIER_STEP_A, totals_of
-from edgehar.bench.trace import IDLE, LOAD, Phase, Trace
+from edgehar.bench.trace import IDLE, LOAD, Trace, TracePhase
 from edgehar.machine import Conditions
 from edgehar.results.runs import REFUSED, SIMULATED, EngineFacts, Measurement, Run, RunWarning
 
@@ -122,12 +122,12 @@ def _trace(case: Case, seed: int, net_w: float) -> Trace:
                  dict(zip(XAVIER_RAILS, steps_w)), _readings(case, phases, random), case.period_s)
 
 
-def _phases() -> Tuple[Phase, ...]:
-    found: List[Phase] = []
+def _phases() -> Tuple[TracePhase, ...]:
+    found: List[TracePhase] = []
     for repeat in range(REPEATS):
         for kind, seconds in ((IDLE, IDLE_S), (LOAD, LOAD_S), (IDLE, IDLE_S)):
             start_s = found[-1].end_s if found else 0.0
-            found.append(Phase(kind, start_s, start_s + seconds, repeat, WINDOWS if kind == LOAD else 0))
+            found.append(TracePhase(kind, start_s, start_s + seconds, repeat, WINDOWS if kind == LOAD else 0))
     return tuple(found)
 
 
@@ -152,7 +152,7 @@ def _noise(time_s: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return noise
 
 
-def _on(case: Case, phase: Phase, time_s: np.ndarray) -> np.ndarray:
+def _on(case: Case, phase: TracePhase, time_s: np.ndarray) -> np.ndarray:
     during = (time_s >= phase.start_s) & (time_s < phase.end_s)
     if case.period_s is None:
         return during.astype(float)
@@ -166,7 +166,7 @@ def _kept(case: Case, time_s: np.ndarray, random: np.random.Generator) -> np.nda
     return kept
 
 
-def _readings(case: Case, phases: Tuple[Phase, ...], random: np.random.Generator) -> Tuple[Conditions, ...]:
+def _readings(case: Case, phases: Tuple[TracePhase, ...], random: np.random.Generator) -> Tuple[Conditions, ...]:
     throttled_s = random.uniform(0, phases[-1].end_s) if case.throttles else np.inf
     return tuple(Conditions(time_s, "7", limits_hz={"gpu": (675.75e6, 675.75e6)}, clocks_hz={"gpu": 675.75e6},
                             throttles={"gpu-throttle-alert": 0, "over-current oc3": int(time_s >= throttled_s)})

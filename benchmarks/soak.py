@@ -56,7 +56,8 @@ from edgehar.backends.base import Engine
 from edgehar.data.signals import Signal
 from edgehar.deploy.health import Health
 from edgehar.deploy.notify import Manager
-from edgehar.deploy.service import Recipe, Service
+from edgehar.deploy.spec import ServeSpec
+from edgehar.deploy.service import Service
 from edgehar.results.runs import EngineFacts, Measurement, Run
 from edgehar.stream.decision import Decision
 from edgehar.stream.fleet import Fleet
@@ -263,7 +264,7 @@ class ServedWearer:
     """A `Service` on a thread of its own, fed by the world."""
 
     def __init__(self, engine: Engine, port: int, state: Path) -> None:
-        recipe = Recipe(engine.folder)
+        recipe = ServeSpec(engine.folder)
         loaded = recipe.load()
         signal = loaded.stream.signal
         self.source = SOURCES.create("mqtt:topic=samples/%s,client=served,port=%d,depth=100000" % (SERVED, port),

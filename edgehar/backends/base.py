@@ -19,7 +19,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 import numpy as np
 
-from edgehar.artifact.golden import Comparison, compare, require_passed
+from edgehar.artifact.golden import Comparison, compare_logits, require_passed
 from edgehar.artifact.manifest import Artifact
 from edgehar.backends._engine import BuildSpec as BuildSpec, Engine as Engine, writable as writable
 from edgehar.errors import InputError, MismatchError, MissingError
@@ -269,7 +269,7 @@ class Backend(ABC):
         """
         golden, tolerance = engine.golden(), engine.manifest.tolerances[engine.spec.precision]
         with self.open(engine) as session:
-            found = [compare(golden.logits, infer_all(session, golden.x, batch, slot), tolerance)
+            found = [compare_logits(golden.logits, infer_all(session, golden.x, batch, slot), tolerance)
                      for batch in session.batches for slot in range(session.slots)]
         return [min(of_task, key=lambda each: (each.passed, each.snr_db)) for of_task in zip(*found)]
 

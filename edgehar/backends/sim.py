@@ -21,7 +21,7 @@ from shutil import copyfile
 from typing import Dict, Optional, Sequence
 
 from edgehar.artifact.boards import Estimate, load_board
-from edgehar.artifact.cost import predict
+from edgehar.artifact.cost import predict_cost
 from edgehar.artifact.manifest import Artifact
 from edgehar.artifact.quantise import calibrated_ranges
 from edgehar.backends._onnxruntime import MODEL, OrtSession
@@ -89,4 +89,4 @@ class SimSession(OrtSession):
 def _latency(path: Path, precision: str, count: int, board: str, mode: str, graph: bool) -> Estimate:
     import onnx
 
-    return predict(load_board(board), onnx.load(str(path)), mode, precision, count, graph=graph).seconds
+    return predict_cost(load_board(board), onnx.load(str(path)), mode, precision, count, graph=graph).seconds

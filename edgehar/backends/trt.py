@@ -21,7 +21,7 @@ from edgehar import machine
 from edgehar.artifact.manifest import Artifact
 from edgehar.artifact.quantise import calibrated_ranges, quantise
 from edgehar.backends._trt import cuda as _cuda
-from edgehar.backends._trt.build import LAYERS, PLACEMENT, Job
+from edgehar.backends._trt.build import LAYERS, PLACEMENT, BuildJob
 from edgehar.backends._trt.calibration import BY_WINDOWS, cache_name, chosen
 from edgehar.backends._trt.child import build_in_child
 from edgehar.backends._trt.options import BuildOptions, build_options, run_options, unusual
@@ -103,11 +103,11 @@ class Trt(Backend):
         """A session with the engine's choices of running, then this backend's."""
         return TrtSession(engine, run_options({**engine.running, **self.running}), max_batch)
 
-    def _job(self, artifact: Artifact, precision: str, options: BuildOptions, folder: Path, scratch: Path) -> Job:
+    def _job(self, artifact: Artifact, precision: str, options: BuildOptions, folder: Path, scratch: Path) -> BuildJob:
         caches = Path(self._caches) if self._caches else writable(artifact.folder / "built" / "caches", artifact)
         timings = caches.resolve() / _timings_of(self.fingerprint(), self.circumstances())
-        job = Job(onnx=str(artifact.onnx_path.resolve()), folder=str(folder.resolve()), precision=precision,
-                  options=unusual(options), timing_cache=str(timings))
+        job = BuildJob(onnx=str(artifact.onnx_path.resolve()), folder=str(folder.resolve()), precision=precision,
+                       options=unusual(options), timing_cache=str(timings))
         return job if precision != "int8" else _with_ranges(job, artifact, options, caches.resolve(), scratch)
 
 
@@ -116,7 +116,7 @@ def _timings_of(fingerprint: Mapping[str, str], circumstances: Mapping[str, str]
     return "timing-%s.bin" % sha256_of_json({**fingerprint, **circumstances})[:16]
 
 
-def _with_ranges(job: Job, artifact: Artifact, options: BuildOptions, caches: Path, scratch: Path) -> Job:
+def _with_ranges(job: BuildJob, artifact: Artifact, options: BuildOptions, caches: Path, scratch: Path) -> BuildJob:
     """`job` with all it needs for INT8, by the way that `options` and the artifact's calibration leave."""
     stored = artifact.calibration()
     way = chosen(options.calibrator, stored, artifact)

@@ -84,7 +84,7 @@ def scores(session: Session, windows: Windows, batch: int) -> Tuple[ByPerson, By
     confusions: ByPerson = {}
     reliabilities: ByPerson = {}
     for task, logits in sorted(infer_all(session, windows.x, batch).items()):
-        require_numbers(logits, task)
+        require_finite_logits(logits, task)
         true, predicted, confidence = windows.y[task], logits.argmax(axis=1), softmax(logits).max(axis=1)
         people = confusion_by_person(true, predicted, windows.subjects, logits.shape[1])
         confusions[task] = {person: counts.tolist() for person, counts in people.items()}
@@ -98,7 +98,7 @@ def _rows(bins: np.ndarray) -> Dict[str, List[float]]:
     return dict(zip(RELIABILITY_ROWS, np.round(bins, 6).tolist()))
 
 
-def require_numbers(logits: np.ndarray, task: str) -> None:
+def require_finite_logits(logits: np.ndarray, task: str) -> None:
     """Raise AccuracyError where `logits`, of any shape, are not all finite."""
     if not np.isfinite(logits).all():
         raise AccuracyError("the engine gave logits that are no numbers for task '%s'; build it in a higher "

@@ -13,7 +13,7 @@ from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from edgehar.artifact.boards import Board, Clocks, Fit, on_threads
+from edgehar.artifact.boards import Board, BoardClocks, Fit, on_threads
 from edgehar.artifact.cost import Work, jacobian, kernel_terms, latency_s, wall_watts, work_of
 from edgehar.errors import InputError, MismatchError
 from edgehar.results.runs import MEASURED, Run
@@ -88,7 +88,7 @@ class Observation(NamedTuple):
     fit: str
     device: str
     precision: str
-    clocks: Clocks
+    clocks: BoardClocks
     work: Work
     batch: int
     graph: bool

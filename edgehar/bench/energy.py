@@ -30,7 +30,7 @@ import numpy as np
 
 from edgehar import machine
 from edgehar.bench.rounding import meter_steps_w, rounding_w
-from edgehar.bench.trace import IDLE, LOAD, TRIM_S, Phase, Trace, during
+from edgehar.bench.trace import IDLE, LOAD, TRIM_S, Trace, TracePhase, during
 from edgehar.machine import Conditions
 from edgehar.results.people import Interval
 
@@ -151,15 +151,11 @@ def _columns(trace: Trace) -> Dict[str, np.ndarray]:
 # ------------------------------------------------------------------ can it be judged at all?
 
 
-def _repeats(trace: Trace) -> List[Tuple[Phase, Phase, Phase]]:
+def _repeats(trace: Trace) -> List[Tuple[TracePhase, TracePhase, TracePhase]]:
     """The whole repeats: idle, load, idle."""
-    found = []
-    for number in sorted({phase.repeat for phase in trace.phases}):
-        phases = [phase for phase in trace.phases if phase.repeat == number]
-        if [phase.kind for phase in phases] == [IDLE, LOAD, IDLE]:
-            before, load, after = phases
-            found.append((before, load, after))
-    return found
+    numbers = sorted({phase.repeat for phase in trace.phases})
+    found = [[phase for phase in trace.phases if phase.repeat == number] for number in numbers]
+    return [(each[0], each[1], each[2]) for each in found if [phase.kind for phase in each] == [IDLE, LOAD, IDLE]]
 
 
 def _short(trace: Trace) -> Optional[Refusal]:
@@ -234,15 +230,15 @@ def _levels(trace: Trace) -> List[Levels]:
             for before, load, after in _repeats(trace)]
 
 
-def _middle(phase: Phase) -> float:
+def _middle(phase: TracePhase) -> float:
     return (phase.start_s + phase.end_s) / 2
 
 
-def _block_count(phase: Phase) -> int:
+def _block_count(phase: TracePhase) -> int:
     return max(2, int((phase.duration_s - 2 * TRIM_S) / BLOCK_S))
 
 
-def _block_means(trace: Trace, phase: Phase) -> np.ndarray:
+def _block_means(trace: Trace, phase: TracePhase) -> np.ndarray:
     """Mean power (b, R) of equal stretches of the trimmed phase: trapezoids on the samples' own times."""
     edges = np.linspace(phase.start_s + TRIM_S, phase.end_s - TRIM_S, _block_count(phase) + 1)
     first, last = np.searchsorted(trace.time_s, [edges[0], edges[-1]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Dict, Sequence
+from typing import Any, Dict, Sequence
 
 import numpy as np
 
@@ -36,10 +36,10 @@ class EnsembleSession(Session):
 
     def wait(self, slot: int = 0) -> Dict[str, np.ndarray]:
         said = [member.wait(slot) for member in self.members]
-        return {task: mixture([each[task] for each in said]) for task in self.tasks}
+        return {task: mixed_logits([each[task] for each in said]) for task in self.tasks}
 
 
-def mixture(logits: Sequence[np.ndarray]) -> np.ndarray:
+def mixed_logits(logits: Sequence[np.ndarray]) -> np.ndarray:
     """(B, K) float32 logarithm of the mean of the softmax of each of `logits` (B, K)."""
     voices = [z - np.logaddexp.reduce(z, axis=1, keepdims=True) for z in logits]
     return np.logaddexp.reduce(voices, axis=0) - np.float32(np.log(len(voices)))
@@ -51,7 +51,8 @@ def ensemble_facts(members: Sequence[EngineFacts], name: str, seed: int) -> Engi
     Its recipe is theirs without a seed; `seed` is that of the ensemble, which nobody drew anything from.
     """
     first = members[0]
-    digests = {key: sha256_of_json([getattr(each, key) for each in members]) for key in ("sha256", "artifact_sha256")}
+    digests: Dict[str, Any] = {key: sha256_of_json([getattr(each, key) for each in members])
+                               for key in ("sha256", "artifact_sha256")}
     return replace(
         first, artifact=name, model=ensemble_model(len(members), first.model), seed=seed,
         recipe={key: value for key, value in (first.recipe or {}).items() if key != "seed"},

@@ -6,7 +6,7 @@ from typing import List, NamedTuple, Sequence
 
 from edgehar.backends.base import Engine
 from edgehar.bench.scenarios.base import WINDOWS, Scenario
-from edgehar.data.channels import choose, sensors_of
+from edgehar.data.channels import choose_channels, sensors_of
 from edgehar.errors import InputError
 
 EACH = "each"
@@ -44,5 +44,5 @@ def _silent(engine: Engine, missing: Sequence[str]) -> List[str]:
                          "--missing gyro." % engine.manifest.name)
     found = [pattern for given in missing for pattern in (sensors if given == EACH else [given])]
     for pattern in found:
-        choose(signal.channels, pattern)
+        choose_channels(signal.channels, pattern)
     return list(dict.fromkeys(found))

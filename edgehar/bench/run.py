@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence
 
 from edgehar import machine
 from edgehar.artifact.manifest import Manifest
@@ -24,14 +24,14 @@ from edgehar.backends.base import Backend, Engine
 from edgehar.bench.accuracy import test_windows_of, windows_for
 from edgehar.bench.energy import estimate
 from edgehar.bench.ensembles import EnsembleSession, ensemble_facts
-from edgehar.bench.metering import Plan, record
+from edgehar.bench.metering import MeteringPlan, record
 from edgehar.bench.meters.base import Meter
 from edgehar.bench.scenarios import SCENARIOS
 from edgehar.bench.scenarios.base import RECORDINGS, WINDOWS, Findings, Scenario, Trial
 from edgehar.bench.streaming import recordings_for, test_recordings_of
 from edgehar.bench.timing import Clock, Sleep
 from edgehar.bench.verdicts import machine_warnings, require_measured
-from edgehar.data.channels import choose
+from edgehar.data.channels import choose_channels
 from edgehar.data.signals import Recording, Windows, silenced
 from edgehar.errors import InputError, MismatchError
 from edgehar.results.runs import ENGINE, SIMULATED, UNVERIFIED, EngineFacts, Measurement, Run, RunWarning
@@ -40,7 +40,8 @@ from edgehar.results.runs import ENGINE, SIMULATED, UNVERIFIED, EngineFacts, Mea
 def run(engine: Engine, scenario: Scenario, windows: Optional[Windows] = None, clock: Clock = time.monotonic,
         command: str = "", sleep: Sleep = time.sleep,
         on_phase: Callable[[str], Any] = lambda phase: None, recordings: Optional[Iterable[Recording]] = None,
-        meter: Optional[Meter] = None, plan: Plan = Plan(), dataset: Optional[str] = None, missing: str = "") -> Run:
+        meter: Optional[Meter] = None, plan: MeteringPlan = MeteringPlan(), dataset: Optional[str] = None,
+        missing: str = "") -> Run:
     """Put `engine` through `scenario` on this machine.
 
     windows, recordings: of the test people, with all channels, where the scenario needs
@@ -56,13 +57,13 @@ def run(engine: Engine, scenario: Scenario, windows: Optional[Windows] = None, c
         _require_load(scenario)
         require_measured(engine)
     scenario, backend = scenario.settled(engine), BACKENDS.create(engine.backend)
-    windows, recordings = _test_data(engine, scenario, windows, recordings, missing)
+    data = _test_data(engine, scenario, windows, recordings, missing)
     measured = scenario.timed and backend.source != SIMULATED
     before = machine_warnings(engine) + _told_by(backend.warnings(engine)) if measured else []
     verified = _verified(backend, engine) if meter else {}
     chosen: Dict[str, Any] = {"dataset": dataset, "missing": missing} if scenario.needs else {}
     with backend.open(engine, max_batch=scenario.batch) as session:
-        trial = Trial(session, engine, windows, recordings, clock, sleep, on_phase)
+        trial = Trial(session, engine, data, clock, sleep, on_phase)
         found = scenario.measure(trial) if measured or not scenario.timed else _predicted(trial, scenario)
         power = _powered(trial, scenario, meter, plan) if meter else {}
         if scenario.timed:
@@ -85,13 +86,12 @@ def data_for(engine: Engine, scenario: Scenario, dataset: Optional[str] = None,
 
 
 def _test_data(engine: Engine, scenario: Scenario, windows: Optional[Windows],
-               recordings: Optional[Iterable[Recording]],
-               missing: str) -> Tuple[Optional[Windows], Optional[Iterable[Recording]]]:
+               recordings: Optional[Iterable[Recording]], missing: str) -> Any:
     """Of what was given the part that the scenario needs, once it is sure that it is of test people."""
     if scenario.needs == WINDOWS:
         found = test_windows_of(engine, windows)
-        return silenced(found, choose(found.channels, missing)) if missing else found, None
-    return None, test_recordings_of(engine, recordings) if scenario.needs == RECORDINGS else None
+        return silenced(found, choose_channels(found.channels, missing)) if missing else found
+    return test_recordings_of(engine, recordings) if scenario.needs == RECORDINGS else None
 
 
 def run_as_one(engines: Sequence[Engine], scenario: Scenario, windows: Windows, name: str, seed: int = 0,
@@ -113,7 +113,7 @@ def run_as_one(engines: Sequence[Engine], scenario: Scenario, windows: Windows, 
     return replace(_run_of(engines[0], scenario, command, found), engine=facts)
 
 
-def file_name(run: Run) -> str:
+def run_file_name(run: Run) -> str:
     """``artifact-backend-precision-scenario-<short digest>.json``."""
     return "%s-%s-%s-%s-%s.json" % (run.engine.artifact.replace("/", "_"), run.engine.backend, run.engine.precision,
                                     run.scenario["name"], run.to_json()["sha256"][:10])
@@ -163,7 +163,7 @@ def _predicted(trial: Trial, scenario: Scenario) -> Findings:
     return Findings((Measurement("predicted_latency", "s", seconds),))
 
 
-def _powered(trial: Trial, scenario: Scenario, meter: Meter, plan: Plan) -> Dict[str, Any]:
+def _powered(trial: Trial, scenario: Scenario, meter: Meter, plan: MeteringPlan) -> Dict[str, Any]:
     """A power trace with the scenario as its load, and what it says."""
     trace = record(meter, scenario.load(trial), plan, scenario.period_s, trial.on_phase, clock=trial.clock,
                    sleep=trial.sleep)

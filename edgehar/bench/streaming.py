@@ -8,7 +8,7 @@ import numpy as np
 
 from edgehar.artifact.manifest import Manifest
 from edgehar.backends.base import Engine, Session
-from edgehar.bench.accuracy import require_numbers, require_same_classes
+from edgehar.bench.accuracy import require_finite_logits, require_same_classes
 from edgehar.data.channels import positions
 from edgehar.data.corpus import framed, require_split_of
 from edgehar.data.datasets import DATASETS, read_recordings
@@ -92,7 +92,7 @@ def _events_of(session: Session, manifest: Manifest, hop: int, hold: int,
     unknown = np.full(len(recording.samples), UNLABELLED)
     found = {}
     for task, names in manifest.tasks.items():
-        require_numbers(np.array([decision.probabilities[task] for decision in decisions]), task)
+        require_finite_logits(np.array([decision.probabilities[task] for decision in decisions]), task)
         said = held(at, [names.index(decision.label[task]) for decision in decisions], len(recording.samples))
         found[task] = score_events(recording.labels.get(task, unknown), said, len(names), signal.rate_hz)
     return found

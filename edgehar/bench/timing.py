@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import cycle
-from typing import Any, Callable, Iterator, NamedTuple
+from typing import Any, Callable, Iterator, List, NamedTuple
 
 import numpy as np
 
@@ -39,7 +39,8 @@ def endless_inputs(golden: np.ndarray, batch: int, seed: int) -> Iterator[np.nda
 
 def back_to_back(call: Callable[[], Any], seconds: float, clock: Clock, after: Callable[[], None]) -> Calls:
     """Call until `seconds` have passed, at least once. after: called behind each call, outside its time."""
-    starts, ends = [], []
+    starts: List[float] = []
+    ends: List[float] = []
     begin = clock()
     while not ends or ends[-1] - begin < seconds:
         starts.append(clock())

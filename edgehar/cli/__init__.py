@@ -25,9 +25,10 @@ PIPE_CLOSED = 141
 EXTRAS = {"torch": "train", "onnx": "cpu", "onnxruntime": "cpu", "pycuda": "jetson", "jtop": "jetson", "paho": "mqtt",
           "cryptography": "bundle"}
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
+OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
-class Outcome(NamedTuple):
+class Ending(NamedTuple):
     """How a failed command ends: one sentence (none where silence is right) and the exit code."""
 
     sentence: str
@@ -73,7 +74,7 @@ class Commands(click.Group):
 class _Stopped(Exception):
     """Carries the outcome of an interruption past click."""
 
-    def __init__(self, outcome: Outcome) -> None:
+    def __init__(self, outcome: Ending) -> None:
         super().__init__(outcome.sentence)
         self.outcome = outcome
 
@@ -140,40 +141,43 @@ def execute(arguments: Sequence[str]) -> int:
     return code if type(code) is int else 0
 
 
-def explain(error: BaseException) -> Outcome:
+def explain(error: BaseException) -> Ending:
     """The outcome that stands for `error`."""
     if isinstance(error, _Stopped):
         return error.outcome
     if isinstance(error, EdgeharError):
-        return Outcome(str(error), error.exit_code)
+        return Ending(str(error), error.exit_code)
     if isinstance(error, click.ClickException):
-        return Outcome(_usage_sentence(error), error.exit_code)
+        return Ending(_usage_sentence(error), error.exit_code)
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        return Outcome("stopped by Ctrl-C; nothing is half-written, and a training goes on when the same line is "
-                       "typed again.", INTERRUPTED)
+        return Ending("stopped by Ctrl-C; nothing is half-written, and a training goes on when the same line is "
+                      "typed again.", INTERRUPTED)
     if isinstance(error, BrokenPipeError):
-        return Outcome("", PIPE_CLOSED)
-    return _of_this_machine(error) or Outcome(
+        return Ending("", PIPE_CLOSED)
+    return _of_this_machine(error) or Ending(
         "this is a fault of edgehar (%s: %s); add --debug for the traceback and report it." % (
             type(error).__name__, error), EdgeharError.exit_code)
 
 
-def _of_this_machine(error: BaseException) -> Optional[Outcome]:
+def _of_this_machine(error: BaseException) -> Optional[Ending]:
     """The outcome where the machine lacks a package, memory or disk space, else None."""
     package = (getattr(error, "name", None) or "").split(".")[0]
     if isinstance(error, ModuleNotFoundError) and package in EXTRAS:
-        return Outcome("this command needs the package %s, which is not installed; install it with "
-                       "`pip install 'edgehar[%s]'`." % (package, EXTRAS[package]), MissingError.exit_code)
+        return Ending("this command needs the package %s, which is not installed; install it with "
+                      "`pip install 'edgehar[%s]'`." % (package, EXTRAS[package]), MissingError.exit_code)
     if isinstance(error, MemoryError):
-        return Outcome("this machine ran out of memory; close other programs or use less data at once.",
+        return Ending("this machine ran out of memory; close other programs or use less data at once.",
                        MissingError.exit_code)
+    if isinstance(error, OSError) and error.errno in OUT_OF_DESCRIPTORS:
+        return Ending("too many files are open (%s); raise the limit with `ulimit -n`, or end other programs." % (
+            error.filename or error.strerror), MissingError.exit_code)
     if isinstance(error, OSError) and error.errno in OUT_OF_SPACE:
-        return Outcome("the disk is full (%s); free space or choose another folder with -o." % (
+        return Ending("the disk is full (%s); free space or choose another folder with -o." % (
             error.filename or error.strerror), InputError.exit_code)
     return None
 
 
-def _tell(outcome: Outcome) -> int:
+def _tell(outcome: Ending) -> int:
     if outcome.exit_code == PIPE_CLOSED:
         _forget_stdout()
     if outcome.sentence:

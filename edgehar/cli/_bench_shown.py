@@ -59,14 +59,15 @@ def _show_corpus(runs: Sequence[Run]) -> None:
         show_table("Timing, trained on %s" % title, (
             "engine", "backend", "precision", "scenario", "median", "p90", "p99", "windows", "missed", "calls"),
             [_timing_cells(row) for row in timed])
-    predicted = [run for run in runs if run.measurement("predicted_latency")]
+    predicted = [(run, found.values) for run in runs for found in [run.measurement("predicted_latency")] if found]
     if predicted:
         show_table("PREDICTED timing, trained on %s" % title, (
             "engine", "precision", "scenario", "board", "mode", "a call [90 %]"),
-            [_predicted_cells(run) for run in predicted])
+            [_predicted_cells(*each) for each in predicted])
     for run in runs:
-        if run.measurement("gpu_latency"):
-            click.echo(_gpu_sentence(run))
+        gpu = run.measurement("gpu_latency")
+        if gpu:
+            click.echo(_gpu_sentence(run, gpu.median))
     for group in alike.grouped(metered, lambda row: (row.engine.sha256, row.asked)):
         _show_energy(group)
 
@@ -84,14 +85,14 @@ def _show_energy(rows: Sequence[Any]) -> None:
          "–" if row.floor_j is None else "%.3g mJ" % (1e3 * row.floor_j)) for row in rows])
 
 
-def _gpu_sentence(run: Run) -> str:
+def _gpu_sentence(run: Run, median_s: float) -> str:
     """What a GPU took by its own clock, copies left out; the table has the time around the whole call."""
     from edgehar.results.words import milliseconds
 
     ways = ",".join("%s=%s" % pair for pair in sorted(run.engine.running.items())).lower()
     return "%s %s, %s: the GPU alone took %s (median); it was run with %s." % (
         run.engine.artifact, run.engine.precision, run.asked,
-        milliseconds(run.measurement("gpu_latency").median), ways)
+        milliseconds(median_s), ways)
 
 
 def _accuracy_cells(row: Any) -> Sequence[Any]:
@@ -120,11 +121,11 @@ def _timing_cells(row: Any) -> Sequence[Any]:
             "–" if row.deadline_misses is None else row.deadline_misses, len(row.latency_s))
 
 
-def _predicted_cells(run: Run) -> Sequence[Any]:
+def _predicted_cells(run: Run, seconds: Sequence[float]) -> Sequence[Any]:
     from edgehar.results.words import milliseconds
 
     running = run.engine.running
-    expected, least, most = map(milliseconds, run.measurement("predicted_latency").values)
+    expected, least, most = map(milliseconds, seconds)
     return (run.engine.artifact, run.engine.precision, run.asked, running["board"],
             running["mode"], "%s [%s, %s]" % (expected, least, most))
 
@@ -139,10 +140,11 @@ def _summary(path: Path, run: Run) -> Dict[str, Any]:
     for row in tables.latency_rows([run]):
         facts.update(median_s=row.median_s, p90_s=row.p90_s, p99_s=row.p99_s, windows_per_s=row.throughput_hz,
                      calls=len(row.latency_s), deadline_misses=row.deadline_misses)
-    if run.measurement("predicted_latency"):
-        facts["predicted_latency_s"] = dict(zip(("value", "low", "high"), run.measurement("predicted_latency").values))
-    if run.measurement("gpu_latency"):
-        facts["gpu_median_s"] = run.measurement("gpu_latency").median
+    predicted, gpu = run.measurement("predicted_latency"), run.measurement("gpu_latency")
+    if predicted:
+        facts["predicted_latency_s"] = dict(zip(("value", "low", "high"), predicted.values))
+    if gpu:
+        facts["gpu_median_s"] = gpu.median
     if run.engine.missing:
         facts["missing"] = run.engine.missing
     facts["tasks"] = {row.task: _task_summary(row) for row in tables.accuracy_rows([run])}

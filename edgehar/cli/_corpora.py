@@ -50,7 +50,7 @@ def listing(name: str, root: Optional[str] = None) -> Listing:
     return Listing(dataset, at_hand, lacking)
 
 
-def facts_of(name: Optional[str], root: Optional[str] = None) -> List[Dict[str, Any]]:
+def corpus_facts(name: Optional[str], root: Optional[str] = None) -> List[Dict[str, Any]]:
     """All about the corpus `name`, or about every one, those without a loader last. InputError for an unknown one."""
     from edgehar.data.datasets import REGISTERED, registered
 

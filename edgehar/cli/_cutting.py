@@ -53,7 +53,7 @@ def corpus_options(whose: str = "the corpus' own") -> Decorator:
         click.option("--hop", type=click.IntRange(1), metavar="SAMPLES", help="From one window to the next."))
 
 
-def corpus_of(asked: Asked, teacher: Optional[Mapping[str, Any]] = None) -> Corpus:
+def asked_corpus(asked: Asked, teacher: Optional[Mapping[str, Any]] = None) -> Corpus:
     """The corpus, divided and cut as asked for, else like the training with the facts `teacher`, else as its own."""
     from edgehar.data.signals import Signal
     from edgehar.data.corpus import cut_corpus

@@ -18,13 +18,17 @@ def typed_line(context: click.Context) -> str:
     a Run travels."""
     words = context.command_path.split()
     for parameter in context.command.params:
-        value = context.params[parameter.name]
+        value = context.params[parameter.name or ""]
         if isinstance(parameter, click.Argument):
             words += [_travelling(each) for each in (value if parameter.nargs != 1 else [value])]
-        elif context.get_parameter_source(parameter.name) == ParameterSource.COMMANDLINE:
+        elif isinstance(parameter, click.Option) and _is_given(context, parameter):
             for each in value if parameter.multiple else [value]:
                 words += [parameter.opts[-1]] if parameter.is_flag else [parameter.opts[-1], _travelling(each)]
     return " ".join(map(shlex.quote, words))
+
+
+def _is_given(context: click.Context, parameter: click.Option) -> bool:
+    return context.get_parameter_source(parameter.name or "") == ParameterSource.COMMANDLINE
 
 
 def _travelling(value: Any) -> str:

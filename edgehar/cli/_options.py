@@ -7,11 +7,11 @@ from typing import Any, Callable, Dict, Optional, Union
 import click
 
 from edgehar.cli._show import names_in_room
+from edgehar.settings import HOLD
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 PRECISIONS = ("fp32", "fp16", "int8")
-HOLD = 3  # windows; that of `edgehar.stream.stream`, which --help need not wait for
 
 
 class Hold(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
@@ -20,6 +20,7 @@ class Hold(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
     name = "N|TASK=N,..."
 
     def convert(self, value: Any, param: Any, context: Any) -> Union[int, Dict[str, int]]:
+        """A number, or {task: number}."""
         if not isinstance(value, str):
             return value
         if value.isdigit():
@@ -37,6 +38,7 @@ class Speed(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
     name = "max|FACTOR"
 
     def convert(self, value: Any, param: Any, context: Any) -> Optional[float]:
+        """None for "max", else the factor."""
         if value == "max" or value is None:
             return None
         try:
@@ -59,14 +61,17 @@ def together(*options: Decorator) -> Decorator:
 
 
 def json_option(what: str = "JSON") -> Decorator:
+    """``--json``; what: it prints."""
     return click.option("--json", "as_json", is_flag=True, help="Print %s." % what)
 
 
 def quiet_option(what: str = "No progress bar.") -> Decorator:
+    """``--quiet``."""
     return click.option("--quiet", is_flag=True, help=what)
 
 
 def root_option(what: str = "Folder with the downloaded corpora; default EDGEHAR_DATA.") -> Decorator:
+    """``--root``, the data folder."""
     return click.option("--root", type=click.Path(), metavar="FOLDER", help=what)
 
 
@@ -81,7 +86,7 @@ def engine_options(several: bool = False) -> Decorator:
                      help="For an artifact; default fp32.%s" % (" Repeatable." if several else "")))
 
 
-def build_options(example: str) -> Decorator:
+def building_options(example: str) -> Decorator:
     """What an engine is built with. example: ends the help of --backend."""
     return together(
         click.option("--backend", default="ort", show_default=True, metavar="NAME[:OPTION=VALUE,...]",
@@ -90,20 +95,24 @@ def build_options(example: str) -> Decorator:
 
 
 def board_option(what: str) -> Decorator:
+    """``--board``, by name or file."""
     return click.option("--board", "board_name", metavar="NAME|FILE.json", default="xavier-agx", show_default=True,
                         help=what)
 
 
 def model_option(default: str, what: str) -> Decorator:
+    """``--model``, a network and its options."""
     return click.option("--model", "model_spec", default=default, show_default=True, metavar="SPEC",
                         help="%s. There are: %s." % (what, names_in_room("models")))
 
 
 def constant_option() -> Decorator:
+    """``--allow-constant``."""
     return click.option("--allow-constant", is_flag=True, help="Accept a channel that does not move during a window.")
 
 
 def hop_option(default: str = "the model's") -> Decorator:
+    """``--hop``, in samples."""
     return click.option("--hop", type=click.IntRange(1), metavar="SAMPLES",
                         help="From one window to the next.  [default: %s]" % default)
 
@@ -118,6 +127,7 @@ def hold_option(packed: bool = False, by_task: bool = True) -> Decorator:
 
 
 def sink_option(examples: str, default: str) -> Decorator:
+    """``--sink``, repeatable."""
     return click.option("--sink", "sinks", multiple=True, metavar="SPEC",
                         help="Where decisions go (%s), e.g. %s. Repeatable.  [default: %s]" % (
                             names_in_room("sinks"), examples, default))

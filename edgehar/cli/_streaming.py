@@ -56,7 +56,7 @@ def source_of(engines: Iterable[Engine]) -> str:
     return SIMULATED if SIMULATED in {BACKENDS.kind(engine.backend).source for engine in engines} else MEASURED
 
 
-def marks(data: Mapping[str, Any], streamed: bool, source: str = "") -> str:
+def stream_marks(data: Mapping[str, Any], streamed: bool, source: str = "") -> str:
     """Generated data, a split that leaks and a board that is not there are said to be so wherever results are shown."""
     from edgehar.results.runs import SIMULATED
     from edgehar.data.splits import leak_mark

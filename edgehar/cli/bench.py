@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
@@ -17,7 +18,7 @@ from edgehar.cli._show import names_in_room, progress_line, show_next
 if TYPE_CHECKING:
     from edgehar.backends.base import Engine
     from edgehar.bench.jobs import Job
-    from edgehar.bench.metering import Plan
+    from edgehar.bench.metering import MeteringPlan
     from edgehar.bench.scenarios.base import Scenario
     from edgehar.results.runs import Run
 
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
 @json_option()
 @quiet_option()
 @click.pass_context
-def command(context: click.Context, paths: Sequence[str], scenarios: Sequence[str], backend: str,
+def command(context: click.Context, /, paths: Sequence[str], scenarios: Sequence[str], backend: str,
             precisions: Sequence[str], data: Optional[str], root: Optional[str], power: Optional[str], idle_s: float,
             load_s: float, repeats: int, max_p99_ms: Optional[float], strict: bool, missing: Sequence[str], output: str,
             as_json: bool, quiet: bool, **settings: Any) -> None:
@@ -69,13 +70,13 @@ def command(context: click.Context, paths: Sequence[str], scenarios: Sequence[st
     """
     from edgehar.bench import verdicts
     from edgehar.bench.jobs import jobs
-    from edgehar.bench.metering import Plan
+    from edgehar.bench.metering import MeteringPlan
     from edgehar.bench.scenarios import load_scenario
     from edgehar.cli._bench_shown import show
 
     asked = _adjusted([load_scenario(spec) for spec in scenarios], settings)
     _require_latency(max_p99_ms, asked)
-    plan = Plan(idle_s, load_s, repeats)
+    plan = MeteringPlan(idle_s, load_s, repeats)
     _require_meter(power, asked, strict)
     engines = _engines(paths, backend, precisions)
     if strict or power or max_p99_ms is not None:
@@ -143,8 +144,8 @@ def _engines(paths: Sequence[str], backend: Optional[str], precisions: Sequence[
     return list({engine.sha256: engine for engine in found}.values())
 
 
-def _measure_all(jobs: Sequence[Job], corpus: Tuple[Optional[str], Optional[str]], power: Optional[str], plan: Plan,
-                 folder: Path, line: str, quiet: bool) -> List[Tuple[Path, Run]]:
+def _measure_all(jobs: Sequence[Job], corpus: Tuple[Optional[str], Optional[str]], power: Optional[str],
+                 plan: MeteringPlan, folder: Path, line: str, quiet: bool) -> List[Tuple[Path, Run]]:
     """Measure and write one Run a job; what is finished stays if a later one fails. corpus: spec and data folder."""
     from edgehar.bench import run as bench
     from edgehar.bench.meters import METERS
@@ -153,14 +154,18 @@ def _measure_all(jobs: Sequence[Job], corpus: Tuple[Optional[str], Optional[str]
     with _progress(len(jobs), quiet) as tell:
         for job in jobs:
             engine, scenario, missing = job
-            tell("%s: preparing" % str(job), 0)
+            on_phase = partial(_tell_phase, tell, str(job))
+            on_phase("preparing")
             meter = METERS.create(power) if power and scenario.timed else None
             run = bench.run(engine, scenario, command=line, meter=meter, plan=plan, dataset=corpus[0], missing=missing,
-                            on_phase=lambda phase, what=str(job): tell("%s: %s" % (what, phase), 0),
-                            **bench.data_for(engine, scenario, *corpus))
-            done.append((run.write(folder / bench.file_name(run)), run))
+                            on_phase=on_phase, **bench.data_for(engine, scenario, *corpus))
+            done.append((run.write(folder / bench.run_file_name(run)), run))
             tell(str(job), 1)
     return done
+
+
+def _tell_phase(tell: Callable[[str, int], None], job: str, phase: str) -> None:
+    tell("%s: %s" % (job, phase), 0)
 
 
 @contextmanager

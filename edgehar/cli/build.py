@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Optional
 
 import click
 
-from edgehar.cli._options import build_options, json_option
+from edgehar.cli._options import building_options, json_option
 
 if TYPE_CHECKING:
     from edgehar.artifact.manifest import Artifact
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("artifact_folder", metavar="ARTIFACT", type=click.Path())
-@build_options("trt:batch=1+64,calibrator=minmax")
+@building_options("trt:batch=1+64,calibrator=minmax")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of a CPU engine.")
 @click.option("-o", "folder", type=click.Path(), metavar="ENGINE",
               help="Where the engine goes; default ARTIFACT/built/BACKEND-PRECISION.")

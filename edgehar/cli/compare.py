@@ -23,12 +23,12 @@ def command(run_a: str, run_b: str, as_json: bool) -> None:
     are averaged. "Tied" means that the 95 % interval of the difference lies inside +-1 point of macro-F1; where it does
     not and holds zero, too few people were tested to tell, and its half-width is told.
     """
-    from edgehar.results.contrasts import compare
+    from edgehar.results.contrasts import compare_methods
     from edgehar.results.runs import load_all
     from edgehar.results.alike import marks
 
     a, b = load_all([run_a]), load_all([run_b])
-    found = compare(a, b)
+    found = compare_methods(a, b)
     standing = list(dict.fromkeys(mark for run in [*a, *b] for mark in marks(run)))
     if as_json:
         show_json({"tasks": {each.row.task: _facts(each) for each in found}, "marks": standing,

@@ -24,7 +24,7 @@ def command(name: Optional[str], root: Optional[str], check: bool, clear_cache: 
     What `train` reads of a corpus is kept below XDG_CACHE_HOME, by default in ~/.cache/edgehar,
     so that the next reading is quick; it is read anew when a file of the corpus changes.
     """
-    from edgehar.cli._corpora import facts_of
+    from edgehar.cli._corpora import corpus_facts
 
     if clear_cache:
         _clear(as_json)
@@ -32,7 +32,7 @@ def command(name: Optional[str], root: Optional[str], check: bool, clear_cache: 
     if check:
         _check(name, root, as_json)
         return
-    facts = facts_of(name, root)
+    facts = corpus_facts(name, root)
     if as_json:
         show_json(facts[0] if name else facts)
     elif not name:

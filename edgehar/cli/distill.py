@@ -7,7 +7,7 @@ from typing import Any, Optional, Sequence
 
 import click
 
-from edgehar.cli._cutting import Asked, corpus_of, corpus_options, heard_by
+from edgehar.cli._cutting import Asked, asked_corpus, corpus_options, heard_by
 from edgehar.cli._options import model_option
 from edgehar.cli._show import names_in_room
 from edgehar.cli._training import training_options
@@ -44,7 +44,7 @@ def command(teacher_folders: Sequence[str], method: str, model_spec: str, channe
 
     recipe = read_recipe(recipe_file, epochs=epochs, seed=seed)
     teachers = [Fitted.load(teacher_folder) for teacher_folder in teacher_folders]
-    corpus = corpus_of(Asked(**asked), teachers[0].facts if teachers else None)
+    corpus = asked_corpus(Asked(**asked), teachers[0].facts if teachers else None)
     teaching = heard_by(teachers, corpus, asked["root"])
     tell_resumed(folder)
     with epoch_bar(recipe.epochs, quiet or as_json) as watch:

@@ -13,7 +13,7 @@ from edgehar.cli._options import json_option, quiet_option, root_option
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgehar.data.downloads import Fetched, Progress
+    from edgehar.data.downloads import DownloadProgress, Fetched
 
 LINE_EVERY_S = 10.0  # of progress, where there is no terminal to move a bar on
 TRUST = {
@@ -69,7 +69,7 @@ def _show(corpus: Any, fetched: List[Fetched], root: Optional[str]) -> None:
 
 
 @contextmanager
-def transfer_bar(quiet: bool) -> Iterator[Callable[[Progress], None]]:
+def transfer_bar(quiet: bool) -> Iterator[Callable[[DownloadProgress], None]]:
     """Yield what to call as bytes come: it moves a bar for each file on a terminal, and prints lines elsewhere."""
     from rich.console import Console
 
@@ -82,7 +82,7 @@ def transfer_bar(quiet: bool) -> Iterator[Callable[[Progress], None]]:
         yield _lines()
 
 
-def _moving_bars(console: Console) -> Iterator[Callable[[Progress], None]]:
+def _moving_bars(console: Console) -> Iterator[Callable[[DownloadProgress], None]]:
     from rich import progress as bars
 
     columns = (bars.TextColumn("{task.description}", markup=False), bars.BarColumn(), bars.DownloadColumn(),
@@ -90,7 +90,7 @@ def _moving_bars(console: Console) -> Iterator[Callable[[Progress], None]]:
     with bars.Progress(*columns, console=console) as bar:
         tasks: Dict[str, bars.TaskID] = {}
 
-        def watch(progress: Progress) -> None:
+        def watch(progress: DownloadProgress) -> None:
             if progress.file not in tasks:
                 tasks[progress.file] = bar.add_task(progress.file, total=None)
             if progress.remark:
@@ -101,11 +101,11 @@ def _moving_bars(console: Console) -> Iterator[Callable[[Progress], None]]:
         yield watch
 
 
-def _lines() -> Callable[[Progress], None]:
+def _lines() -> Callable[[DownloadProgress], None]:
     """Prints a line for each file at once, then every few seconds, and every remark."""
     told_s: Dict[str, float] = {}
 
-    def watch(progress: Progress) -> None:
+    def watch(progress: DownloadProgress) -> None:
         now_s = time.monotonic()
         if progress.remark or now_s - told_s.get(progress.file, -LINE_EVERY_S) >= LINE_EVERY_S:
             told_s[progress.file] = now_s
@@ -114,6 +114,6 @@ def _lines() -> Callable[[Progress], None]:
     return watch
 
 
-def _told(progress: Progress) -> str:
+def _told(progress: DownloadProgress) -> str:
     whole = " of %.1f" % (progress.size_bytes / 1e6) if progress.size_bytes else ""
     return "%s: %s" % (progress.file, progress.remark or "%.1f%s MB" % (progress.done_bytes / 1e6, whole))

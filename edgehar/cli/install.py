@@ -6,7 +6,7 @@ from typing import Optional, Sequence
 
 import click
 
-from edgehar.cli._options import build_options, json_option
+from edgehar.cli._options import building_options, json_option
 
 
 @click.command()
@@ -16,7 +16,7 @@ from edgehar.cli._options import build_options, json_option
 @click.option("--key", "keys", multiple=True, type=click.Path(), metavar="NAME.pub",
               help="Whose signature counts; repeatable.  [default: every .pub in ~/.config/edgehar/trusted]")
 @click.option("--unsigned", is_flag=True, help="Ask for no signature; bytes are still checked against each other.")
-@build_options("trt on a Jetson")
+@building_options("trt on a Jetson")
 @click.option("--allow-downgrade", is_flag=True, help="Accept a version that is not above the one that is installed.")
 @json_option("what is current now as JSON")
 def command(file: str, place: Optional[str], keys: Sequence[str], unsigned: bool, backend: str,

@@ -49,14 +49,14 @@ def command(artifact_folder: str, version: str, file: str, key: Optional[str], u
     """
     from edgehar.artifact.manifest import Artifact
     from edgehar.cli._show import show_json
-    from edgehar.deploy.packing import Streaming, pack
+    from edgehar.deploy.packing import StreamSettings, pack
     from edgehar.results.runs import load_all
     from edgehar.deploy.signing import read_private_key
 
     if bool(key) == unsigned:
         raise click.UsageError("say either --key NAME.key or --unsigned.")
     artifact = Artifact.load(artifact_folder)
-    streaming = Streaming(hop or artifact.manifest.signal.hop, hold, allow_constant)
+    streaming = StreamSettings(hop or artifact.manifest.signal.hop, hold, allow_constant)
     bundle = pack(artifact, version, streaming, name, load_all(runs) if runs else (), certificate, timings)
     bundle = bundle.signed(read_private_key(key)) if key else bundle
     bundle.write(file)

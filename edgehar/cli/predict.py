@@ -82,13 +82,13 @@ def _batches(text: str) -> List[int]:
 def _predictions(board: Any, model: Any, mode: str, precision: str, batch: int, device: str,
                  threads: int) -> List[Any]:
     """On a GPU as one CUDA graph, and launched one by one."""
-    from edgehar.artifact.cost import predict
+    from edgehar.artifact.cost import predict_cost
 
-    return [predict(board, model, mode, precision, batch, device, graph, threads)
+    return [predict_cost(board, model, mode, precision, batch, device, graph, threads)
             for graph in ((True, False) if device == "gpu" else (False,))]
 
 
-class Paced(NamedTuple):
+class PacedEnergy(NamedTuple):
     """Joules a window where windows come at a rate, idle included; None where the mode cannot keep up."""
 
     mode: str
@@ -99,26 +99,26 @@ class Paced(NamedTuple):
 
 
 def _paced(board: Any, model: Any, precisions: Sequence[str], device: str, threads: int,
-           rate_hz: Optional[float]) -> List[Paced]:
+           rate_hz: Optional[float]) -> List[PacedEnergy]:
     """The cheapest first."""
-    from edgehar.artifact.cost import predict
+    from edgehar.artifact.cost import predict_cost
 
     if not rate_hz:
         return []
     found = []
     for precision in precisions:
         for mode in board.modes:
-            each = predict(board, model, mode, precision, 1, device, threads=threads)
+            each = predict_cost(board, model, mode, precision, 1, device, threads=threads)
             joules = {site: each.paced_j(rate_hz, site) for site in each.idle_w}
             above = None if joules["wall"] is None else joules["wall"] - each.idle_w["wall"] / rate_hz
-            found.append(Paced(mode, precision, joules["wall"], above, joules["rails"]))
+            found.append(PacedEnergy(mode, precision, joules["wall"], above, joules["rails"]))
     return sorted(found, key=lambda each: (each.wall_j is None, each.wall_j))
 
 
 # ------------------------------------------------------------------ shown
 
 
-def _show(path: str, board: str, found: Sequence[Any], paced: Sequence[Paced], rate_hz: Optional[float]) -> None:
+def _show(path: str, board: str, found: Sequence[Any], paced: Sequence[PacedEnergy], rate_hz: Optional[float]) -> None:
     first = found[0]
     show_table("PREDICTED, not measured: %s on %s, %s, %s" % (
         Path(path).resolve().name, first.board, first.device_text, first.mode),
@@ -161,7 +161,7 @@ def _joules(value: Optional[float]) -> str:
     return "cannot keep up" if value is None else "%.4g J" % value if value >= 1 else "%.4g mJ" % (1e3 * value)
 
 
-def _draw(output: str, name: str, place: str, paced: Sequence[Paced], rate_hz: Optional[float]) -> None:
+def _draw(output: str, name: str, place: str, paced: Sequence[PacedEnergy], rate_hz: Optional[float]) -> None:
     from html import escape
 
     from edgehar.files import written_whole

@@ -8,11 +8,11 @@ import click
 
 from edgehar.cli._options import constant_option, engine_options, hold_option, hop_option, json_option, root_option
 from edgehar.cli._show import names_in_room, progress_line, show_json, show_next
-from edgehar.cli._streaming import marks, open_source, warn
+from edgehar.cli._streaming import open_source, stream_marks, warn
 
 if TYPE_CHECKING:
-    from edgehar.stream.choice import Choice
-    from edgehar.stream.crowd import Outcome
+    from edgehar.stream.choice import SessionChoice
+    from edgehar.stream.crowd import Rehearsal
 
 PREPARED_S = 600.0  # of the source, which the wearers go round
 
@@ -81,7 +81,7 @@ def command(path: str, wearers: int, duration_s: float, phases: int, fast: bool,
                        fed_synthetic=synthetic, trained_on_synthetic=manifest.data["synthetic"]))
         return
     click.echo(_chosen(choice))
-    click.echo(_told(found) + marks(manifest.data, synthetic))
+    click.echo(_told(found) + stream_marks(manifest.data, synthetic))
     show_next("edgehar serve %s --source mqtt:topic=wearers/anna/samples" % engine.folder)
 
 
@@ -91,14 +91,14 @@ def _warn_beyond(limit: int, wearers: int) -> None:
              "smaller network or another machine." % (wearers, _rough(limit)))
 
 
-def _chosen(choice: Choice) -> str:
+def _chosen(choice: SessionChoice) -> str:
     """Which way was kept, and why."""
     costs = ", ".join("%s %.2f us" % (way, 1e6 * cost_s) for way, cost_s in choice.costs_s.items())
     why = "; not incremental: %s" % choice.reason.rstrip(".") if choice.reason else ""
     return "kept: %s, measured a window: %s%s" % (choice.way, costs, why)
 
 
-def _told(found: Outcome) -> str:
+def _told(found: Rehearsal) -> str:
     """Two lines on how it went."""
     paced = "" if not found.latencies_s else ", latency: %.2f ms (p99 %.2f ms), late: %s" % (
         1e3 * found.latency_s(50), 1e3 * found.latency_s(99), "{:,}".format(found.late))

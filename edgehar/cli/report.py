@@ -36,7 +36,7 @@ def command(runs: Sequence[str], output: str, folders: Sequence[str], trainings:
         click.echo(tables_of(found), nl=False)
         return
     page = report.write(found, output, [Artifact.load(folder) for folder in folders],
-                        [histories.load(folder) for folder in trainings])
+                        [histories.load_history(folder) for folder in trainings])
     warned = sum(bool(run.warnings) for run in found)
     facts = {"page": str(page), "runs": len(found), "warnings": warned,
              "synthetic": any(run.synthetic for run in found),

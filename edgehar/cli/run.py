@@ -8,7 +8,7 @@ import click
 
 from edgehar.cli._options import engine_options, json_option, quiet_option, root_option, sink_option, stream_options
 from edgehar.cli._show import names_in_room, progress_line, show_json
-from edgehar.cli._streaming import announce, marks, open_source, source_of, warn
+from edgehar.cli._streaming import announce, open_source, source_of, stream_marks, warn
 
 if TYPE_CHECKING:
     from edgehar.data.signals import Signal
@@ -78,7 +78,7 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
         stream = Stream(session, manifest.signal, manifest.tasks, **settings)
         targets = [opened.enter_context(SINKS.create(sink)) for sink in sinks or ([] if as_json else ["console"])]
         kind = source_of(engines)
-        marked = marks(manifest.data, origin.synthetic, kind)
+        marked = stream_marks(manifest.data, origin.synthetic, kind)
         if not quiet:
             click.echo(announce(stream, origin, feed) + marked, err=True)
         summary = pump(weigh(feed, manifest.signal, warn), stream, targets, speed)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Tuple, Union
 
 import click
 
 from edgehar.cli._options import engine_options, root_option, sink_option, stream_options
 from edgehar.cli._show import names_in_room, progress_line
-from edgehar.cli._streaming import announce, marks, open_source, source_of, warn
+from edgehar.cli._streaming import announce, open_source, source_of, stream_marks, warn
 
 if TYPE_CHECKING:
-    from contextlib import ExitStack
-
     from edgehar.deploy.health import Health
-    from edgehar.deploy.service import Loaded
-    from edgehar.stream.sinks.base import Sink
+    from edgehar.deploy.spec import Loaded
 
 PORT = 9746
 LEAST_STALE_S = 30.0
+TELL_S = 0.1
 
 
 class Address(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
@@ -83,14 +83,16 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
     from edgehar.deploy.health import Health
     from edgehar.deploy.pages import Pages
     from edgehar.deploy.notify import Manager
-    from edgehar.deploy.service import Recipe, Service, lines_of, signals_to
+    from edgehar.deploy.spec import ServeSpec
+    from edgehar.deploy.service import Service, lines_of, signals_to
     from edgehar.stream.feed import Feed, weigh
     from edgehar.stream.pump import paced
+    from edgehar.stream.sinks import SINKS
 
-    recipe = Recipe(path, backend, precision, hop, hold, allow_constant or missing != "refuse")
+    spec = ServeSpec(path, backend, precision, hop, hold, allow_constant or missing != "refuse")
     with ExitStack() as opened:
         with progress_line() as on_progress:
-            loaded = recipe.load(on_progress)
+            loaded = spec.load(on_progress)
         opened.callback(loaded.session.close)
         manifest, signal = loaded.engine.manifest, loaded.stream.signal
         named: Dict[str, Any] = {}
@@ -102,26 +104,16 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
             click.echo("health: http://%s:%d/health and /metrics" % address, err=True)
         origin = named["source"] = opened.enter_context(open_source(source, manifest, root))
         feed = Feed(filled(origin, signal.channels, missing), signal)
-        targets = _open_sinks(sinks or ["console"], opened, named)
-        marked = marks(manifest.data, origin.synthetic, source_of([loaded.engine]))
+        targets = [opened.enter_context(SINKS.create(sink)) for sink in sinks or ["console"]]
+        marked = stream_marks(manifest.data, origin.synthetic, source_of([loaded.engine]))
         click.echo(announce(loaded.stream, origin, feed) + marked, err=True)
-        service = Service(recipe, loaded, targets, health, manager, state, _tell)
+        service = Service(spec, loaded, targets, health, manager, state, _tell)
         opened.callback(service.close)
-        chunks = weigh(feed, signal, warn)
+        named.update((outlet.name, outlet) for outlet in service.outlets)
+        chunks = weigh(feed, signal, lambda sentence: _tell("warning: " + sentence))
         with signals_to(service):
             service.run(chunks if speed is None else paced(chunks, signal.rate_hz * speed), origin)
     click.echo("%s%s\nnext: edgehar bench %s" % (_describe(health, named), marked, path), err=True)
-
-
-def _open_sinks(specs: Sequence[str], opened: ExitStack, named: Dict[str, Any]) -> Sequence[Sink]:
-    """The sinks, in order; each also into `named`, by a name of its own."""
-    from edgehar.stream.sinks import SINKS
-
-    targets = []
-    for number, spec in enumerate(specs, 1):
-        targets.append(opened.enter_context(SINKS.create(spec)))
-        named["sink %d (%s)" % (number, spec.partition(":")[0])] = targets[-1]
-    return targets
 
 
 def _stale_s(loaded: Loaded) -> float:
@@ -147,4 +139,9 @@ def _describe(health: Health, named: Dict[str, Any]) -> str:
 
 
 def _tell(sentence: str) -> None:
-    click.echo(sentence, err=True)
+    """On standard error, where its reader takes it at once: a log that stalls must not stall the service."""
+    from edgehar.files import takes
+
+    with suppress(OSError, ValueError):
+        if takes(sys.stderr.fileno(), TELL_S):
+            click.echo(sentence, err=True)

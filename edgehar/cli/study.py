@@ -129,13 +129,13 @@ def _show_markdown(found: Sequence[Outcome]) -> None:
 
 def _tables(outcome: Outcome) -> Iterator[Table]:
     from edgehar.results.contrasts import difference_text, recovery_text
-    from edgehar.results.words import interval_text, people_text, scaled
+    from edgehar.results.words import interval_text, people_text, with_prefix
 
     yield ("Test people of %s" % ", ".join([outcome.corpus, *outcome.marks]),
            ("network", "task", "trained as", "macro-F1 [95 % over people]", "worst person", "people", "seeds",
             "parameters", "MACs"),
            [(row.label, row.task, row.origin, interval_text(row.macro_f1, row.people), "%.3f" % row.worst_f1,
-             people_text(row), row.seeds, scaled(row.engine.parameters), scaled(row.engine.macs))
+             people_text(row), row.seeds, with_prefix(row.engine.parameters), with_prefix(row.engine.macs))
             for row in outcome.rows])
     if outcome.contrasts:
         yield ("Contrasts fixed beforehand, paired over people", ("difference", "task", "macro-F1", "verdict"),
@@ -157,13 +157,13 @@ def _tables(outcome: Outcome) -> Iterator[Table]:
 def _modality_table(outcome: Outcome) -> Table:
     """The choices of sensors, the most accurate first; what a gain is told over is the best part of the choice."""
     from edgehar.results.contrasts import difference_text
-    from edgehar.results.words import interval_text, scaled
+    from edgehar.results.words import interval_text, with_prefix
 
     return ("What sensors are worth on %s (exploratory; * none is as accurate at fewer MACs)" % ", ".join(
         [outcome.corpus, *outcome.marks]),
         ("sensors", "task", "channels", "rate Hz", "MACs", "macro-F1 [95 % over people]", "gain", "over"),
         [("%s%s" % (found.name, " *" if found.best else ""), found.row.task, found.row.engine.channels,
-          "%g" % found.row.engine.rate_hz, scaled(found.row.engine.macs),
+          "%g" % found.row.engine.rate_hz if found.row.engine.rate_hz else "–", with_prefix(found.row.engine.macs),
           interval_text(found.row.macro_f1, found.row.people), difference_text(found.gain) if found.gain else "–",
           found.over or "–") for found in outcome.modalities])
 

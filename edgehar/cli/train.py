@@ -8,7 +8,7 @@ from typing import Any, Optional, Sequence
 
 import click
 
-from edgehar.cli._cutting import Asked, corpus_of, corpus_options
+from edgehar.cli._cutting import Asked, asked_corpus, corpus_options
 from edgehar.cli._options import model_option
 from edgehar.cli._training import training_options
 
@@ -42,7 +42,7 @@ def command(model_spec: str, channels: str, tasks: Sequence[str], recipe_file: O
     from edgehar.training.loop import train
 
     recipe = read_recipe(recipe_file, epochs=epochs, seed=seed)
-    corpus = corpus_of(Asked(**asked))
+    corpus = asked_corpus(Asked(**asked))
     tell_resumed(folder)
     with epoch_bar(recipe.epochs, quiet or as_json) as watch:
         fitted = train(corpus, model_spec, channels, recipe, folder, watch=watch, tasks=tasks)

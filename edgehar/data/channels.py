@@ -69,7 +69,7 @@ def sensors_of(channels: Sequence[Channel]) -> Dict[str, List[int]]:
 CHOOSABLE = ("kind", "sensor", "placement", "axis")
 
 
-def choose(channels: Sequence[Channel], pattern: str) -> Tuple[Channel, ...]:
+def choose_channels(channels: Sequence[Channel], pattern: str) -> Tuple[Channel, ...]:
     """The channels that `pattern` names, in their order. Alternatives are joined by commas.
 
     ::

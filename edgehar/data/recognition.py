@@ -67,4 +67,4 @@ def nearest(head: str) -> str:
     likeness = {name: max((difflib.SequenceMatcher(None, line.lower(), example).ratio() for line in lines), default=0.0)
                 for name, example in examples.items()}
     best = max(likeness, key=lambda name: likeness[name])
-    return best if likeness[best] > 0.6 else ""
+    return best if likeness[best] > 0.7 else ""

@@ -33,7 +33,8 @@ from edgehar.backends import BACKENDS, built_folder
 from edgehar.backends.base import Backend, BuildSpec, Engine
 from edgehar.deploy.bundle import ARTIFACT, STATEMENT, TIMINGS, Bundle, read_unpacked, version_key
 from edgehar.errors import AccuracyError, InputError, MismatchError
-from edgehar.files import PathLike, flush_folder, flush_names, read_json, write_json, written_whole
+from edgehar.files import (PathLike, UnopenedError, alone_with, flush_folder, flush_names, read_json, write_json,
+                           written_whole)
 
 CURRENT, VERSIONS, CACHES, LOCK = "current", "versions", "caches", ".lock"
 BUNDLE, RECORD = "bundle", "installed.json"
@@ -49,9 +50,11 @@ class Installed:
 
     @classmethod
     def load(cls, folder: Path) -> "Installed":
-        """Raises MismatchError where the record is missing or damaged."""
+        """Raises MismatchError where the record is missing or damaged, InputError where it cannot be opened."""
         try:
             return cls(folder, read_json(folder / RECORD))
+        except UnopenedError:
+            raise
         except InputError as error:
             raise MismatchError("%s is damaged; remove %s and install again." % (
                 folder / RECORD, folder.parent.parent)) from error
@@ -79,7 +82,7 @@ class Installed:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class InstallOutcome:
     """What is current now. changed: whether it was not before; time_s: what this took."""
 
     place: Path
@@ -134,7 +137,7 @@ def stream_settings(folder: Path, hop: Optional[int] = None, hold: Union[None, i
 
 
 def install(bundle: Bundle, place: PathLike, builder: Backend, precision: Optional[str] = None,
-            allow_downgrade: bool = False) -> Outcome:
+            allow_downgrade: bool = False) -> InstallOutcome:
     """Build the bundle's engine here, replay its golden inputs, and make it current in `place`.
 
     What is installed already is verified again, and built anew only where that fails.
@@ -159,10 +162,10 @@ def install(bundle: Bundle, place: PathLike, builder: Backend, precision: Option
         with suppress(OSError):  # the next one will
             _keep_only(place, {folder.name, made.record["previous"] or ""})
     changed = now is None or folder != now.folder
-    return Outcome(place, made, Engine.load(folder), changed, time.monotonic() - started_s)
+    return InstallOutcome(place, made, Engine.load(folder), changed, time.monotonic() - started_s)
 
 
-def roll_back(place: PathLike) -> Outcome:
+def roll_back(place: PathLike) -> InstallOutcome:
     """Verify the kept version and make it current again; its engine is built anew where it is for another runtime.
 
     Raises InputError where none is kept, MismatchError where its bundle is damaged or its
@@ -180,7 +183,7 @@ def roll_back(place: PathLike) -> Outcome:
         with _refusing("%s %s" % (kept.name, kept.version)):
             folder = kept.folder if _is_sound(kept.folder) else _rebuilt(kept, place)
         _make_current(place, folder)
-    return Outcome(place, Installed.load(folder), Engine.load(folder), True, time.monotonic() - started_s)
+    return InstallOutcome(place, Installed.load(folder), Engine.load(folder), True, time.monotonic() - started_s)
 
 
 # ------------------------------------------------------------------ who may, and what
@@ -189,17 +192,11 @@ def roll_back(place: PathLike) -> Outcome:
 @contextmanager
 def _alone_in(place: Path) -> Iterator[None]:
     """Hold the lock of `place`; what the disk refuses meanwhile is told in one sentence."""
-    import fcntl
-
     try:
         place.mkdir(parents=True, exist_ok=True)
         _require_ours(place)
         (place / VERSIONS).mkdir(exist_ok=True)
-        with open(str(place / LOCK), "a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise InputError("another installation is at work in %s; wait until it has ended." % place) from error
+        with alone_with(place / LOCK, "another installation is at work in %s; wait until it has ended." % place):
             _clear_half_installed(place)
             yield
     except OSError as error:

@@ -16,10 +16,11 @@ from edgehar.errors import InputError
 from edgehar.files import PathLike, read_json
 from edgehar.results.markdown import markdown
 from edgehar.results.runs import Run
-from edgehar.stream.stream import HOLD, Hold
+from edgehar.settings import HOLD
+from edgehar.stream.stream import Hold
 
 
-class Streaming(NamedTuple):
+class StreamSettings(NamedTuple):
     """How decisions are made of logits, as ``stream.Stream`` has it. hop: samples; hold: of all tasks, or of each."""
 
     hop: int
@@ -27,7 +28,7 @@ class Streaming(NamedTuple):
     allow_constant: bool = False
 
 
-def pack(artifact: Artifact, version: str, streaming: Streaming, name: str = "", runs: Sequence[Run] = (),
+def pack(artifact: Artifact, version: str, streaming: StreamSettings, name: str = "", runs: Sequence[Run] = (),
          certificate: Optional[PathLike] = None, with_timings: bool = False) -> Bundle:
     """An unsigned bundle of `artifact`: the same things give the same bytes.
 

@@ -79,6 +79,6 @@ def marks(run: Run) -> List[str]:
     return ["SIMULATED"] * (run.source == SIMULATED) + data_marks(run.synthetic, run.split)
 
 
-def place(run: Run) -> Hashable:
+def measured_on(run: Run) -> Hashable:
     """Timings compare where all these facts are equal: the board, its clocks, the versions."""
     return json.dumps(run.machine, sort_keys=True)

@@ -31,7 +31,7 @@ def as_file(svg: str) -> str:
     return svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1).replace(">", ">" + ALONE, 1)
 
 
-def spread(heights: Sequence[float], least: float) -> List[float]:
+def spread_apart(heights: Sequence[float], least: float) -> List[float]:
     """`heights` moved down as little as keeps them `least` apart, in the order given."""
     moved, last = list(heights), -np.inf
     for index in np.argsort(heights, kind="stable"):

@@ -31,7 +31,7 @@ def contrasts(rows: Sequence[AccuracyRow]) -> List[Contrast]:
     return [_contrast(row, partner) for row, partner in pairs if partner is not row]
 
 
-def compare(a: Sequence[Run], b: Sequence[Run]) -> List[Contrast]:
+def compare_methods(a: Sequence[Run], b: Sequence[Run]) -> List[Contrast]:
     """Method `a` against method `b`, each one Run or its seeds; a contrast for each task that both decide.
 
     Raises InputError where either is more than one method, was not scored, or where the
@@ -69,11 +69,11 @@ def recoveries(runs: Sequence[Run], lower: Sequence[Run], upper: Sequence[Run]) 
     """How much of what `upper` is better than `lower` the network of `runs` has recovered, task by task.
 
     There is a gap where its interval lies above zero and two people or more were tested.
-    Raises InputError as `compare`.
+    Raises InputError as `compare_methods`.
     """
-    gaps = {gap.row.task: gap for gap in compare(upper, lower)}
+    gaps = {gap.row.task: gap for gap in compare_methods(upper, lower)}
     return [Recovery(found.row, gaps[found.row.task], _share(found.row, gaps[found.row.task]))
-            for found in compare(runs, lower) if found.row.task in gaps]
+            for found in compare_methods(runs, lower) if found.row.task in gaps]
 
 
 def _share(row: AccuracyRow, gap: Contrast) -> Optional[Interval]:

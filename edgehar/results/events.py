@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class EventScores(NamedTuple):
                    labelled_s=value["labelled_s"], **counts)
 
 
-def held(at: Sequence[int], labels: Sequence[int], count: int) -> np.ndarray:
+def held(at: Union[Sequence[int], np.ndarray], labels: Sequence[int], count: int) -> np.ndarray:
     """Timeline (count,) on which each of `labels` stands from its sample in `at` until the next one's."""
     return np.repeat([UNLABELLED, *labels], np.diff([0, *at, count]))
 

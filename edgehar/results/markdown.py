@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Sequence, Union
 
-from edgehar.results.alike import grouped, marks, people_of, place
+from edgehar.results.alike import grouped, marks, measured_on, people_of
 from edgehar.results.contrasts import contrasts, difference_text
 from edgehar.results.rows import AccuracyRow, EventRow, accuracy_rows, event_rows, latency_rows
 from edgehar.results.runs import MEASURED, Run
-from edgehar.results.words import (calibration_text, interval_text, kibibytes, milliseconds, people_text, place_name,
-                                   scaled, seconds, split_text, stream_text, thousands)
+from edgehar.results.words import (calibration_text, interval_text, kibibytes, machine_name, milliseconds, people_text,
+                                   seconds, split_text, stream_text, thousands, with_prefix)
 
 
 def markdown(runs: Sequence[Run]) -> str:
@@ -25,9 +25,9 @@ def markdown(runs: Sequence[Run]) -> str:
             streamed = event_rows(group)
             found += [mark + "Streaming: " + _caption(group, streamed[0]), _event_table(streamed)]
         timed = [run for run in of_source if run.measurement("latency")]
-        for group in grouped(timed, lambda run: (place(run), *marks(run))):
+        for group in grouped(timed, lambda run: (measured_on(run), *marks(run))):
             found += [mark + "Cost on %s%s." % (
-                place_name(group[0].machine), "".join(", " + mark for mark in marks(group[0]))), _cost_table(group)]
+                machine_name(group[0].machine), "".join(", " + mark for mark in marks(group[0]))), _cost_table(group)]
     return "\n\n".join(found) + "\n"
 
 
@@ -75,8 +75,8 @@ def _table_of_tasks(columns: Sequence[str], cells: Iterable[Sequence[Any]],
 
 
 def _cost_table(runs: Sequence[Run]) -> str:
-    cells = [(row.label, row.engine.precision, scaled(row.engine.parameters),
-              scaled(row.engine.macs), kibibytes(row.engine.size_bytes),
+    cells = [(row.label, row.engine.precision, with_prefix(row.engine.parameters),
+              with_prefix(row.engine.macs), kibibytes(row.engine.size_bytes),
               row.asked, milliseconds(row.median_s), milliseconds(row.p99_s))
              for row in latency_rows(runs)]
     return table(("network", "precision", "parameters", "MACs", "engine size", "scenario", "median", "p99"),

@@ -1,4 +1,4 @@
-"""Runs -> rows: what stands in a table or picture, wherever it is shown, and how its numbers are written.
+"""Runs -> rows: what stands in a table or picture, wherever it is shown.
 
 What must not be compared is kept apart: simulated from measured, one machine's
 timings from another's, one corpus's people from another's. Runs of one method that
@@ -22,7 +22,6 @@ from edgehar.results.runs import EngineFacts, Measurement, Run, RunWarning
 from edgehar.results.scores import balanced_accuracy, macro_f1, pooled
 
 PRECISION_ORDER = {"fp32": 0, "fp16": 1, "int8": 2}
-# ------------------------------------------------------------------ rows
 
 
 class AccuracyRow(NamedTuple):
@@ -316,7 +315,7 @@ def _last(rows: Iterable[LatencyRow]) -> Optional[LatencyRow]:
     return next(iter(list(rows)[::-1]), None)
 
 
-def _rank(engine: EngineFacts, label: str) -> Tuple:
+def _rank(engine: EngineFacts, label: str) -> Tuple[Any, ...]:
     return -(engine.parameters or 0), label, PRECISION_ORDER.get(engine.precision, 9), engine.backend
 
 

@@ -129,7 +129,8 @@ class EngineFacts:
         """Raises TypeError where one of the facts that every Run tells is not there."""
         names = {each.name for each in fields(cls)} - {"more"}
         lists = ("channel_names", "tasks", "members")
-        known = {name: tuple(item) if name in lists else item for name, item in value.items() if name in names}
+        known: Dict[str, Any] = {name: tuple(item) if name in lists else item for name, item in value.items()
+                                 if name in names}
         return cls(**known, more={name: item for name, item in value.items() if name not in names})
 
 
@@ -147,8 +148,8 @@ class Run:
     people: {task: {person: (K, K) confusion as lists}} where accuracy was measured.
     calibration: {task: {person: {"count", "confidence", "right": (B,) list}}} beside it.
     events: {task: {person: what `events.EventScores` holds}} of a stream.
-    power: raw samples and phases of a meter, as `energy.Trace` writes them; energy: what
-    `energy.estimate` made of them. Both may be judged anew. schema: of the file it is
+    power: raw samples and phases of a meter, as `bench.trace.Trace` writes them; energy: what
+    `bench.energy.estimate` made of them. Both may be judged anew. schema: of the file it is
     written to, that which it was read from.
     """
 

@@ -21,7 +21,7 @@ def split_text(runs: Sequence[Run]) -> str:
     return name if division == runs[0].split.get("sha256", "") else "%s (%d folds)" % (division, folds)
 
 
-def place_name(machine: Dict[str, Any]) -> str:
+def machine_name(machine: Dict[str, Any]) -> str:
     """The machine in a line: board or processor, power mode, cores, Python."""
     facts = [machine.get("board") or machine.get("processor") or "unknown machine", machine.get("power_mode"),
              "%s cores" % machine["usable_cores"] if "usable_cores" in machine else None,
@@ -58,8 +58,10 @@ def calibration_text(row: AccuracyRow) -> str:
 
 def stream_text(row: EventRow) -> str:
     """"6.4 s every 3.2 s, hold 3": what decides a stream's numbers beside the model."""
-    rate_hz = row.engine.rate_hz
-    return "%.3g s every %.3g s, hold %d" % (row.engine.window / rate_hz, row.hop / rate_hz, row.hold)
+    rate_hz, window = row.engine.rate_hz, row.engine.window
+    if not rate_hz or not window:
+        return "every %d samples, hold %d" % (row.hop, row.hold)
+    return "%.3g s every %.3g s, hold %d" % (window / rate_hz, row.hop / rate_hz, row.hold)
 
 
 def seconds(value_s: Optional[float]) -> str:
@@ -103,10 +105,11 @@ def thousands(value: Optional[float]) -> str:
 
 
 def kibibytes(size_bytes: Optional[int]) -> str:
+    """"1,234 KiB"; "–" for None."""
     return "–" if size_bytes is None else "%s KiB" % thousands(size_bytes / 1024)
 
 
-def scaled(value: Optional[float]) -> str:
+def with_prefix(value: Optional[float]) -> str:
     """"19.8 k", "1.24 M": three digits and an SI prefix."""
     if value is None:
         return "–"

@@ -22,7 +22,7 @@ LEAST, MOST = 16, 256  # streams computed together, a multiple of the least; wit
 TRIED_GROUPS = 8
 
 
-class Choice(NamedTuple):
+class SessionChoice(NamedTuple):
     """The session that takes less time, open; seconds a window of each, {"full window": s, "incremental": s}.
 
     The costs are of the session alone: what a fleet does around it comes on top. reason:
@@ -44,7 +44,7 @@ class Choice(NamedTuple):
 
 
 def choose_session(engine: Engine, places: int, hop: Optional[int] = None, batch: int = 64, turns: int = 15,
-                   cohorts: int = 1) -> Choice:
+                   cohorts: int = 1) -> SessionChoice:
     """Measure full windows against incremental inference for `places` streams here and now; keep the faster.
 
     Steps are measured in full groups, and are as fast in a fleet whose service lets them
@@ -65,7 +65,7 @@ def choose_session(engine: Engine, places: int, hop: Optional[int] = None, batch
                backend.open_steps(engine, hop, best * _groups(like, best, cohorts), best))
     LOG.info("%s: seconds a window %s; kept: %s%s", engine.manifest.name, costs_s, best, reason and "; " + reason)
     steps_s = [cost_s for way, cost_s in costs_s.items() if way != FULL]
-    return Choice(session, {FULL: costs_s[FULL], **({"incremental": min(steps_s)} if steps_s else {})}, reason)
+    return SessionChoice(session, {FULL: costs_s[FULL], **({"incremental": min(steps_s)} if steps_s else {})}, reason)
 
 
 def _tried(engine: Engine, hop: int, batch: int, like: int, cohorts: int, turns: int) -> Tuple[Dict[Any, float], str]:

@@ -104,7 +104,7 @@ class Kept:
             getattr(self, "_" + name)[...] = arrays[name]
 
 
-class Clocks(Kept):
+class PlaceClocks(Kept):
     """`edgehar.stream.clock.Clock` for many places at once, in the same arithmetic.
 
     tolerance: of the rate, as a share.

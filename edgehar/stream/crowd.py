@@ -64,7 +64,7 @@ def in_hops(chunks: Iterable[Chunk], signal: Signal, hop: int) -> Hops:
 
 
 @dataclass
-class Outcome:
+class Rehearsal:
     """What became of a rehearsal.
 
     signal_s: seconds of signal served to each wearer; busy_s: seconds of work; wall_s: how
@@ -150,14 +150,14 @@ def _in_pieces(hops: Hops, phases: int) -> Hops:
 
 
 def rehearse(fleet: Fleet, hops: Hops, wearers: int, duration_s: float, paced: bool = True, phases: int = 1,
-             clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], Any] = time.sleep) -> Outcome:
+             clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], Any] = time.sleep) -> Rehearsal:
     """Let `wearers` join an empty fleet, fill their windows, and serve them for so many seconds of signal.
 
     paced: in real time, else as fast as it goes. phases: at so many instants of a hop, the
     wearers' hops are complete. Ctrl-C ends it as the time would. Raises InputError where
     phases do not divide the hop.
     """
-    found, crowd = Outcome(wearers), Crowd(fleet, hops, wearers, phases)
+    found, crowd = Rehearsal(wearers), Crowd(fleet, hops, wearers, phases)
     filled, piece_s = crowd.fill(), crowd.piece_s
     started_s = clock()
     try:

@@ -14,7 +14,7 @@ from edgehar.stream.clock import Kept
 from edgehar.stream.ring import rows_of
 
 
-class Work(NamedTuple):
+class DueWindows(NamedTuple):
     """Of n places: number of the first sample after the window, time of its last, its grid, and whether it is whole."""
 
     end: np.ndarray
@@ -34,7 +34,7 @@ class Waiting(Kept):
 
     def __init__(self, places: int, depth: int) -> None:
         self._depth = depth
-        self._work = Work(*(np.zeros(places * depth, kind) for kind in (np.int64, np.float64, np.int64, bool)))
+        self._work = DueWindows(*(np.zeros(places * depth, kind) for kind in (np.int64, np.float64, np.int64, bool)))
         self._end, self._time_s, self._grid, self._whole = self._work
         self._due_s = np.zeros(places * depth)
         self._oldest, self._next = np.zeros(places, np.int64), np.zeros(places, np.int64)
@@ -79,7 +79,7 @@ class Waiting(Kept):
 
     def add(self, places: np.ndarray, end: np.ndarray, time_s: np.ndarray, grid: np.ndarray, whole: np.ndarray,
             due_s: float) -> None:
-        """Let one more of each of places (n,) wait, with the fields of `Work` (n,), to be decided by `due_s`."""
+        """Let one more of each of places (n,) wait, with the fields of `DueWindows` (n,), to be decided by `due_s`."""
         if self._tail + len(places) > len(self._place):
             self._close_up()
         at, order = self._at(places, self._next), slice(self._tail, self._tail + len(places))
@@ -96,12 +96,12 @@ class Waiting(Kept):
         places = self._place[order]
         return np.sort(places[self._number[order] == self._oldest[places]])
 
-    def take(self, places: np.ndarray) -> Work:
+    def take(self, places: np.ndarray) -> DueWindows:
         """The oldest of each of places (n,), fields (n,); it waits no longer."""
         at = self._at(places, self._oldest)
         self.drop_oldest(places)
         end, time_s, grid, whole = self._work
-        return Work(end.take(at), time_s.take(at), grid.take(at), whole.take(at))
+        return DueWindows(end.take(at), time_s.take(at), grid.take(at), whole.take(at))
 
     def drop_oldest(self, places: np.ndarray) -> None:
         """Give up the oldest of each of places (n,); something waits there."""

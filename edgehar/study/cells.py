@@ -58,7 +58,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from edgehar.data.channels import Channel, choose
+from edgehar.data.channels import Channel, choose_channels
 from edgehar.data.signals import Framing, scaled
 from edgehar.errors import InputError
 from edgehar.results.alike import seedless
@@ -153,7 +153,7 @@ class Cell(NamedTuple):
 
     def channel_names(self) -> List[str]:
         """The names of the channels that it sees."""
-        return [channel.name for channel in choose(self.fold.channels, self.network.channels)]
+        return [channel.name for channel in choose_channels(self.fold.channels, self.network.channels)]
 
     def recipe(self) -> Recipe:
         """The network's recipe with the cell's seed."""

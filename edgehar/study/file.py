@@ -10,7 +10,7 @@ from typing import Dict, Iterator, Mapping, Optional, Sequence, Tuple
 import torch
 
 from edgehar.bench.ensembles import ensemble_model
-from edgehar.data.channels import Channel, choose
+from edgehar.data.channels import Channel, choose_channels
 from edgehar.data.datasets import DATASETS
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.protocols import OWN, People, every_fold, make_split
@@ -175,7 +175,7 @@ def _choices(networks: Mapping[str, Network], settings: Settings, channels: Sequ
     if name not in networks:
         raise InputError("%s, modalities of network '%s', which is none of its networks: %s." % (
             path, name, ", ".join(networks)))
-    seen = choose(channels, networks[name].channels)
+    seen = choose_channels(channels, networks[name].channels)
     return {"%s%s%s" % (name, CHOICE, choice): replace(networks[name], **changes)
             for choice, changes in choices(settings, seen).items()}
 
@@ -237,8 +237,8 @@ def _make(network: Network, dataset: Dataset, framing: Framing) -> None:
     if network.rate_hz > framing.rate_hz:
         raise InputError("rate_hz = %g is more than the %g samples a second of the corpus; choose a lower rate." % (
             network.rate_hz, framing.rate_hz))
-    signal = Signal(choose(dataset.channels, network.channels), *scaled(framing, network.rate_hz or framing.rate_hz),
-                    dataset.max_gap_s)
+    signal = Signal(choose_channels(dataset.channels, network.channels),
+                    *scaled(framing, network.rate_hz or framing.rate_hz), dataset.max_gap_s)
     with torch.random.fork_rng(devices=()):
         make_model(network.model, signal, tasks)
 

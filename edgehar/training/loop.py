@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgehar.data.channels import choose, positions
+from edgehar.data.channels import choose_channels, positions
 from edgehar.data.corpus import Corpus
 from edgehar.data.signals import UNLABELLED, Signal, Windows, paired
 from edgehar.files import PathLike, alone_in, write_json
@@ -58,7 +58,7 @@ def train(corpus: Corpus, spec: str, channels: str, recipe: Recipe, folder: Path
     """
     dataset = corpus.dataset
     max_gap_s = max(dataset.max_gap_s, 2 / corpus.framing.rate_hz)  # a step of a slow signal is no gap
-    signal = Signal(choose(dataset.channels, channels), *corpus.framing, max_gap_s)
+    signal = Signal(choose_channels(dataset.channels, channels), *corpus.framing, max_gap_s)
     LOG.info("the network sees %d of %d channels: %s", len(signal.channels), len(dataset.channels),
              ", ".join(channel.name for channel in signal.channels))
     model = make_model(spec, signal, chosen_tasks(dataset.classes, tasks), recipe.seed)

@@ -11,7 +11,7 @@ import pytest
 from edgehar.backends import BACKENDS
 from edgehar.backends.base import Backend, BuildSpec
 from edgehar.bench import energy, run as bench, trace, verdicts
-from edgehar.bench.metering import Plan
+from edgehar.bench.metering import MeteringPlan
 from edgehar.bench.scenarios import SCENARIOS
 from edgehar.errors import InconclusiveError, InputError, UnstableError
 from edgehar.results.page import render
@@ -22,7 +22,7 @@ from tests.bench.test_bench import edgehar, plugins, write_artifact  # noqa: F40
 from tests.hand_clock import HandMeter
 from tests.linear import LinearSession
 
-SHORT = Plan(1.0, 1.0, 1)
+SHORT = MeteringPlan(1.0, 1.0, 1)
 CALL_S = 1 / 64  # so that its sums are exact
 
 
@@ -56,7 +56,7 @@ def run(engine, scenario, meter, plan=SHORT) -> Run:
 
 
 def test_the_energy_is_of_the_windows_answered_under_load(engine, meter):
-    found = run(engine, SCENARIOS.create("single_stream", warmup_s=0, duration_s=0.1), meter, Plan())
+    found = run(engine, SCENARIOS.create("single_stream", warmup_s=0, duration_s=0.1), meter, MeteringPlan())
     told = found.energy
     assert told["refusal"] is None, told
     figure = told["figures"][0]
@@ -69,13 +69,14 @@ def test_the_energy_is_of_the_windows_answered_under_load(engine, meter):
 
 def test_offline_counts_every_window_of_a_batch(engine, meter):
     found = run(engine, SCENARIOS.create("offline", batch=4, warmup_s=0, duration_s=0.1), meter,
-                Plan(0.1, 10 * CALL_S, 2))
+                MeteringPlan(0.1, 10 * CALL_S, 2))
     loads = [phase["windows"] for phase in found.power["phases"] if phase["kind"] == "load"]
     assert loads == [4 * 10, 4 * 10]
 
 
 def test_a_paced_load_lasts_as_long_as_its_windows_and_knows_its_period(engine, meter):
-    found = run(engine, SCENARIOS.create("paced", warmup_s=0, duration_s=0.1, rate_hz=5), meter, Plan(0.1, 0.8, 2))
+    found = run(engine, SCENARIOS.create("paced", warmup_s=0, duration_s=0.1, rate_hz=5), meter,
+                MeteringPlan(0.1, 0.8, 2))
     loads = [phase for phase in found.power["phases"] if phase["kind"] == "load"]
     assert [phase["windows"] for phase in loads] == [4, 4]
     assert all(phase["end_s"] - phase["start_s"] == pytest.approx(0.8) for phase in loads)

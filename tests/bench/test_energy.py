@@ -13,7 +13,7 @@ import pytest
 
 from edgehar.bench import energy, rounding
 from edgehar.bench.energy import estimate
-from edgehar.bench.trace import IDLE, LOAD, Phase, Trace
+from edgehar.bench.trace import IDLE, LOAD, Trace, TracePhase
 from edgehar.machine import Conditions
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "energy_coverage.py"
@@ -34,7 +34,7 @@ def phases(idle_s=30.0, load_s=60.0, after_s=None, repeats=3, windows=1000):
     found, now_s = [], 0.0
     for repeat in range(repeats):
         for kind, seconds in ((IDLE, idle_s), (LOAD, load_s), (IDLE, after_s or idle_s)):
-            found.append(Phase(kind, now_s, now_s + seconds, repeat, windows if kind == LOAD else 0))
+            found.append(TracePhase(kind, now_s, now_s + seconds, repeat, windows if kind == LOAD else 0))
             now_s += seconds
     return tuple(found)
 

@@ -10,7 +10,7 @@ import pytest
 
 from edgehar.backends.base import infer_all
 from edgehar.bench import run as bench
-from edgehar.bench.ensembles import EnsembleSession, ensemble_facts, mixture
+from edgehar.bench.ensembles import EnsembleSession, ensemble_facts, mixed_logits
 from edgehar.bench.scenarios import SCENARIOS
 from edgehar.errors import MismatchError
 from edgehar.stream.decision import softmax
@@ -21,14 +21,14 @@ from tests.linear import SIGNAL, TASKS, LinearSession, noise, weights
 def test_the_mean_is_of_probabilities_and_not_of_logits():
     logits = [np.array([[9.0, 0, 0]], np.float32), np.array([[0, 1.0, 0]], np.float32),
               np.array([[0, 1.0, 0]], np.float32)]
-    found = mixture(logits)
+    found = mixed_logits(logits)
     assert found.dtype == np.float32
     np.testing.assert_allclose(softmax(found), np.mean([softmax(z) for z in logits], axis=0), rtol=1e-6)
 
 
 def test_members_that_are_sure_of_different_classes_leave_numbers():
     sure = [np.array([[1e4, 0, -1e4]], np.float32), np.array([[-1e4, 0, 1e4]], np.float32)]
-    np.testing.assert_allclose(softmax(mixture(sure)), [[0.5, 0, 0.5]], atol=1e-6)
+    np.testing.assert_allclose(softmax(mixed_logits(sure)), [[0.5, 0, 0.5]], atol=1e-6)
 
 
 def test_every_member_reads_the_same_windows_in_batches():

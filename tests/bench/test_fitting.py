@@ -77,12 +77,12 @@ def test_own_runs_move_the_prediction_and_tighten_its_interval():
             for layers in (10, 20, 40)]
     after = calibrated(BOARD, seen, "2026-01-01")
     unseen = chain(30)
-    before_s, after_s = (cost.predict(board, unseen, "MAXN").seconds for board in (BOARD, after))
+    before_s, after_s = (cost.predict_cost(board, unseen, "MAXN").seconds for board in (BOARD, after))
     assert abs(np.log(after_s.value / slow_board_s(unseen))) < 0.05 < abs(np.log(before_s.value / slow_board_s(unseen)))
     assert after_s.low < slow_board_s(unseen) < after_s.high
     assert after_s.high / after_s.low < 0.7 * before_s.high / before_s.low
     assert after.fits["gpu"].date == "2026-01-01" and after.fits["cpu-fp32"] == BOARD.fits["cpu-fp32"]
-    assert cost.predict(after, unseen, "MAXN").extrapolation == ""
+    assert cost.predict_cost(after, unseen, "MAXN").extrapolation == ""
 
 
 def test_one_artifact_measured_often_counts_once():
@@ -193,8 +193,8 @@ def test_published_cpu_energies_are_predicted_mode_by_mode(published):
     rows = [row for row in published[1] if row.network == "resnet50" and row.device == "cpu" and row.watts]
     modes = [next(name for name, clocks in BOARD.modes.items() if clocks == row.clocks) for row in rows]
     published_j = np.array([row.seconds * row.watts for row in rows])
-    predicted_j = np.array([cost.predict(BOARD, networks.resnet50(), mode, "fp32", device="cpu").energy_j["wall"].value
-                            for mode in modes])
+    found = [cost.predict_cost(BOARD, networks.resnet50(), mode, "fp32", device="cpu") for mode in modes]
+    predicted_j = np.array([each.energy_j["wall"].value for each in found])
     assert sorted(modes) == ["MAXN", "MODE_15W", "MODE_30W_4CORE", "MODE_30W_6CORE", "MODE_30W_ALL"]
     assert np.argmax(predicted_j) == np.argmax(published_j) == modes.index("MODE_15W")
     np.testing.assert_allclose(predicted_j, published_j, rtol=0.15)

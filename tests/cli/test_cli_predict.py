@@ -16,7 +16,8 @@ from edgehar.cli import execute
 from edgehar.cli._streaming import source_of
 from edgehar.deploy.health import Health
 from edgehar.deploy.notify import Manager
-from edgehar.deploy.service import Recipe, Service
+from edgehar.deploy.spec import ServeSpec
+from edgehar.deploy.service import Service
 from tests.published import FOLDER
 
 STUDENT = str(FOLDER.parent / "engines" / "wisdm-watch-s")
@@ -172,8 +173,8 @@ def test_a_service_of_a_simulated_engine_is_marked(simulated, walk, capsys):
     assert execute(["serve", str(simulated), "--source", walk, "--http", "off"]) == 0
     first, summary, _ = capsys.readouterr().err.splitlines()
     assert first.endswith("[SIMULATED]") and summary.endswith("[SIMULATED]")
-    loaded = Recipe(simulated).load()
+    loaded = ServeSpec(simulated).load()
     health = Health(1.0)
-    service = Service(Recipe(simulated), loaded, [], health, Manager())
+    service = Service(ServeSpec(simulated), loaded, [], health, Manager())
     service.close()
     assert health.facts["source"] == "simulated"

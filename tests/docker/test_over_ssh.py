@@ -20,7 +20,7 @@ pytest.importorskip("cryptography")
 
 from edgehar.artifact.golden import read_golden
 from edgehar.artifact.manifest import Artifact, write_manifest
-from edgehar.deploy.packing import Streaming, pack
+from edgehar.deploy.packing import StreamSettings, pack
 from edgehar.results.runs import load_all
 from edgehar.deploy.signing import generate_keys, read_private_key
 from tests.loopback import ROOT, Device, Ended, Workstation, ended, missing, script
@@ -77,7 +77,7 @@ def packer(folder: Path) -> Callable[..., Release]:
     def release(version: str, artifact: Path = STUDENT) -> Release:
         path = folder / ("student %s.ehar" % version)  # with a blank, as people name files
         if not path.exists():
-            bundle = pack(Artifact.load(artifact), version, Streaming(hop=100))
+            bundle = pack(Artifact.load(artifact), version, StreamSettings(hop=100))
             bundle.signed(read_private_key(keys.private)).write(path)
         return Release(path, keys.public)
 

@@ -14,7 +14,7 @@ from edgehar.errors import InputError
 from edgehar.results.modalities import choices, ranking
 from edgehar.results.page import render
 from edgehar.results.people import Interval
-from edgehar.results.plots import Choice, choice_plot
+from edgehar.results.plots import SensorChoice, choice_plot
 from tests.runs import make
 
 CHANNELS = triad("acc", "m/s^2", "wrist") + triad("gyro", "rad/s", "wrist") + triad("acc", "m/s^2", "hip")
@@ -74,8 +74,9 @@ def test_the_report_draws_the_choices() -> None:
 
 
 def test_the_picture_has_a_dot_a_choice_and_a_line_through_the_best() -> None:
-    points = [Choice("a<b", 1e5, Interval(0.5, 0.4, 0.6), True), Choice("c", 2e5, Interval(0.4, 0.3, 0.5), False),
-              Choice("d", 4e5, Interval(0.9, 0.8, 1.0), True)]
+    points = [SensorChoice("a<b", 1e5, Interval(0.5, 0.4, 0.6), True),
+              SensorChoice("c", 2e5, Interval(0.4, 0.3, 0.5), False),
+              SensorChoice("d", 4e5, Interval(0.9, 0.8, 1.0), True)]
     picture = choice_plot(points)
     assert picture.count("<circle") == 3 and "a&lt;b, 0.500" in picture
     (line,) = re.findall(r'class="front" points="([^"]+)"', picture)

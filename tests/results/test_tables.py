@@ -85,7 +85,7 @@ def test_throughput_and_medians_by_hand():
 def test_numbers_as_text():
     assert [words.milliseconds(s) for s in (3.2e-5, 1.234e-3, 0.0321, 0.5, None)] == [
         "0.032 ms", "1.23 ms", "32.1 ms", "500 ms", "n/a (too few)"]
-    assert [words.scaled(v) for v in (19812, 1.24e6, 512)] == ["19.8 k", "1.24 M", "512"]
+    assert [words.with_prefix(v) for v in (19812, 1.24e6, 512)] == ["19.8 k", "1.24 M", "512"]
     assert words.per_second(23110.4) == "23,110/s" and words.per_second(None) == "–"
 
 

@@ -14,7 +14,7 @@ from edgehar.files import PathLike, read_json
 BOARDS = Path(__file__).parent
 
 
-class Clocks(NamedTuple):
+class BoardClocks(NamedTuple):
     """Clocks of a moment, MHz; `tpcs` of the GPU that have power."""
 
     gpu_mhz: float
@@ -25,7 +25,7 @@ class Clocks(NamedTuple):
     tpcs: int = 4
 
 
-def on_threads(clocks: Clocks, threads: Optional[int]) -> Clocks:
+def on_threads(clocks: BoardClocks, threads: Optional[int]) -> BoardClocks:
     """`clocks` with as many of the mode's cores at work as a CPU engine has threads; with all of them where None."""
     return clocks._replace(cpu_cores=min(threads or clocks.cpu_cores, clocks.cpu_cores))
 
@@ -93,17 +93,17 @@ class Board:
     name: str
     title: str
     models: Tuple[str, ...]
-    modes: Mapping[str, Clocks]
+    modes: Mapping[str, BoardClocks]
     devices: Mapping[str, Mapping[str, Any]]
     rails: Mapping[str, float]
     fits: Mapping[str, Fit]
 
     @property
-    def fastest(self) -> Clocks:
+    def fastest(self) -> BoardClocks:
         """The clocks of the power mode with the fastest GPU."""
         return max(self.modes.values(), key=lambda clocks: (clocks.gpu_mhz, clocks.cpu_mhz))
 
-    def clocks(self, mode: str) -> Clocks:
+    def clocks(self, mode: str) -> BoardClocks:
         """Raises InputError for a mode that the board has not."""
         if mode not in self.modes:
             raise InputError("%s has no power mode '%s'; choose from: %s." % (
@@ -140,7 +140,7 @@ def load_board(name: PathLike) -> Board:
     value = read_json(path if path.suffix else shipped)
     try:
         return Board(value["name"], value["title"], tuple(value["models"]),
-                     {key: Clocks(**mode) for key, mode in value["modes"].items()}, value["devices"], value["rails"],
-                     {key: Fit.from_json(fit) for key, fit in value["fits"].items()})
+                     {key: BoardClocks(**mode) for key, mode in value["modes"].items()}, value["devices"],
+                     value["rails"], {key: Fit.from_json(fit) for key, fit in value["fits"].items()})
     except (KeyError, TypeError) as error:
         raise InputError("%s is no board file (%s); make one with `edgehar calibrate`." % (name, error)) from error

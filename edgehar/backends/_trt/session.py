@@ -36,7 +36,7 @@ class TrtSession(Session):
         self.warnings: List[str] = []
         self._sizes = _needed(built.batch, max_batch)
         self._rows = min(max_batch, self._sizes[-1])
-        self._plan = Plan()
+        self._plan = LoadedPlan()
         self._slots: List[Slot] = []
         self._gpu: Optional[_cuda.Gpu] = _cuda.Gpu(options.sync)
         try:
@@ -130,7 +130,7 @@ class TrtSession(Session):
         return True
 
 
-class Plan:
+class LoadedPlan:
     """A deserialised engine. source: the name of its input."""
 
     def __init__(self) -> None:
@@ -184,7 +184,7 @@ class Slot:
         self._lanes: Dict[int, Lane] = {}
         self._count = 0
 
-    def add_lane(self, plan: Plan, size: int, profile: Optional[int]) -> None:
+    def add_lane(self, plan: LoadedPlan, size: int, profile: Optional[int]) -> None:
         """A lane for batches of `size`, run once: what TensorRT puts off to the first run is done then."""
         self._lanes[size] = lane = Lane(self._stream)
         lane.start(plan, profile, (size, *self.x.host.shape[1:]), self._addresses)
@@ -249,7 +249,8 @@ class Lane:
         self._stream = stream
         self._context: Any = None
 
-    def start(self, plan: Plan, profile: Optional[int], shape: Sequence[int], addresses: Mapping[str, int]) -> None:
+    def start(self, plan: LoadedPlan, profile: Optional[int], shape: Sequence[int],
+              addresses: Mapping[str, int]) -> None:
         """profile: of an engine with several batch sizes; None for a static one."""
         self._context = plan.engine.create_execution_context()
         _require(self._context is not None, "give a batch in flight its memory")

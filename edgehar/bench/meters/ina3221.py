@@ -15,7 +15,7 @@ NOT_CONNECTED = "NC"
 REMEDY = "use --power jtop, whose service reads them for you, or run as root"
 
 
-class Channel(NamedTuple):
+class RailFiles(NamedTuple):
     """One rail: where its voltage (mV) and its current (mA) stand, and amperes a step."""
 
     rail: str
@@ -38,7 +38,7 @@ class Ina3221(Meter):
     def __init__(self, interval_s: float = 0.05) -> None:
         super().__init__()
         self._interval_s = interval_s
-        self._channels: List[Channel] = []
+        self._channels: List[RailFiles] = []
         self._volts: Dict[str, float] = {}
 
     @property
@@ -83,7 +83,7 @@ class Ina3221(Meter):
             watts.append(volts * _thousandth(channel.amperes))
         return PowerSample((started_s + time.monotonic()) / 2, tuple(watts))
 
-    def _found(self) -> List[Channel]:
+    def _found(self) -> List[RailFiles]:
         self._channels = self._channels or [channel for chip in sysfs.found(CHIPS) for channel in _channels_of(chip)]
         if not self._channels:
             raise MissingError("no INA3221 shows under %s; on JetPack 4 use --power tegrastats, elsewhere another "
@@ -91,13 +91,13 @@ class Ina3221(Meter):
         return self._channels
 
 
-def _channels_of(chip: str) -> Iterator[Channel]:
+def _channels_of(chip: str) -> Iterator[RailFiles]:
     for label in sysfs.found(chip + "/in[123]_label"):
         number, rail = label[-len("1_label")], _read(label).strip()
         if rail and NOT_CONNECTED not in rail and sysfs.number("%s/in%s_enable" % (chip, number)) != 0:
             shunt_ohm = (sysfs.number("%s/shunt%s_resistor" % (chip, number)) or 0) / 1e6
-            yield Channel(rail, "%s/in%s_input" % (chip, number), "%s/curr%s_input" % (chip, number),
-                          SHUNT_STEP_V / shunt_ohm if shunt_ohm else XAVIER_STEP_A)
+            yield RailFiles(rail, "%s/in%s_input" % (chip, number), "%s/curr%s_input" % (chip, number),
+                            SHUNT_STEP_V / shunt_ohm if shunt_ohm else XAVIER_STEP_A)
 
 
 def _thousandth(path: str) -> float:

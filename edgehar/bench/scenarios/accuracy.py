@@ -22,5 +22,5 @@ class Accuracy(Scenario):
 
     def measure(self, trial: Trial) -> Findings:
         trial.on_phase("scoring")
-        people, calibration = scores(trial.session, trial.windows, self.batch)
+        people, calibration = scores(trial.session, trial.data, self.batch)
         return Findings(people=people, calibration=calibration)

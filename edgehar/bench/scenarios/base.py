@@ -6,12 +6,11 @@ import time
 from abc import ABC, abstractmethod
 from dataclasses import Field, asdict, dataclass, field, fields
 from math import inf
-from typing import Any, Callable, ClassVar, Dict, Iterable, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, ClassVar, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from edgehar.backends.base import Engine, Session
 from edgehar.bench.metering import Load
 from edgehar.bench.timing import Clock, Sleep
-from edgehar.data.signals import Recording, Windows
 from edgehar.errors import InputError
 from edgehar.results.runs import Measurement, RunWarning
 
@@ -22,14 +21,13 @@ class Trial(NamedTuple):
     """What a scenario measures with.
 
     session: of `engine`, open, with room for as many windows as the scenario puts in a
-    call. windows, recordings: of test people alone, where it needs them; the windows have
-    the engine's channels, the recordings all of theirs. on_phase: told what begins.
+    call. data: what the scenario `needs`, of test people alone: Windows with the engine's
+    channels, or an iterable of Recordings with all of theirs. on_phase: told what begins.
     """
 
     session: Session
     engine: Engine
-    windows: Optional[Windows] = None
-    recordings: Optional[Iterable[Recording]] = None
+    data: Any = None
     clock: Clock = time.monotonic
     sleep: Sleep = time.sleep
     on_phase: Callable[[str], Any] = lambda phase: None
@@ -111,7 +109,8 @@ def setting(default: Any, least: float = -inf, above: float = -inf) -> Any:
 
 def _fitting(scenario: Scenario, each: "Field[Any]") -> Any:
     """The value of a setting as the type of its default: 5 for 5.0. Raises InputError where it does not fit."""
-    value, kind = getattr(scenario, each.name), type(each.default)
+    value = getattr(scenario, each.name)
+    kind: Any = type(each.default)
     if kind in (int, float):
         least, above = each.metadata.get("least", -inf), each.metadata.get("above", -inf)
         fits = _is_number(value) and least <= value < inf and value > above and kind(value) == value

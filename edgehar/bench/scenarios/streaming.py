@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from edgehar.backends.base import Engine
 from edgehar.bench.scenarios.base import RECORDINGS, Findings, Scenario, Trial, setting
 from edgehar.bench.streaming import replay
-from edgehar.stream.stream import HOLD
+from edgehar.settings import HOLD
 
 
 @dataclass(frozen=True)
@@ -32,5 +32,5 @@ class Streaming(Scenario):
 
     def measure(self, trial: Trial) -> Findings:
         trial.on_phase("replaying")
-        events, warnings = replay(trial.session, trial.engine.manifest, self.hop, self.hold, trial.recordings)
+        events, warnings = replay(trial.session, trial.engine.manifest, self.hop, self.hold, trial.data)
         return Findings(events=events, warnings=warnings)

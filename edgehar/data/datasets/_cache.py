@@ -27,7 +27,7 @@ from edgehar.data.channels import Channel
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.signals import Recording
 from edgehar.errors import InputError
-from edgehar.files import folder_written_whole, read_json, sha256_of, sha256_of_json, write_json
+from edgehar.files import UnopenedError, folder_written_whole, read_json, sha256_of, sha256_of_json, write_json
 
 MODULES = (channels, resampling, signals, clocks, description, found, labelling, laid_out, tables, tracks,
            units_of_loggers)  # besides a loader's own, what decides the recordings
@@ -55,6 +55,10 @@ def read_recordings(dataset: Dataset) -> Sequence[Recording]:
         if entry.exists():
             LOG.info("the recordings of %s are taken from %s", dataset.name, entry)
             return _load(entry, dataset)
+    except UnopenedError as error:
+        LOG.warning("the cached recordings of %s cannot be opened (%s); going on without.", dataset.name,
+                    _cause(error))
+        return list(dataset.recordings())
     except (InputError, OSError) as error:
         LOG.warning("the cached recordings of %s are damaged (%s) and read anew.", dataset.name, _cause(error))
         shutil.rmtree(str(entry), ignore_errors=True)

@@ -59,7 +59,7 @@ def laid_out(path: str, layout: str, signal: Optional[Signal]) -> Optional[IO[st
 
 
 def likely_layout(path: str) -> str:
-    """The beginning of a sentence on the layout that a file is most like; empty where it is like none."""
+    """The end of a sentence on the layout that a file is most like; empty where it is like none."""
     near = nearest(head_of(Path(path))) if path != "-" and Path(path).is_file() else ""
-    return ("if it is like those of %s (edgehar layouts), add layout=%s, else describe it with `edgehar describe`, or "
+    return ("; or, as it is most like %s of `edgehar layouts`, add layout=%s, or describe it with `edgehar describe`"
             % (near, near)) if near else ""

@@ -28,6 +28,7 @@ import numpy as np
 from edgehar.data.channels import Channel
 from edgehar.data.signals import Signal
 from edgehar.errors import InputError
+from edgehar.stream.sources._bounded import bounded_lines
 from edgehar.stream.sources._layouts import laid_out, likely_layout
 from edgehar.stream.sources.base import Chunk, Source
 
@@ -37,6 +38,7 @@ CLOCKS = ("t", "time", "timestamp")  # what others call it
 HEAD = 128  # rows from which the rate is measured
 RATE_TOLERANCE = 0.02
 STEP_TOLERANCE = 0.1
+MOST_COLUMNS, MOST_ROWS = 4096, 4096  # of a table, and of a chunk of it
 TOO_LARGE = 3.4e38  # for float32; NaN is not below it either
 
 
@@ -63,13 +65,16 @@ class Csv(Source):
 
     def __init__(self, path: str = "-", rate_hz: float = 0.0, chunk_s: float = 0.5, ignore: str = "",
                  silent: bool = False, layout: str = "", signal: Optional[Signal] = None) -> None:
+        if not 0 < float(chunk_s) < math.inf:
+            raise InputError("chunk_s is %s; it must be a number of seconds above 0." % chunk_s)
         self._path = path
         self._name = "standard input" if self._path == "-" else self._path
         self._silent = bool(silent)
+        self._expected_hz = signal.rate_hz if signal else 0.0
         self._stream = laid_out(self._path, layout, signal) or (
             _standard_input() if self._path == "-" else _opened(self._path))
         try:
-            self._reader = csv.reader(self._stream)
+            self._reader = csv.reader(bounded_lines(self._stream, self._name))
             self._header = self._read_header()
             self._ignored = self._positions(ignore.split("+") if ignore else [])
             self._clock = self._clock_column()
@@ -84,7 +89,7 @@ class Csv(Source):
         except BaseException:
             self.close()
             raise
-        self._chunk = max(1, int(round(chunk_s * self._rate_hz)))
+        self._chunk = max(1, min(MOST_ROWS, int(round(chunk_s * self._rate_hz))))
 
     @property
     def channels(self) -> Tuple[Channel, ...]:
@@ -128,6 +133,9 @@ class Csv(Source):
             raise InputError("%s is empty; its first line must name the channels, e.g. time_s,acc/x,acc/y." %
                              self._name)
         self._require_commas(header)
+        if len(header) > MOST_COLUMNS:
+            raise InputError("%s names %d columns, and at most %d are read; leave out those that are no channels." % (
+                self._name, len(header), MOST_COLUMNS))
         if any(map(_is_number, header)):
             raise InputError("%s begins with numbers; its first line must name the channels, e.g. time_s,acc/x,acc/y." %
                              self._name)
@@ -163,9 +171,9 @@ class Csv(Source):
             return
         clocks = [name for name in self._header if name.lower() in CLOCKS]
         renaming = "rename '%s' to '%s' if it is in seconds, or " % (clocks[0], TIME) if clocks else ""
-        raise InputError("%s has no column '%s' among its columns %s; %s%sstate its rate, e.g. 50 Hz: --source %s" % (
-            self._name, TIME, ", ".join(self._header), likely_layout(self._path), renaming,
-            shlex.quote("csv:path=%s,rate_hz=50" % self._path)))
+        raise InputError("%s has no column '%s' among its columns %s; %sstate its rate, e.g. 50 Hz: --source %s%s" % (
+            self._name, TIME, ", ".join(self._header), renaming,
+            shlex.quote("csv:path=%s,rate_hz=50" % self._path), likely_layout(self._path)))
 
     # -------------------------------------------------------------- rows
 
@@ -243,8 +251,11 @@ class Csv(Source):
         steps_s = np.diff(self._head_s)
         typical_s = float(np.median(steps_s)) if len(steps_s) else 0.0
         if not typical_s > 0:
-            raise InputError("the rate of %s cannot be measured because column '%s' does not advance; state it with "
-                             "rate_hz=..." % (self._name, TIME))
+            raise InputError("the rate of %s cannot be measured because column '%s' does not advance, as where a "
+                             "spreadsheet rounded it; leave it out and state the rate%s: --source %s" % (
+                                 self._name, TIME, ", here the model's" if self._expected_hz else ", e.g. 50 Hz",
+                                 shlex.quote("csv:path=%s,ignore=%s,rate_hz=%g" % (
+                                     self._path, TIME, self._expected_hz or 50))))
         return float(1 / steps_s[steps_s <= 1.5 * typical_s].mean())
 
 

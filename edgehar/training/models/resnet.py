@@ -26,7 +26,7 @@ class Resnet(Model):
         inputs = width
         for number, outputs in enumerate((width, 2 * width, 4 * width)):
             self.stages.append(nn.Sequential(*(
-                Block(inputs if first else outputs, outputs, kernel, stride=2 if first and number else 1)
+                ResidualBlock(inputs if first else outputs, outputs, kernel, stride=2 if first and number else 1)
                 for first in [True] + [False] * (blocks - 1))))
             inputs = outputs
         self.pool = nn.AdaptiveAvgPool2d(1)
@@ -38,7 +38,7 @@ class Resnet(Model):
         return maps, self.dropout(self.pool(maps[-1]).flatten(1))
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """Two convolutions around a skip, which is a 1x1 convolution where the shape changes."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int) -> None:
