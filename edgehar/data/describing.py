@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Counter as Counts, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -80,7 +80,7 @@ def _files(folder: Path) -> Tuple[str, List[Found]]:
     if not tables:
         raise InputError("%s holds no text table (%s), packed or unpacked; give the folder that does." % (
             folder, ", ".join(TEXTS)))
-    room: Counter = Counter()
+    room: Counts[str] = Counter()
     for each in tables:
         room[_tree(each)] += each.size
     return archive, [each for each in tables if _tree(each) == room.most_common(1)[0][0]]
@@ -94,7 +94,7 @@ def _tree(found: Found) -> str:
 
 def _stated_rate(files: Sequence[Found]) -> float:
     """The rate that a text beside the files speaks of most, 0 where none does."""
-    rates: Counter = Counter()
+    rates: Counts[float] = Counter()
     for each in files:
         if re.search(r"(?i)readme|info|descr|\.md$", each.name) and not each.name.lower().endswith(".pdf"):
             with each.open() as stream:
@@ -263,7 +263,7 @@ def _channels(sheet: Sheet, columns: Sequence[Any], header: Sequence[str], place
                 not header and at % 3):
             continue
         used |= set(three)
-        values = np.stack([sheet.numbers(place) for place in three], axis=1)  # type: ignore[arg-type]
+        values = np.stack([np.asarray(sheet.numbers(place)) for place in three], axis=1)
         kind, unit, doubt = _kind_of(header[three[0]] if header else sensor, values)
         if unit == "g" and not sensor and any('unit = "m/s^2"' in table for table in tables):
             kind, unit, doubt = "mag", "1", "  # QUESTION: a magnetometer, relative to the field?"

@@ -220,7 +220,7 @@ def read_description(path: Union[str, Path]) -> Description:
         path=str(path), text=text, time=time, measured=_channels(path, tables, text), labels=labels,
         pattern=_pattern(path, files), folder=files.get("folder", ""), archive=tuple(files.get("archive", ())),
         join=files.get("join", "time"), zeros_are_missing=files.get("zeros_are_missing", False),
-        left_out=tuple(LeftOut(each["files"], tuple(each["rows"]) if "rows" in each else None)  # type: ignore[arg-type]
+        left_out=tuple(LeftOut(each["files"], tuple(each["rows"]) if "rows" in each else None)
                        for each in tables.get("leave_out", []) if _has(path, "leave_out", each, "files")),
         breaks=tuple(name for each in tables.get("breaks", []) for name in each.get("before", ())),
         messages=tables.get("messages", {}), facts={name: tables.get(name, {}) for name in (

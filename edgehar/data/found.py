@@ -6,12 +6,10 @@ import gzip
 import re
 import zipfile
 from pathlib import Path
-from typing import BinaryIO, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, BinaryIO, Dict, List, Mapping, NamedTuple, Sequence, Tuple, cast
 
 from edgehar.errors import InputError
 from edgehar.files import PathLike
-
-BINARY = (".npz", ".mat")
 
 
 class Found(NamedTuple):
@@ -65,8 +63,8 @@ class Opened:
             raise InputError("%s cannot be read (%s); copy it again." % (found.where, error)) from error
 
 
-def _unpacked(stream: "BinaryIO", name: str) -> BinaryIO:
-    return gzip.GzipFile(fileobj=stream) if name.lower().endswith(".gz") else stream  # type: ignore[return-value]
+def _unpacked(stream: Any, name: str) -> BinaryIO:
+    return cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if name.lower().endswith(".gz") else stream
 
 
 def natural(text: str) -> Tuple[object, ...]:

@@ -13,7 +13,8 @@ import numpy as np
 from edgehar.data.channels import Channel, same_end
 from edgehar.data.clocks import Clock
 from edgehar.data.description import BY_HEADER, Description, Measured, channel_named
-from edgehar.data.tables import MISSING, Block, Head, Table, coded, encoding_of, position_of, read_head, split_line
+from edgehar.data.tables import (MISSING, Block, Head, Table, coded, encoding_of, peekable, position_of, read_head,
+                                 split_line)
 from edgehar.errors import InputError
 
 
@@ -133,8 +134,8 @@ class LaidOutRows:
                  wanted: Sequence[Channel] = ()) -> None:
         self._where = where
         text = description.text
-        buffered = stream if hasattr(stream, "peek") else io.BufferedReader(stream)  # type: ignore[arg-type]
-        encoding = encoding_of(buffered.peek(4)[:4], text.encoding)  # type: ignore[attr-defined]
+        buffered = peekable(stream)
+        encoding = encoding_of(buffered.peek(4)[:4], text.encoding)
         self.stream = io.TextIOWrapper(buffered, encoding, newline="")
         self.line_num = 0
         self._text = text

@@ -15,7 +15,7 @@ import csv
 import io
 import re
 import warnings
-from typing import BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, cast
 
 import numpy as np
 
@@ -97,16 +97,21 @@ def position_of(column: Column, names: Sequence[str], where: str, place: Callabl
     return list(names).index(column)
 
 
+def peekable(stream: BinaryIO) -> Any:
+    """`stream`, whose first bytes can be looked at."""
+    return stream if hasattr(stream, "peek") else io.BufferedReader(cast(io.RawIOBase, stream))
+
+
 class Table:
     """A binary stream of one table. `head` is read at once; `blocks` are read once, in order."""
 
     def __init__(self, stream: BinaryIO, text: Text, where: str) -> None:
         self._text, self._where = text, where
-        buffered = stream if hasattr(stream, "peek") else io.BufferedReader(stream)  # type: ignore[arg-type]
-        encoding = encoding_of(buffered.peek(4)[:4], text.encoding)  # type: ignore[attr-defined]
+        buffered = peekable(stream)
+        encoding = encoding_of(buffered.peek(4)[:4], text.encoding)
         self._plain = encoding.lower() in ("utf-8", "utf-8-sig", "ascii", "latin-1", "iso-8859-1")
         self._encoding = encoding
-        self._stream = buffered if self._plain else io.TextIOWrapper(buffered, encoding, newline="")  # type: ignore
+        self._stream: Any = buffered if self._plain else io.TextIOWrapper(buffered, encoding, newline="")
         try:
             self.head = read_head(self._line, text, where)
         except UnicodeError as error:
@@ -152,9 +157,9 @@ class Block:
         self._cells: Optional[List[List[str]]] = None
         data = _even(data, text)
         separator = text.separator.encode("utf-8")
-        self._bytes = np.frombuffer(data, dtype=np.uint8)
+        self._bytes: Any = np.frombuffer(data, dtype=np.uint8)
         is_newline = self._bytes == _NEWLINE
-        self._ends = np.flatnonzero(is_newline | (self._bytes == separator[0]))
+        self._ends: np.ndarray = np.flatnonzero(is_newline | (self._bytes == separator[0]))
         self.count = int(np.count_nonzero(is_newline))
         self.width = width or int(np.searchsorted(self._ends, int(np.argmax(is_newline)))) + 1
         if b'"' in data or not self._is_even():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterable, Iterator, List, NamedTuple, Sequence
+from typing import Any, Iterable, Iterator, List, NamedTuple, Sequence
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class Track(NamedTuple):
     clocked: bool
     on_grid: bool
 
-    def rows(self, index: np.ndarray) -> "Track":
+    def rows(self, index: Any) -> "Track":
         """Those of `index`, a mask or a slice."""
         return self._replace(times_s=self.times_s[index], values=self.values[index], labels=self.labels[index])
 
@@ -56,7 +56,7 @@ def taken_apart(track: Track, by_label: bool) -> Iterator[Track]:
         return
     edges = [0, *(np.flatnonzero(np.diff(track.labels)) + 1).tolist(), len(track.labels)]
     for start, stop in zip(edges[:-1], edges[1:]):
-        yield track.rows(slice(start, stop))._replace(begins=True)  # type: ignore[arg-type]
+        yield track.rows(slice(start, stop))._replace(begins=True)
 
 
 def on_one_grid(tracks: Sequence[Track], rate_hz: float, max_gap_s: float) -> Iterator[Track]:

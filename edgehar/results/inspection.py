@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Counter as Counts, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
@@ -160,7 +160,7 @@ def _people(dataset: Dataset, recordings: Sequence[Recording], task: str, classe
         split = None
     for name in dict.fromkeys(each.subject for each in recordings):
         mine = [each for each in recordings if each.subject == name]
-        seconds: Counter = Counter()
+        seconds: Counts[str] = Counter()
         for each in mine:
             for label, number in zip(*np.unique(each.labels.get(task, np.empty(0, dtype=int)), return_counts=True)):
                 if label != UNLABELLED:

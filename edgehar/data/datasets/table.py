@@ -15,7 +15,7 @@ from edgehar.data.labelling import Marks, classes_of, label_numbers, labels_alon
 from edgehar.data.laid_out import read_samples
 from edgehar.data.resampling import mean_rate, resample, unbroken
 from edgehar.data.signals import UNLABELLED, Recording
-from edgehar.data.splits import Split
+from edgehar.data.splits import PARTS, Split
 from edgehar.data.tracks import Track, concatenated, on_one_grid, taken_apart
 from edgehar.errors import InputError
 
@@ -59,8 +59,7 @@ class Table(Dataset):
         self.channels = description.channels
         self.classes = classes_of(description)
         for fact in ("title", "licence", "citation", "url"):
-            setattr(self, fact, description.corpus(fact))
-        self.title = self.title or description.name
+            setattr(self, fact, description.corpus(fact) or (description.name if fact == "title" else ""))
         self.aliases: Dict[str, str] = description.corpus("aliases", {})  # type: ignore[misc]
         self.together = description.corpus("together", [])  # type: ignore[misc]
 
@@ -85,7 +84,8 @@ class Table(Dataset):
         """As [split] says; else people by chance, three fifths to train, and the same ones every time."""
         stated = self.description.facts["split"]
         if "train" in stated:
-            return Split(self.name, "described", *(tuple(stated.get(part, ())) for part in ("train", "valid", "test")))
+            train, valid, test = (tuple(stated.get(part, ())) for part in PARTS)
+            return Split(self.name, "described", train, valid, test)
         people = sorted({unit.subject for unit in self._units()}, key=natural)
         return proposed_split(self.name, people, int(stated.get("seed", 0)))
 
@@ -299,5 +299,6 @@ def proposed_split(name: str, people: Sequence[str], seed: int = 0) -> Split:
                          "in-time:person=%s." % (name, len(people), people[0] if people else "NAME"))
     order = np.random.default_rng(seed).permutation(len(people))
     fifth = max(1, len(people) // 5)
-    parts = order[2 * fifth:], order[:fifth], order[fifth:2 * fifth]
-    return Split(name, "proposed:seed=%d" % seed, *(tuple(people[place] for place in sorted(part)) for part in parts))
+    train, valid, test = (tuple(people[place] for place in sorted(part)) for part in (
+        order[2 * fifth:], order[:fifth], order[fifth:2 * fifth]))
+    return Split(name, "proposed:seed=%d" % seed, train, valid, test)

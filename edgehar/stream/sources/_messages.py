@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from typing import Any, Tuple
 
 import numpy as np
@@ -13,6 +11,8 @@ from edgehar.data.clocks import Clock
 from edgehar.data.laid_out import in_si
 from edgehar.data.recognition import layout_of
 from edgehar.errors import InputError
+from edgehar.files import parse_json
+from edgehar.stream.sources.base import LATEST_S
 
 
 class Messages:
@@ -38,18 +38,18 @@ class Messages:
         """Samples (n, C) in SI units, the time of the first, and False. Raises InputError saying what is wrong."""
         said = self._said
         try:
-            rows = _at(json.loads(payload.decode("utf-8")), said["samples"])
+            rows = _at(parse_json(payload), said["samples"])
             if "name" in said:
                 rows = [row for row in rows if row.get("name") == said["name"]]
             if not rows:
                 return np.empty((0, channels), dtype=np.float32), 0.0, False
             values = np.array([[float(_at(row, path)) for path in said["values"]] for row in rows])
             time_s = Clock(said.get("unit", "s")).second_of(str(_at(rows[0], said["time"])))
-        except (AttributeError, KeyError, IndexError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
             raise InputError("is no message of layout %s (%s: %s)." % (
                 self._description.name, type(error).__name__, error)) from None
-        if not math.isfinite(time_s):
-            raise InputError("has the time %s." % time_s)
+        if not abs(time_s) <= LATEST_S:
+            raise InputError("has the time %g s, which is none; is it of another unit?" % time_s)
         columns = [in_si(each, values[:, place:place + 1]) for place, each in enumerate(self._description.measured)]
         with np.errstate(over="ignore"):  # beyond float32 becomes infinite, and the stream refuses that
             return np.stack(columns, axis=1).astype(np.float32), time_s, False
