@@ -6,7 +6,7 @@ import click
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False))
+@click.argument("folder", type=click.Path(file_okay=False))
 @click.option("-o", "--output", required=True, metavar="FILE.toml", type=click.Path(dir_okay=False),
               help="Where the description is written; beside the recordings they need no --root.")
 @click.option("--force", is_flag=True, help="Replace a file of that name.")

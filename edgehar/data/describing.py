@@ -53,6 +53,8 @@ class Sheet(NamedTuple):
 
 def describe(folder: Path) -> str:
     """The text of a description of what is below `folder`, or in its largest zip. Raises InputError for no table."""
+    if not folder.is_dir():
+        raise InputError("there is no folder %s; give the one that holds the recordings, packed or unpacked." % folder)
     archive, files = _files(folder)
     names = names_of([each.name for each in files])
     fitting = [each for each in files if each.name in set(names.files)]

@@ -87,3 +87,5 @@ def test_words_that_tell_nothing_are_asked_about():
 def test_no_table_is_one_sentence(tmp_path):
     with pytest.raises(InputError, match="holds no text table"):
         describe(tmp_path)
+    with pytest.raises(InputError, match="there is no folder"):
+        describe(tmp_path / "absent")
