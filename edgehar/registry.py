@@ -9,7 +9,8 @@ An installed package adds such files of its own by entry points, a group a room:
     [project.entry-points."edgehar.datasets"]
     gym = "my_package.gym"
 
-A *spec* names a plug-in and its options: ``"mobilenet:size=S,conv=valid"``.
+A *spec* names a plug-in and its options: ``"mobilenet:size=S,conv=valid"``. A file may stand
+first without the name of its option, which is ``path``: ``"table:mine.toml"``.
 """
 
 from __future__ import annotations
@@ -164,6 +165,8 @@ def _split(spec: str) -> Tuple[str, Dict[str, str]]:
     options: Dict[str, str] = {}
     for item in rest.split(",") if rest else []:
         key, equals, value = item.partition("=")
+        if not equals and not options and ("." in item or "/" in item):  # a file alone is the path
+            key, equals, value = "path", "=", item
         if not equals:
             shown = without_passwords(spec)
             what = "an option" if shown != spec else "option '%s'" % item

@@ -34,6 +34,11 @@ BY_A_TEST: Dict[str, str] = {
     "edgehar study my-study.toml": "test_a_study_is_planned_run_and_never_done_twice",
     "edgehar study my-study.toml --forest": "test_contrasts_are_drawn_of_the_runs_that_are_there",
     "edgehar bench engines/wisdm-watch-s/built/trt-fp16": "test_bench_keeps_the_gpu_s_time_and_how_it_was_run",
+    "edgehar describe recordings": "test_the_guide_makes_a_student_of_a_folder",
+    "edgehar inspect recordings/mine.toml": "test_the_guide_makes_a_student_of_a_folder",
+    "edgehar train --data table:recordings/mine.toml": "test_the_guide_makes_a_student_of_a_folder",
+    "edgehar export runs/mine": "test_the_guide_makes_a_student_of_a_folder",
+    "edgehar run engines/mine": "test_the_guide_makes_a_student_of_a_folder",
     "./deploy.sh push anna@xavier-1 anna@xavier-2": "test_one_command_brings_two_devices_to_recognise_a_stream",
     "./deploy.sh push anna@xavier-1 --bundle student.ehar --key release.pub --backend trt --dry-run":
         "test_a_jetson_is_told_what_it_lacks_with_remedies",

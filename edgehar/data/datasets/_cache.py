@@ -21,13 +21,16 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
 
 import numpy as np
 
-from edgehar.data import channels, resampling, signals
+from edgehar.data import channels, clocks, description, found, labelling, laid_out, resampling, signals, tables, tracks
+from edgehar.data import units as units_of_loggers
 from edgehar.data.channels import Channel
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.signals import Recording
 from edgehar.errors import InputError
 from edgehar.files import UnopenedError, folder_written_whole, read_json, sha256_of, sha256_of_json, write_json
 
+MODULES = (channels, resampling, signals, clocks, description, found, labelling, laid_out, tables, tracks,
+           units_of_loggers)  # besides a loader's own, what decides the recordings
 LIMIT_BYTES = 2 << 30  # of all entries together
 SAMPLES, LABELS, INDEX = "samples.npy", "labels.npy", "index.json"
 
@@ -119,7 +122,7 @@ def _code_behind(dataset: Dataset) -> List[Path]:
     """The modules that decide what `dataset` makes of its files."""
     room = Path(__file__).parent
     own = Path(inspect.getfile(type(dataset)))
-    beside = [Path(str(module.__file__)) for module in (channels, resampling, signals)]
+    beside = [Path(str(module.__file__)) for module in MODULES]
     return [own, room / "base.py", *sorted(room.glob("_*.py")), *beside]
 
 

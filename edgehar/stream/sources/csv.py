@@ -26,8 +26,10 @@ from typing import IO, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 import numpy as np
 
 from edgehar.data.channels import Channel
+from edgehar.data.signals import Signal
 from edgehar.errors import InputError
 from edgehar.stream.sources._bounded import bounded_lines
+from edgehar.stream.sources._layouts import laid_out, likely_layout
 from edgehar.stream.sources.base import Chunk, Source
 
 LOG = logging.getLogger(__name__)
@@ -53,20 +55,24 @@ class Csv(Source):
     path: "-" is standard input. silent: empty cells and nan are values that did not come (see
     ``edgehar run --missing``), else they are refused. rate_hz: samples a second; measured where there is a
     column ``time_s``, and then checked against it. chunk_s: seconds of samples a chunk.
-    ignore: names of columns that are no channels, joined by "+".
+    ignore: names of columns that are no channels, joined by "+". layout: how another logger
+    writes, one of `edgehar layouts` or a TOML file; a file is recognised where it is not given.
+    signal: what the model reads, where that is known.
 
     A step of more than one and a half samples begins a new chunk, so that the stream
     sees every gap. Raises InputError naming file and line.
     """
 
     def __init__(self, path: str = "-", rate_hz: float = 0.0, chunk_s: float = 0.5, ignore: str = "",
-                 silent: bool = False) -> None:
+                 silent: bool = False, layout: str = "", signal: Optional[Signal] = None) -> None:
         if not 0 < float(chunk_s) < math.inf:
             raise InputError("chunk_s is %s; it must be a number of seconds above 0." % chunk_s)
         self._path = path
         self._name = "standard input" if self._path == "-" else self._path
         self._silent = bool(silent)
-        self._stream = _standard_input() if self._path == "-" else _opened(self._path)
+        self._expected_hz = signal.rate_hz if signal else 0.0
+        self._stream = laid_out(self._path, layout, signal) or (
+            _standard_input() if self._path == "-" else _opened(self._path))
         try:
             self._reader = csv.reader(bounded_lines(self._stream, self._name))
             self._header = self._read_header()
@@ -165,9 +171,9 @@ class Csv(Source):
             return
         clocks = [name for name in self._header if name.lower() in CLOCKS]
         renaming = "rename '%s' to '%s' if it is in seconds, or " % (clocks[0], TIME) if clocks else ""
-        raise InputError("%s has no column '%s' among its columns %s; %sstate its rate, e.g. 50 Hz: --source %s" % (
+        raise InputError("%s has no column '%s' among its columns %s; %sstate its rate, e.g. 50 Hz: --source %s%s" % (
             self._name, TIME, ", ".join(self._header), renaming,
-            shlex.quote("csv:path=%s,rate_hz=50" % self._path)))
+            shlex.quote("csv:path=%s,rate_hz=50" % self._path), likely_layout(self._path)))
 
     # -------------------------------------------------------------- rows
 
@@ -245,8 +251,11 @@ class Csv(Source):
         steps_s = np.diff(self._head_s)
         typical_s = float(np.median(steps_s)) if len(steps_s) else 0.0
         if not typical_s > 0:
-            raise InputError("the rate of %s cannot be measured because column '%s' does not advance; state it with "
-                             "rate_hz=..." % (self._name, TIME))
+            raise InputError("the rate of %s cannot be measured because column '%s' does not advance, as where a "
+                             "spreadsheet rounded it; leave it out and state the rate%s: --source %s" % (
+                                 self._name, TIME, ", here the model's" if self._expected_hz else ", e.g. 50 Hz",
+                                 shlex.quote("csv:path=%s,ignore=%s,rate_hz=%g" % (
+                                     self._path, TIME, self._expected_hz or 50))))
         return float(1 / steps_s[steps_s <= 1.5 * typical_s].mean())
 
 

@@ -24,6 +24,7 @@ from edgehar.data.signals import Signal
 from edgehar.errors import InputError
 from edgehar.files import parse_json
 from edgehar.stream.mqtt import MOST_DEPTH, Broker, Connection, topic_of
+from edgehar.stream.sources._messages import Messages
 from edgehar.stream.sources.base import LATEST_S, Chunk, Source
 
 BEFORE_S = 300.0  # so far back a message comes too late; farther, its sender's clock was set back
@@ -48,6 +49,7 @@ class Mqtt(Source):
     keeps the order where it has one message at a time under way (mosquitto:
     max_inflight_messages 1); else, when much waits after its restart, some may overtake
     others, and those that then come too late are dropped.
+    layout: how another app writes its messages, one of `edgehar layouts` or a TOML file.
     rate_hz, channels (joined by "+"): of the samples, the model's unless given. idle_s: ends after so long without a
     message; 0: never. Beyond `depth` or 64 MiB, or where a message is damaged or over 32 MiB, it is `dropped` with a
     receipt, and `problem` says why.
@@ -55,7 +57,8 @@ class Mqtt(Source):
 
     def __init__(self, topic: str, signal: Optional[Signal] = None, host: str = "localhost", port: int = 1883,
                  client: str = "", qos: int = 1, rate_hz: float = 0.0, channels: str = "", depth: int = 1000,
-                 idle_s: float = 0.0, username: str = "", password_file: str = "", ca: str = "") -> None:
+                 idle_s: float = 0.0, username: str = "", password_file: str = "", ca: str = "",
+                 layout: str = "") -> None:
         if qos not in (0, 1):
             raise InputError("qos is %s; it must be 0 or 1." % qos)
         if not isinstance(depth, int) or not 1 <= depth <= MOST_DEPTH or not 0 <= float(idle_s) < math.inf:
@@ -63,7 +66,8 @@ class Mqtt(Source):
                 depth, idle_s, MOST_DEPTH))
         self.topic = topic_of(topic)
         self.subscribed = False
-        self._channels = _channels(channels, signal)
+        self._layout = Messages(layout) if layout else None
+        self._channels = self._layout.channels if self._layout else _channels(channels, signal)
         self._rate_hz = _rate(float(rate_hz), signal)
         self._qos, self._idle_s = qos, idle_s
         self._arrived: "queue.Queue[Tuple[Any, float]]" = queue.Queue(depth)
@@ -156,7 +160,8 @@ class Mqtt(Source):
     def _read(self, payload: bytes, arrived_s: float) -> Optional[Chunk]:
         """The message as a chunk; None where it is damaged, empty, or came before."""
         try:
-            samples, time_s, begins = _parsed(payload, len(self._channels))
+            read = self._layout.read if self._layout else _parsed
+            samples, time_s, begins = read(payload, len(self._channels))
         except InputError as error:
             self._drop("a message on %s %s" % (self.topic, error))
             return None

@@ -1,0 +1,28 @@
+"""``edgehar describe``: look at a folder of recordings and write a first description of it."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False))
+@click.option("-o", "--output", required=True, metavar="FILE.toml", type=click.Path(dir_okay=False),
+              help="Where the description is written; beside the recordings they need no --root.")
+@click.option("--force", is_flag=True, help="Replace a file of that name.")
+def command(folder: str, output: str, force: bool) -> None:
+    """Look at a folder of recordings and write a first TOML description, with questions as comments."""
+    from pathlib import Path
+
+    from edgehar.data.describing import describe
+    from edgehar.errors import InputError
+    from edgehar.files import written_whole
+
+    if Path(output).exists() and not force:
+        raise InputError("%s exists and may hold answers of yours; choose another name, or add --force." % output)
+    text = describe(Path(folder))
+    with written_whole(Path(output)) as path:
+        path.write_text(text, encoding="utf-8")
+    click.echo(text)
+    click.echo("%d questions in %s\nnext: edgehar inspect %s --root %s" % (
+        text.count("QUESTION:"), output, output, folder))

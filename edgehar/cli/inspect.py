@@ -1,0 +1,50 @@
+"""``edgehar inspect``: what a corpus holds and what is odd about it, on one page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Optional
+
+import click
+
+if TYPE_CHECKING:
+    from edgehar.results.inspection import Inspection
+
+
+@click.command()
+@click.argument("data", metavar="NAME|FILE.toml")
+@click.option("--root", type=click.Path(),
+              help="Folder with the recordings; default beside FILE.toml, or EDGEHAR_DATA.")
+@click.option("-o", "--output", default="inspection.html", show_default=True, metavar="FILE.html", type=click.Path(),
+              help="Where the page is written; one of that name is replaced.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON; no page is written.")
+def command(data: str, root: Optional[str], output: str, as_json: bool) -> None:
+    """Look at a corpus before training: people, hours, rates, units, classes, copies, and what would be refused."""
+    from edgehar.cli._show import show_json
+    from edgehar.data.datasets import DATASETS
+    from edgehar.results.inspection import inspect, write
+
+    spec = "table:%s" % data if data.endswith(".toml") and ":" not in data else data
+    found = inspect(DATASETS.create(spec, root=root, skip_bad=True))
+    if as_json:
+        show_json(found.to_json())
+        return
+    _tell(found)
+    click.echo("page: %s\nnext: edgehar train --data %s%s" % (
+        write(found, output), spec, " --root %s" % root if root else ""))
+
+
+def _tell(found: Inspection) -> None:
+    click.echo("%s: %d people, %.2f hours, %d recordings, %d gaps inside sessions" % (
+        found.title, len(found.people), found.hours, sum(each.recordings for each in found.people), found.gaps))
+    click.echo("rate %g Hz%s" % (found.rate_hz, "; by its clock %.4g (%.4g to %.4g)" % (
+        found.rates[1], found.rates[0], found.rates[2]) if found.rates else "; it has no clock to measure it by"))
+    for sensor in found.sensors:
+        click.echo("%s: %.3g %s at rest, up to %.4g" % (sensor.name, sensor.rest, sensor.unit, sensor.largest))
+    for label in found.classes:
+        seconds = sum(person.seconds.get(label, 0.0) for person in found.people)
+        click.echo("%-24s %8.0f s of %d people" % (
+            label, seconds, sum(1 for person in found.people if person.seconds.get(label))))
+    for doubt in found.doubts:
+        click.echo("look at this: %s" % doubt)
+    for sentence in found.refused:
+        click.echo("refused: %s" % sentence)

@@ -1,0 +1,39 @@
+"""``edgehar layouts``: list the loggers whose files are read as they export them."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import click
+
+
+@click.command()
+@click.argument("path", metavar="[FILE]", required=False, type=click.Path(dir_okay=False))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(path: Optional[str], as_json: bool) -> None:
+    """List the layouts of loggers that are read as exported, or those that FILE may have.
+
+    A stream takes one with `--source csv:path=FILE,layout=NAME`; it is recognised where it is not given.
+    """
+    from pathlib import Path
+
+    from edgehar.cli._show import show_json
+    from edgehar.data.recognition import all_layouts, head_of, nearest, recognised
+
+    known = {name: layout.facts["layout"] for name, layout in all_layouts().items()}
+    if path:
+        head = head_of(Path(path))
+        chosen = recognised(head)
+        if not chosen and not as_json:
+            near = nearest(head)
+            click.echo("%s has none of these layouts%s; describe it with `edgehar describe`." % (
+                path, "; nearest is %s: %s" % (near, known[near]["example"]) if near else ""))
+            return
+        known = {name: known[name] for name in chosen}
+    if as_json:
+        show_json(known)
+        return
+    width = max(map(len, known))
+    for name, facts in known.items():
+        click.echo("%-*s  %s" % (width, name, facts["title"]))
+    click.echo("next: edgehar run ENGINE --source csv:path=FILE,layout=%s" % next(iter(known)))

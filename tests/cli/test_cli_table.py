@@ -1,0 +1,36 @@
+"""A corpus that nobody wrote a loader for, from its files to a stream, by the commands alone and one TOML file."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from edgehar.cli import execute
+
+TOML = Path(__file__).resolve().parents[1] / "data" / "tables" / "mhealth.toml"
+
+
+def test_mhealth_becomes_a_streamed_student(corpora, tmp_path, monkeypatch, capfd):
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    spec = "table:%s" % TOML
+    lines = (["train", "--data", spec, "--root", str(corpora), "--model", "mobilenet:size=XS", "--epochs", "1",
+              "-o", "runs/own"], ["export", "runs/own", "-o", "engines/own", "--root", str(corpora)])
+    for line in lines:
+        assert execute(line) == 0, capfd.readouterr().err
+    manifest = json.loads((tmp_path / "engines" / "own" / "manifest.json").read_text())
+    assert manifest["data"]["dataset"] == spec and manifest["data"]["split"]["test"] == ["5", "10"]
+    capfd.readouterr()
+    assert execute(["run", "engines/own", "--root", str(corpora), "--limit-s", "30", "--json"]) == 0
+    replayed = json.loads(capfd.readouterr().out)
+    assert replayed["decisions"] > 5 and not replayed["trained_on_synthetic"]
+    name = "mhealth-partial/csv/mHealth_subject10_chestacc_rarmgyro.csv"
+    with zipfile.ZipFile(str(corpora / "mhealth-partial.zip")) as archive:
+        (tmp_path / "new.csv").write_bytes(archive.read(name))
+    assert execute(["run", "engines/own", "--source", "csv:path=new.csv,layout=%s" % TOML, "--limit-s", "30",
+                    "--json"]) == 0
+    streamed = json.loads(capfd.readouterr().out)
+    assert streamed["decisions"] > 5 and not streamed["fed_synthetic"]

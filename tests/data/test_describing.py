@@ -1,0 +1,91 @@
+"""A first description is right where files show it, and asks where they do not."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from edgehar.cli import execute
+from edgehar.data.datasets import DATASETS
+from edgehar.data.describing import describe, sheet_of
+from edgehar.data.description import read_description
+from edgehar.data.naming import names_of
+from edgehar.errors import InputError
+
+RIGHT = {  # archive: pattern that must match the name; groups; what the text must hold
+    "HAPT_Data_Set.zip": ("HAPT Data Set/RawData/acc_exp01_user01.txt",
+                          {"sensor": "acc", "session": "01", "subject": "01"},
+                          ['separator = "space"', "header = false", "rate_hz = 50", 'unit = "g"']),
+    "data.zip": ("data/a01/p1/s01.txt", {"label": "01", "subject": "1"},
+                 ["header = false", "QUESTION: how many a sec"]),
+    "mhealth-partial.zip": ("mhealth-partial/csv/mHealth_subject10_chestacc_rarmgyro.csv", {"subject": "10"},
+                            ['column = "sample"', '"chest_acc_x"', 'column = "label"', '"12" = "12"', "rate_hz = 50"]),
+    "wisdm-dataset.zip": ("wisdm-dataset/raw/watch/accel/data_1600_accel_watch.txt",
+                          {"subject": "1600", "placement": "watch", "sensor": "accel"},
+                          ['terminator = ";"', 'unit = "ns"', '"S" = "S"', "rate_hz = 20", 'unit = "m/s^2"']),
+    "openpack-sample-v1.0.0.zip": ("openpack/v1.0.0/U0209/atr/atr01/S0500.csv", {},
+                                   ['column = "unixtime"', 'unit = "ms"', '"acc_x"', "QUESTION"]),
+    "UCI_HAR_Dataset.rebuilt.zip": ("UCI HAR Dataset/test/Inertial Signals/body_acc_x_test.txt", {},
+                                    ['separator = "space"', "rate_hz = 50", "QUESTION: a row has 128 numbers"]),
+}
+
+
+@pytest.mark.parametrize("archive", sorted(RIGHT))
+def test_real_corpora_are_told_or_asked_about(archive, corpora, tmp_path):
+    name, groups, parts = RIGHT[archive]
+    (tmp_path / archive).symlink_to(corpora / archive)
+    text = describe(tmp_path)
+    pattern = re.search("pattern = '(.*)'", text).group(1)
+    found = re.fullmatch(pattern, name) or re.search(pattern, name)
+    assert found and {key: value for key, value in found.groupdict().items() if key in groups} == groups
+    assert [part for part in parts if part not in text] == []
+
+
+def test_what_is_written_reads(tmp_path, capfd):
+    """A folder that nobody described, whose names say all that its files do not."""
+    draw = np.random.default_rng(0)
+    for person in ("anna", "ben", "cleo"):
+        for label in ("walk", "sit"):
+            rows = ["%d;%s" % (1000 * k + 20, ";".join(("%.3f" % value).replace(".", ",") for value in (
+                draw.normal(0, 1), draw.normal(0, 1), draw.normal(9.8, 1)))) for k in range(0, 4000, 20)]
+            (tmp_path / person).mkdir(exist_ok=True)
+            (tmp_path / person / ("%s_wrist.csv" % label)).write_text("\n".join(["time [us];ax;ay;az", *rows]))
+    assert execute(["describe", str(tmp_path), "-o", str(tmp_path / "mine.toml")]) == 0
+    assert "next: edgehar inspect" in capfd.readouterr().out
+    described = read_description(tmp_path / "mine.toml")
+    assert (described.text.separator, described.text.decimal, described.time.unit) == (";", ",", "us")
+    assert described.corpus("rate_hz") == 50
+    assert execute(["describe", str(tmp_path), "-o", str(tmp_path / "mine.toml")]) == 2
+    found = list(DATASETS.create("table:%s" % (tmp_path / "mine.toml")).recordings())
+    assert [(each.subject, len(each.samples), set(each.labels["activity"])) for each in found[:2]] == [
+        ("anna", 200, {0}), ("anna", 200, {1})]
+
+
+def test_an_export_of_a_known_logger_takes_its_layout(tmp_path):
+    for person in "12":
+        (tmp_path / ("subject%s.csv" % person)).write_text(
+            "Phone timestamp;sensor timestamp [ns];X [mg];Y [mg];Z [mg]\n" + "".join(
+                "2024-05-07T16:29:30.%03d;%d;1;2;999\n" % (k, 10 ** 15 + k * 20000000) for k in range(50)))
+    text = describe(tmp_path)
+    assert "# as layout polar" in text and "(?P<subject>" in text
+    (tmp_path / "mine.toml").write_text(text)
+    assert len(list(DATASETS.create("table:%s" % (tmp_path / "mine.toml")).recordings())) == 2
+
+
+def test_units_row_and_lines_before_the_header():
+    sheet = sheet_of("made by me\nt,ax,ay,az\ns,g,g,g\n" + "".join("%g,0,0,1\n" % (k / 50) for k in range(30)))
+    assert (sheet.lines, sheet.header) == (1, ("t", "ax", "ay", "az", "units"))
+
+
+def test_words_that_tell_nothing_are_asked_about():
+    names = names_of(["x/%s_%d.csv" % (word, number) for word in ("foo", "bar") for number in (1, 2)])
+    assert sorted(names.values) == ["session", "subject"] and len(names.doubts) == 2
+
+
+def test_no_table_is_one_sentence(tmp_path):
+    with pytest.raises(InputError, match="holds no text table"):
+        describe(tmp_path)
+    with pytest.raises(InputError, match="there is no folder"):
+        describe(tmp_path / "absent")

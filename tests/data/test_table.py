@@ -1,0 +1,247 @@
+"""Corpora that a TOML file describes: of the tests' own making, and real ones beside their own loaders."""
+
+from __future__ import annotations
+
+import gzip
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgehar.data.datasets import DATASETS, read_recordings
+from edgehar.data.signals import STANDARD_GRAVITY, UNLABELLED, cut
+from edgehar.errors import InputError
+
+TABLES = Path(__file__).parent / "tables"
+HEAD = """\
+[files]
+glob = "{subject}/{session}.csv"
+%s
+[time]
+column = "t"
+unit = "ms"
+
+[channels."wrist/acc"]
+columns = ["x", "y", "z"]
+unit = "g"
+
+[labels]
+column = "act"
+map = { w = "walking", s = "sitting" }
+ignore = ["0"]
+
+[corpus]
+title = "of my own"
+rate_hz = 50
+window_s = 1
+hop_s = 0.5
+max_gap_s = 0.1
+%s
+"""
+
+
+def corpus(folder: Path, files="", beside="", **more):
+    path = folder / "own.toml"
+    path.write_text(HEAD % (files, beside), encoding="utf-8")
+    return DATASETS.create("table:%s" % path, **more)
+
+
+def rows(count=200, step_ms=20, first=0, label="w"):
+    t = np.arange(count)
+    return ["%d,%.4f,%.4f,1.0,%s" % (first + step_ms * k, np.sin(k / 5), np.cos(k / 7), label) for k in t]
+
+
+def write(folder: Path, name: str, lines, header="t,x,y,z,act"):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def people(tmp_path):
+    for person in "abc":
+        write(tmp_path, "%s/one.csv" % person, rows())
+    return tmp_path
+
+
+def test_files_become_recordings(people):
+    dataset = corpus(people)
+    found = list(dataset.recordings())
+    assert [(each.subject, each.session, len(each.samples)) for each in found] == [
+        ("a", "one", 200), ("b", "one", 200), ("c", "one", 200)]
+    assert dataset.name == "table-own" and dataset.classes == {"activity": ("walking", "sitting")}
+    np.testing.assert_allclose(found[0].samples[:, 2], STANDARD_GRAVITY, rtol=1e-6)
+    assert set(found[0].labels["activity"]) == {0} and found[0].measured_hz == pytest.approx(50)
+    assert sorted(dataset.split().people) == ["a", "b", "c"]
+
+
+def test_gap_burst_and_unknown_label(people):
+    lines = rows()
+    lines[50] = "1000,nan,0,1,w"  # a pause of 0.04 s, which is read across
+    lines[100:110] = []  # one of 0.22 s, which is a gap
+    lines[150:] = [line[:-1] + "0" for line in lines[150:]]
+    write(people, "a/one.csv", lines)
+    first, second = (each for each in corpus(people).recordings() if each.subject == "a")
+    assert (len(first.samples), len(second.samples)) == (100, 90)
+    assert second.start_s == pytest.approx(2.2)
+    assert (second.labels["activity"] == UNLABELLED).sum() == 40
+    write(people, "b/one.csv", rows(label="walkin"))
+    with pytest.raises(InputError, match="label 'walkin'.*did you mean 'walking'"):
+        list(corpus(people).recordings())
+    spared = corpus(people, skip_bad=True)
+    assert {each.subject for each in spared.recordings()} == {"a", "c"} and "walkin" in spared.skipped[0]
+
+
+def test_a_clock_that_steps_back_begins_another_session(people):
+    write(people, "a/one.csv", rows(100) + rows(100))
+    assert [each.session for each in corpus(people).recordings() if each.subject == "a"] == ["one", "one-2"]
+
+
+def test_another_rate_is_brought_to_that_of_the_corpus(people):
+    write(people, "a/one.csv", rows(400, step_ms=10))
+    recording = next(corpus(people).recordings())
+    assert len(recording.samples) == 200 and recording.measured_hz == pytest.approx(100)
+
+
+@pytest.mark.parametrize("number, line, told", [
+    (7, "140,0.1,oops,1,w", "one.csv line 9 holds 'oops' in column 3"),
+    (7, "140,0.1,1", "one.csv line 9 has 3 cells where 5 belong"),
+    (7, "140,0.1,inf,1,w", "line 9 holds 'inf'")])
+def test_a_bad_cell_is_named(people, number, line, told):
+    lines = rows()
+    lines[number] = line
+    write(people, "a/one.csv", lines)
+    with pytest.raises(InputError, match=told):
+        list(corpus(people).recordings())
+
+
+def test_a_column_that_is_not_there_is_told_with_the_line_of_the_toml(people):
+    write(people, "a/one.csv", rows(), header="t,x,y,zed,act")
+    with pytest.raises(InputError, match="no column 'z'.*own.toml line .*it has: t, x, y, zed, act"):
+        list(corpus(people).recordings())
+
+
+@pytest.mark.parametrize("form", ["plain", "crlf", "semicolons", "quoted", "utf-16", "gz", "zip", "blank lines"])
+def test_forms_of_the_same_text_read_alike(people, form):
+    plain = [each.samples for each in corpus(people).recordings()]
+    extra = ""
+    for path in sorted(people.glob("*/one.csv")):
+        text = path.read_text(encoding="utf-8")
+        if form == "crlf":
+            path.write_bytes(text.replace("\n", "\r\n").encode())
+        elif form == "semicolons":
+            path.write_text(text.replace(",", ";").replace(".", ","))
+            extra = 'separator = ";"\ndecimal = ","'
+        elif form == "quoted":
+            cells = [line.split(",") for line in text.splitlines()]
+            path.write_text("\n".join(",".join(map('"%s"'.__mod__, row)) for row in cells))
+        elif form == "utf-16":
+            path.write_bytes(text.encode("utf-16"))
+        elif form == "blank lines":
+            path.write_text(text.replace("\n", "\n\n"))
+        elif form == "gz":
+            path.with_suffix(".csv.gz").write_bytes(gzip.compress(text.encode()))
+            path.unlink()
+        elif form == "zip":
+            with zipfile.ZipFile(str(people / "all.zip"), "a") as archive:
+                archive.writestr("top/%s/one.csv" % path.parent.name, text)
+            path.unlink()
+            extra = 'archive = ["all.zip"]'
+    if form == "gz":
+        (people / "own.toml").write_text((HEAD % ("", "")).replace(".csv", ".csv.gz"))
+        found = DATASETS.create("table:%s" % (people / "own.toml"))
+    else:
+        found = corpus(people, extra)
+    assert [each.samples.tobytes() for each in found.recordings()] == [each.tobytes() for each in plain]
+
+
+def test_sensors_in_files_of_their_own_meet_at_common_instants(tmp_path):
+    time_s = np.arange(500) / 100
+    for person in "abc":
+        write(tmp_path, "%s_acc.csv" % person, ["%r,%.6f,0,9.8" % (t, np.sin(t)) for t in time_s.tolist()], "t,x,y,z")
+        write(tmp_path, "%s_gyro.csv" % person, ["%r,%.6f" % (t + 0.333, np.sin(t + 0.333)) for t in time_s.tolist()],
+              "t,x")
+    (tmp_path / "two.toml").write_text("""
+[files]
+glob = "{subject}_{sensor}.csv"
+[time]
+column = "t"
+[channels."wrist/acc"]
+sensor = "acc"
+columns = ["x", "y", "z"]
+unit = "m/s^2"
+[channels."wrist/gyro/x"]
+sensor = "gyro"
+column = "x"
+unit = "rad/s"
+[corpus]
+rate_hz = 50
+window_s = 1
+""")
+    recording = next(DATASETS.create("table:%s" % (tmp_path / "two.toml")).recordings())
+    assert recording.start_s == pytest.approx(0.333) and len(recording.samples) == 233
+    np.testing.assert_allclose(recording.samples[5:-5, 0], recording.samples[5:-5, 3], atol=0.01)
+
+
+def test_rows_of_their_own_in_one_table_are_merged(tmp_path):
+    lines = []
+    for number in range(200):
+        lines += ["%.3f,0,0,9.8," % (number * 0.02), "%.3f,,,,1" % (number * 0.02 + 0.007)]
+    write(tmp_path, "a.csv", lines, "t,x,y,z,g")
+    (tmp_path / "merged.toml").write_text("""
+[files]
+glob = "{subject}.csv"
+[time]
+column = "t"
+[channels."acc"]
+columns = ["x", "y", "z"]
+unit = "m/s^2"
+[channels."gyro/x"]
+column = "g"
+unit = "rad/s"
+[corpus]
+rate_hz = 50
+window_s = 1
+""")
+    (recording,) = DATASETS.create("table:%s" % (tmp_path / "merged.toml")).recordings()
+    assert len(recording.samples) == 199
+    np.testing.assert_allclose(recording.samples, [[0, 0, 9.8, 1]] * 199, atol=1e-5)
+
+
+def test_a_changed_description_is_another_entry_of_the_cache(people):
+    before = read_recordings(corpus(people))
+    assert [each.samples.tobytes() for each in read_recordings(corpus(people))] == [
+        each.samples.tobytes() for each in before]
+    (people / "own.toml").write_text((HEAD % ("", "")).replace('"g"', '"mg"'))
+    after = read_recordings(DATASETS.create("table:%s" % (people / "own.toml")))
+    assert after[0].samples[0, 2] == pytest.approx(before[0].samples[0, 2] / 1000)
+
+
+def test_a_spec_without_a_file_says_what_to_do():
+    with pytest.raises(InputError, match="edgehar describe"):
+        DATASETS.create("table")
+
+
+@pytest.mark.parametrize("name", ["hapt", "wisdm", "dsads"])
+def test_a_description_reads_as_the_loader_of_the_corpus_does(name, corpora):
+    """Equal windows, channels, classes and parts, at no more than twice the processor time."""
+    described = DATASETS.create("table:%s" % (TABLES / ("%s.toml" % name)), root=str(corpora))
+    own = DATASETS.create(name, root=str(corpora))
+    taken_s, windows = [], []
+    for dataset in (described, own):
+        begun_s = time.process_time()
+        recordings = list(dataset.recordings())
+        taken_s.append(time.process_time() - begun_s)
+        pieces = [cut(each, dataset.window, dataset.hop) for each in recordings]
+        windows.append([piece for piece in pieces if len(piece)])
+    assert len(windows[0]) == len(windows[1])
+    for mine, theirs in zip(*windows):
+        assert mine.x.tobytes() == theirs.x.tobytes() and mine.subjects.tolist() == theirs.subjects.tolist()
+        assert mine.y["activity"].tolist() == theirs.y["activity"].tolist()
+    assert described.channels == own.channels and described.classes == own.classes
+    assert [getattr(described.split(), part) for part in ("train", "valid", "test")] == [
+        getattr(own.split(), part) for part in ("train", "valid", "test")]
+    assert taken_s[0] <= 2 * taken_s[1]

@@ -1,0 +1,98 @@
+"""What an inspection finds in corpora that are right, and in ones that are not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgehar.cli import execute
+from edgehar.data.datasets import DATASETS
+from edgehar.results.inspection import inspect, write
+
+TOML = """
+[files]
+glob = "{subject}/{label}.csv"
+[time]
+column = "t"
+[channels."wrist/acc"]
+columns = ["x", "y", "z"]
+unit = "%s"
+[labels]
+from = "name"
+[corpus]
+title = "mine <b>"
+rate_hz = 50
+window_s = 1
+classes = ["sit", "walk", "never"]
+[split]
+train = ["a"]
+valid = ["b"]
+test = ["c"]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for seed, person in enumerate("abc"):
+        for label, swing in (("sit", 0.01), ("walk", 3.0)):
+            draw = np.random.default_rng(100 * seed + len(label))
+            values = draw.normal((0, 0, 9.81), swing, (500, 3))
+            rows = ["%.2f,%.4f,%.4f,%.4f" % (k / 50, *row) for k, row in enumerate(values)]
+            (tmp_path / person).mkdir(exist_ok=True)
+            (tmp_path / person / (label + ".csv")).write_text("\n".join(["t,x,y,z", *rows]))
+    return tmp_path
+
+
+def looked_at(folder: Path, unit="m/s^2"):
+    (folder / "mine.toml").write_text(TOML % unit)
+    return inspect(DATASETS.create("table:%s" % (folder / "mine.toml"), skip_bad=True))
+
+
+def test_a_sound_corpus_is_told_person_by_person(folder):
+    found = looked_at(folder)
+    assert [(each.name, each.part, each.recordings) for each in found.people] == [
+        ("a", "train", 2), ("b", "valid", 2), ("c", "test", 2)]
+    assert found.people[0].seconds == {"sit": 10.0, "walk": 10.0} and found.hours == pytest.approx(60 / 3600)
+    assert found.rates == pytest.approx((50, 50, 50)) and found.gaps == 0 and found.refused == ()
+    assert found.sensors[0].rest == pytest.approx(9.81, abs=0.01)
+    assert found.doubts == ("nobody has a sample of class never",)
+    assert {each.label for each in found.snippets} == {"sit", "walk"}
+
+
+def test_a_wrong_unit_a_copy_and_a_still_sensor_are_doubted(folder):
+    (folder / "c" / "walk.csv").write_text((folder / "a" / "walk.csv").read_text())
+    (folder / "c" / "sit.csv").write_text((folder / "a" / "sit.csv").read_text())
+    still = ["%.2f,0,0,9.81" % (k / 50) for k in range(500)]
+    (folder / "b" / "sit.csv").write_text("\n".join(["t,x,y,z", *still]))
+    doubts = " | ".join(looked_at(folder, "g").doubts)
+    assert "96.2 m/s^2 at rest" in doubts or "at rest where gravity" in doubts
+    assert "of person a are those of person c" in doubts and "quite still 1 times" in doubts
+
+
+def test_gaps_and_what_is_refused_are_told(folder):
+    path = folder / "a" / "sit.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(lines[:200] + lines[260:]))
+    (folder / "b" / "walk.csv").write_text("t,x,y,z\n0,1,2,oops\n")
+    found = looked_at(folder)
+    assert found.gaps == 1 and found.longest_gap_s == pytest.approx(1.2)
+    assert len(found.refused) == 1 and "oops" in found.refused[0]
+
+
+def test_the_page_stands_alone_and_escapes(folder, tmp_path):
+    page = write(looked_at(folder), tmp_path / "page.html").read_text()
+    assert "mine &lt;b&gt;" in page and "<b>mine" not in page
+    assert page.count("<svg") == 4 and "http" not in page and "<script" not in page
+
+
+def test_the_command_prints_and_takes_names_too(folder, capfd, monkeypatch):
+    looked_at(folder)
+    monkeypatch.chdir(folder)
+    assert execute(["inspect", "mine.toml"]) == 0
+    assert "next: edgehar train --data table:mine.toml" in capfd.readouterr().out
+    assert (folder / "inspection.html").is_file()
+    assert execute(["inspect", "synthetic:people=3,minutes=0.1", "--json"]) == 0
+    assert len(json.loads(capfd.readouterr().out)["people"]) == 3
