@@ -53,7 +53,7 @@ def write_artifact(folder: Path, split: Split = SPLIT, dataset: str = "walks") -
     x = np.stack([noise(SIGNAL.window, seed).T for seed in range(4)])
     session = LinearSession({"activity": sign_weights()}, max_batch=4)
     np.savez(str(folder / "golden.npz"), x=x, **{"logits/activity": session.infer(x)["activity"]})
-    np.savez(str(folder / "calibration.npz"), x=x)
+    np.savez(str(folder / "calibration.npz"), windows=x)
     write_manifest(folder, dict(
         name="sign", created="2024-01-01T00:00:00Z", edgehar="0", signal=SIGNAL, tasks={"activity": CLASSES},
         data={"dataset": dataset, "synthetic": True, "licence": "free", "citation": "none",
