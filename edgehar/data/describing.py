@@ -21,6 +21,7 @@ from edgehar.errors import InputError
 TEXTS = (".csv", ".txt", ".tsv", ".dat", ".log", ".gz")
 ROWS = 400  # of the first file that are looked at
 WIDE = 60  # columns of which none is named
+FEW = 6  # values of a label in the first rows, at most
 ENOUGH = 5  # rows by which a shape is told
 CLOCKS = re.compile(r"time|stamp|clock|^t$|elapsed|epoch|sample|index", re.I)
 LABELS = re.compile(r"label|activ|class|gesture|target|state", re.I)
@@ -240,13 +241,15 @@ def _clock(sheet: Sheet, header: Sequence[str]) -> Tuple[Optional[int], str, flo
 
 
 def _label(sheet: Sheet, header: Sequence[str], clock: Optional[int]) -> Optional[int]:
-    """The column of the labels: by its name, else one of short words."""
+    """The column of the labels: by its name, else one of words, else one of few whole numbers."""
     for place, name in enumerate(header):
         if LABELS.search(name) and place != clock:
             return place
     words = [place for place in range(len(sheet.cells[0])) if place != clock and not header
              and sheet.numbers(place) is None and len(set(sheet.column(place))) < 30]
-    return words[0] if words else None
+    whole = [place for place in range(len(sheet.cells[0])) if place != clock and not header
+             and all(map(str.isdigit, sheet.column(place))) and len(set(sheet.column(place))) < FEW]
+    return next(iter(words + whole), None)
 
 
 def _channels(sheet: Sheet, columns: Sequence[Any], header: Sequence[str], places: Sequence[int],

@@ -79,6 +79,19 @@ def test_units_row_and_lines_before_the_header():
     assert (sheet.lines, sheet.header) == (1, ("t", "ax", "ay", "az", "units"))
 
 
+def test_a_log_without_a_header_shows_clock_label_and_sensors(tmp_path):
+    """As PAMAP2 is written: seconds, activity, heart rate that mostly lacks, then sensors."""
+    draw = np.random.default_rng(0)
+    for person in (101, 102):
+        rows = ["%.2f %d NaN %s" % (5 + k / 100, k // 300, " ".join("%.5f" % value for value in (
+            *draw.normal((0, 0, 9.8), 0.1), *draw.normal(0, 0.01, 3)))) for k in range(900)]
+        (tmp_path / ("subject%d.dat" % person)).write_text("\n".join(rows))
+    text = describe(tmp_path)
+    for part in ("(?P<subject>", 'separator = "space"', 'column = 1\nunit = "s"', "[labels]\ncolumn = 2",
+                 'map = { "0" = "0", "1" = "1", "2" = "2" }', 'columns = [4, 5, 6]\nunit = "m/s^2"', "rate_hz = 100"):
+        assert part in text
+
+
 def test_words_that_tell_nothing_are_asked_about():
     names = names_of(["x/%s_%d.csv" % (word, number) for word in ("foo", "bar") for number in (1, 2)])
     assert sorted(names.values) == ["session", "subject"] and len(names.doubts) == 2
