@@ -4,7 +4,8 @@ A room is a package such as ``edgehar.data.datasets``. Each public file in it is
 plug-in, named like the file, and holds exactly one class derived from the room's
 interface. `names()` imports nothing; asking for one imports that one file.
 
-A *spec* names a plug-in and its options: ``"mobilenet:size=S,conv=valid"``.
+A *spec* names a plug-in and its options: ``"mobilenet:size=S,conv=valid"``. A value that
+holds a comma stands in quotes: ``'csv:path="a,b.csv"'``.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from edgehar.errors import InputError
 T = TypeVar("T")
 TEXT = ("str", "Optional[str]", str, Optional[str])  # annotations, as they are read from a file with or without futures
 WHOLE = re.compile(r"[-+]?\d+")
+QUOTED = re.compile(r'"(?:[^"]|"")*"|\'(?:[^\']|\'\')*\'')
+OPTION = re.compile(r'[^,=]*=\s*(?:%s)\s*(?=,|$)|[^,]+' % QUOTED.pattern)  # one of them, up to the next comma
 HOUSE = Path(__file__).resolve().parent
 DECIMAL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
@@ -102,11 +105,19 @@ def parse_spec(spec: str, taker: Optional[Callable[..., Any]] = None) -> Tuple[s
     """Split ``"name:key=value,..."`` into the name and its typed options.
 
     Whole numbers, decimals and true/false are converted; all else stays text, and so does
-    whatever `taker`, who is to get the options, declares as text: a file may be called 007.
+    what is quoted, and whatever `taker`, who is to get the options, declares as text: a file
+    may be called 007. Quotes are double or single; one of them twice in a row stands for itself.
     """
     texts = _declared_as_text(taker) if taker else ()
     name, options = _split(spec)
-    return name, {key: value if key in texts else _typed(value) for key, value in options.items()}
+    return name, {key: value if quoted or key in texts else _typed(value)
+                  for key, (value, quoted) in options.items()}
+
+
+def quoted(text: str) -> str:
+    """`text` as the value of an option, such that `parse_spec` gives just that text."""
+    plain = isinstance(_typed(text), str) and text == text.strip() and text and not re.search("[,\"']", text)
+    return text if plain else '"%s"' % text.replace('"', '""')
 
 
 def canonical(spec: str, without: Collection[str] = ()) -> str:
@@ -119,18 +130,24 @@ def canonical(spec: str, without: Collection[str] = ()) -> str:
         name, options = _split(spec)
     except InputError:
         return spec
-    kept = sorted("%s=%s" % each for each in options.items() if each[0] not in without)
+    kept = sorted("%s=%s" % (key, quoted(value) if marked else value) for key, (value, marked) in options.items()
+                  if key not in without)
     return _shown(name) + (":" + ",".join(kept) if kept else "")
 
 
-def _split(spec: str) -> Tuple[str, Dict[str, str]]:
+def _split(spec: str) -> Tuple[str, Dict[str, Tuple[str, bool]]]:
+    """The name, and {key: (value, whether it was quoted)}."""
     name, _, rest = spec.partition(":")
-    options: Dict[str, str] = {}
-    for item in rest.split(",") if rest else []:
+    options: Dict[str, Tuple[str, bool]] = {}
+    for item in OPTION.findall(rest):
         key, equals, value = item.partition("=")
+        value = value.strip()
         if not equals:
-            raise InputError("option '%s' in '%s' has no value; write name:key=value,key=value." % (item, spec))
-        options[key.strip().replace("-", "_")] = value.strip()
+            raise InputError("option '%s' in '%s' has no value; write name:key=value,key=value, and a value that holds "
+                             "a comma in quotes: key=\"a,b\"." % (item, spec))
+        mark = value[:1] if QUOTED.fullmatch(value) else ""
+        text = value[1:-1].replace(2 * mark, mark) if mark else value
+        options[key.strip().replace("-", "_")] = (text, bool(mark))
     return name.strip(), options
 
 
