@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Iterable, Mapping, Optional, Union
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Counter as Counts, Dict, Iterable, Mapping, Optional, Union
 
 import click
 
@@ -12,7 +14,11 @@ if TYPE_CHECKING:
     from edgehar.backends.base import Engine
     from edgehar.stream.sources.base import Source
     from edgehar.stream.feed import Feed
+    from edgehar.stream.ledger import Ledger
     from edgehar.stream.stream import Stream
+
+
+NUMBER = re.compile(r"[-+]?\d[\d.,e+-]*")
 
 
 class Speed(click.ParamType):
@@ -78,6 +84,27 @@ def _resampling(origin: Source, feed: Feed, signal: Signal) -> str:
 
 def warn(sentence: str) -> None:
     click.echo("warning: " + sentence, err=True)
+
+
+class Sparing:
+    """Warns of each kind of fault the first, second, fourth, ... time; sentences of a kind differ in numbers."""
+
+    def __init__(self) -> None:
+        self._times: Counts[str] = Counter()
+
+    def __call__(self, sentence: str) -> None:
+        kind = NUMBER.sub("#", sentence)
+        self._times[kind] += 1
+        times = self._times[kind]
+        if times & (times - 1) == 0:
+            warn(sentence if times == 1 else "%s (%d times so far)" % (sentence, times))
+
+
+def balance_told(found: Ledger) -> str:
+    """What became of the samples, in some words."""
+    dropped = ", ".join("{:,} {}".format(count, reason) for reason, count in sorted(found.dropped.items()))
+    return "samples: {:,} arrived, {:,} decided, {:,} waiting{}".format(
+        found.arrived, found.decided, found.waiting, ", dropped: " + dropped if dropped else "")
 
 
 def source_of(engines: Iterable[Engine]) -> str:

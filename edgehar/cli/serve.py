@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Tuple, Union
 import click
 
 from edgehar.cli._show import names_in_room, progress_line
-from edgehar.cli._streaming import Hold, Speed, announce, marks, open_source, source_of, warn
+from edgehar.cli._streaming import Hold, Sparing, Speed, announce, marks, open_source, source_of, warn
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -94,6 +94,7 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
     from edgehar.deploy.notify import Manager
     from edgehar.deploy.service import Recipe, Service, lines_of, signals_to
     from edgehar.stream.feed import Feed, weigh
+    from edgehar.stream.ledger import ledger
     from edgehar.stream.pump import paced
 
     recipe = Recipe(path, backend, precision, hop, hold, allow_constant or missing != "refuse")
@@ -110,13 +111,15 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
             opened.enter_context(Pages(health, *address))
             click.echo("health: http://%s:%d/health and /metrics" % address, err=True)
         origin = named["source"] = opened.enter_context(open_source(source, manifest, root))
-        feed = Feed(filled(origin, signal.channels, missing), signal)
+        origin.tell = tell = Sparing()
+        feed = Feed(filled(origin, signal.channels, missing), signal, tell=tell)
         targets = _open_sinks(sinks or ["console"], opened, named)
         marked = marks(manifest.data, origin.synthetic, source_of([loaded.engine]))
         click.echo(announce(loaded.stream, origin, feed) + marked, err=True)
         service = Service(recipe, loaded, targets, health, manager, state, _tell)
         opened.callback(service.close)
-        chunks = weigh(feed, signal, warn)
+        health.samples = lambda: ledger(origin, feed, service.stream).to_json()
+        chunks = weigh(feed, signal, tell)
         with signals_to(service):
             service.run(chunks if speed is None else paced(chunks, signal.rate_hz * speed), origin)
     click.echo("%s%s\nnext: edgehar bench %s" % (_describe(health, named), marked, path), err=True)

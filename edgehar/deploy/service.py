@@ -137,6 +137,11 @@ class Service:
                 keeper.join()
             self._save(stopped=True)
 
+    @property
+    def stream(self) -> Stream:
+        """What decides now; another one after a reload."""
+        return self._loaded.stream
+
     def close(self) -> None:
         """Release the engine."""
         self._loaded.session.close()
@@ -198,7 +203,7 @@ class Service:
 
     def _pushed(self, stream: Stream, chunk: Chunk) -> List[Decision]:
         try:
-            decisions = stream.push(chunk.samples, chunk.time_s, chunk.begins)
+            decisions = stream.push(chunk.samples, chunk.time_s, chunk.begins, chunk.stands_for)
         except InputError as error:
             self._health.refused += 1
             if _is_power_of_two(self._health.refused):
@@ -294,7 +299,7 @@ class Service:
             except MismatchError:
                 new.session.close()
                 raise
-            new.stream.gaps = old.stream.gaps
+            new.stream.succeed(old.stream)
             self._loaded = new
         old.session.close()
         self._describe()

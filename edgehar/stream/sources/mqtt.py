@@ -15,8 +15,8 @@ import json
 import math
 import queue
 import time
-from collections import deque
-from typing import Any, Deque, Dict, Iterator, Optional, Tuple
+from collections import Counter, deque
+from typing import Any, Counter as Counts, Deque, Dict, Iterator, Optional, Tuple
 
 import numpy as np
 
@@ -25,9 +25,12 @@ from edgehar.data.signals import Signal
 from edgehar.errors import InputError
 from edgehar.stream.mqtt import Broker, Connection, topic_of
 from edgehar.stream.sources.base import Chunk, Source
+from edgehar.stream.timeline import DUPLICATE, LATE
 
 BEFORE_S = 300.0  # so far back a message comes too late; farther, its sender's clock was set back
 RECENT = 1024  # messages that are known by their times when they come again, however far back
+RESENT = 32  # messages in a row that a broker may send again of those that an earlier process took
+LATEST_S = 1e11  # the year 5138; a time beyond it is not in seconds
 POLL_S = 0.5
 
 
@@ -46,7 +49,10 @@ class Mqtt(Source):
     others, and those that then come too late are dropped.
     rate_hz, channels (joined by "+"): of the samples, the model's unless given. idle_s: ends after so long without a
     message; 0: never. Beyond `depth`, or where a message is damaged, it is `dropped`, and
-    `problem` says why.
+    `problem` says why. lost: {reason: samples} of messages that came before, or too late.
+
+    A message that is earlier than the last one is too late; where the next one goes on from
+    it, the clock was set back, or the last one's time was wrong, and both are believed.
     """
 
     def __init__(self, topic: str, signal: Optional[Signal] = None, host: str = "localhost", port: int = 1883,
@@ -62,6 +68,8 @@ class Mqtt(Source):
         self._arrived: "queue.Queue[Tuple[Any, float]]" = queue.Queue(depth)
         self._taken_s = self._resumed_s = -math.inf
         self._recent_s: Deque[float] = deque(maxlen=RECENT)
+        self._late_s, self._late = math.nan, 0  # where a message would go on from the one too late, and how many were
+        self.lost: Counts[str] = Counter()
         self._complaint = ""
         broker = Broker(host, port, client, username, password_file, ca)
         self._client = broker.make_client(manual_ack=True)
@@ -136,9 +144,14 @@ class Mqtt(Source):
         except InputError as error:
             self._drop("a message on %s %s" % (self.topic, error))
             return None
-        if not len(samples) or (not begins and self._came_before(self._last_s(time_s, len(samples)))):
+        if not len(samples):
             return None
-        return Chunk(samples, time_s, begins=begins, arrived_s=arrived_s)
+        reason = "" if begins else self._refusal(time_s, self._last_s(time_s, len(samples)))
+        if reason:
+            self.lost[reason] += len(samples)
+            return None
+        believed, self._late = self._late > 0, 0
+        return Chunk(samples, time_s, begins=begins or believed, arrived_s=arrived_s)
 
     def _note_taken(self, chunk: Chunk) -> None:
         last_s = self._last_s(chunk.time_s, len(chunk.samples))
@@ -151,15 +164,23 @@ class Mqtt(Source):
     def _last_s(self, time_s: float, count: int) -> float:
         return time_s + (count - 1) / self._rate_hz
 
-    def _came_before(self, last_s: float) -> bool:
-        """Whether this was taken already; also where it comes after later ones, and then it is lost."""
+    def _refusal(self, time_s: float, last_s: float) -> str:
+        """Why a message with samples from `time_s` to `last_s` is not taken; empty where it is."""
         if last_s in self._recent_s:
-            return True
+            return DUPLICATE
         if not self._taken_s - BEFORE_S <= last_s < self._taken_s + 0.5 / self._rate_hz:
-            return False
-        if last_s > self._resumed_s:
+            self._late = 0
+            return ""
+        again = last_s <= self._resumed_s
+        if self._late >= (RESENT if again else 1) and abs(time_s - self._late_s) <= 0.5 / self._rate_hz:
+            self.tell("the times of messages went back to %.3f s; either the clock was set, or one of them was wrong."
+                      % time_s)
+            return ""
+        goes_on = abs(time_s - self._late_s) <= 0.5 / self._rate_hz
+        self._late, self._late_s = self._late + 1 if goes_on else 1, last_s + 1 / self._rate_hz
+        if not again:
             self._drop("a message of %.3f s came after later ones; are its senders two?" % last_s)
-        return True
+        return DUPLICATE if again else LATE
 
 
 def _parsed(payload: bytes, channels: int) -> Tuple[np.ndarray, float, bool]:
@@ -173,8 +194,9 @@ def _parsed(payload: bytes, channels: int) -> Tuple[np.ndarray, float, bool]:
             type(error).__name__, error)) from None
     if samples.size and (samples.ndim != 2 or samples.shape[1] != channels):
         raise InputError("holds samples of shape %s and there are %d channels." % (samples.shape, channels))
-    if not math.isfinite(time_s):
-        raise InputError("has the time %s." % time_s)
+    if not abs(time_s) < LATEST_S:
+        raise InputError("has the time %s, which is no number of seconds that a clock shows; are they milliseconds?" %
+                         time_s)
     with np.errstate(over="ignore"):  # beyond float32 becomes infinite, and the stream refuses that
         return samples.reshape(-1, channels).astype(np.float32), time_s, begins
 
