@@ -7,7 +7,7 @@ people, exported, built for ONNX Runtime and scored on its test people through t
 built engine. What is compared was fixed here before the first run: three seeds of
 each student, one teacher, the same recipe for all students. Stop and start at will:
 finished trainings and Runs are kept. An engine that the accuracy gate refuses is told
-and left out. Runs go to benchmarks/results/<machine>/baselines; the table in the README
+and left out. Runs go to benchmarks/results/<machine>/baselines; the table in docs/results.md
 is ``edgehar report --markdown`` of them.
 """
 

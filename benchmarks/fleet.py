@@ -191,7 +191,7 @@ def served(fleet: Fleet, streams: int, apart: int = 0) -> Tick:
 
 
 def step_session(graph: bytes, hop: int, streams: int) -> OrtStepSession:
-    """In as many lanes as take the least time here, of those that `edgehar.stream.microbatches.choose` would try."""
+    """In as many lanes as take the least time here, of those that `edgehar.stream.choice.choose_session` would try."""
     model = onnx.load_model_from_string(graph)
     tried = {lanes: OrtStepSession(step_graph(model, hop, lanes), min(streams, 8 * lanes)) for lanes in widths(streams)}
     taken: Dict[int, List[float]] = {lanes: [] for lanes in tried}
@@ -288,7 +288,7 @@ def ratio(runs: Mapping[str, Run], slow: str, fast: str) -> Tuple[float, float, 
 
 
 def table(runs: Sequence[Run]) -> str:
-    """The README's table: one column a size and hop, one row a ratio."""
+    """The table of docs/fleets.md: one column a size and hop, one row a ratio."""
     compared: Dict[Tuple[str, int], Dict[str, Run]] = {}
     for run in runs:
         key = (parse_spec(run.engine["model"])[1].get("size", "S"), run.scenario["hop"])

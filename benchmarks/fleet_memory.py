@@ -30,7 +30,8 @@ from edgehar.backends.base import Session, StepSession
 from edgehar.data.channels import triad
 from edgehar.data.signals import Signal
 from edgehar.results.runs import Measurement, Run
-from edgehar.stream.fleet import Fleet, Service
+from edgehar.stream.fleet import Fleet
+from edgehar.stream.policy import Policy
 
 SIGNAL = Signal(triad("acc", "m/s^2", "wrist"), rate_hz=50.0, window=128, hop=8, max_gap_s=0.1)
 TASKS = {"activity": tuple("abcdef")}
@@ -86,7 +87,7 @@ class Reading(NamedTuple):
 
 def run(session: Union[Session, StepSession], ticks: int, readings: int = READINGS) -> List[Reading]:
     """Serve for so many ticks; memory is read at even distances."""
-    fleet = Fleet(session, SIGNAL, TASKS, PLACES, service=Service(batch=PLACES))
+    fleet = Fleet(session, SIGNAL, TASKS, PLACES, policy=Policy(batch=PLACES))
     for _ in range(PLACES):
         fleet.join()
     chunks = np.random.default_rng(0).normal(0, 3, (64, 1, SIGNAL.hop, len(SIGNAL.channels))).astype(np.float32)

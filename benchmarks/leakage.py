@@ -7,7 +7,7 @@ everybody is tested once by a network that never saw them. Leaky: everybody's
 overlapping windows shuffled and dealt 60/20/20, as in many papers, three times; every
 person is tested in each. The difference is paired over people. What is compared was
 fixed here before the first run. Stop and start at will: finished trainings and Runs are
-kept. Runs go to benchmarks/results/<machine>/leakage; at the end the README's table is
+kept. Runs go to benchmarks/results/<machine>/leakage; at the end the table of docs/leakage.md is
 printed from all Runs there.
 """
 
@@ -103,7 +103,7 @@ def _row(spec: str, runs: List[Run]) -> Row:
 
 
 def table(runs: List[Run]) -> str:
-    """The README's table."""
+    """The table of docs/leakage.md."""
     lines = ["| corpus | people | people apart | LEAKY SPLIT: windows shuffled | flattery, paired over people |",
              "| --- | --- | --- | --- | --- |"]
     lines += ["| %s | %d | %s | %s | %s |" % (row.corpus, row.people, _text(row.honest), _text(row.leaky),

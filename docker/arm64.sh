@@ -105,7 +105,7 @@ make_python() {
 install_edgehar() {
   say "edgehar on it, by the image's own steps"
   rm -rf "$root/edgehar" "$root/opt/edgehar" && mkdir -p "$root/edgehar"
-  (cd "$source" && tar -c --exclude=__pycache__ --exclude=built docker edgehar engines tests pyproject.toml README.md) |
+  (cd "$source" && tar -c --exclude=__pycache__ --exclude=built docker edgehar engines tests pyproject.toml README.md LICENSE) |
     tar -x -C "$root/edgehar"
   "$here/install.sh" wheels "$root/wheels" cpu,mqtt,dev --python "$python"
   in_root /edgehar/docker/install.sh environment /opt/edgehar --wheels /wheels

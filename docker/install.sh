@@ -58,7 +58,7 @@ pycuda() {
 edgehar() {
   local copy
   copy=$(mktemp -d)
-  cp -r "$source/pyproject.toml" "$source/README.md" "$source/edgehar" "$copy"
+  cp -r "$source/pyproject.toml" "$source/README.md" "$source/LICENSE" "$source/edgehar" "$copy"
   pip_install "$folder" --no-build-isolation --constraint "$(constraints "$folder/bin/python")" "${copy}[$extras]"
   rm -rf "$copy"
   "$folder/bin/edgehar" --version
@@ -69,7 +69,7 @@ wheels() {
   copy=$(mktemp -d)
   "$python" -m venv "$copy/environment"
   pip_install "$copy/environment" --upgrade 'pip>=23'
-  cp -r "$source/pyproject.toml" "$source/README.md" "$source/edgehar" "$copy"
+  cp -r "$source/pyproject.toml" "$source/README.md" "$source/LICENSE" "$source/edgehar" "$copy"
   "$copy/environment/bin/python" -m pip --disable-pip-version-check -q download --dest "$folder" --only-binary=:all: \
     --platform manylinux_2_28_aarch64 --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 \
     --python-version 3.8 --constraint "$here/constraints-py38.txt" "${copy}[$extras]" 'pip>=23' 'setuptools>=64' wheel

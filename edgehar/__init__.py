@@ -5,75 +5,75 @@ The way of the data::
     Recording -cut-> Windows -fit-> (Model) -export-> Artifact -build-> Engine -open-> Session -Stream-> Decision
                                                                             \\-- bench -> Run{Measurement} -> report
 
-The house (imports go strictly down; a plural folder is an open room, a singular
-module is finished machinery; modules marked (torch) are the host wing, the rest is
-the device wing and runs on Python 3.8 without torch)::
+A folder is a room, named after what flows out of it. A plural folder inside a room
+(``datasets``, ``models``, ``sinks``, ...), ``backends`` and ``cli`` are open: a file
+dropped in is a plug-in, found with no other edit. All else is finished machinery.
+Imports go strictly down: data, artifact, results, training or backends, stream, bench or
+deploy, study, cli. Only ``training`` and ``study`` need torch; the rest runs on Python 3.8
+without it, as on a board.
 
-    roof    cli/          one command, one file
-    floor 6 study         corpora x networks x folds -> Runs            (torch)
-            rehearsal     a crowd of wearers, to see what this machine serves
-    floor 5 bench         engine x scenario -> Run
-            service       one wearer's stream, kept up: reloaded, watched, killed
-            fleet         many wearers: micro-batches, incremental steps
-            packing       artifact, Runs, streaming settings -> bundle
-            export        trained model -> Artifact                     (torch)
-            cells         a study file -> a network, seed and fold each (torch)
-    floor 4 stream        samples in, decisions out
-            training      one loop for teachers and students            (torch)
-            report        Runs -> one HTML page
-            markdown      Runs -> tables for a README
-            microbatches  whole windows or incremental steps, and the choice between them
-            filling       what stands in for a sensor that says nothing
-            ensembles     several engines asked as one
-            modalities    what each sensor is worth: choices of them, ranked
-            metering      idle, load, idle under a meter -> power trace
-            installation  bundles on a device: switched at once, and back
-    floor 3 backends/     Artifact -> Engine -> Session: ort, sim, trt
-            sources/      where samples come from: csv, mqtt, replay
-            meters/       power of rails: ina3221, jtop, rapl, replay, sim, ...
-            views         fixed views, and what a teacher says of them  (torch)
-            distillers/   one file a method: none, kd, smldist, ...     (torch)
-            saliency      where in a window a network finds a class   (torch)
-            plots         rows as pictures
-            fitting       parameters of the cost model from measurements
-            contrasts     one method against another, over the same people
-    floor 2 datasets/     one file a corpus
-            models/       one file a network family                     (torch)
-            sinks/        where decisions go
-            augment       one augmented view for teacher and student    (torch)
-            protocols     how the people of a corpus are divided
-            cost          time and energy of a graph on a board that is not there
-            quantise      activation ranges, and graphs with INT8 convolutions
-            steps         incremental inference: a graph of the newest hop and a state
-            tables        Runs -> rows, as a terminal, a page or Markdown shows them
-            energy        power trace -> joules a window, or a refusal
-            bundle        an artifact and all that is known of it in one signed file
-    floor 1 registry      open rooms: plug-ins found by file name
-            artifact      an exported model that can be checked
-            graph         what an ONNX graph may hold for TensorRT 8.5
-            kernels       what a runtime launches for an ONNX graph, after fusion
-            downloads     files of corpora, fetched whole and checked
-            signing       Ed25519 keys: who made a bundle, and whom a device trusts
-            mqtt          a connection to a broker that may go and come back
-            splits        who is trained on, who is tested on
-            scoring       metrics over classes, people and events
-            scenarios     what is asked of an engine
-            results       numbers kept raw
-            histories     how a training went, epoch by epoch
-            heads         from an embedding to logits, competing      (torch)
-            attribution   what a network looked at, kept for the report
-            machine       where they were measured
-            places        what each place of a fleet remembers: clock, label, what waits
-            conditions    clocks, mode, temperatures and throttling of this moment
-    floor 0 errors        one sentence and an exit code
-            signals       Channel, Recording, Windows, Decision
-            files         written whole or not at all
-            settings      what a table that people write may hold
-            notify        what systemd is told
-            health        how a service fares, counted and shown over HTTP
-            sysfs         small files in which the system speaks of itself
-            ring          the newest samples of many streams, any window one slice
-            resampling    samples of any times on an even grid
+The names below are the public face and stay where they are when modules move. Each is
+loaded when it is first asked for, so that ``import edgehar`` costs nothing.
 """
 
-__version__ = "0.1.0"
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, List
+
+if TYPE_CHECKING:
+    from edgehar.artifact.manifest import Artifact as Artifact
+    from edgehar.backends import BACKENDS as BACKENDS, ready_engine as ready_engine
+    from edgehar.backends.base import BuildSpec as BuildSpec, Engine as Engine
+    from edgehar.bench.run import run as run
+    from edgehar.bench.scenarios import default_scenario as default_scenario
+    from edgehar.data.channels import Channel as Channel, triad as triad
+    from edgehar.data.corpus import cut_corpus as cut_corpus
+    from edgehar.data.datasets.base import Dataset as Dataset
+    from edgehar.data.signals import Recording as Recording, Windows as Windows
+    from edgehar.data.splits import Split as Split
+    from edgehar.results.runs import Run as Run
+    from edgehar.stream.choice import choose_session as choose_session
+    from edgehar.stream.decision import Decision as Decision
+    from edgehar.stream.fleet import Fleet as Fleet
+    from edgehar.stream.stream import Stream as Stream
+    from edgehar.training.exporting import export as export
+    from edgehar.training.loop import train as train
+    from edgehar.training.recipe import Recipe as Recipe
+
+__version__ = "0.2.0"
+
+HOMES = {  # the same names, for Python: where each is loaded from
+    "Channel": "edgehar.data.channels", "Recording": "edgehar.data.signals", "Windows": "edgehar.data.signals",
+    "triad": "edgehar.data.channels", "Dataset": "edgehar.data.datasets.base", "Split": "edgehar.data.splits",
+    "cut_corpus": "edgehar.data.corpus",
+    "Recipe": "edgehar.training.recipe", "train": "edgehar.training.loop", "export": "edgehar.training.exporting",
+    "Artifact": "edgehar.artifact.manifest",
+    "BACKENDS": "edgehar.backends", "BuildSpec": "edgehar.backends.base", "Engine": "edgehar.backends.base",
+    "ready_engine": "edgehar.backends",
+    "Stream": "edgehar.stream.stream", "Decision": "edgehar.stream.decision", "Fleet": "edgehar.stream.fleet",
+    "choose_session": "edgehar.stream.choice",
+    "Run": "edgehar.results.runs", "run": "edgehar.bench.run", "default_scenario": "edgehar.bench.scenarios",
+}
+OF_TRAINING = ("torch", "onnx")  # packages that a board may lack
+
+__all__ = ["__version__", *HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name. Raises ImportError with the remedy where a package of training is not installed."""
+    if name not in HOMES:
+        raise AttributeError("module 'edgehar' has no attribute '%s'" % name)
+    try:
+        value = getattr(import_module(HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in OF_TRAINING:
+            raise
+        raise ModuleNotFoundError("edgehar.%s needs the package %s, which is not installed; install it with "
+                                  "`pip install 'edgehar[train]'`." % (name, package), name=package) from error
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> List[str]:
+    """All names, those that are not loaded yet too."""
+    return sorted({*globals(), *HOMES})

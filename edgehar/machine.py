@@ -235,9 +235,9 @@ def changed(before: Conditions, after: Conditions) -> List[str]:
         if old != new:
             found.append("%s's clock limits went from %s to %s" % (name, limits_text(old), limits_text(new)))
     for name in sorted({**before.governors, **after.governors}):
-        old, new = before.governors.get(name, "none"), after.governors.get(name, "none")
-        if old != new:
-            found.append("%s's governor went from %s to %s" % (name, old, new))
+        was, now = before.governors.get(name, "none"), after.governors.get(name, "none")
+        if was != now:
+            found.append("%s's governor went from %s to %s" % (name, was, now))
     return found
 
 

@@ -91,7 +91,7 @@ class Registry(Generic[T]):
 
     def _class_in(self, module: ModuleType) -> Type[T]:
         base = importlib.import_module(self.room + ".base")
-        interface = getattr(base, self.interface)
+        interface: Type[T] = getattr(base, self.interface)
         found = [value for name, value in sorted(vars(module).items())
                  if inspect.isclass(value) and issubclass(value, interface)
                  and value.__module__ == module.__name__ and not name.startswith("_")]
@@ -179,6 +179,8 @@ def open_rooms() -> Dict[str, str]:
 def _import_file(name: str, path: Path) -> ModuleType:
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, str(path))
+        if spec is None or spec.loader is None:
+            raise InputError("plug-in %s is no Python file; name it %s.py." % (path, path.stem))
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         try:

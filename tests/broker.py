@@ -14,6 +14,7 @@ from typing import Any, Callable, List, Tuple
 
 import pytest
 
+PATIENCE_S = 60.0  # for what takes a moment: an event that stays away should not hold up the tests for ever
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 
 CONFIGURATION = """
@@ -54,7 +55,7 @@ class Mosquitto:
         """In order: what waits for clients is written to disk."""
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(timeout=10)
+            self._process.wait(timeout=PATIENCE_S)
             self._process = None
 
     def _answers(self) -> bool:
@@ -87,7 +88,7 @@ class Peer:
         text = value if isinstance(value, (str, bytes)) else json.dumps(value)
         sent = self._client.publish(topic, text, qos=1)
         if wait:
-            sent.wait_for_publish(10)
+            sent.wait_for_publish(PATIENCE_S)
             assert sent.is_published()
 
     def texts(self, topic: str) -> List[str]:
@@ -98,7 +99,7 @@ class Peer:
         self._client.loop_stop()
 
 
-def until(holds: Callable[[], Any], what: str, within_s: float = 15.0) -> Any:
+def until(holds: Callable[[], Any], what: str, within_s: float = PATIENCE_S) -> Any:
     """Wait for `holds` to be true; its value."""
     deadline_s = time.monotonic() + within_s
     while time.monotonic() < deadline_s:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, List, Tuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.linear import write_artifact
 
 from edgehar.artifact.manifest import Artifact
 from edgehar.deploy.bundle import PLAIN_FILE, Bundle
 from edgehar.deploy.packing import Streaming, pack
+from tests.linear import write_artifact
 
 KEY, STRANGER = (Ed25519PrivateKey.from_private_bytes(bytes([seed] * 32)) for seed in (1, 2))
 TRUSTED = (KEY.public_key(),)

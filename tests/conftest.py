@@ -15,11 +15,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's backgro
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-# These meet real processes, sockets and clocks, and a busy machine may starve one: it is tried once more, and pytest's
-# summary says so (RERUN).
-BY_THE_CLOCK = ("test_bench_power", "test_cli", "test_cli_bundle", "test_cli_run", "test_cli_serve", "test_downloads",
-                "test_jtop", "test_metering", "test_meters", "test_mqtt", "test_over_ssh", "test_service", "test_sinks",
-                "test_soak", "test_sources")
+# These follow the pace of other programs, which nobody can hold: the service of jetson-stats, an sshd, a broker and
+# a service that are killed and must be back within seconds. A busy machine may starve one: it is tried once more, and
+# pytest's summary says so (RERUN). All others wait for events or bring a clock of their own.
+BY_THE_CLOCK = ("test_jtop", "test_over_ssh", "test_soak")
 ARCHIVES = ("UCI-HAR", "WISDM-2019", "OpenPack", "MHEALTH-partial", "HAPT", "DSADS")
 
 

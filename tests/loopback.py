@@ -68,7 +68,7 @@ class Workstation:
         self.folder, self.checkout = folder, folder / "checkout"
         for name in ("edgehar", "docker"):
             shutil.copytree(str(ROOT / name), str(self.checkout / name), ignore=shutil.ignore_patterns("__pycache__"))
-        for name in ("deploy.sh", "pyproject.toml", "README.md"):
+        for name in ("deploy.sh", "pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(str(ROOT / name), str(self.checkout))
         (folder / "bin").mkdir()
         (folder / "config").write_text(SSH_CONFIG.format(folder=folder))

@@ -148,7 +148,7 @@ def _takes(kernel: Kernel, operator: str) -> bool:
 
 
 def _latest(node: Any, graph: _Graph, home: Mapping[str, Optional[int]]) -> Optional[int]:
-    places = [home[name] for name in graph.computed(node) if home.get(name) is not None]
+    places = [place for place in map(home.get, graph.computed(node)) if place is not None]
     return max(places) if places else None
 
 

@@ -28,7 +28,7 @@ does not divide the window. What is not refused is proven on generated signals.
 from __future__ import annotations
 
 from math import gcd
-from typing import Any, Callable, Dict, List, NamedTuple, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
@@ -341,9 +341,10 @@ class _Writer:
             raise InputError("the graph has no global average pool, so it has no step; %s." % REMEDY)
         used = {name for node in self._nodes for name in node.input}
         weights = [numpy_helper.from_array(value, name) for name, value in self._constants.items() if name in used]
-        inputs = {"chunk": (1, chunk.channels, chunk.new, self._lanes)}
-        outputs = {output.name: (self._lanes, output.type.tensor_type.shape.dim[1].dim_value)
-                   for output in self._source.graph.output}
+        inputs: Dict[str, Sequence[int]] = {"chunk": (1, chunk.channels, chunk.new, self._lanes)}
+        outputs: Dict[str, Sequence[int]] = {
+            output.name: (self._lanes, output.type.tensor_type.shape.dim[1].dim_value)
+            for output in self._source.graph.output}
         for memory in self._memories.values():
             inputs.update((name, memory.shape) for name in memory.read)
             outputs[memory.said] = memory.shape

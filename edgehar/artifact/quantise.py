@@ -8,7 +8,7 @@ Normalisation and classifier stay in FP32.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Tuple
+from typing import Any, List, Mapping, Tuple
 
 import numpy as np
 
@@ -20,7 +20,7 @@ SYMMETRIC = {  # as TensorRT reads it: zero points 0, float biases, and pairs be
     "OpTypesToExcludeOutputQuantization": QUANTISED_OPERATORS}  # where they would part it from its activation
 KEPT = 0.98  # share of windows whose extremes count; plain extremes cost an 18-class student 2 dB on validation
 
-Ranges = Dict[str, Tuple[float, float]]
+Ranges = Mapping[str, Tuple[float, float]]
 
 
 def activation_ranges(onnx_path: Path, x: np.ndarray, batch: int = 64) -> Ranges:

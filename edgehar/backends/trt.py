@@ -62,7 +62,8 @@ class Trt(Backend):
 
     def circumstances(self) -> Dict[str, str]:
         gpu, facts = _cuda.facts(), machine.describe()
-        named = {key: str(facts[key]) for key in ("board", "jetpack", "power_mode", "gpu_clock_mhz") if key in facts}
+        told = ("board", "jetpack", "power_mode", "gpu_clock_mhz")
+        named: Dict[str, str] = {key: str(facts[key]) for key in told if key in facts}
         return dict(named, cuda_driver=gpu.driver, multiprocessors=str(gpu.multiprocessors))
 
     def warnings(self, engine: Engine) -> List[str]:

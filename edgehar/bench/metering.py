@@ -29,8 +29,11 @@ from edgehar.machine import Conditions
 FIRST_SAMPLE_S = 15.0
 READING_S = 2.0
 CLOSING_S = 5.0
+NOTICED_S = 0.25  # how soon a meter that died ends the wait for the end of an idle phase
 
 Load = Callable[[float], int]
+Clock = Callable[[], float]
+Sleep = Callable[[float], Any]
 
 
 @dataclass(frozen=True)
@@ -93,9 +96,11 @@ class Recorder:
         reason = self._error or "its samples ended without a reason"
         return str(reason) if isinstance(reason, (EdgeharError, str)) else "%s: %s" % (type(reason).__name__, reason)
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float, clock: Clock = time.monotonic, sleep: Sleep = time.sleep) -> None:
         """Let the recorder run for `seconds`, or until the meter dies."""
-        self._ended.wait(seconds)
+        end_s = clock() + seconds
+        while not self._ended.is_set() and clock() < end_s:
+            sleep(min(NOTICED_S, max(0.0, end_s - clock())))
 
     def close(self) -> None:
         """End the thread and close the meter."""
@@ -126,14 +131,15 @@ class Recorder:
 
 
 def record(meter: Meter, load: Load, plan: Plan = Plan(), period_s: Optional[float] = None,
-           on_phase: Callable[[str], Any] = lambda text: None,
-           read: Callable[[], Conditions] = machine.read_conditions) -> Trace:
+           on_phase: Callable[[str], Any] = lambda text: None, read: Callable[[], Conditions] = machine.read_conditions,
+           clock: Clock = time.monotonic, sleep: Sleep = time.sleep) -> Trace:
     """Record idle, load, idle, as often as `plan` says; the meter is closed afterwards.
 
     load: puts load on for the seconds it is given and returns the windows it answered.
     period_s: from one window to the next where the load is paced. on_phase: told what
-    begins. A meter that dies ends the recording early, and the trace says so. Raises
-    MissingError where the meter cannot be read at all.
+    begins. clock: that of the meter's samples; sleep: lets so many seconds pass on it. A
+    meter that dies ends the recording early, and the trace says so. Raises MissingError
+    where the meter cannot be read at all.
     """
     rails, phases = meter.rails, []
     with Recorder(meter, read) as recorder:
@@ -141,7 +147,12 @@ def record(meter: Meter, load: Load, plan: Plan = Plan(), period_s: Optional[flo
             if recorder.failure:
                 break
             on_phase("%s %d of %d" % (kind, number + 1, plan.repeats))
-            phases.append(_phase(recorder, kind, number, load, plan))
+            start_s, windows = clock(), 0
+            if kind == LOAD:
+                windows = load(plan.load_s)
+            else:
+                recorder.wait(plan.idle_s, clock, sleep)
+            phases.append(Phase(kind, start_s, clock(), number, windows))
         recorder.readings.append(read())
         facts = _facts(meter, recorder, plan)
         failure = recorder.failure
@@ -149,15 +160,6 @@ def record(meter: Meter, load: Load, plan: Plan = Plan(), period_s: Optional[flo
     return Trace(rails, np.array([each.time_s for each in samples]),
                  np.array([each.watts for each in samples]).reshape(-1, len(rails)), tuple(phases), meter.totals(),
                  meter.steps_w(), tuple(recorder.readings), period_s, failure, facts)
-
-
-def _phase(recorder: Recorder, kind: str, number: int, load: Load, plan: Plan) -> Phase:
-    windows, start_s = 0, time.monotonic()
-    if kind == LOAD:
-        windows = load(plan.load_s)
-    else:
-        recorder.wait(plan.idle_s)
-    return Phase(kind, start_s, time.monotonic(), number, windows)
 
 
 def _facts(meter: Meter, recorder: Recorder, plan: Plan) -> Dict[str, Any]:

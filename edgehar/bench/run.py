@@ -44,14 +44,15 @@ from edgehar.results.runs import SIMULATED, Run
 # ------------------------------------------------------------------ run
 
 
-def run(engine: Engine, scenario: Scenario, windows: Optional[Windows] = None, clock: Clock = time.perf_counter,
+def run(engine: Engine, scenario: Scenario, windows: Optional[Windows] = None, clock: Clock = time.monotonic,
         command: str = "", sleep: Callable[[float], None] = time.sleep,
         on_phase: Callable[[str], None] = lambda phase: None, recordings: Optional[Iterable[Recording]] = None,
         meter: Optional[Meter] = None, plan: Plan = Plan(), dataset: Optional[str] = None, missing: str = "") -> Run:
     """Put `engine` through `scenario` on this machine.
 
     windows: of the test people, needed for "accuracy" alone; recordings: of the same, for
-    "streaming" alone; the engine's channels are selected from them; dataset: the spec of
+    "streaming" alone; the engine's channels are selected from them; clock: also that of a
+    meter's samples, and on Linux `time.perf_counter` by another name; dataset: the spec of
     their corpus, where it is not the manifest's. missing: a pattern of the channels that are
     silent, for "accuracy" alone. on_phase: told
     "warm-up", "measuring", "scoring" or "replaying" as each begins, and each phase of
@@ -87,7 +88,7 @@ def run(engine: Engine, scenario: Scenario, windows: Optional[Windows] = None, c
                            measurements=predicted(session, scenario))
         timed = measure(session, engine, scenario, clock, sleep, on_phase)
         warnings += session.warnings
-        found = _powered(_recorded(session, engine, scenario, meter, plan, on_phase)) if meter else {}
+        found = _powered(_recorded(session, engine, scenario, meter, plan, on_phase, clock, sleep)) if meter else {}
         chosen = {"running": dict(session.running), "verified": verified}
     return _run_of(engine, scenario, command, chosen, measurements=measurements(scenario, timed),
                    warnings=tuple(warnings + timing_warnings(scenario, timed) + _unverified(verified)), **found)
@@ -153,17 +154,18 @@ def _size_bytes(engine: Engine) -> int:
 
 
 def _recorded(session: Session, engine: Engine, scenario: Scenario, meter: Meter, plan: Plan,
-              on_phase: Callable[[str], None]) -> Trace:
+              on_phase: Callable[[str], None], clock: Clock, sleep: Callable[[float], None]) -> Trace:
     """A power trace with the scenario as its load."""
     inputs = endless_inputs(engine.golden().x, scenario.batch, scenario.seed)
 
     def load(seconds: float) -> int:
-        begun_s = time.monotonic()
-        timed = time_calls(lambda: session.infer(next(inputs)), scenario, seconds, time.perf_counter, time.sleep)
-        sleep_until(begun_s + seconds, time.monotonic, time.sleep)  # the pause behind a paced window is its own
+        begun_s = clock()
+        timed = time_calls(lambda: session.infer(next(inputs)), scenario, seconds, clock, sleep)
+        sleep_until(begun_s + seconds, clock, sleep)  # the pause behind a paced window is its own
         return scenario.batch * len(timed.end)
 
-    return record(meter, load, plan, 1 / scenario.rate_hz if scenario.name == "paced" else None, on_phase)
+    period_s = 1 / scenario.rate_hz if scenario.name == "paced" else None
+    return record(meter, load, plan, period_s, on_phase, clock=clock, sleep=sleep)
 
 
 def _powered(trace: Trace) -> Dict[str, Any]:

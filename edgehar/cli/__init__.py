@@ -12,6 +12,7 @@ import importlib
 import os
 import pkgutil
 import sys
+from pathlib import Path
 from typing import List, NamedTuple, NoReturn, Optional, Sequence, Tuple
 
 import click
@@ -45,7 +46,8 @@ class Commands(click.Group):
             return None
         return importlib.import_module("%s.%s" % (__name__, name.replace("-", "_"))).command
 
-    def resolve_command(self, context: click.Context, args: List[str]) -> Tuple:
+    def resolve_command(self, context: click.Context, args: List[str]) -> Tuple[
+            Optional[str], Optional[click.Command], List[str]]:
         known = self.list_commands(context)
         if args[0] not in known:
             raise click.UsageError("there is no command '%s'; %s" % (args[0], _nearest(args[0], known)), context)
@@ -103,7 +105,7 @@ def edgehar(plugins: Sequence[str], debug: bool) -> None:
         from edgehar.registry import add_plugin
 
         for path in plugins:
-            add_plugin(path)
+            add_plugin(Path(path))
 
 
 def main() -> NoReturn:

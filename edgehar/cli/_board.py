@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Dict, Iterator, List, Mapping, Optional, Tuple
 
 from edgehar import machine
 from edgehar.cli._finding import MISSING, OK, WARNING, Finding, cause_and_remedy, package
@@ -230,7 +230,7 @@ def _clocks(jetson: bool) -> Iterator[Finding]:
     yield Finding("clocks", "governor", OK, _listed(now.governors) or "none")
 
 
-def _listed(facts: Dict[str, str]) -> str:
+def _listed(facts: Mapping[str, str]) -> str:
     """"gpu 115 to 676 MHz; cpu0, cpu2 ...": what is equal is said once."""
     by_value: Dict[str, List[str]] = {}
     for name, value in facts.items():

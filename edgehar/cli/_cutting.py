@@ -31,7 +31,7 @@ class Asked(NamedTuple):
         return "%s%sskip_bad=true" % (self.data, "," if ":" in self.data else ":") if self.skip_bad else self.data
 
 
-def corpus_options(whose: str = "the corpus' own") -> Callable[[Callable], Callable]:
+def corpus_options(whose: str = "the corpus' own") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """What every command that trains asks about its corpus; gather it as ``Asked(**asked)``.
 
     whose: split and framing it takes unless told otherwise.
@@ -51,7 +51,7 @@ def corpus_options(whose: str = "the corpus' own") -> Callable[[Callable], Calla
         click.option("--hop", type=click.IntRange(1), metavar="SAMPLES", help="From one window to the next."),
     ]
 
-    def ask(command: Callable) -> Callable:
+    def ask(command: Callable[..., Any]) -> Callable[..., Any]:
         for option in reversed(options):
             command = option(command)
         return command

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NUMBER = re.compile(r"[-+]?\d[\d.,e+-]*")
 
 
-class Speed(click.ParamType):
+class Speed(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
     """"max", or a positive factor of real time."""
 
     name = "max|FACTOR"
@@ -38,7 +38,7 @@ class Speed(click.ParamType):
         return factor
 
 
-class Hold(click.ParamType):
+class Hold(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
     """A number of windows, or one for each task that is named."""
 
     name = "N|TASK=N,..."

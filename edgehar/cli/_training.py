@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgehar.training.recipe import Recipe
 
 
-def training_options(command: Callable) -> Callable:
+def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of every command that trains, but for those on its corpus."""
     for option in reversed([
         click.option("--task", "tasks", multiple=True, metavar="NAME",

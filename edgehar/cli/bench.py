@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NamedTupl
 import click
 from click.core import ParameterSource
 
-from edgehar.bench import accuracy, streaming, verdicts
-from edgehar.cli._bench_shown import show
 from edgehar.cli._show import names_in_room, progress_line, show_next
 
 if TYPE_CHECKING:
@@ -74,8 +72,10 @@ def command(context: click.Context, paths: Sequence[str], scenarios: Sequence[st
     An artifact is built first, unless an engine of it is ready. Timing needs no data; accuracy and streaming read the
     test people of the corpus. Every Run keeps its raw values in a file of its own.
     """
+    from edgehar.bench import verdicts
     from edgehar.bench.metering import Plan
     from edgehar.bench.scenarios import load_scenario
+    from edgehar.cli._bench_shown import show
 
     asked = _adjusted([load_scenario(spec) for spec in scenarios], settings)
     _require_latency(max_p99_ms, asked)
@@ -186,7 +186,7 @@ def _silent(engine: Engine, missing: Sequence[str]) -> List[str]:
 def _measure_all(jobs: Sequence[Job], data: Optional[str], root: Optional[str], power: Optional[str], plan: Plan,
                  folder: Path, line: str, quiet: bool) -> List[Tuple[Path, Run]]:
     """Measure and write one Run a job; what is finished stays if a later one fails."""
-    from edgehar.bench import run as bench
+    from edgehar.bench import accuracy, run as bench, streaming
     from edgehar.bench.meters import METERS
     from edgehar.bench.scenarios import UNTIMED
 

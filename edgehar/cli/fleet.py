@@ -56,7 +56,7 @@ def command(path: str, wearers: int, duration_s: float, phases: int, fast: bool,
     from edgehar.backends import ready_engine
     from edgehar.bench.verdicts import require_measured
     from edgehar.stream.fleet import Fleet
-    from edgehar.stream.choice import choose
+    from edgehar.stream.choice import choose_session
     from edgehar.stream.crowd import in_hops, rehearse
     from edgehar.stream.feed import Feed
 
@@ -68,7 +68,7 @@ def command(path: str, wearers: int, duration_s: float, phases: int, fast: bool,
     with open_source(source, manifest, root) as origin:
         hops = in_hops(Feed(origin, signal, PREPARED_S), signal, hop)
         synthetic = origin.synthetic
-    choice = choose(engine, wearers, hop, cohorts=phases)
+    choice = choose_session(engine, wearers, hop, cohorts=phases)
     limit = choice.limit(signal, hop)
     _warn_beyond(limit, wearers)
     with choice.session as session:

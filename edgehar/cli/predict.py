@@ -104,8 +104,10 @@ def _paced(board: Any, model: Any, precisions: Sequence[str], device: str, threa
     """The cheapest first."""
     from edgehar.artifact.cost import predict
 
+    if not rate_hz:
+        return []
     found = []
-    for precision in precisions if rate_hz else ():
+    for precision in precisions:
         for mode in board.modes:
             each = predict(board, model, mode, precision, 1, device, threads=threads)
             joules = {site: each.paced_j(rate_hz, site) for site in each.idle_w}

@@ -36,7 +36,8 @@ def command(runs: Sequence[str], output: str, folders: Sequence[str], trainings:
         return
     page = report.write(found, output, [Artifact.load(folder) for folder in folders],
                         [histories.load(folder) for folder in trainings])
-    facts = {"page": str(page), "runs": len(found), "warnings": sum(bool(run.warnings) for run in found),
+    warned = sum(bool(run.warnings) for run in found)
+    facts = {"page": str(page), "runs": len(found), "warnings": warned,
              "synthetic": any(run.synthetic for run in found),
              "leaky": any("shuffle_seed" in run.split for run in found)}
     if as_json:
@@ -44,6 +45,6 @@ def command(runs: Sequence[str], output: str, folders: Sequence[str], trainings:
         return
     among = [mark for mark, holds in (("SYNTHETIC DATA", facts["synthetic"]), (LEAKY, facts["leaky"])) if holds]
     click.echo("%s shows %d runs%s%s." % (
-        page, facts["runs"], ", %d of them with warnings" % facts["warnings"] if facts["warnings"] else "",
+        page, len(found), ", %d of them with warnings" % warned if warned else "",
         "; %s among them" % " and ".join(among) if among else ""))
     show_next("open %s in a browser" % page)

@@ -28,7 +28,7 @@ def command(name: Optional[str], place: Optional[str], as_json: bool) -> None:
 
     if bool(name) == bool(place):
         raise click.UsageError("say either NAME or --to DIR.")
-    outcome = roll_back(place or default_place(name))
+    outcome = roll_back(place or default_place(name or ""))
     if as_json:
         show_json(outcome.to_json())
         return

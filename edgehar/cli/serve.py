@@ -20,7 +20,7 @@ PORT = 9746
 LEAST_STALE_S = 30.0
 
 
-class Address(click.ParamType):
+class Address(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
     """"off", or host:port."""
 
     name = "HOST:PORT|off"

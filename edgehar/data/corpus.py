@@ -91,9 +91,10 @@ def require_split_of(dataset: Dataset, split: Split) -> None:
     require_apart(split, dataset.aliases, dataset.together)
     known = dataset.split().people
     stranger = next((name for name in split.people if name not in known), None)
+    if stranger is None:
+        return
     if stranger in dataset.aliases:
         raise InputError("split '%s' names person '%s', which is another name of %s in %s; write that." % (
             split.name, stranger, dataset.aliases[stranger], dataset.name))
-    if stranger is not None:
-        raise InputError("split '%s' names person '%s', who is none of %s's: %s." % (
-            split.name, stranger, dataset.name, ", ".join(sorted(known))))
+    raise InputError("split '%s' names person '%s', who is none of %s's: %s." % (
+        split.name, stranger, dataset.name, ", ".join(sorted(known))))

@@ -138,10 +138,11 @@ def paper_random(people: People, seed: int = 0) -> Split:
                  shuffle_seed=seed)
 
 
-def _shifted(people: People, name: str, n: int, fold: int, **shift: Mapping[str, Tuple[str, ...]]) -> Split:
+def _shifted(people: People, name: str, n: int, fold: int, placements: Mapping[str, Tuple[str, ...]] = {},
+             sessions: Mapping[str, Tuple[str, ...]] = {}) -> Split:
     base = folds(people, n, fold) if n else people.own
     return Split(base.dataset, "%s,n=%d,fold=%d" % (name, n, fold) if n else name, base.train, base.valid, base.test,
-                 **shift)
+                 placements, sessions)
 
 
 def _flat(units: Sequence[Sequence[str]]) -> Tuple[str, ...]:

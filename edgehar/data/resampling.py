@@ -14,7 +14,7 @@ fixed order, so that a signal gives the same bits whole and in any pieces.
 from __future__ import annotations
 
 import math
-from typing import Any, Iterator, List, NamedTuple, Optional
+from typing import Any, Iterator, List, NamedTuple, Optional, Union
 
 import numpy as np
 
@@ -45,7 +45,7 @@ class Stretch(NamedTuple):
 # ------------------------------------------------------------------ gaps
 
 
-def is_gap(step_s: Any, max_gap_s: float, tolerance_s: float = 0.0) -> Any:
+def is_gap(step_s: Any, max_gap_s: float, tolerance_s: Union[float, np.ndarray] = 0.0) -> Any:
     """Whether a step from one sample to the next, or each of an array, is too long or does not go forward.
 
     tolerance_s: how wrong the step may be.
@@ -126,6 +126,7 @@ class Resampler:
         self._fine_hz = self._factor * rate_hz
         self._fastest_hz = fastest_hz
         self._last_s = -math.inf  # so that the first sample ever is after a gap, too
+        self._times_s: np.ndarray
         self._begin(0.0, channels=0)
 
     @property

@@ -219,7 +219,7 @@ def require_finite(samples: np.ndarray, channels: Sequence[Channel], where: str)
         return
     row, column = np.argwhere(~np.isfinite(samples))[0]
     raise InputError("%s holds %s in channel '%s' at sample %d; repair or cut out that stretch." % (
-        where, samples[row, column], channels[column].name, row))
+        where, samples[row, column], channels[int(column)].name, row))
 
 
 def require_alive(samples: np.ndarray, channels: Sequence[Channel], where: str) -> None:
@@ -229,7 +229,7 @@ def require_alive(samples: np.ndarray, channels: Sequence[Channel], where: str) 
     for column in np.flatnonzero(np.ptp(samples, axis=0) == 0):
         raise InputError("%s: channel '%s' stays at %g for %d samples, as a stuck or unplugged sensor does; "
                          "check it or leave that stretch out." % (
-                             where, channels[column].name, samples[0, column], len(samples)))
+                             where, channels[int(column)].name, samples[0, column], len(samples)))
 
 
 def paired(slow: Windows, fast: Windows) -> Tuple[Windows, Windows]:

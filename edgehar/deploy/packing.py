@@ -112,7 +112,7 @@ def _certificate(path: PathLike, artifact: Artifact) -> bytes:
 
 def _add_timings(members: Dict[str, bytes], artifact: Artifact) -> Dict[str, Mapping[str, str]]:
     """Add the timings of every engine of `artifact` beside it; returns {file: the board they were taken on}."""
-    boards = {}
+    boards: Dict[str, Mapping[str, str]] = {}
     for sidecar in sorted(artifact.folder.glob("built/*/engine.json")):
         engine = Engine.load(sidecar.parent)
         file = BACKENDS.create(engine.backend).timings(artifact, engine)

@@ -41,8 +41,6 @@ class Pages:
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away in the middle is no news; anything else is shown."""
         if not isinstance(sys.exc_info()[1], OSError):

@@ -4,6 +4,7 @@
 
     main thread    source -> take a chunk -> sinks -> write the state -> next chunk (which is the source's receipt)
     keeper         feeds the watchdog while decisions advance, looks whether a reload is asked for
+    listener       hears of signals, also of those that the main thread does not see because it waits
     reload         verifies a new engine while the old one decides, and swaps them between two chunks
 
 A killed service goes on from its state file: the samples of its window are kept, so that
@@ -12,13 +13,14 @@ what was delivered and not yet written there, less than a chunk, is all that is 
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Union
 
 from edgehar.artifact.golden import require_passed
 from edgehar.backends import BACKENDS, ready_engine
@@ -114,7 +116,8 @@ class Service:
         self._swapping = threading.Lock()
         self._closed = threading.Event()
         self._stopping = self._interruptible = self._reload_asked = False
-        self._fed, self._problems = 0, {}  # type: int, Dict[str, str]
+        self._fed = 0
+        self._problems: Dict[str, str] = {}
         self._describe()
 
     def run(self, chunks: Iterable[Chunk], source: Source) -> None:
@@ -143,8 +146,10 @@ class Service:
         return self._loaded.stream
 
     def close(self) -> None:
-        """Release the engine."""
-        self._loaded.session.close()
+        """Release the engine; one that is being loaded meanwhile will not take its place."""
+        with self._swapping:
+            self._closed.set()
+            self._loaded.session.close()
 
     def stop(self) -> None:
         """End in order, after the chunk in hand. For a signal's handler on the thread that runs."""
@@ -152,17 +157,25 @@ class Service:
         if first and self._interruptible:  # a second signal must not disturb the end
             raise _Stopped
 
-    def ask_reload(self) -> None:
-        """Let the keeper reload. For a signal's handler."""
-        self._reload_asked = True
+    def listen(self, heard: int, waiting: int) -> None:
+        """Heed the signals whose numbers come through the pipe `heard`, to its end.
+
+        waiting: the thread that runs; a signal that is to stop it is sent again until its handler has run.
+        """
+        for number in iter(lambda: os.read(heard, 1), b""):
+            if ord(number) == signal.SIGHUP:
+                self._reload_asked = True
+            while ord(number) in (signal.SIGTERM, signal.SIGINT) and not self._stopping:
+                signal.pthread_kill(waiting, ord(number))
+                time.sleep(TICK_S)
 
     def reload(self) -> None:
         """Verify what stands at the path now and go on through it; else tell why not and go on as before."""
         self._manager.reloading()
         try:
-            self._swap(self._recipe.load())
-            self._health.reloads += 1
-            self._tell("reloaded: %s goes on where the old engine stood." % self._loaded.engine.folder)
+            if self._swap(self._recipe.load()):
+                self._health.reloads += 1
+                self._tell("reloaded: %s goes on where the old engine stood." % self._loaded.engine.folder)
         except Exception as error:  # whatever a foreign engine does, the old one goes on
             self._health.refused_reloads += 1
             self._tell("the new engine is refused and the old one goes on: %s" % (error or type(error).__name__))
@@ -290,9 +303,13 @@ class Service:
             self._problems[name] = problem
             self._tell("%s: %s" % (name, problem or "all is well again."))
 
-    def _swap(self, new: Loaded) -> None:
+    def _swap(self, new: Loaded) -> bool:
+        """Whether `new` took the place of the old engine, which it does not of one that has ended."""
         with self._swapping:
             old = self._loaded
+            if self._closed.is_set():
+                new.session.close()
+                return False
             try:
                 _require_same_signal(old.stream.signal, new.stream.signal)
                 new.stream.restore(old.stream.snapshot())
@@ -303,6 +320,7 @@ class Service:
             self._loaded = new
         old.session.close()
         self._describe()
+        return True
 
     def _describe(self) -> None:
         engine = self._loaded.engine
@@ -319,12 +337,25 @@ def lines_of(named: Mapping[str, Union[Source, Sink]]) -> List[Line]:
 
 @contextmanager
 def signals_to(service: Service) -> Iterator[None]:
-    """SIGTERM and Ctrl-C stop the service, SIGHUP reloads it. On the main thread only."""
-    handlers = {signal.SIGTERM: service.stop, signal.SIGINT: service.stop, signal.SIGHUP: service.ask_reload}
+    """SIGTERM and Ctrl-C stop the service, SIGHUP reloads it. On the main thread only.
+
+    Python runs a handler between two of its own steps, so one for a signal that came just before a wait for samples
+    would not run until samples come. A pipe tells of every signal at once, and a thread listens to it.
+    """
+    heard, told = os.pipe()
+    os.set_blocking(told, False)
+    handlers = {signal.SIGTERM: service.stop, signal.SIGINT: service.stop, signal.SIGHUP: lambda: None}
     before = {number: signal.signal(number, lambda *_, act=act: act()) for number, act in handlers.items()}
+    pipe_before = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    listener = threading.Thread(target=service.listen, args=(heard, threading.get_ident()), name="listener")
+    listener.start()
     try:
         yield
     finally:
+        signal.set_wakeup_fd(pipe_before)
+        os.close(told)
+        listener.join()  # before the handlers go, since it may be about to send a signal again
+        os.close(heard)
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -121,7 +121,8 @@ def _cell(row: AccuracyRow, shares: np.ndarray, i: int, k: int, x: float, y: flo
 
 def reliability_plot(row: AccuracyRow) -> str:
     """How often the engine was right over how sure it was, one dot a bin; its area: how many windows it holds."""
-    count, confidence, right = row.reliability[:, row.reliability[0] > 0]
+    known = np.zeros((3, 0)) if row.reliability is None else row.reliability
+    count, confidence, right = known[:, known[0] > 0]
     across = lambda value: 44 + 240 * value  # noqa: E731
     up = lambda value: 254 - 240 * value  # noqa: E731
     body = [grid_lines(across(tick), 254, "%g" % tick) + draw_line(44, up(tick), 284, up(tick), "grid")
@@ -306,13 +307,12 @@ class ModeLine(NamedTuple):
 
 def mode_plot(lines: Sequence[ModeLine]) -> str:
     """Predicted energy a window above idle as bars, one power mode each, the cheapest in all marked."""
-    known = [line for line in lines if line.joules is not None]
-    most = max((line.above_idle_j for line in known), default=1.0)
-    least = min((line.joules for line in known), default=0.0)
+    most = max((line.above_idle_j for line in lines if line.above_idle_j is not None), default=1.0)
+    least = min((line.joules for line in lines if line.joules is not None), default=0.0)
     body = []
     for number, line in enumerate(lines):
         y, told, length = 26 * number + 20, "cannot keep up", 0.0
-        if line.joules is not None:
+        if line.joules is not None and line.above_idle_j is not None:
             told = "%.4g J, %.3g mJ above idle" % (line.joules, 1e3 * line.above_idle_j)
             length = (WIDTH - LABEL - 2 * NOTE) * line.above_idle_j / most
             body.append('<rect class="bar%s" x="%d" y="%d" width="%.1f" height="16"/>' % (

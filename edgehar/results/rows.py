@@ -205,8 +205,10 @@ class ClassEvents(NamedTuple):
 
 def class_events(row: EventRow) -> List[ClassEvents]:
     """What became of the events of each class that was done or said, in the order of the classes."""
-    found = [ClassEvents(name, *(int(getattr(row.events, what)[k]) for what in ClassEvents._fields[1:6]),
-                         float(np.median(row.events.delays_s[k])) if row.events.delays_s[k] else None)
+    events = row.events
+    found = [ClassEvents(name, int(events.true[k]), int(events.deleted[k]), int(events.fragmented[k]),
+                         int(events.inserted[k]), int(events.merging[k]),
+                         float(np.median(events.delays_s[k])) if events.delays_s[k] else None)
              for k, name in enumerate(row.classes)]
     return [each for each in found if each.true or each.inserted or each.merging]
 
@@ -252,12 +254,13 @@ def _worst_person(runs: Sequence[Dict[str, np.ndarray]]) -> Tuple[str, float]:
 def latency_rows(runs: Sequence[Run]) -> List[LatencyRow]:
     """One row a timing run: large models first, each engine's scenarios together."""
     labels = artifact_labels(runs)
-    rows = [_latency_row(run, labels[run.engine["artifact_sha256"]]) for run in runs if run.measurement("latency")]
+    rows = [_latency_row(run, latency, labels[run.engine["artifact_sha256"]]) for run in runs
+            for latency in [run.measurement("latency")] if latency]
     return sorted(rows, key=lambda row: (_rank(row.engine, row.label), SCENARIO_ORDER.get(row.scenario["name"], 9)))
 
 
-def _latency_row(run: Run, label: str) -> LatencyRow:
-    latency, missed = run.measurement("latency"), run.measurement("deadline_misses")
+def _latency_row(run: Run, latency: Measurement, label: str) -> LatencyRow:
+    missed = run.measurement("deadline_misses")
     p50, p90, p99 = (_percentile(latency, percent) for percent in (50, 90, 99))
     paced = run.scenario["name"] == "paced"
     throughput_hz = None if paced else run.scenario["batch"] * len(latency.values) / sum(latency.values)
@@ -301,7 +304,7 @@ def cost_rows(runs: Sequence[Run]) -> List[CostRow]:
     return sorted(rows, key=lambda row: _rank(row.engine, row.label))
 
 
-def _rank(engine: Dict[str, Any], label: str) -> Tuple:
+def _rank(engine: Dict[str, Any], label: str) -> Tuple[Any, ...]:
     return -engine["parameters"], label, PRECISION_ORDER.get(engine["precision"], 9), engine["backend"]
 
 

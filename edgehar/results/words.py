@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, Optional, Sequence, Union
 
 import numpy as np
 
@@ -46,7 +46,7 @@ def scenario_text(scenario: Dict[str, Any]) -> str:
     return name if scenario["name"] == "single_stream" else "%s, batch %d" % (name, scenario["batch"])
 
 
-def people_text(row: AccuracyRow) -> str:
+def people_text(row: Union[AccuracyRow, EventRow]) -> str:
     """"9", or "8 of 10" where not all people of the split were at hand."""
     return str(row.people) if row.people == row.planned else "%d of %d" % (row.people, row.planned)
 

@@ -41,8 +41,8 @@ class Choice(NamedTuple):
         return sustained(self.costs_s[self.way], signal, hop)
 
 
-def choose(engine: Engine, places: int, hop: Optional[int] = None, batch: int = 64, turns: int = 15,
-           cohorts: int = 1) -> Choice:
+def choose_session(engine: Engine, places: int, hop: Optional[int] = None, batch: int = 64, turns: int = 15,
+                   cohorts: int = 1) -> Choice:
     """Measure full windows against incremental inference for `places` streams here and now; keep the faster.
 
     Steps are measured in full groups, and are as fast in a fleet whose service lets them

@@ -36,41 +36,12 @@ from edgehar.files import PathLike, sha256_of_json, written_whole
 from edgehar.stream.clock import RATE_TOLERANCE, Clocks, Hystereses
 from edgehar.stream.decision import Decision, softmax
 from edgehar.stream.microbatches import Steps, WholeWindows
+from edgehar.stream.policy import Policy, require_sensible
 from edgehar.stream.ring import Ring, rows_of
 from edgehar.stream.waiting import Waiting, Work
 
-OVERFLOWS = ("drop-oldest", "drop-newest", "degrade")
 MAX_STRIDE = 16  # up to so many times its hop a stream is degraded
 PROBES = 3  # samples of a window by which it is first seen whether a channel moves
-
-
-class Service(NamedTuple):
-    """How waiting windows are served.
-
-    batch: windows that go through the session together, 16 to 64 are fastest on a CPU; steps go by the session's lanes.
-    batches: so many micro-batches a tick at most; they share what is done around the session.
-    deadline_s: so long a window may wait for its micro-batch to fill; 0: not at all. Unless
-    given, whole windows do not wait, and steps a hop: a step costs its group the same
-    whether one stream advances or all, so they wait until all have sent theirs. A stream
-    that sends no more should leave, for its group waits for it in every hop.
-    depth: windows of one stream that may wait. overflow: what becomes of one more:
-    "drop-oldest" gives up the oldest that waits, "drop-newest" the new one, and "degrade"
-    the new one and every second, fourth, ... after it until none of the stream waits.
-    However they are served, a window is given up when its samples are 2 * depth + 1 hops
-    old.
-
-    No step of incremental inference can be left out, so with steps there is only
-    "drop-oldest", and a stream that loses one starts anew. Such a fleet must not be
-    overloaded for long: whoever comes last in every hop starts anew again and again and
-    is never decided, while as many as the machine can bear are served as if alone. A
-    `limit` of streams prevents it, see `microbatches.Choice.limit`.
-    """
-
-    batch: int = 64
-    batches: int = 8
-    deadline_s: Optional[float] = None
-    depth: int = 4
-    overflow: str = "drop-oldest"
 
 
 class Decided(NamedTuple):
@@ -112,22 +83,22 @@ class Fleet:
 
     def __init__(self, session: Union[Session, StepSession], signal: Signal, tasks: Mapping[str, Sequence[str]],
                  places: int, hop: Optional[int] = None, hold: int = 3, allow_constant: bool = False,
-                 service: Service = Service(), limit: Optional[int] = None,
+                 policy: Policy = Policy(), limit: Optional[int] = None,
                  clock: Callable[[], float] = time.monotonic) -> None:
         self.signal, self.tasks = signal, dict(tasks)
         self.hop = signal.hop if hop is None else hop
         self.limit = places if limit is None else min(limit, places)
-        _require_sensible(places, self.hop, hold, service)
-        self._allow_constant, self._service, self._clock = allow_constant, service, clock
-        self._engine = _engine(session, signal, self.hop, places, service)
-        self._deadline_s = (self._engine.patience * self.hop / signal.rate_hz if service.deadline_s is None
-                            else service.deadline_s)
+        require_sensible(places, self.hop, hold, policy)
+        self._allow_constant, self._policy, self._clock = allow_constant, policy, clock
+        self._engine = _engine(session, signal, self.hop, places, policy)
+        self._deadline_s = (self._engine.patience * self.hop / signal.rate_hz if policy.deadline_s is None
+                            else policy.deadline_s)
         self._ring = Ring(places, len(signal.channels), signal.window,
-                          signal.window + (2 * service.depth + 1) * self.hop)
+                          signal.window + (2 * policy.depth + 1) * self.hop)
         self._clocks = Clocks(places, signal.rate_hz, signal.max_gap_s, RATE_TOLERANCE)
-        self._waiting = Waiting(places, service.depth)
+        self._waiting = Waiting(places, policy.depth)
         self._hysteresis = {task: Hystereses(places, hold) for task in self.tasks}
-        most = service.batches * self._engine.batch
+        most = policy.batches * self._engine.batch
         self._probes = np.zeros((min(PROBES, self._engine.length), most, len(signal.channels)), np.float32)
         self._window = np.zeros((1, len(signal.channels), signal.window), np.float32)
         self._logits = {task: np.zeros((most, len(names)), np.float32) for task, names in self.tasks.items()}
@@ -177,8 +148,9 @@ class Fleet:
         may then stand in another number of lanes.
         """
         facts = dict(self._facts(network), reasons={str(place): text for place, text in self.reasons.items()})
+        arrays: Dict[str, Any] = self._snapshot()
         with written_whole(path) as temporary, open(str(temporary), "wb") as stream:
-            np.savez(stream, facts=np.array(json.dumps(facts)), **self._snapshot())
+            np.savez(stream, facts=np.array(json.dumps(facts)), **arrays)
 
     def load(self, path: PathLike, network: str = "") -> None:
         """Go on from what `save` wrote; whoever is here now is forgotten.
@@ -207,7 +179,7 @@ class Fleet:
     def _facts(self, network: str) -> Dict[str, Any]:
         tasks = {task: list(names) for task, names in self.tasks.items()}
         return {"network": network, "signal": sha256_of_json([self.signal.to_json(), tasks]), "hop": self.hop,
-                "places": len(self._joined), "depth": self._service.depth, "way_to_logits": self._engine.name}
+                "places": len(self._joined), "depth": self._policy.depth, "way_to_logits": self._engine.name}
 
     def _counted(self) -> Dict[str, np.ndarray]:
         return {"joined": self._joined, "written": self._written, "starts": self._grid, "stride": self._stride,
@@ -349,12 +321,12 @@ class Fleet:
     def _admit(self, places: np.ndarray, count: np.ndarray) -> np.ndarray:
         """(n,) bool: for which there is room, by the policy."""
         pending = self._waiting.pending(places)
-        full = pending >= self._service.depth
-        if self._service.overflow == "degrade":
+        full = pending >= self._policy.depth
+        if self._policy.overflow == "degrade":
             return self._degrade(places, count, pending, full)
         if not full.any():
             return ~full
-        if self._service.overflow == "drop-newest":
+        if self._policy.overflow == "drop-newest":
             self.dropped[places[full]] += 1
             return ~full
         self._give_up(places[full])
@@ -452,27 +424,17 @@ def _read(path: PathLike) -> Tuple[Dict[str, Any], Dict[str, np.ndarray]]:
 
 
 def _engine(session: Union[Session, StepSession], signal: Signal, hop: int, places: int,
-            service: Service) -> Union[WholeWindows, Steps]:
+            policy: Policy) -> Union[WholeWindows, Steps]:
     if isinstance(session, StepSession):
         if session.hop != hop or session.slots // session.lanes * session.lanes < places:
             raise MismatchError("the session steps %d streams by %d samples and the fleet has %d places and a hop of "
                                 "%d; open it for these." % (session.slots, session.hop, places, hop))
-        if service.overflow != "drop-oldest":
+        if policy.overflow != "drop-oldest":
             raise InputError("overflow is '%s', but no step can be left out of incremental inference; use drop-oldest, "
-                             "or whole windows." % service.overflow)
-        return Steps(session, len(signal.channels), places, service.batches)
+                             "or whole windows." % policy.overflow)
+        return Steps(session, len(signal.channels), places, policy.batches)
     wanted = (len(signal.channels), signal.window)
     if session.input().shape[1:] != wanted:
         raise MismatchError("the engine reads windows of shape %s and the signal gives %s; build the engine from the "
                             "artifact that describes this signal." % (session.input().shape[1:], wanted))
-    return WholeWindows(session, signal.window, service.batch, service.batches)
-
-
-def _require_sensible(places: int, hop: int, hold: int, service: Service) -> None:
-    for name, value in (("places", places), ("hop", hop), ("hold", hold), ("batch", service.batch),
-                        ("batches", service.batches), ("depth", service.depth)):
-        if value < 1:
-            raise InputError("%s is %d; it must be 1 or more." % (name, value))
-    if service.overflow not in OVERFLOWS or not 0 <= (service.deadline_s or 0) < math.inf:
-        raise InputError("overflow is '%s' and deadline_s %s; overflow must be one of %s, and the deadline 0 s or more."
-                         % (service.overflow, service.deadline_s, ", ".join(OVERFLOWS)))
+    return WholeWindows(session, signal.window, policy.batch, policy.batches)

@@ -67,7 +67,8 @@ def export(fitted: Fitted, train: Windows, valid: Windows, folder: PathLike, nam
         logits = predict(fitted.model, golden)
         _require_numbers(logits)
         _require_parity(temporary / "model.onnx", golden, logits)
-        np.savez(str(temporary / "golden.npz"), x=golden, **{"logits/" + task: z for task, z in logits.items()})
+        arrays: Dict[str, Any] = {"logits/" + task: z for task, z in logits.items()}
+        np.savez(str(temporary / "golden.npz"), x=golden, **arrays)
         if samples.golden == "windows":
             attribution.save(temporary / attribution.FILE, _attributions(fitted.model, valid))
         chosen = train.take(_spread(len(train), CALIBRATION_WINDOWS))
@@ -158,9 +159,9 @@ def trace(module: nn.Module, example: Tensor, outputs: List[str], opset: int) ->
     with warnings.catch_warnings():
         # The successor (dynamo) cannot write opsets below 18, which TensorRT 8.5 does not read.
         warnings.simplefilter("ignore", DeprecationWarning)
-        torch.onnx.export(module.eval(), (example,), buffer, dynamo=False, opset_version=opset,
-                          input_names=["signal"], output_names=outputs, do_constant_folding=True,
-                          dynamic_axes={key: {0: "N"} for key in ["signal", *outputs]})
+        torch.onnx.export(module.eval(), (example,), buffer,  # type: ignore[arg-type]  # torch declares the successor's
+                          dynamo=False, opset_version=opset, input_names=["signal"], output_names=outputs,
+                          do_constant_folding=True, dynamic_axes={key: {0: "N"} for key in ["signal", *outputs]})
     return buffer.getvalue()
 
 
@@ -200,8 +201,9 @@ def _write_calibration(folder: Path, windows: np.ndarray, kind: str) -> None:
     """Write ``calibration.npz`` from windows (N, C, T): them, or only the ranges they give."""
     path = str(folder / "calibration.npz")
     if kind == "ranges":
-        np.savez(path, **{name: np.array(pair) for name, pair in
-                          activation_ranges(folder / "model.onnx", windows).items()})
+        arrays: Dict[str, Any] = {name: np.array(pair) for name, pair in
+                                  activation_ranges(folder / "model.onnx", windows).items()}
+        np.savez(path, **arrays)
     else:
         np.savez(path, windows=windows)
 

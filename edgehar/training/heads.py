@@ -17,7 +17,7 @@ from edgehar.errors import InputError
 
 HIDDEN = 32
 PATTERNS_PER_CLASS = 4
-UPDATES = 1  # a second draws all states together: a head by itself then hardly trains (benchmarks/STUDIES.md)
+UPDATES = 1  # a second draws all states together: a head by itself then hardly trains (docs/STUDIES.md)
 
 
 class LinearHead(nn.Linear):
@@ -180,6 +180,8 @@ class Standardise(nn.Module):
 
     Written out, because TensorRT 8.5 has no operator for it.
     """
+
+    average: Tensor
 
     def __init__(self, width: int) -> None:
         super().__init__()

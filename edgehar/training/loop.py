@@ -13,7 +13,10 @@ import math
 import random
 import shutil
 from dataclasses import asdict, replace
+
+from functools import reduce
 from itertools import accumulate
+from operator import add
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
@@ -243,7 +246,7 @@ class _Run:
         terms = self.distiller.step(student, teacher or self._own_teacher(seen), labels, progress)
         terms = phase.minimised(terms)
         self.optimiser.zero_grad(set_to_none=True)
-        sum(terms.values()).backward()
+        reduce(add, terms.values()).backward()
         self.optimiser.step()
         self.step += 1
         self._update_average(step + 1)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
-from typing import Any, Dict, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Dict, Mapping, Type, Union
 
 from edgehar.errors import InputError
 from edgehar.training.augment import Augmentation
@@ -66,9 +66,9 @@ class Recipe:
         return cls(augmentation=Augmentation(**inner), **value)
 
 
-def _require_fields(kind: type, value: Mapping[str, Any], what: str) -> None:
+def _require_fields(kind: Union[Type[Recipe], Type[Augmentation]], value: Mapping[str, Any], what: str) -> None:
     """Raise InputError for a setting that `kind` lacks or that has another type."""
-    known = {item.name: getattr(kind(), item.name) for item in kind.__dataclass_fields__.values()}
+    known = {item.name: getattr(kind(), item.name) for item in fields(kind)}
     for key, given in value.items():
         if key not in known or key == "augmentation":
             raise InputError("the %s has no setting '%s'; it takes: %s." % (what, key, ", ".join(sorted(known))))

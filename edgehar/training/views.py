@@ -37,7 +37,8 @@ class Views:
         self._original, self._channels, self._strength, self._seed = x, channels, strength, seed
         self._teacher, self._seen = teacher, list(seen)
         self._key = _digest(x, teacher, repr((list(channels), strength, seed, self._seen))) if teacher else ""
-        self._x, self._said = x, None
+        self._x = x
+        self._said: Optional[Dict[str, Any]] = None
 
     def turn_to(self, epoch: int) -> None:
         """Show the view of that epoch, counted from 1."""

@@ -6,9 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.results.test_report import Page
-from tests.runs import make
-from tests.tiny import SIGNAL, tiny_artifact, tiny_facts
 
 from edgehar import cli
 from edgehar.artifact import attribution
@@ -17,6 +14,9 @@ from edgehar.artifact.manifest import Artifact, write_manifest
 from edgehar.errors import MismatchError
 from edgehar.results import page as report
 from edgehar.results.plots import attribution_plot
+from tests.results.test_report import Page
+from tests.runs import make
+from tests.tiny import SIGNAL, tiny_artifact, tiny_facts
 
 
 def found(count: int = 2, channels: int = 3, samples: int = 64) -> Attribution:

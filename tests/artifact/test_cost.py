@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-from tests.published import FOLDER, networks
 
 from edgehar.artifact import cost
 from edgehar.artifact.boards import Board, Fit, load_board
@@ -15,6 +14,7 @@ from edgehar.artifact.cost import predict, work_of
 from edgehar.artifact.manifest import Artifact
 from edgehar.errors import InputError
 from edgehar.files import write_json
+from tests.published import FOLDER, networks
 
 BOARD = load_board("xavier-agx")
 MODES = ("MAXN", "MODE_10W", "MODE_15W", "MODE_30W_ALL", "MODE_30W_6CORE", "MODE_30W_4CORE", "MODE_30W_2CORE",

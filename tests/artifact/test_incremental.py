@@ -11,9 +11,6 @@ import onnx
 import pytest
 from hypothesis import given, settings, strategies as st
 from onnx import TensorProto, helper, numpy_helper
-from tests import tiny
-from tests.linear import noise
-from tests.stream.test_fleet import ACTS, Wearers, collected, memory_of_ticks
 
 from edgehar.artifact import incremental as steps, proof
 from edgehar.artifact.incremental import step_graph
@@ -25,10 +22,14 @@ from edgehar.backends.base import BuildSpec
 from edgehar.backends.ort import OrtStepSession
 from edgehar.data.signals import Signal
 from edgehar.errors import AccuracyError, ConstraintError, InputError, MismatchError
-from edgehar.stream.choice import Choice, choose, sustained, widths
+from edgehar.stream.choice import Choice, choose_session, sustained, widths
 from edgehar.stream.decision import Decision
-from edgehar.stream.fleet import Fleet, Service
+from edgehar.stream.fleet import Fleet
+from edgehar.stream.policy import Policy
 from edgehar.stream.stream import Stream
+from tests import tiny
+from tests.linear import noise
+from tests.stream.test_fleet import ACTS, Wearers, collected, memory_of_ticks
 
 WINDOW, HOP, LANES = 32, 4, 4
 TASKS = {"activity": ("still", "walk", "run")}
@@ -289,7 +290,7 @@ def test_states_put_back_elsewhere_go_on_exactly_where_they_were():
 
 def test_who_is_forgotten_is_moved_on_no_more():
     """Two of three leave a fleet; the third advances as if it were alone, and who comes later begins afresh."""
-    model, made = network(), stepped(4, slots=4, service=Service(depth=20))
+    model, made = network(), stepped(4, slots=4, policy=Policy(depth=20))
     used = made._engine._session._used
     for _ in range(3):
         made.join()
@@ -317,6 +318,17 @@ def test_a_state_put_back_elsewhere_leaves_nobody_behind(tmp_path):
     collected(made)
     made.load(tmp_path / "fleet.npz")
     assert made._engine._session._used.sum() == 2
+
+
+def test_a_fleet_put_back_to_before_anybody_came_keeps_no_state(tmp_path):
+    made = stepped(4)
+    made.save(tmp_path / "empty.npz")
+    for _ in range(4):
+        made.join()
+    made.push(range(4), np.stack([noise(HOP, place) for place in range(4)]))
+    assert collected(made) == {} and made._engine._session._used.sum() == 4
+    made.load(tmp_path / "empty.npz")
+    assert not made._engine._session._used.any()
 
 
 def test_slots_of_two_groups_are_refused():
@@ -360,7 +372,7 @@ def close_to(found: List[Decision], wanted: List[Decision]) -> bool:
 def test_each_wearer_gets_its_streams_decisions_in_any_phase(acts, together):
     """Six wearers in two groups of four lanes, with gaps and without, pushed together or apart."""
     model = network()
-    made, alone, found = stepped(6, service=Service(depth=60)), [Stream(WholeSession(model), SIGNAL, TASKS)
+    made, alone, found = stepped(6, policy=Policy(depth=60)), [Stream(WholeSession(model), SIGNAL, TASKS)
                                                                for _ in range(6)], {place: [] for place in range(6)}
     wanted: Dict[int, List[Decision]] = {place: [] for place in range(6)}
     ends_s = np.zeros(6)
@@ -392,7 +404,7 @@ class SteppedWearers(Wearers):
 @given(acts=ACTS)
 def test_who_joins_leaves_or_sends_rubbish_changes_nobody_elses_steps(acts):
     model = network()
-    SteppedWearers(stepped(6, service=Service(depth=20)),
+    SteppedWearers(stepped(6, policy=Policy(depth=20)),
                    lambda: Stream(WholeSession(model), SIGNAL, TASKS)).act(acts)
 
 
@@ -402,7 +414,7 @@ def test_a_permutation_of_streams_permutes_their_steps(order):
     signals = np.stack([noise(2 * WINDOW, seed) for seed in range(6)])
     found = []
     for which in (range(6), order):
-        made = stepped(6, service=Service(depth=40))
+        made = stepped(6, policy=Policy(depth=40))
         for _ in range(6):
             made.join()
         made.push(range(6), signals[list(which)])
@@ -439,7 +451,7 @@ def advances(made: Fleet) -> List[List[int]]:
 def test_hops_that_come_one_by_one_cost_their_group_one_step(silent):
     """Pushed in another order in each hop, a tick after each; in whose group somebody is silent, a hop waits."""
     time_s, draw, wanted = [5.0], np.random.default_rng(0), {0: [], 1: []}
-    made = stepped(8, service=Service(depth=6), clock=lambda: time_s[0])
+    made = stepped(8, policy=Policy(depth=6), clock=lambda: time_s[0])
     for _ in range(8):
         made.join()
     made.push(range(8), np.stack([noise(HOP, place) for place in range(8)]))
@@ -459,7 +471,7 @@ def test_hops_that_come_one_by_one_cost_their_group_one_step(silent):
 
 
 def test_the_group_that_waits_longest_is_served_first():
-    made = stepped(12, slots=12, service=Service(batches=1, deadline_s=0.0, depth=6))
+    made = stepped(12, slots=12, policy=Policy(batches=1, deadline_s=0.0, depth=6))
     for _ in range(12):
         made.join()
     made.push(range(12), np.stack([noise(HOP, place) for place in range(12)]))
@@ -476,7 +488,7 @@ def test_the_group_that_waits_longest_is_served_first():
 
 
 def test_a_group_whose_streams_are_all_there_does_not_wait_behind_those_that_wait():
-    made = stepped(12, slots=12, service=Service(batches=1, deadline_s=60.0))
+    made = stepped(12, slots=12, policy=Policy(batches=1, deadline_s=60.0))
     for _ in range(12):
         made.join()
     made.push(range(12), np.stack([noise(HOP, place) for place in range(12)]))
@@ -488,7 +500,7 @@ def test_a_group_whose_streams_are_all_there_does_not_wait_behind_those_that_wai
 
 def test_a_group_waits_for_its_streams_until_the_deadline():
     time_s = [5.0]
-    made = stepped(2, service=Service(deadline_s=0.1), clock=lambda: time_s[0])
+    made = stepped(2, policy=Policy(deadline_s=0.1), clock=lambda: time_s[0])
     for _ in range(2):
         made.join()
     made.push([0, 1], np.stack([noise(HOP), noise(HOP, 1)]))
@@ -506,7 +518,7 @@ def test_a_group_waits_for_its_streams_until_the_deadline():
 
 
 def test_steps_that_wait_while_a_gap_comes_are_taken_where_the_stream_sat():
-    made, alone = stepped(2, service=Service(depth=20)), Stream(WholeSession(network()), SIGNAL, TASKS)
+    made, alone = stepped(2, policy=Policy(depth=20)), Stream(WholeSession(network()), SIGNAL, TASKS)
     for _ in range(2):
         made.join()
     samples = noise(WINDOW + 2)
@@ -519,7 +531,7 @@ def test_steps_that_wait_while_a_gap_comes_are_taken_where_the_stream_sat():
 
 
 def test_a_stream_that_loses_a_step_starts_anew():
-    made, alone = stepped(2, service=Service(depth=3)), Stream(WholeSession(network()), SIGNAL, TASKS)
+    made, alone = stepped(2, policy=Policy(depth=3)), Stream(WholeSession(network()), SIGNAL, TASKS)
     for _ in range(2):
         made.join()
     made.push([0], noise(11 * HOP)[None])
@@ -535,12 +547,12 @@ def test_a_stream_that_loses_a_step_starts_anew():
 @pytest.mark.parametrize("overflow", ["drop-newest", "degrade"])
 def test_no_policy_leaves_out_a_step(overflow):
     with pytest.raises(InputError, match="overflow is '%s', but no step can be left out" % overflow):
-        stepped(2, service=Service(overflow=overflow))
+        stepped(2, policy=Policy(overflow=overflow))
 
 
 def test_under_overload_those_who_come_last_are_never_decided_until_others_leave():
     """16 in four groups, of which two can be served in a hop: admission is to prevent that, see Service."""
-    made = stepped(16, slots=16, service=Service(batches=1))
+    made = stepped(16, slots=16, policy=Policy(batches=1))
     decided = np.zeros(16, int)
 
     def serve(places: Sequence[int], hops: int) -> None:
@@ -563,7 +575,7 @@ def test_under_overload_those_who_come_last_are_never_decided_until_others_leave
 
 def test_no_step_is_left_out_whose_samples_were_overwritten():
     """One step waits while gaps write the ring full, and is lost just as the next window would be whole."""
-    made = stepped(1, service=Service(depth=10))
+    made = stepped(1, policy=Policy(depth=10))
     made.join()
     made.push([0], noise(HOP)[None])
     for number in range(18):
@@ -579,14 +591,14 @@ def test_a_fleet_in_steps_that_was_saved_goes_on_exactly(tmp_path, lanes):
         made.push(range(6), np.stack([noise(HOP, 10 * number + place) for place in range(6)]))
         return collected(made) if number % 3 else {}
 
-    made = stepped(6, service=Service(depth=20))
+    made = stepped(6, policy=Policy(depth=20))
     for place in range(6):
         made.join()
         made.push(range(place + 1), np.stack([noise(1 + place % 2, place + other) for other in range(place + 1)]))
     for number in range(17):
         turn(made, number)
     made.save(tmp_path / "fleet.npz")
-    again = Fleet(OrtStepSession(step_graph(network(), HOP, lanes), 8), SIGNAL, TASKS, 6, service=Service(depth=20))
+    again = Fleet(OrtStepSession(step_graph(network(), HOP, lanes), 8), SIGNAL, TASKS, 6, policy=Policy(depth=20))
     again.load(tmp_path / "fleet.npz")
     for number in range(17, 50):
         wanted, found = turn(made, number), turn(again, number)
@@ -634,7 +646,7 @@ def artifact(folder, model: onnx.ModelProto) -> Artifact:
 
 def test_the_faster_way_is_kept_and_both_are_told(tmp_path):
     engine = BACKENDS.create("ort").build(artifact(tmp_path / "a", network()), BuildSpec(), tmp_path / "engine")
-    choice = choose(engine, places=20, turns=3)
+    choice = choose_session(engine, places=20, turns=3)
     assert set(choice.costs_s) == {"full window", "incremental"} and not choice.reason
     fastest = min(choice.costs_s, key=choice.costs_s.get)
     assert isinstance(choice.session, OrtStepSession) == (fastest == "incremental")
@@ -665,14 +677,14 @@ def test_cohorts_that_are_due_at_different_times_do_not_share_a_group(tmp_path, 
     monkeypatch.setattr(type(BACKENDS.create("ort")), "open_steps",
                         lambda self, *given: opened.append(given[2:]) or open_steps(self, *given))
     monkeypatch.setattr("edgehar.stream.choice._costs_s", narrowest_steps_first)
-    choose(engine, places=60, turns=1, cohorts=3).session.close()
+    choose_session(engine, places=60, turns=1, cohorts=3).session.close()
     assert opened == [(3 * 2 * 16, 16), (3 * 32, 32), (3 * (2 + 1) * 16, 16)]
     with pytest.raises(InputError, match="cohorts is 0; it must be 1 or more"):
-        choose(engine, places=60, cohorts=0)
+        choose_session(engine, places=60, cohorts=0)
 
 
 def test_cohorts_of_chance_size_keep_their_groups_to_themselves():
-    """60 wearers in 3 phases, as many groups of 4 as `choose` would open for cohorts of 20, and one more each."""
+    """60 wearers in 3 phases, as many groups of 4 as `choose_session` opens for cohorts of 20, and one more each."""
     made = stepped(60, slots=3 * (5 + 1) * LANES)
     places, phases = np.arange(60), np.random.default_rng(1).integers(0, 3, 60)
     made._engine.begin(places, phases, made._waiting)
@@ -697,7 +709,7 @@ def test_a_width_that_is_refused_costs_no_other_its_chance(tmp_path, monkeypatch
 
     monkeypatch.setattr(kind, "open_steps", open_some)
     monkeypatch.setattr("edgehar.stream.choice._costs_s", narrowest_steps_first)
-    choice = choose(engine, places=20, turns=1)
+    choice = choose_session(engine, places=20, turns=1)
     none = refused == {16, 32}
     assert (choice.way == "full window") == (not isinstance(choice.session, OrtStepSession)) == none
     assert choice.reason == ("32 lanes are too many" if none else "") and not left[-1]
@@ -720,7 +732,7 @@ def test_no_group_has_more_than_a_few_lanes_to_spare(places):
 def test_a_network_without_a_step_runs_whole_windows_and_says_why(tmp_path):
     engine = BACKENDS.create("ort").build(artifact(tmp_path / "a", network(early_se=True)), BuildSpec(),
                                           tmp_path / "engine")
-    choice = choose(engine, places=3, turns=3)
+    choice = choose_session(engine, places=3, turns=3)
     assert set(choice.costs_s) == {"full window"} and "early squeeze-excitation" in choice.reason
     assert choice.session.max_batch == 64
     choice.session.close()
@@ -728,7 +740,7 @@ def test_a_network_without_a_step_runs_whole_windows_and_says_why(tmp_path):
 
 def test_a_quantised_engine_runs_whole_windows(tmp_path):
     engine = BACKENDS.create("ort").build(artifact(tmp_path / "a", network()), BuildSpec("int8"), tmp_path / "engine")
-    assert "QuantizeLinear" in choose(engine, places=3, turns=3).reason
+    assert "QuantizeLinear" in choose_session(engine, places=3, turns=3).reason
 
 
 def test_a_backend_without_steps_says_so(monkeypatch, tmp_path):

@@ -6,11 +6,11 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from tests.published import FOLDER, networks
 
 from edgehar.artifact.fusion import ATTENTION, CONVOLUTION, DEPTHWISE, MATMUL, POINTWISE, REDUCTION, fused_kernels
 from edgehar.artifact.manifest import Artifact
 from edgehar.errors import InputError
+from tests.published import FOLDER, networks
 
 STUDENT = FOLDER.parent / "engines" / "wisdm-watch-s"
 

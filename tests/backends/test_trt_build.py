@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from edgehar.artifact.manifest import Artifact
 from edgehar.backends import BACKENDS
 from edgehar.backends.base import BuildSpec
 from edgehar.errors import AccuracyError, EdgeharError, InputError, MissingError
+from tests.broker import PATIENCE_S, until
 from tests.tiny import tiny_artifact
 
 WAYS = ("entropy", "minmax", "ranges", "qdq")
@@ -301,13 +301,12 @@ def start(folder: Path, *words: str) -> "subprocess.Popen[str]":
 
 def builder_of(process: "subprocess.Popen[str]") -> int:
     """The process id of the builder that a command has started; waits for it."""
-    for _ in range(400):
-        for child in Path("/proc/%d/task/%d/children" % (process.pid, process.pid)).read_text().split():
-            if "_trt_build" in _text(Path("/proc") / child / "cmdline"):
-                return int(child)
+    def found() -> int:
         assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    raise AssertionError("no builder was started")
+        children = Path("/proc/%d/task/%d/children" % (process.pid, process.pid)).read_text().split()
+        return next((int(child) for child in children if "_trt.build" in _text(Path("/proc") / child / "cmdline")), 0)
+
+    return until(found, "a builder is started")
 
 
 def _text(path: Path) -> str:
@@ -318,12 +317,7 @@ def _text(path: Path) -> str:
 
 
 def ended(pid: int) -> bool:
-    for _ in range(200):
-        state = _text(Path("/proc/%d/stat" % pid)).rsplit(")", 1)[-1].split()[:1]
-        if state in ([], ["Z"]):
-            return True
-        time.sleep(0.05)
-    return False
+    return until(lambda: _text(Path("/proc/%d/stat" % pid)).rsplit(")", 1)[-1].split()[:1] in ([], ["Z"]), "it ends")
 
 
 @pytest.mark.parametrize("how, code", [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
@@ -333,7 +327,7 @@ def test_a_build_that_is_stopped_ends_its_builder_and_leaves_no_engine(artifact,
     builder = builder_of(process)
     first = process.stderr.readline()
     process.send_signal(how)
-    _, told = process.communicate(timeout=30)
+    _, told = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == code and ended(builder)
     assert first.startswith("TensorRT tries kernels for fp16")
     assert not (tmp_path / "engine").exists()

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tests.linear import CHANNELS, SIGNAL, LinearSession, add_plugins, noise
 
 from edgehar import __version__, cli
 from edgehar.artifact.manifest import Artifact, write_manifest
@@ -26,6 +25,7 @@ from edgehar.results.events import EventScores, score_events
 from edgehar.results.rows import accuracy_rows
 from edgehar.results.runs import Measurement, Run
 from edgehar.stream.stream import Stream
+from tests.linear import CHANNELS, SIGNAL, LinearSession, add_plugins, noise
 
 CLASSES = ("still", "walk", "run")
 SPLIT = Split("walks", "fixed", ("01",), ("02",), ("03",))
@@ -212,8 +212,8 @@ def test_too_few_queries_are_warned_of(engine, monkeypatch):
 
 
 def test_a_busy_machine_and_too_many_threads_are_warned_of(engine, monkeypatch):
-    monkeypatch.setattr(bench.machine, "usable_cores", lambda: 2)
-    monkeypatch.setattr(bench.os, "getloadavg", lambda: (2.5, 0.0, 0.0), raising=False)
+    monkeypatch.setattr(verdicts.machine, "usable_cores", lambda: 2)
+    monkeypatch.setattr(verdicts.os, "getloadavg", lambda: (2.5, 0.0, 0.0), raising=False)
     threaded = SimpleNamespace(spec=BuildSpec(threads=4))
     assert [warning.split(":")[0] for warning in verdicts.machine_warnings(threaded)] == [
         "busy machine", "too many threads"]

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tests.linear import SIGNAL, TASKS, LinearSession, noise, weights
 
 from edgehar.backends.base import infer_all
 from edgehar.bench import run as bench
@@ -15,6 +14,7 @@ from edgehar.bench.ensembles import EnsembleSession, ensemble_facts, mixture
 from edgehar.bench.scenarios import default_scenario
 from edgehar.errors import MismatchError
 from edgehar.stream.decision import softmax
+from tests.linear import SIGNAL, TASKS, LinearSession, noise, weights
 
 
 def test_the_mean_is_of_probabilities_and_not_of_logits():

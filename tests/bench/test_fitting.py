@@ -9,8 +9,6 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-from tests.published import FOLDER, TABLE, networks, script
-from tests.runs import make
 
 from edgehar.artifact import boards, cost
 from edgehar.artifact.boards import load_board
@@ -19,6 +17,8 @@ from edgehar.bench.calibration import calibrated, even_weights, fitted, observat
 from edgehar.cli import execute
 from edgehar.errors import InputError, MismatchError
 from edgehar.results.runs import SIMULATED, Measurement
+from tests.published import FOLDER, TABLE, networks, script
+from tests.runs import make
 
 BOARD = load_board("xavier-agx")
 REPORT = FOLDER / "fits" / "xavier-published.json"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
-from tests.jtop_board import Board, missing, said, versions
-from tests.linear import BACKEND, DATASET, write_artifact
 
 from edgehar.results.runs import Run
+from tests.jtop_board import Board, missing, said, versions
+from tests.linear import BACKEND, DATASET, write_artifact
 
 REASON = missing()
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(REASON is not None, reason=str(REASON))]

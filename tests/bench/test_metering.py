@@ -15,16 +15,16 @@ from edgehar.bench.meters.base import Meter, PowerSample
 from edgehar.bench.trace import IDLE, LOAD
 from edgehar.errors import InputError, MissingError
 from edgehar.machine import Conditions
+from tests.hand_clock import HandMeter
 
 
 class Bench(Meter):
-    """5 W, and 7 W while `loaded`; a hundred samples a second. dies_after: samples; how: what ends it."""
+    """A hundred samples a second. dies_after: samples; how: what ends it."""
 
     scope = "a test"
 
     def __init__(self, dies_after: int = 10 ** 9, how: str = "raise") -> None:
         super().__init__()
-        self.loaded = False
         self._dies_after, self._how = dies_after, how
 
     @property
@@ -43,35 +43,36 @@ class Bench(Meter):
                     raise ZeroDivisionError("by zero")
                 return
             back_s = 100.0 if self._how == "back" and count > 3 else 0.0
-            yield PowerSample(time.monotonic() - back_s, (4.0 + 2.0 * self.loaded, 1.0))
+            yield PowerSample(time.monotonic() - back_s, (4.0, 1.0))
 
 
 def read() -> Conditions:
     return Conditions(time.monotonic(), mode="7")
 
 
-def test_phases_samples_and_readings_of_one_clock(monkeypatch):
-    monkeypatch.setattr(metering, "READING_S", 0.1)
-    meter, told = Bench(), []
+def test_phases_samples_and_readings_of_one_clock():
+    meter, told = HandMeter(), []
 
     def load(seconds: float) -> int:
-        meter.loaded = True
-        time.sleep(seconds)
-        meter.loaded = False
+        meter.under_load(seconds)
         return 17
 
-    trace = record(meter, load, Plan(0.2, 0.4, 2), period_s=0.5, on_phase=told.append, read=read)
+    trace = record(meter, load, Plan(20, 40, 2), period_s=0.5, on_phase=told.append,
+                   read=lambda: Conditions(meter.clock(), mode="7"), clock=meter.clock, sleep=meter.clock.sleep)
     assert [phase.kind for phase in trace.phases] == 2 * [IDLE, LOAD, IDLE]
     assert [phase.repeat for phase in trace.phases] == [0, 0, 0, 1, 1, 1]
+    assert [phase.duration_s for phase in trace.phases] == 2 * [20, 40, 20]
     assert told == ["%s %d of 2" % (kind, number) for number in (1, 2) for kind in (IDLE, LOAD, IDLE)]
     assert (trace.windows, trace.period_s, trace.failure) == (34, 0.5, "")
-    assert trace.watts.shape == (len(trace.time_s), 2) and 100 < len(trace.time_s) < 220
-    assert trace.time_s[0] <= trace.phases[0].start_s and trace.time_s[-1] >= trace.phases[-1].end_s - 0.1
+    assert trace.watts.shape == (len(trace.time_s), 2) and len(trace.time_s) == pytest.approx(1600, rel=0.05)
+    assert trace.time_s[0] <= trace.phases[0].start_s and trace.time_s[-1] >= trace.phases[-1].end_s - 0.15
     for phase in trace.phases:
-        inside = (trace.time_s > phase.start_s + 0.02) & (trace.time_s < phase.end_s - 0.02)
+        inside = (trace.time_s > phase.start_s) & (trace.time_s < phase.end_s)
         assert set(trace.watts[inside, 0]) == {6.0 if phase.kind == LOAD else 4.0}
-    assert len(trace.conditions) > 10 and trace.conditions[-1].time_s >= trace.phases[-1].end_s
-    assert trace.meter["plan"] == {"idle_s": 0.2, "load_s": 0.4, "repeats": 2} and not trace.meter["mark"]
+    apart_s = [b.time_s - a.time_s for a, b in zip(trace.conditions, trace.conditions[1:])]
+    assert len(apart_s) > 70 and all(2 <= each < 2.2 for each in apart_s[:-1])
+    assert trace.conditions[-1].time_s >= trace.phases[-1].end_s
+    assert trace.meter["plan"] == {"idle_s": 20, "load_s": 40, "repeats": 2} and not trace.meter["mark"]
     assert trace.totals == {"total": ("GPU", "SYS5V"), "total without SYS5V": ("GPU",)}
     assert estimate(trace).refusal.reason == energy.TOO_SHORT
 
@@ -81,8 +82,8 @@ def test_phases_samples_and_readings_of_one_clock(monkeypatch):
     ("end", "ended without a reason")])
 def test_a_meter_that_dies_ends_the_recording_and_refuses_the_energy(how, told):
     started_s = time.monotonic()
-    trace = record(Bench(dies_after=30, how=how), lambda seconds: time.sleep(seconds) or 1, Plan(20, 0.1, 3), read=read)
-    assert time.monotonic() - started_s < 3
+    trace = record(Bench(dies_after=30, how=how), lambda seconds: 1, Plan(600, 0.1, 3), read=read)
+    assert time.monotonic() - started_s < 300  # not at the end of the idle phase
     assert told in trace.failure and len(trace.time_s) == 30 and len(trace.phases) == 1
     found = estimate(trace)
     assert found.refusal.reason == energy.STOPPED and told in found.refusal.sentence
@@ -105,7 +106,7 @@ def test_a_meter_that_hangs_is_not_waited_for_without_end(monkeypatch):
 
 
 def test_time_that_goes_back_is_noticed():
-    trace = record(Bench(how="back"), lambda seconds: 1, Plan(0.2, 0.1, 1), read=read)
+    trace = record(Bench(how="back"), lambda seconds: 1, Plan(600, 0.1, 1), read=read)
     assert "went back by" in trace.failure and len(trace.time_s) == 4
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from itertools import islice
+from types import SimpleNamespace
 
 import pytest
-from tests.boards import JETPACK4, JETPACK5, POWERLESS, add_ina3221, add_rapl, write
 
 from edgehar import sysfs
-from edgehar.bench.meters import METERS, jtop
+from edgehar.bench.meters import METERS, base, jtop
 from edgehar.bench.meters.base import Meter, totals_of
 from edgehar.bench.meters.tegrastats import power_of
 from edgehar.errors import InputError, MissingError
+from tests.boards import JETPACK4, JETPACK5, POWERLESS, add_ina3221, add_rapl, write
+from tests.broker import until
 
 
 @pytest.fixture(autouse=True)
@@ -65,41 +66,52 @@ def test_ina3221_without_permission_names_jtop(root, monkeypatch):
     assert "may not be read by this user; use --power jtop" in METERS.create("ina3221").missing()
 
 
-def test_samples_come_at_uneven_steps_of_the_right_mean(root):
-    add_ina3221(root)
-    due_s = list(islice(METERS.create("ina3221")._ticks(0.05), 30))
+def ticking(meter: Meter, monkeypatch, late_s=lambda due_s: 0.0):
+    """When samples of an interval of 50 ms fall due, on a clock that only waiting moves, by `late_s` too far."""
+    now_s = [0.0]
+
+    def wait(seconds: float) -> bool:
+        now_s[0] += seconds + late_s(now_s[0] + seconds)
+        return False
+
+    monkeypatch.setattr(base, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    meter._stop = SimpleNamespace(wait=wait)
+    return meter._ticks(0.05)
+
+
+def test_samples_come_at_uneven_steps_of_the_right_mean(root, monkeypatch):
+    due_s = list(islice(ticking(METERS.create("ina3221"), monkeypatch), 1000))
     steps_s = [b - a for a, b in zip(due_s, due_s[1:])]
-    assert sum(steps_s) / len(steps_s) == pytest.approx(0.05, rel=0.2)
-    assert sum(step_s < 0.04 for step_s in steps_s) > 2 and sum(step_s > 0.06 for step_s in steps_s) > 2
+    assert sum(steps_s) / len(steps_s) == pytest.approx(0.05, rel=0.05)
+    assert 0.025 <= min(steps_s) < 0.03 and 0.07 < max(steps_s) <= 0.075 + 1e-9
+
+
+def test_samples_that_a_busy_machine_held_up_are_not_made_up_for(root, monkeypatch):
+    due_s = list(islice(ticking(METERS.create("ina3221"), monkeypatch, lambda due_s: 10 * (0.4 < due_s < 0.5)), 100))
+    steps_s = [b - a for a, b in zip(due_s, due_s[1:])]
+    assert sorted(steps_s)[-1] > 9.9 and sorted(steps_s)[-2] < 0.08 and min(steps_s) > 0.024
 
 
 # ------------------------------------------------------------------ rapl
 
 
-def test_rapl_counts_joules_between_two_readings(root):
-    add_rapl(root)
-    meter = METERS.create("rapl:interval_s=0.05")
-    samples = meter.samples()
-    started_s = time.monotonic()
+def test_rapl_counts_joules_between_two_readings(root, monkeypatch):
+    from edgehar.bench.meters import rapl
 
-    def count(until_s: float = 1.0) -> None:
-        while time.monotonic() - started_s < until_s:
-            passed_s = time.monotonic() - started_s
-            for number, watts in (("0", 20), ("0:0", 12), ("0:1", 3)):
-                place = root / "sys/class/powercap" / ("intel-rapl:%s" % number) / "energy_uj"
-                temporary = place.with_suffix(".new")
-                temporary.write_text("%d\n" % (passed_s * watts * 1e6))
-                os.replace(str(temporary), str(place))
-            time.sleep(0.001)
+    moments = iter([(100.0, 50.0), (100.001, 50.0), (100.5, 60.0), (101.0, 70.0), (101.25, 80.0)])
 
-    thread = threading.Thread(target=count)
-    thread.start()
-    taken = list(islice(samples, 12))[2:]
-    thread.join()
+    def counted_until() -> float:
+        now_s, joules = next(moments)
+        add_rapl(root, *(int(share * joules * 1e6) for share in (1.0, 0.5, 0.25)))
+        return now_s
+
+    monkeypatch.setattr(rapl, "time", SimpleNamespace(monotonic=counted_until))
+    meter = METERS.create("rapl:interval_s=0.01")
+    taken = list(islice(meter.samples(), 3))
     assert meter.rails == ("package-0", "package-0/core", "package-0/dram", "psys")
     assert meter.totals() == {"total": ("package-0", "package-0/dram")}
-    means_w = [sum(column) / len(taken) for column in zip(*(sample.watts for sample in taken))]
-    assert means_w == pytest.approx([20, 12, 3, 0], rel=0.15)
+    assert [each.time_s for each in taken] == [100.25, 100.75, 101.125]  # the middle; after 1 ms it was too soon
+    assert [each.watts for each in taken] == [(20, 10, 5, 0), (20, 10, 5, 0), (40, 20, 10, 0)]
 
 
 def test_a_rapl_counter_that_starts_again_loses_nothing(root):
@@ -138,7 +150,8 @@ def test_tegrastats_runs_the_program_and_knows_the_steps(root):
     ("echo '%s'" % JETPACK5, "ended by itself"), ("echo '%s'; sleep 60" % JETPACK5, "fell silent")],
     ids=["powerless", "ended", "silent"])
 def test_a_tegrastats_that_fails_is_noticed(root, monkeypatch, body, told):
-    monkeypatch.setattr("edgehar.bench.meters.tegrastats.LEAST_PATIENCE_S", 0.5)
+    if told == "fell silent":
+        monkeypatch.setattr("edgehar.bench.meters.tegrastats.LEAST_PATIENCE_S", 0.5)
     with pytest.raises(MissingError, match=told):
         list(METERS.create(program(root, body)).samples())
 
@@ -153,33 +166,36 @@ def table(root, text: str) -> str:
 
 def test_a_replayed_table_keeps_its_pace_and_says_that_it_is_one(root):
     meter = METERS.create("replay", path=table(root, "time_s,wall\n100.0,8.0\n100.1,8.5\n100.3,9.0\n"))
-    began_s = time.monotonic()
-    samples = list(islice(meter.samples(), 3))
+    samples = []
+    for sample in islice(meter.samples(), 3):
+        samples.append(sample)
+        assert time.monotonic() >= sample.time_s  # none comes before its time
     assert [sample.watts for sample in samples] == [(8.0,), (8.5,), (9.0,)]
-    assert [sample.time_s - began_s for sample in samples] == pytest.approx([0, 0.1, 0.3], abs=0.02)
+    assert [sample.time_s - samples[0].time_s for sample in samples] == pytest.approx([0, 0.1, 0.3])
     assert meter.mark == "REPLAYED POWER" and "replayed from wall.csv" in meter.warnings()[0]
     with pytest.raises(MissingError, match="ended"):
         list(METERS.create("replay", path=str(root / "wall.csv")).samples())
 
 
-def test_a_wall_meters_table_is_followed_as_it_grows_with_its_clock_put_right(root):
-    path = table(root, "time_s,wall\n%.3f,1.0\n" % (time.time() - 3700))
+def test_a_wall_meters_table_is_followed_as_it_grows_with_its_clock_put_right(root, monkeypatch):
+    from edgehar.bench.meters import replay
+
+    monkeypatch.setattr(replay, "time", SimpleNamespace(monotonic=lambda: 50.0, time=lambda: 1e9))
+    path = table(root, "time_s,wall\n%.3f,1.0\n" % (1e9 - 3700))
     meter = METERS.create("replay", path=path, clock="unix", offset_s=3600)
     taken = []
     thread = threading.Thread(target=lambda: taken.extend(meter.samples()))
     thread.start()
-    time.sleep(0.3)
     with open(path, "a") as stream:
-        stream.write("%.3f,2.5\n%.3f," % (time.time() - 3600, time.time() - 3599.9))
+        stream.write("%.3f,2.5\n%.3f," % (1e9 - 3600, 1e9 - 3599.9))
         stream.flush()
-        now_s = time.monotonic()
-        time.sleep(0.3)
+        until(lambda: taken, "a row is followed")
         stream.write("3.5\n")
-    time.sleep(0.3)
+    until(lambda: len(taken) > 1, "the other row is followed too")
     meter.close()
-    thread.join(1)
+    thread.join(60)
     assert [sample.watts for sample in taken] == [(2.5,), (3.5,)]
-    assert [sample.time_s - now_s for sample in taken] == pytest.approx([0, 0.1], abs=0.05)
+    assert [sample.time_s for sample in taken] == pytest.approx([50.0, 50.1])
     assert not meter.mark and meter.warnings() == []
 
 
@@ -246,20 +262,19 @@ def test_a_machine_without_it_is_told_what_to_use(name, told, monkeypatch):
             meter.rails  # noqa: B018
 
 
-def test_a_simulated_board_shows_idle_rails_and_the_load_of_this_process():
-    from edgehar.bench.meters.sim import LOADED, STEP_W, Sim
+def test_a_simulated_board_shows_idle_rails_and_the_load_of_this_process(monkeypatch):
+    from edgehar.bench.meters import sim
 
-    with Sim(load_w=3.0, noise_w=0.0, interval_s=0.05) as meter:
-        samples = meter.samples()
-        next(samples)
-        time.sleep(0.2)
-        idle = next(samples)
-        until_s = time.monotonic() + 0.2
-        while time.monotonic() < until_s:
-            pass
-        busy = next(samples)
-    rail = meter.rails.index(LOADED)
-    assert busy.watts[rail] - idle.watts[rail] > 1.5 and sum(idle.watts) == pytest.approx(4.22, abs=6 * STEP_W)
-    assert all(watts == pytest.approx(round(watts / STEP_W) * STEP_W) for watts in busy.watts)
+    passed, worked = iter([0.0, 0.2, 0.4, 0.6]), iter([5.0, 5.0, 5.2, 5.3])
+    monkeypatch.setattr(sim, "time", SimpleNamespace(monotonic=lambda: next(passed), process_time=lambda: next(worked)))
+    with sim.Sim(load_w=3.1, noise_w=0.0, interval_s=0.001) as meter:
+        idle, busy, half = islice(meter.samples(), 3)
+    rail = meter.rails.index(sim.LOADED)
+    assert [each.time_s for each in (idle, busy, half)] == [0.2, 0.4, 0.6]
+    assert sum(idle.watts) == pytest.approx(4.22, abs=6 * sim.STEP_W)
+    assert busy.watts[rail] - idle.watts[rail] == pytest.approx(3.1)
+    assert half.watts[rail] - idle.watts[rail] == pytest.approx(1.55)
+    assert [each.watts[1:] for each in (busy, half)] == [idle.watts[1:]] * 2
+    assert all(watts == pytest.approx(round(watts / sim.STEP_W) * sim.STEP_W) for watts in busy.watts)
     with pytest.raises(InputError, match="load_w=-1"):
-        Sim(load_w=-1)
+        sim.Sim(load_w=-1)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.broker import require_mosquitto
 
 from edgehar.backends import ready_engine
 from edgehar.results.runs import Run
+from tests.broker import require_mosquitto
 
 ROOT = Path(__file__).resolve().parents[2]
 

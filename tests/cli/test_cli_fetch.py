@@ -13,13 +13,13 @@ from types import SimpleNamespace
 from typing import Iterator, List
 
 import pytest
-from tests.fileserver import Site, serving, zip_of
 
 from edgehar.cli import execute, fetch
 from edgehar.data.corpus import cut_corpus
 from edgehar.data.datasets import DATASETS, REGISTERED
 from edgehar.data.downloads import Download, Progress
 from edgehar.errors import InputError
+from tests.fileserver import Site, serving, zip_of
 
 FILE = "human+activity+recognition+using+smartphones.zip"
 

@@ -12,11 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.linear import BACKEND, DATASET, SPLIT, noise, write_artifact
 
 from edgehar.artifact.manifest import Artifact
 from edgehar.cli._streaming import open_source
 from edgehar.cli.run import _percent
+from tests.broker import PATIENCE_S, until
+from tests.linear import BACKEND, DATASET, SPLIT, noise, write_artifact
 
 ROOT = Path(__file__).resolve().parents[2]
 LINE = [sys.executable, "-c", "from edgehar.cli import main; main()", "--plugin", str(BACKEND), "--plugin",
@@ -38,7 +39,7 @@ def start(*words, **options) -> subprocess.Popen:
 def run(*words, fed: str = ""):
     """(exit code, stdout, stderr) of one command line."""
     process = start(*words, "--backend", "linear", stdin=subprocess.PIPE)
-    out, err = process.communicate(fed, timeout=60)
+    out, err = process.communicate(fed, timeout=PATIENCE_S)
     return process.returncode, out, err
 
 
@@ -211,11 +212,9 @@ def test_a_share_reads_well():
 def test_ctrl_c_ends_with_the_summary(artifact, tmp_path):
     path = tmp_path / "decisions.jsonl"
     process = start(artifact, "--backend", "linear", "--speed", "1.0", "--sink", "jsonl:path=%s" % path)
-    deadline_s = time.monotonic() + 30
-    while not (path.exists() and path.read_text()) and time.monotonic() < deadline_s:
-        time.sleep(0.02)
+    until(lambda: path.exists() and path.read_text(), "it decides")
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, err
     assert "stopped by Ctrl-C" in err
     assert all(json.loads(line) for line in path.read_text().splitlines())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,10 +17,10 @@ from typing import Any, Dict, List, Optional
 
 import numpy as np
 import pytest
-from tests.broker import Mosquitto, Peer, free_port, require_mosquitto, until
-from tests.linear import BACKEND, DATASET, SIGNAL, TASKS, LinearSession, noise, weights, write_artifact
 
 from edgehar.stream.stream import Stream
+from tests.broker import PATIENCE_S, Mosquitto, Peer, free_port, require_mosquitto, until
+from tests.linear import BACKEND, DATASET, SIGNAL, TASKS, LinearSession, noise, weights, write_artifact
 
 ROOT = Path(__file__).resolve().parents[2]
 LINE = [sys.executable, "-c", "from edgehar.cli import main; main()", "--plugin", str(BACKEND), "--plugin",
@@ -65,7 +66,7 @@ class Served:
     def end(self, number: int = signal.SIGTERM) -> int:
         """Its exit code after the signal."""
         self.process.send_signal(number)
-        code = self.process.wait(timeout=15)
+        code = self.process.wait(timeout=PATIENCE_S)
         self._reader.join()
         self.process.stdin.close()
         self.process.stderr.close()
@@ -130,9 +131,8 @@ def test_systemd_is_told_all_and_its_watchdog_fed_only_while_decisions_advance(s
     served.feed(noise(200), header=True)
     until(lambda: "READY=1" in systemd.received, "it is ready")
     until(lambda: "WATCHDOG=1" in systemd.received, "it feeds the watchdog")
-    until(lambda: len(served.decisions) > 30, "it decides")
     until(lambda: any("STATUS=ok; " in text for text in systemd.received), "it says how it fares")
-    silence(systemd)
+    silence(systemd, len(expected(noise(200))))
     fed = systemd.received.count("WATCHDOG=1")
     served.feed(noise(50), first=200)
     until(lambda: systemd.received.count("WATCHDOG=1") > fed, "it feeds it again once decisions advance")
@@ -144,9 +144,9 @@ def test_systemd_is_told_all_and_its_watchdog_fed_only_while_decisions_advance(s
     assert served.said[-2].startswith("decisions: ")
 
 
-def silence(systemd: Systemd) -> None:
-    """Three periods in which nothing is decided: the status goes on, the watchdog starves."""
-    until(lambda: all(text.startswith("STATUS=") for text in systemd.received[-2:]), "it starves")
+def silence(systemd: Systemd, decisions: int) -> None:
+    """Three periods in which nothing is decided any more: the status goes on, the watchdog starves."""
+    until(lambda: all("; decisions %d," % decisions in text for text in systemd.received[-2:]), "it starves")
     before = systemd.words()
     statuses = len(systemd.received)
     until(lambda: len(systemd.received) >= statuses + 3, "it says how it fares")
@@ -181,14 +181,15 @@ def test_a_reload_swaps_engines_between_two_windows_and_keeps_the_samples(serve,
     assert "model.onnx was changed after export" in served.says("the new engine is refused and the old one goes on: ")
     served.feed(samples[200:300], first=200)
     until(lambda: len(served.decisions) > 50, "the old one goes on")
-    assert served.decisions == expected(samples[:300])[:len(served.decisions)]
+    made = served.decisions  # looked at once: more come meanwhile
+    assert made == expected(samples[:300])[:len(made)]
     before = len(served.decisions)  # at least: what was fed before the reload may still be decided by the old one
     move(current, other)
     served.process.send_signal(signal.SIGHUP)
     served.says("reloaded: %s" % other)
     served.feed(samples[300:], first=300)
     served.process.stdin.close()
-    assert served.process.wait(timeout=15) == 0
+    assert served.process.wait(timeout=PATIENCE_S) == 0
     old, new, after = expected(samples), expected(samples, seed=7), len(expected(samples[:300]))
     assert any(served.decisions == old[:swap] + new[swap:] for swap in range(before, after + 1))
 
@@ -216,7 +217,7 @@ def test_after_kill_9_it_says_how_many_decisions_it_missed(serve, tmp_path):
     second.says("start 2: the earlier service was killed; last decision at %.2f s; its window is kept." % (
         kept["decision_s"]))
     second.process.stdin.close()
-    second.process.wait(timeout=15)
+    second.process.wait(timeout=PATIENCE_S)
     times = [decision["time_s"] for decision in second.decisions]
     assert 0 <= times[made - 1] - kept["decision_s"] < 0.11  # killed between the decision and the state: one more
     assert times[made] == pytest.approx(415 / 50) and np.allclose(np.diff(times[made:]), 0.1)
@@ -282,13 +283,18 @@ def test_health_and_metrics_over_http(serve, tmp_path):
     served = serve("--source", "csv:path=-,rate_hz=50", "--http", "127.0.0.1:%d" % port, "--stale-s", "1.0")
     until(lambda: any("health: " in line for line in served.said), "it shows its health")
     assert page(port, "health")[0] == 503 and json.loads(page(port, "live")[1])["status"] == "starting"
-    served.feed(noise(200), header=True)
-    until(lambda: page(port, "health")[0] == 200, "it is well")
-    facts = json.loads(page(port, "health")[1])
+    shown = []
+    for first in range(0, 10000, 25):  # half a second of signal each time it is asked, so that it stays well
+        served.feed(noise(25), first, header=first == 0)
+        shown.append(page(port, "health"))
+        if shown[-1][0] == 200:
+            break
+    facts = json.loads(shown[-1][1])
     assert facts["status"] == "ok" and facts["decisions"] > 0 and facts["trained_on_synthetic"] == "true"
     assert {line["name"] for line in facts["lines"]} == {"source", "sink 1 (jsonl)"}
-    code, text = page(port, "metrics")
-    assert code == 200 and "edgehar_decisions_total %d\n" % len(served.decisions) in text
+    wanted = len(expected(noise(first + 25)))
+    code, text = until(lambda: [page(port, "metrics")] if len(served.decisions) == wanted else [], "all is decided")[0]
+    assert code == 200 and re.search(r"edgehar_decisions_total (%d|%d)\n" % (wanted - 1, wanted), text)
     assert 'edgehar_decision_latency_seconds{quantile="0.99"} 0.' in text
     until(lambda: page(port, "health")[0] == 503, "it is stale")
     assert json.loads(page(port, "health")[1])["status"] == "stale" and page(port, "live")[0] == 200
@@ -301,7 +307,7 @@ def test_an_address_that_is_taken_is_one_sentence(serve):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         served = serve("--source", "csv:path=-", "--http", "127.0.0.1:%d" % taken.getsockname()[1])
-        assert served.process.wait(timeout=15) == 2
+        assert served.process.wait(timeout=PATIENCE_S) == 2
     assert "choose another address with --http, or --http off" in served.says("cannot serve health at 127.0.0.1:")
 
 
@@ -312,7 +318,7 @@ def test_a_chunk_that_cannot_be_used_is_told_and_does_not_end_it(serve):
     served.feed(samples, header=True)
     assert "stays at 9.81" in served.says("chunk refused (1 so far): ")
     served.process.stdin.close()
-    assert served.process.wait(timeout=15) == 0
+    assert served.process.wait(timeout=PATIENCE_S) == 0
     assert served.decisions[-1]["time_s"] > 5.8
 
 

@@ -53,4 +53,4 @@ def test_markup_is_text_and_an_empty_table_is_none(capsys):
 
 @pytest.mark.parametrize("registry", [DATASETS, SINKS, SOURCES], ids=lambda registry: registry.room)
 def test_the_names_in_a_room_are_those_of_its_registry(registry):
-    assert _show.names_in_room(registry.room.split(".")[1]).split(", ") == registry.names()
+    assert _show.names_in_room(registry.room.rsplit(".", 1)[1]).split(", ") == registry.names()

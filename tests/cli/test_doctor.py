@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Dict
 
 import pytest
-from tests.boards import add_clocks, add_jtop, add_rapl, add_temperatures, make_xavier, write
 
 from edgehar import machine, sysfs
 from edgehar.backends import BACKENDS
 from edgehar.cli import _board, doctor, execute
 from edgehar.cli._finding import MISSING, OK, WARNING, Finding
+from tests.boards import add_clocks, add_jtop, add_rapl, add_temperatures, make_xavier, write
 
 FIXES = {"JetPack", "Python", "numpy", "CUDA", "jtop service", "/run/jtop.sock", "/dev/nvmap", "power mode", "clocks",
          "temperature", "tensorrt", "pycuda", "jetson-stats", "rails by ina3221", "rails by jtop"}

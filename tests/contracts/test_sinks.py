@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.broker import Mosquitto, Peer, require_mosquitto, until
-from tests.linear import decision
 
 from edgehar.stream.sinks import SINKS
+from tests.broker import Mosquitto, Peer, require_mosquitto, until
+from tests.linear import decision
 
 EXAMPLES = {"console": "console:all=true", "jsonl": "jsonl:path={folder}/decisions.jsonl",
             "mqtt": "mqtt:topic=decisions,port={port}"}  # a new sink adds its own

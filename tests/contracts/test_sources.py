@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.broker import Mosquitto, Peer, require_mosquitto, until
-from tests.linear import SIGNAL, add_plugins, same, stream
 
 from edgehar.data.datasets import DATASETS
 from edgehar.stream.feed import Feed
 from edgehar.stream.sources import SOURCES
 from edgehar.stream.sources.base import Chunk
+from tests.broker import Mosquitto, Peer, require_mosquitto, until
+from tests.linear import SIGNAL, add_plugins, same, stream
 
 EXAMPLES = {"csv": "csv:path={table}", "replay": "replay:dataset=walks",
+            "sample": "sample:seconds=6",
             "mqtt": "mqtt:topic=samples{number},port={port},idle_s=0.25"}  # a new source adds its own
 
 
@@ -25,7 +26,7 @@ def open_source(request, tmp_path, monkeypatch):
         yield from published(tmp_path)
         return
     spec = EXAMPLES[request.param].format(table=_write_table(tmp_path / "walk.csv"))
-    yield lambda **options: SOURCES.create(spec, **options)
+    yield lambda **options: SOURCES.create(spec, signal=SIGNAL, **options)
 
 
 def published(folder):

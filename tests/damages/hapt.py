@@ -5,10 +5,9 @@ Not to be told in principle, and so not below: two axes of a sensor exchanged, a
 between segments may be unlabelled), the label of another activity.
 """
 
-from tests.damage import ABSENT, ALL, HARMLESS, UNIT, Damage, Sample, at, in_file, in_files, motion, scaled, table
-
 from edgehar.data.datasets.hapt import LABELS
 from edgehar.data.signals import STANDARD_GRAVITY
+from tests.damage import ABSENT, ALL, HARMLESS, UNIT, Damage, Sample, at, in_file, in_files, motion, scaled, table
 
 ACC, GYRO = ("RawData/%s_exp02_user01.txt" % kind for kind in ("acc", "gyro"))
 NAMES = ("exp01_user01", "exp02_user01", "exp03_user02")

@@ -6,9 +6,9 @@ at the end of a file.
 """
 
 import numpy as np
-from tests.damage import ABSENT, ALL, Damage, Sample, at, cell, exchanged, in_file, in_files, motion, scaled, table
 
 from edgehar.data.datasets.mhealth import PEOPLE
+from tests.damage import ABSENT, ALL, Damage, Sample, at, cell, exchanged, in_file, in_files, motion, scaled, table
 
 TARGET = "mHealth_subject2.log"
 AT_REST = (0.5, -9.7, 0.8, 0.0, 0.0, 2.1, -9.6, 0.6, 0.1, -0.8, -0.6, -0.3, 0.3, 0.2, -8.6, -4.5, 0.2, -0.4, -1.0, 0.0,

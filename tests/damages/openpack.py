@@ -4,9 +4,8 @@ Not to be told in principle, and so not below: axes of a sensor exchanged, two s
 exchanged, rates in rad/s (the arms may have turned slowly), the id of another operation.
 """
 
-from tests.damage import ABSENT, ALL, HARMLESS, Damage, Sample, at, cell, in_file, in_files, motion, scaled
-
 from edgehar.data.datasets.openpack import SENSORS
+from tests.damage import ABSENT, ALL, HARMLESS, Damage, Sample, at, cell, in_file, in_files, motion, scaled
 
 ZERO_MS = 1648531521000  # 2022-03-29 14:25:21 +09:00
 HEADER = "unixtime,acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z,quat_w,quat_x,quat_y,quat_z"

@@ -4,9 +4,8 @@ Not to be told in principle, and so not below: two axes of the accelerometer exc
 letter of one known activity in place of another's.
 """
 
-from tests.damage import ABSENT, ALL, HARMLESS, Damage, Sample, at, cell, in_file, in_files, motion, scaled
-
 from edgehar.data.datasets.wisdm import LETTERS, Wisdm
+from tests.damage import ABSENT, ALL, HARMLESS, Damage, Sample, at, cell, in_file, in_files, motion, scaled
 
 TARGET = "raw/watch/accel/data_1601_accel_watch.txt"
 KEY = "activity_key.txt"

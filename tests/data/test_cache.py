@@ -13,9 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.damage import at, cell, contents, in_file
-from tests.damages import SAMPLES as CORPORA
-from tests.linear import add_plugins
 
 from edgehar.cli import execute
 from edgehar.data.corpus import cut_corpus
@@ -24,6 +21,9 @@ from edgehar.data.datasets._archive import Archive
 from edgehar.data.datasets._cache import INDEX, LABELS, SAMPLES, cache_folder, clear_cache
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.signals import Recording
+from tests.damage import at, cell, contents, in_file
+from tests.damages import SAMPLES as CORPORA
+from tests.linear import add_plugins
 
 SAMPLE = CORPORA["hapt"]
 
@@ -304,9 +304,15 @@ def test_the_command_clears_the_cache(cached, folder, capsys):
     assert "0.0 MB" in capsys.readouterr().out
 
 
+def processor_s() -> float:
+    """Time of a processor that children have taken, which other programs do not share."""
+    taken = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return taken.ru_utime + taken.ru_stime
+
+
 @pytest.mark.slow
 def test_the_whole_of_wisdm_is_quick(corpora, folder):
-    """60 s and 2 GB for all its rows, and 3 s from the cache."""
+    """60 s of a processor and 2 GB for all its rows, and 3 s from the cache."""
     if not (corpora / "wisdm-dataset.zip").is_file():
         pytest.skip("no wisdm-dataset.zip in %s" % corpora)
     code = ("import resource, sys\n"
@@ -315,11 +321,11 @@ def test_the_whole_of_wisdm_is_quick(corpora, folder):
             "print(windows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n")
     spent_s = []
     for _ in range(2):
-        start_s = time.monotonic()
+        start_s = processor_s()
         for device in ("watch", "phone"):
             done = subprocess.run([sys.executable, "-c", code, str(corpora), device], env=same_path(), check=True,
                                   stdout=subprocess.PIPE, universal_newlines=True)
             windows, kib = map(int, done.stdout.split())
             assert windows > 10000 and kib < 2 << 20
-        spent_s.append(time.monotonic() - start_s)
+        spent_s.append(processor_s() - start_s)
     assert spent_s[0] < 60 and spent_s[1] < 2 * 3, "two corpora: %s s" % spent_s

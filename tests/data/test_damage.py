@@ -6,11 +6,11 @@ import json
 import random
 
 import pytest
-from tests.damage import ABSENT, ALL, HARMLESS, at, cell, common, contents, in_file, refusal, sound
-from tests.damages import DAMAGES, SAMPLES, wisdm
 
 from edgehar.cli import execute
 from edgehar.errors import InputError
+from tests.damage import ABSENT, ALL, HARMLESS, at, cell, common, contents, in_file, refusal, sound
+from tests.damages import DAMAGES, SAMPLES, wisdm
 
 EVERY = [(name, damage) for name in SAMPLES for damage in common(SAMPLES[name]) + DAMAGES[name]]
 

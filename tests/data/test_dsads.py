@@ -5,12 +5,12 @@ import zipfile
 
 import numpy as np
 import pytest
-from tests.damage import cut_off, refusal
 
 from edgehar.data.datasets import DATASETS
 from edgehar.data.datasets.dsads import Dsads
 from edgehar.data.signals import concatenate, cut, labelled
 from edgehar.errors import InputError
+from tests.damage import cut_off, refusal
 
 FIRST = "a01/p1/s01.txt"
 

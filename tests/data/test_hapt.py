@@ -5,13 +5,13 @@ import zipfile
 
 import numpy as np
 import pytest
-from tests.damage import cut_off, refusal
 
 from edgehar.data.datasets import DATASETS
 from edgehar.data.datasets.hapt import LABELS, Hapt
 from edgehar.data.datasets.uci_har import UciHar
 from edgehar.data.signals import STANDARD_GRAVITY, UNLABELLED, concatenate, cut
 from edgehar.errors import InputError
+from tests.damage import cut_off, refusal
 
 TOP = "HAPT Data Set/"
 ACC, GYRO = ("RawData/%s_exp01_user01.txt" % kind for kind in ("acc", "gyro"))

@@ -5,11 +5,11 @@ import zipfile
 
 import numpy as np
 import pytest
-from tests.damage import cut_off, refusal
 
 from edgehar.data.channels import choose
 from edgehar.data.corpus import cut_corpus
 from edgehar.data.datasets.mhealth import PEOPLE, Mhealth
+from tests.damage import cut_off, refusal
 
 TOP = "MHEALTHDATASET/"
 LOG = "mHealth_subject2.log"

@@ -4,7 +4,6 @@ import zipfile
 
 import numpy as np
 import pytest
-from tests.damage import cut_off, refusal
 
 from edgehar.data.channels import choose
 from edgehar.data.corpus import cut_corpus
@@ -12,6 +11,7 @@ from edgehar.data.datasets._archive import open_archive
 from edgehar.data.datasets.openpack import ALIASES, PEOPLE, SENSORS, SESSIONS, USERS, Openpack
 from edgehar.data.signals import STANDARD_GRAVITY, cut
 from edgehar.errors import InputError
+from tests.damage import cut_off, refusal
 
 TOP = "openpack/v1.0.0/"
 HEADER = "unixtime,acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z,quat_w,quat_x,quat_y,quat_z"

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.linear import SIGNAL
 
 from edgehar.data.channels import choose, positions
 from edgehar.data.corpus import cut_corpus, framed
@@ -15,6 +14,7 @@ from edgehar.data.signals import Framing, paired
 from edgehar.errors import InputError, MismatchError
 from edgehar.stream.feed import Feed
 from edgehar.stream.sources.base import Chunk, Source
+from tests.linear import SIGNAL
 
 SPEC = "synthetic:people=3,minutes=0.5"
 FAST, SLOW = Framing(50.0, 128, 64), Framing(25.0, 64, 32)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import List, Tuple
 
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from edgehar.data.resampling import FASTER, Resampler, Stretch, low_pass, mean_rate, resample, unbroken
+from edgehar.data.resampling import FASTER, Resampler, Stretch, is_gap, low_pass, mean_rate, resample, unbroken
 from edgehar.errors import InputError
 
 MAX_GAP_S = 0.2
@@ -95,6 +96,36 @@ def test_no_output_waits_longer_than_stated(rates, count) -> None:
         assert done <= number * rate_hz / fastest_hz + 1 + 1e-6
 
 
+@pytest.mark.parametrize("rate_hz, fastest_hz", ((20.0, 20.0), (20.0, 23.0), (20.0, 100.0), (50.0, 100.38)))
+def test_the_delay_that_is_stated_is_needed_to_within_a_step(rate_hz, fastest_hz) -> None:
+    resampler, waits_s, done = Resampler(rate_hz, fastest_hz, MAX_GAP_S), [], 0
+    for number in range(1000):
+        now_s = number / fastest_hz
+        for each in resampler.push(np.array([now_s]), np.ones((1, 1))):
+            waits_s += [now_s - (done + k) / rate_hz for k in range(len(each.samples))]
+            done += len(each.samples)
+    assert resampler.delay_s - 1.01 / fastest_hz < max(waits_s) <= resampler.delay_s + 1e-6
+
+
+@pytest.mark.parametrize("fastest_hz", (20.0, 100.0))
+def test_a_stream_of_an_hour_holds_no_more_than_one_of_a_minute(fastest_hz) -> None:
+    resampler, sizes = Resampler(20.0, fastest_hz, MAX_GAP_S), []
+    for second in range(3600):
+        resampler.push(second + np.arange(fastest_hz) / fastest_hz, np.ones((int(fastest_hz), 3)))
+        sizes.append(len(pickle.dumps(resampler)))
+    assert max(sizes[60:]) <= max(sizes[:60]) + 64
+
+
+def test_after_a_flush_a_new_grid_begins_also_where_no_gap_is() -> None:
+    times_s, values = sine(1.0, 20.0, 2.0)
+    resampler = Resampler(20.0, 20.0, MAX_GAP_S)
+    first = resampler.push(times_s[:20], values[:20]) + resampler.flush()
+    assert resampler.flush() == []
+    second = resampler.push(times_s[20:], values[20:]) + resampler.flush()
+    assert [len(bits) // 4 for _, bits in whole(first + second)] == [20, 20]
+    assert second[0].begins and second[0].start_s == times_s[20]
+
+
 # ------------------------------------------------------------------ gaps
 
 
@@ -110,6 +141,14 @@ def test_stretches_cover_all_and_hold_no_gap(steps: List[float], max_gap_s: floa
     for before, after in zip(stretches[:-1], stretches[1:]):
         step = times_s[after.start] - times_s[before.stop - 1]
         assert step > max_gap_s or step <= 0
+
+
+@pytest.mark.parametrize("step_s, tolerance_s, gap", [
+    (0.2, 0.0, False), (0.2001, 0.0, True), (0.2001, 0.01, False), (0.22, 0.01, True),
+    (1e-9, 0.0, False), (0.0, 0.0, True), (0.0, 0.01, False), (-0.005, 0.01, False), (-0.01, 0.01, True)])
+def test_a_step_is_a_gap_where_it_is_surely_too_long_or_surely_not_forward(step_s, tolerance_s, gap) -> None:
+    assert is_gap(step_s, 0.2, tolerance_s) == gap
+    assert is_gap(np.array([step_s, 0.1]), 0.2, tolerance_s).tolist() == [gap, False]
 
 
 @settings(deadline=None, max_examples=100)
@@ -255,6 +294,13 @@ def test_the_weights_of_what_exists_sum_to_one_at_the_ends() -> None:
     assert stretch.samples[1, 0] == pytest.approx(kept[5] / (kept.sum() + weights[:len(weights) // 2][-5:].sum()))
 
 
+def test_an_end_is_treated_as_a_beginning() -> None:
+    times_s, values = np.arange(201) / 100, np.random.default_rng(0).normal(size=(201, 1))
+    (there,) = resample(times_s, values, 20.0, 100.0, MAX_GAP_S)
+    (back,) = resample(times_s, values[::-1], 20.0, 100.0, MAX_GAP_S)
+    assert np.allclose(there.samples, back.samples[::-1], atol=1e-6)
+
+
 @pytest.mark.parametrize("factor", (2, 3, 5, 11))
 def test_the_low_pass_is_symmetric_flat_and_stops(factor) -> None:
     weights = low_pass(factor)
@@ -289,4 +335,5 @@ def test_rates_and_gaps_must_be_positive(name, value) -> None:
 
 def test_a_rate_is_measured_from_two_samples_on() -> None:
     assert mean_rate(1.6e9 + np.arange(101) / 50) == pytest.approx(50)
+    assert mean_rate(np.array([3.0, 3.1])) == pytest.approx(10)
     assert mean_rate(np.array([3.0])) == 0.0

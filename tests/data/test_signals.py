@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from edgehar.data.channels import Channel, choose, positions, triad
-from edgehar.data.signals import (UNLABELLED, Recording, concatenate, cut, labelled, require_alive, stack_placements,
-                                  windows_sha256)
+from edgehar.data.channels import Channel, choose, positions, same_end, sensors_of, triad
+from edgehar.data.signals import (UNLABELLED, Framing, Recording, Windows, concatenate, cut, labelled, paired,
+                                  require_alive, scaled, silenced, stack_placements, windows_sha256, worn_at)
 from edgehar.errors import InputError
+from edgehar.stream.decision import Decision
 
 ACC = triad("acc", "m/s^2", "wrist", "watch")
 GYRO = triad("gyro", "rad/s", "wrist", "watch", derived=True)
@@ -43,12 +44,33 @@ def test_a_value_that_is_no_number_is_refused_by_channel_and_sample(value: float
         Recording(samples, {}, {}, 50.0, ACC, "7", "a")
 
 
+def test_a_recording_lasts_its_samples_by_its_rate_and_what_was_not_measured_is_0() -> None:
+    assert recording(125).duration_s == 2.5
+    assert (recording().start_s, recording().measured_hz, recording().placement) == (0.0, 0.0, "")
+
+
+def test_recordings_and_windows_of_equal_values_are_still_two() -> None:
+    a, b = recording(), recording()
+    assert a == a and a != b and len({a, b}) == 2  # not arrays compared, which says neither yes nor no
+    assert cut(a, 20, 20) != cut(a, 20, 20) and len({cut(a, 20, 20), cut(a, 20, 20)}) == 2
+
+
+def test_a_decision_is_told_with_six_digits() -> None:
+    said = Decision(1.23456789, {"activity": "sit"}, {"activity": "lie"},
+                    {"activity": np.array([0.1234567, 0.8765433], np.float64)})
+    assert said.to_json() == {"time_s": 1.234568, "label": {"activity": "sit"}, "raw_label": {"activity": "lie"},
+                              "probability": {"activity": 0.876543}}
+    assert said == said and said != replace(said)
+
+
 def test_a_channel_that_never_changes_is_named() -> None:
     samples = recording().samples
     require_alive(samples, ACC, "the file")
     samples[:, 1] = 9.81
     with pytest.raises(InputError, match="the file: channel 'wrist/watch/acc/y' stays at 9.81 for 100 samples"):
         require_alive(samples, ACC, "the file")
+    with pytest.raises(InputError, match="stays at 9.81 for 2 samples"):
+        require_alive(samples[:2], ACC, "the file")
     require_alive(samples[:1], ACC, "one sample proves nothing")
 
 
@@ -134,7 +156,78 @@ def test_the_digest_of_windows_sees_samples_labels_and_origin() -> None:
     assert len({windows_sha256(each) for each in [windows, *others]}) == 4
 
 
+def test_windows_keep_their_seconds_at_another_rate_or_are_refused() -> None:
+    assert scaled(Framing(50.0, 100, 20), 25.0) == Framing(25.0, 50, 10)
+    assert scaled(Framing(50.0, 100, 20), 2.5) == Framing(2.5, 5, 1)
+    assert scaled(Framing(1.0, 2, 1), 1.0) == Framing(1.0, 2, 1)
+    for window, hop, rate_hz in ((100, 20, 26.0), (101, 20, 25.0), (100, 20, 0.0), (100, 20, -25.0)):
+        with pytest.raises(InputError, match="windows of %d samples every %d at 50 Hz are " % (window, hop)):
+            scaled(Framing(50.0, window, hop), rate_hz)
+
+
+# ------------------------------------------------------------------ two cuts of one corpus
+
+
+def at_both_rates(length: int = 60, hop: int = 10, every: int = 2) -> Tuple[Windows, Windows]:
+    """One recording at 25 Hz and at 25 Hz times `every`, in windows of 20 slow samples."""
+    fast = recording(length * every)
+    slow = replace(fast, samples=fast.samples[::every], rate_hz=fast.rate_hz / every,
+                   labels={"activity": fast.labels["activity"][::every]})
+    return cut(slow, 20, hop, number=4), cut(fast, 20 * every, hop * every, number=4)
+
+
+def test_paired_windows_begin_at_the_same_instant() -> None:
+    slow, fast = paired(*at_both_rates(every=3))
+    assert len(slow) == len(fast) == 5
+    assert np.array_equal(slow.x, fast.x[:, :, ::3]) and (fast.origin[:, 1] == 3 * slow.origin[:, 1]).all()
+
+
+def test_a_window_that_one_cut_lacks_is_left_out_of_both() -> None:
+    slow, fast = at_both_rates()
+    one, other = paired(slow.take(np.array([3, 0, 1])), fast.take(np.array([4, 1, 2, 3])))
+    assert one.origin.tolist() == [[4, 30], [4, 10]] and other.origin.tolist() == [[4, 60], [4, 20]]
+    one, other = paired(slow.take(np.array([0])), fast)
+    assert one.origin.tolist() == other.origin.tolist() == [[4, 0]]
+
+
+def test_windows_of_other_seconds_rates_or_recordings_are_no_pair() -> None:
+    slow, fast = at_both_rates()
+    with pytest.raises(InputError, match="windows of 20 samples at 25 Hz and of 30 at 50 Hz do not span the same"):
+        paired(slow, replace(fast, x=fast.x[:, :, :30]))
+    with pytest.raises(InputError, match="of 20 samples at 25 Hz and of 50 at 62.5 Hz do not span the same"):
+        paired(slow, replace(fast, rate_hz=62.5, x=np.zeros((len(fast), 3, 50), np.float32)))
+    with pytest.raises(InputError, match="no window of the two cuts begins at the same instant"):
+        paired(slow, replace(fast, origin=fast.origin + [1, 0]))
+
+
 # ------------------------------------------------------------------ channels
+
+
+@pytest.mark.parametrize("a, b, same", [
+    ("acc/x", "wrist/acc/x", True), ("wrist/acc/x", "acc/x", True), ("acc/x", "acc/x", True),
+    ("acc/x", "wrist/linear_acc/x", False), ("linear_acc/x", "acc/x", False), ("acc/x", "acc/y", False),
+    ("acc", "acc/x", False)])
+def test_names_end_alike_where_one_is_the_others_last_whole_parts(a: str, b: str, same: bool) -> None:
+    assert same_end(a, b) == same
+
+
+def test_sensors_are_told_apart_by_placement_and_name() -> None:
+    bare = Channel("heart_rate", "", "1/s", "chest")
+    assert sensors_of(ACC + (bare,) + GYRO) == {"wrist/watch": [0, 1, 2, 4, 5, 6], "chest": [3]}
+
+
+def test_silenced_channels_are_zeros_in_windows_of_their_own() -> None:
+    windows = cut(recording(channels=ACC + GYRO), 20, 20)
+    found = silenced(windows, (GYRO[0], ACC[1]))
+    assert not found.x[:, [1, 3]].any() and windows.x[:, [1, 3]].all()
+    assert np.array_equal(found.x[:, [0, 2, 4, 5]], windows.x[:, [0, 2, 4, 5]])
+
+
+def test_a_whole_recording_is_worn_at_one_place() -> None:
+    there = worn_at(replace(recording(30), classes=dict(CLASSES, placement=("hip", "wrist"))), "wrist")
+    assert there.placement == "wrist" and there.labels["placement"].tolist() == [1] * 30
+    assert there.labels["activity"].tolist() == [0] * 30
+
 
 
 def test_channel_names_are_paths_without_empty_parts() -> None:

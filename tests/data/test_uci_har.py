@@ -5,11 +5,11 @@ import zipfile
 
 import numpy as np
 import pytest
-from tests.damage import cut_off, refusal
 
 from edgehar.data.datasets._archive import open_archive
 from edgehar.data.datasets.uci_har import UciHar
 from edgehar.data.signals import STANDARD_GRAVITY, concatenate, cut
+from tests.damage import cut_off, refusal
 
 STEMS = ["%s_%s" % (kind, axis) for kind in ("total_acc", "body_acc", "body_gyro") for axis in "xyz"]
 TOP = "UCI HAR Dataset/"

@@ -4,10 +4,10 @@ import zipfile
 
 import numpy as np
 import pytest
-from tests.damage import cut_off, refusal
 
 from edgehar.data.datasets.wisdm import LETTERS, PEOPLE, Wisdm
 from edgehar.errors import InputError
+from tests.damage import cut_off, refusal
 
 TOP = "wisdm-dataset/"
 KEY = "\n".join("%s = %s" % pair for pair in zip(Wisdm.classes["activity"], LETTERS.decode()))

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Callable, Dict
 
 import pytest
-from tests.bundles import KEY, STRANGER, TRUSTED, entry, forged, linear_bundle, members_of, restated
 
 from edgehar.deploy import bundle as bundle_module
 from edgehar.deploy.bundle import Bundle, _archive, read_bundle, read_unpacked, version_key
 from edgehar.errors import InputError, MismatchError
+from tests.bundles import KEY, STRANGER, TRUSTED, entry, forged, linear_bundle, members_of, restated
 
 MEMBERS = ("bundle.json", "bundle.sig", "artifact/manifest.json", "artifact/model.onnx", "artifact/golden.npz",
            "artifact/calibration.npz")

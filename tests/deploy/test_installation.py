@@ -13,8 +13,6 @@ from typing import Any, Callable, Dict, List, Optional
 
 import numpy as np
 import pytest
-from tests import linear
-from tests.bundles import linear_bundle
 
 from edgehar import files
 from edgehar.artifact.golden import read_golden
@@ -24,6 +22,8 @@ from edgehar.deploy import installation
 from edgehar.deploy.bundle import Bundle
 from edgehar.deploy.installation import Outcome, current, default_place, install, roll_back, stream_settings
 from edgehar.errors import InputError, MismatchError
+from tests import linear
+from tests.bundles import linear_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 

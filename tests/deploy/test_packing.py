@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests import linear, runs
-from tests.tiny import tiny_artifact
 
 from edgehar import __version__, machine
 from edgehar.artifact.manifest import Artifact, write_manifest
@@ -19,6 +17,8 @@ from edgehar.deploy.packing import Streaming, pack, recorded
 from edgehar.errors import InputError
 from edgehar.files import write_json
 from edgehar.results.runs import SIMULATED
+from tests import linear, runs
+from tests.tiny import tiny_artifact
 
 
 @pytest.fixture(scope="module")

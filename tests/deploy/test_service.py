@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import math
+import os
 import re
+import signal
 import socket
+import threading
+import urllib.error
 import urllib.request
+from functools import partial
 
 import numpy as np
 import pytest
-from tests.linear import CHANNELS, SIGNAL, add_plugins, noise, same, stream, write_artifact
 
 from edgehar.deploy.health import Health, Line
 from edgehar.deploy.notify import Manager
 from edgehar.deploy.pages import Pages
-from edgehar.deploy.service import Loaded, Recipe, Service
+from edgehar.deploy.service import Loaded, Recipe, Service, signals_to
 from edgehar.deploy.state import Kept, Moment
 from edgehar.errors import InputError, MismatchError
 from edgehar.stream.sinks.base import Sink
 from edgehar.stream.sources.base import Chunk, Source
 from edgehar.stream.stream import Snapshot
+from tests.linear import CHANNELS, SIGNAL, add_plugins, noise, same, stream, write_artifact
 
 # ------------------------------------------------------------------ what a stream keeps
 
@@ -238,6 +244,82 @@ def test_a_new_engine_for_another_signal_is_refused(recipe, tmp_path, monkeypatc
     service.close()
 
 
+def test_an_engine_that_is_loaded_while_the_service_ends_is_released(recipe, monkeypatch):
+    told, late = [], recipe.load()
+    service = Service(recipe, recipe.load(), [], Health(10.0), Manager({}), None, told.append)
+
+    def load(self):
+        service.close()
+        return late
+
+    monkeypatch.setattr(Recipe, "load", load)
+    service.reload()
+    assert late.session.closed and told == []
+
+
+# ------------------------------------------------------------------ signals
+
+
+def take_and_wait(number: int, descriptor: int) -> None:
+    """Take a signal and wait for a byte, with no step of Python between the two at which its handler would run."""
+    list(map(partial.__call__, [partial(ctypes.CDLL(None)["raise"], int(number)), partial(os.read, descriptor, 1)]))
+
+
+@pytest.fixture
+def surprised(recipe):
+    """A function that runs a service which takes a signal just before it waits for samples.
+
+    It gives back the service's health, what it told, and whether the wait had to be ended by somebody else.
+    """
+    samples_come, bring = os.pipe()
+    late = threading.Timer(30.0, os.write, (bring, b"."))
+    told, health = [], Health(stale_s=10.0)
+
+    def tell(sentence: str) -> None:
+        told.append(sentence)
+        os.write(bring, b".")
+
+    def run(number: int):
+        def samples():
+            yield from chunks(0, 100)
+            take_and_wait(number, samples_come)
+            yield from chunks(100, 200)
+
+        late.start()
+        service = Service(recipe, recipe.load(), [], health, Manager({}), None, tell)
+        with signals_to(service):
+            service.run(samples(), Given(()))
+        service.close()
+        return health, told, not late.is_alive()
+
+    yield run
+    late.cancel()
+    late.join()
+    os.close(samples_come), os.close(bring)
+
+
+def test_a_reload_asked_for_just_before_a_wait_for_samples_is_done_while_it_waits(surprised):
+    health, told, had_to_be_ended = surprised(signal.SIGHUP)
+    assert not had_to_be_ended and (health.reloads, health.decisions) == (1, 37)
+    assert [sentence.split(":")[0] for sentence in told] == ["reloaded"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_stop_just_before_a_wait_for_samples_ends_it(surprised, number):
+    health, told, had_to_be_ended = surprised(number)
+    assert not had_to_be_ended and health.decisions == 17 and health.stopping
+
+
+def test_what_signals_did_before_they_do_again(recipe):
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    service = Service(recipe, recipe.load(), [], Health(10.0), Manager({}))
+    with signals_to(service):
+        assert all(signal.getsignal(number) != handler for number, handler in before.items())
+    service.close()
+    assert {number: signal.getsignal(number) for number in before} == before
+    assert signal.set_wakeup_fd(-1) == -1
+
+
 # ------------------------------------------------------------------ health
 
 
@@ -276,10 +358,86 @@ def test_metrics_are_in_prometheus_format_and_json_is_json():
     assert 'latency_seconds{quantile="0.99"} 0.25' in health.to_metrics() and health.late == 3000
 
 
+def test_a_change_is_a_label_that_differs_from_the_last_one_and_the_first_is_none():
+    health = Health(5.0)
+    for label in ("walk", "walk", "run", "run", "walk"):
+        health.decided({"activity": label}, 0.1, late=label == "run")
+    assert (health.decisions, health.changes, health.late) == (5, 2, 2)
+    assert health.label == {"activity": "walk"} and health.latency_sum_s == pytest.approx(0.5)
+
+
+def test_the_age_of_a_decision_is_bounded_by_stale_s_itself_and_told_to_a_millisecond():
+    now_s = [100.0]
+    health = Health(stale_s=5.0, clock=lambda: now_s[0])
+    health.moved(waiting=False)
+    health.decided({"activity": "walk"}, 0.1, late=False)
+    now_s[0] = 105.0
+    assert (health.status, health.alive, health.age_s) == ("ok", True, 5.0)
+    now_s[0] = 101.23456
+    assert health.to_json()["last_decision_age_s"] == 1.235
+    assert Health(5.0).to_json()["last_decision_age_s"] is None
+
+
+def test_quantiles_are_of_the_newest_latencies_alone():
+    health = Health(5.0)
+    assert all(math.isnan(value) for value in health.quantiles_s().values())
+    for number in range(101):
+        health.decided({}, number / 100, late=False)
+    assert health.quantiles_s() == {0.5: 0.5, 0.9: 0.9, 0.99: 0.99}
+    for _ in range(1024):
+        health.decided({}, 7.0, late=False)
+    assert set(health.quantiles_s().values()) == {7.0}
+
+
+def test_a_scrape_shows_every_count_under_its_name():
+    health = Health(5.0, lambda: [Line("source", 3, 2, "")], clock=lambda: 50.0)
+    counts = {"decisions": "decisions_total", "changes": "label_changes_total", "late": "late_decisions_total",
+              "gaps": "gaps_total", "refused": "refused_chunks_total", "missed": "missed_decisions_total",
+              "starts": "starts_total", "reloads": 'reloads_total{result="taken"}',
+              "refused_reloads": 'reloads_total{result="refused"}'}
+    for number, name in enumerate(counts, start=11):
+        setattr(health, name, number)
+    health.facts = {"model": "small"}
+    shown = health.to_metrics().splitlines()
+    for number, name in enumerate(counts.values(), start=11):
+        assert "edgehar_%s %d" % (name, number) in shown
+    for line in ('waiting{line="source"} 3', 'dropped_total{line="source"} 2', 'info{model="small"} 1', "alive 1",
+                 "last_decision_age_seconds +Inf", 'decision_latency_seconds{quantile="0.9"} NaN',
+                 "decision_latency_seconds_sum 0.0", "decision_latency_seconds_count 11"):
+        assert "edgehar_" + line in shown
+    told = health.to_json()
+    assert {name: told[name] for name in counts if name != "changes"} == {
+        name: number for number, name in enumerate(counts, start=11) if name != "changes"}
+    assert told["lines"] == [{"name": "source", "waiting": 3, "dropped": 2, "problem": ""}] and told["model"] == "small"
+
+
+def fetched(pages: Pages, path: str):
+    """(status, type, text) of one page."""
+    try:
+        with urllib.request.urlopen("http://127.0.0.1:%d/%s" % (pages.port, path), timeout=60) as answer:
+            return answer.status, answer.headers["Content-Type"], answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers["Content-Type"], error.read().decode()
+
+
+def test_pages_tell_use_from_life_by_their_status():
+    now_s = [0.0]
+    health = Health(stale_s=5.0, clock=lambda: now_s[0])
+    with Pages(health) as pages:
+        assert [fetched(pages, path)[0] for path in ("health", "live")] == [503, 200]  # it starts
+        health.decided({"activity": "walk"}, 0.1, late=False)
+        assert [fetched(pages, path)[0] for path in ("health?by=probe", "live")] == [200, 200]
+        now_s[0] = 6.0
+        assert [fetched(pages, path)[0] for path in ("health", "live")] == [503, 503]  # it is stuck
+        code, kind, text = fetched(pages, "live")
+        assert kind == "application/json" and list(json.loads(text)) == sorted(health.to_json())
+        assert fetched(pages, "metrics")[:2] == (200, "text/plain; version=0.0.4; charset=utf-8")
+        assert fetched(pages, "") == (404, "text/plain; charset=utf-8", "there are /health, /live and /metrics\n")
+
+
 def test_pages_are_shown_to_several_at_once():
     with Pages(Health(5.0)) as pages, socket.create_connection(("127.0.0.1", pages.port)):  # one who says nothing
-        with urllib.request.urlopen("http://127.0.0.1:%d/metrics" % pages.port, timeout=5) as answer:
-            assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        assert fetched(pages, "metrics")[0] == 200
 
 
 # ------------------------------------------------------------------ systemd

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SITE = ROOT / "docker" / "site"
+SITE = ROOT / "docs"
 
 
 def script(name: str) -> ModuleType:
@@ -66,9 +66,20 @@ def test_the_record_is_of_what_was_printed():
 
 
 def test_links_lead_to_pages_or_name_files():
-    text = build.guide("[a](benchmarks/ON_THE_BOARD.md#x) [b](edgehar/errors.py) [c](https://a.b) [d](#e)", "README.md")
+    text = build.guide("[a](docs/ON_THE_BOARD.md#x) [b](edgehar/errors.py) [c](https://a.b) [d](#e)", "README.md")
     assert text == "[a](on-the-board.md) b (`edgehar/errors.py`) [c](https://a.b) [d](#e)"
-    assert build.guide("[log](../../README.md)", "docker/site/containers.md") == "[log](index.md)"
+    assert build.guide("[log](../README.md)", "docs/containers.md") == "[log](index.md)"
+
+
+def test_a_picture_is_shown_from_the_site_s_own_folder():
+    text = build.guide("![Cost](../benchmarks/fma.c) [x](STUDIES.md)", "docs/guide.md")
+    assert text == "![Cost](pictures/benchmarks-fma.c) [x](studies.md)"
+
+
+def test_every_guide_has_a_page_and_the_readme_is_the_first():
+    pages = build.guides()
+    assert list(pages)[0] == "index" and pages["studies"] == "docs/STUDIES.md"
+    assert set(pages.values()) == {"README.md"} | {"docs/" + path.name for path in SITE.glob("*.md")}
 
 
 def test_a_link_to_nothing_is_refused():
@@ -97,4 +108,6 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     stream = (tmp_path / "site" / "edgehar.stream.stream.html").read_text(encoding="utf-8")
     assert "One wearer" in stream and "edgehar.stream.stream.Stream.push" in stream
     assert "edgehar verify" in (tmp_path / "site" / "commands.html").read_text(encoding="utf-8")
+    studies = (tmp_path / "site" / "studies.html").read_text(encoding="utf-8")
+    assert "SMLDist, part by part" in studies and 'alt="Differences on WISDM"' in studies
     assert "sitting" in (tmp_path / "site" / "stream-tutorial.html").read_text(encoding="utf-8")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.boards import add_clocks, add_temperatures, make_xavier, write
 
 from edgehar import machine, sysfs
 from edgehar.machine import Conditions
+from tests.boards import add_clocks, add_temperatures, make_xavier, write
 
 
 @pytest.fixture(autouse=True)

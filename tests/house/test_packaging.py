@@ -97,6 +97,24 @@ def test_training_is_tested_on_the_workstation_and_torch_is_absent_from_the_boar
     assert has_torch == (HERE == "3.11")
 
 
+def test_licence_version_and_authors_are_said_alike_everywhere() -> None:
+    """In the metadata of the package, the citation, the licence itself and the newest entry of the changelog."""
+    import edgehar
+
+    facts, citation = project(), (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    cited = dict(re.findall(r"(?m)^(\w[\w-]*): (\S.*)$", citation))
+    assert cited["license"] == facts["license"]["text"] == "Apache-2.0"
+    assert "Version 2.0, January 2004" in (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert cited["version"] == edgehar.__version__ and cited["cff-version"] == "1.2.0"
+    assert ["- name: %s" % each["name"] in citation for each in facts["authors"]] == [True]
+    entries = re.findall(r"(?m)^## \[?([0-9.]+)\]?", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
+    assert entries[0] == edgehar.__version__ and len(set(entries)) == len(entries)
+
+
+def test_whoever_checks_types_finds_those_of_the_package() -> None:
+    assert (ROOT / "edgehar" / "py.typed").is_file()
+
+
 def test_the_package_carries_its_data_and_version() -> None:
     import edgehar
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.runs import make
 
 from edgehar import cli
 from edgehar.errors import InputError
@@ -16,6 +15,7 @@ from edgehar.results.contrasts import compare, contrasts, difference_text, not_i
 from edgehar.results.people import Interval, paired_difference, verdict
 from edgehar.results.rows import accuracy_rows
 from edgehar.results.runs import SIMULATED
+from tests.runs import make
 
 
 @pytest.mark.parametrize("interval, told", [

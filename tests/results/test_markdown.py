@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.runs import everything, make
-
 from edgehar.results.markdown import markdown
 from edgehar.results.runs import SIMULATED
+from tests.runs import everything, make
 
 
 def test_markdown_keeps_simulated_and_machines_apart():

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.runs import make
 
 from edgehar.data.channels import triad
 from edgehar.data.signals import Framing, scaled
@@ -16,6 +15,7 @@ from edgehar.results.modalities import choices, ranking
 from edgehar.results.page import render
 from edgehar.results.people import Interval
 from edgehar.results.plots import Choice, choice_plot
+from tests.runs import make
 
 CHANNELS = triad("acc", "m/s^2", "wrist") + triad("gyro", "rad/s", "wrist") + triad("acc", "m/s^2", "hip")
 

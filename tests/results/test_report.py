@@ -12,13 +12,13 @@ from typing import Dict, List
 
 import numpy as np
 import pytest
-from tests.runs import everything, make
 
 from edgehar import cli
 from edgehar.errors import InputError
 from edgehar.results import axes, page as report, plots, rows as tables
 from edgehar.results.events import score_events
 from edgehar.results.runs import SIMULATED, Measurement
+from tests.runs import everything, make
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.runs import make
 
 from edgehar.results import alike, rows as tables, words
 from edgehar.results.events import EventScores, add_events
 from edgehar.results.people import Interval
 from edgehar.results.runs import Measurement
 from edgehar.results.scores import calibration_error, macro_f1, pooled
+from tests.runs import make
 
 
 def test_seeds_of_one_method_are_averaged_within_a_person_first():

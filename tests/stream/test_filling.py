@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.cli.test_cli_run import refused, run, table
-from tests.linear import SIGNAL, noise, write_artifact
 
 from edgehar.data.channels import triad
 from edgehar.errors import InputError
 from edgehar.stream.feed import Feed
 from edgehar.stream.filling import fill, filled
 from edgehar.stream.sources import SOURCES
+from tests.cli.test_cli_run import refused, run, table
+from tests.linear import SIGNAL, noise, write_artifact
 
 NAN = float("nan")
 

@@ -12,18 +12,19 @@ from typing import Callable, Dict, Iterable, List, Sequence, Tuple
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from tests.linear import SIGNAL, TASKS, LinearSession, noise, pieces, same, stream, weights
 
 from edgehar.backends.base import Session
 from edgehar.errors import ConstraintError, InputError, MismatchError
 from edgehar.stream.choice import sustained
 from edgehar.stream.decision import Decision
-from edgehar.stream.fleet import Fleet, Service
+from edgehar.stream.fleet import Fleet
+from edgehar.stream.policy import Policy
 from edgehar.stream.ring import Ring
 from edgehar.stream.stream import Stream
+from tests.linear import SIGNAL, TASKS, LinearSession, noise, pieces, same, stream, weights
 
 RATE, WINDOW, HOP = SIGNAL.rate_hz, SIGNAL.window, SIGNAL.hop
-PATIENT = Service(batch=4, depth=40)
+PATIENT = Policy(batch=4, depth=40)
 
 
 class RowSession(LinearSession):
@@ -54,8 +55,8 @@ class NullSession(Session):
         return {task: logits[:self._count] for task, logits in self._logits.items()}
 
 
-def fleet(places: int = 1, joined: int = 0, session: type = RowSession, service: Service = PATIENT, **options) -> Fleet:
-    made = Fleet(session(weights(), max_batch=4), SIGNAL, TASKS, places, service=service, **options)
+def fleet(places: int = 1, joined: int = 0, session: type = RowSession, policy: Policy = PATIENT, **options) -> Fleet:
+    made = Fleet(session(weights(), max_batch=4), SIGNAL, TASKS, places, policy=policy, **options)
     for _ in range(joined):
         made.join()
     return made
@@ -77,7 +78,7 @@ def collected(made: Fleet) -> Dict[int, List[Decision]]:
 @given(cuts=st.lists(st.integers(0, 90), max_size=30), hop=st.sampled_from([1, 5, 16, 37]), hold=st.integers(1, 3),
        eager=st.booleans())
 def test_a_fleet_of_one_is_a_stream_however_the_signal_is_chopped(cuts, hop, hold, eager):
-    samples, one, found, first = noise(90), fleet(1, 1, hop=hop, hold=hold, service=Service(depth=90)), [], 0
+    samples, one, found, first = noise(90), fleet(1, 1, hop=hop, hold=hold, policy=Policy(depth=90)), [], 0
     for piece in pieces(samples, cuts):
         one.push([0], piece[None], np.array([12.3 + first / RATE]))
         found += collected(one).get(0, []) if eager else []
@@ -104,7 +105,7 @@ def test_gaps_jitter_and_marks_are_a_streams(steps, timed):
 @pytest.mark.parametrize("count, turns", [(10, 200), (500, 8)])
 @pytest.mark.parametrize("true_hz", [RATE * 0.981, RATE * 1.019])
 def test_a_clock_that_runs_slow_or_fast_adds_up_to_no_gap_either(count, turns, true_hz):
-    one, alone, found, wanted = fleet(1, 1, service=Service(depth=100)), stream(), [], []
+    one, alone, found, wanted = fleet(1, 1, policy=Policy(depth=100)), stream(), [], []
     for number in range(turns):
         one.push([0], noise(count, number)[None], np.array([number * count / true_hz]))
         found += collected(one).get(0, [])
@@ -202,7 +203,7 @@ def test_who_joins_late_stands_abreast_and_keeps_its_own_grid(monkeypatch):
 
 def test_streams_whose_numbers_differ_are_served_in_as_few_calls(monkeypatch):
     """64 that joined at different numbers, as after lost chunks; their decisions are those of streams abreast."""
-    abreast, apart = (fleet(64, 64, service=Service(batch=4, batches=20)) for _ in range(2))
+    abreast, apart = (fleet(64, 64, policy=Policy(batch=4, batches=20)) for _ in range(2))
     apart._written[:] += 3 * np.arange(64)
     calls = []
     for name in ("push", "scatter", "gather"):
@@ -282,17 +283,17 @@ def test_what_is_no_chunk_is_refused_and_nothing_changes(places, shape, reason):
     assert same(collected(made)[0], stream().push(noise(30)))
 
 
-@pytest.mark.parametrize("options", [{"hop": 0}, {"hold": 0}, {"service": Service(depth=0)}, {"places": 0},
-                                     {"service": Service(batch=0)}])
+@pytest.mark.parametrize("options", [{"hop": 0}, {"hold": 0}, {"policy": Policy(depth=0)}, {"places": 0},
+                                     {"policy": Policy(batch=0)}])
 def test_senseless_options_are_refused(options):
     with pytest.raises(InputError, match="must be 1 or more"):
         fleet(**options)
 
 
 def test_an_unknown_policy_or_time_is_refused():
-    for service in (Service(overflow="hope"), Service(deadline_s=-1)):
+    for policy in (Policy(overflow="hope"), Policy(deadline_s=-1)):
         with pytest.raises(InputError, match="drop-oldest, drop-newest, degrade"):
-            fleet(service=service)
+            fleet(policy=policy)
     with pytest.raises(InputError, match="times"):
         fleet(1, 1).push([0], noise(3)[None], np.array([np.nan]))
 
@@ -311,7 +312,7 @@ def ends(decisions: List[Decision]) -> List[int]:
 
 
 def overrun(overflow: str, windows: int = 9) -> Tuple[Fleet, List[int]]:
-    made = fleet(1, 1, service=Service(depth=3, overflow=overflow))
+    made = fleet(1, 1, policy=Policy(depth=3, overflow=overflow))
     made.push([0], noise(WINDOW + (windows - 1) * HOP)[None])
     return made, ends(collected(made)[0])
 
@@ -327,7 +328,7 @@ def test_the_newest_makes_way():
 
 
 def test_no_window_is_decided_whose_samples_were_overwritten():
-    made, alone = fleet(1, 1, service=Service(depth=3, overflow="drop-newest")), stream()
+    made, alone = fleet(1, 1, policy=Policy(depth=3, overflow="drop-newest")), stream()
     samples = noise(WINDOW + 29 * HOP)
     made.push([0], samples[None])
     right = {each.time_s: each.probabilities["activity"].tobytes() for each in alone.push(samples)}
@@ -337,7 +338,7 @@ def test_no_window_is_decided_whose_samples_were_overwritten():
 
 
 def test_a_degraded_stream_takes_longer_hops_and_recovers():
-    made, taken = fleet(1, 1, service=Service(depth=2, overflow="degrade")), []
+    made, taken = fleet(1, 1, policy=Policy(depth=2, overflow="degrade")), []
     for number in range(60):
         made.push([0], noise(HOP, number)[None])
         if number < 30 and number % 4 == 0:
@@ -350,7 +351,7 @@ def test_a_degraded_stream_takes_longer_hops_and_recovers():
 
 
 def test_a_full_queue_of_one_costs_nobody_else():
-    made = fleet(2, 2, service=Service(depth=2))
+    made = fleet(2, 2, policy=Policy(depth=2))
     for number in range(12):
         made.push([0], noise(HOP, number)[None])
     made.push([1], noise(WINDOW, 50)[None])
@@ -359,7 +360,7 @@ def test_a_full_queue_of_one_costs_nobody_else():
 
 
 def test_memory_of_the_order_does_not_grow_while_nobody_ticks():
-    made = fleet(3, 3, service=Service(depth=2))
+    made = fleet(3, 3, policy=Policy(depth=2))
     for number in range(200):
         made.push([0, 1, 2], np.stack([noise(HOP, number + place) for place in range(3)]))
     assert sum(map(len, collected(made).values())) == 6
@@ -377,7 +378,7 @@ class Watch:
 
 def test_a_micro_batch_waits_for_company_until_its_deadline():
     watch = Watch()
-    made = fleet(6, 6, service=Service(batch=4, deadline_s=0.2, depth=4), clock=watch)
+    made = fleet(6, 6, policy=Policy(batch=4, deadline_s=0.2, depth=4), clock=watch)
     made.push([0, 1], np.stack([noise(WINDOW), noise(WINDOW, 1)]))
     assert made.tick() is None
     watch.time_s += 0.1
@@ -396,7 +397,7 @@ def test_the_time_a_tick_takes_is_left_before_the_deadline():
             super().launch(count)
             watch.time_s += 0.05
 
-    made = fleet(2, 2, session=Slow, service=Service(batch=2, deadline_s=0.2), clock=watch)
+    made = fleet(2, 2, session=Slow, policy=Policy(batch=2, deadline_s=0.2), clock=watch)
     for number in range(40):
         made.push([0, 1], np.stack([noise(WINDOW, number), noise(WINDOW, number + 1)]))
         list(made.drain())
@@ -477,7 +478,7 @@ def test_another_process_goes_on_from_the_file(tmp_path):
 
 @pytest.mark.parametrize("other, reason", [
     (dict(hop=HOP + 1), "another hop"), (dict(places=5), "another places"),
-    (dict(service=Service(batch=4, depth=3)), "another depth")])
+    (dict(policy=Policy(batch=4, depth=3)), "another depth")])
 def test_a_file_of_another_fleet_is_refused(tmp_path, other, reason):
     fleet(4, 3).save(tmp_path / "fleet.npz")
     made = fleet(**{**dict(places=4, joined=1), **other})
@@ -541,6 +542,6 @@ def memory_of_ticks(made: Fleet, places: int) -> Tuple[int, int]:
 
 def test_a_tick_leaves_nothing_behind_and_takes_no_window_of_memory():
     signal = replace(SIGNAL, window=256)
-    most, kept = memory_of_ticks(Fleet(NullSession(window=256), signal, TASKS, 128, service=Service(batch=64)), 128)
+    most, kept = memory_of_ticks(Fleet(NullSession(window=256), signal, TASKS, 128, policy=Policy(batch=64)), 128)
     assert most < 64 * 3 * 256 * 4 / 2  # half of a micro-batch of windows
     assert kept < 8000  # a number a hop would be 32,000

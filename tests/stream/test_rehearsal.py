@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from tests.linear import BACKEND, DATASET, SIGNAL, add_plugins, noise, stream, write_artifact
-from tests.stream.test_fleet import HOP, RATE, WINDOW, RowSession, Watch, fleet
 
 from edgehar.cli.fleet import command
 from edgehar.errors import InconclusiveError, InputError
 from edgehar.stream.crowd import in_hops, rehearse
-from edgehar.stream.fleet import Service
+from edgehar.stream.policy import Policy
 from edgehar.stream.sources.base import Chunk
+from tests.linear import BACKEND, DATASET, SIGNAL, add_plugins, noise, stream, write_artifact
+from tests.stream.test_fleet import HOP, RATE, WINDOW, RowSession, Watch, fleet
 
 HOP_S = HOP / RATE
 
@@ -105,7 +105,7 @@ def test_in_phases_nobody_waits_for_everybody(phases, latency_s):
             super().launch(count)
             watch.time_s += 0.1 * HOP_S
 
-    found = rehearse(fleet(5, session=Slow, service=Service(batch=1, batches=1), clock=watch), hops(600), 5, 9 * HOP_S,
+    found = rehearse(fleet(5, session=Slow, policy=Policy(batch=1, batches=1), clock=watch), hops(600), 5, 9 * HOP_S,
                      phases=phases, clock=watch, sleep=lambda pause_s: setattr(watch, "time_s", watch.time_s + pause_s))
     assert found.decisions == 45 and found.load == pytest.approx(0.5)
     assert found.latency_s(99) == pytest.approx(latency_s)

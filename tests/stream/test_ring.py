@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from tests.linear import noise
 
 from edgehar.stream.ring import Ring, rows_of
+from tests.linear import noise
 
 WINDOW = 7
 

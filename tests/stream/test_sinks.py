@@ -7,13 +7,13 @@ import os
 
 import numpy as np
 import pytest
-from tests.linear import decision
 
 from edgehar.errors import InputError
 from edgehar.stream.decision import Decision
 from edgehar.stream.sinks import SINKS
 from edgehar.stream.sinks.console import Console
 from edgehar.stream.sinks.jsonl import Jsonl
+from tests.linear import decision
 
 
 def test_console_prints_changes_only(capsys):

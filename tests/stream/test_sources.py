@@ -6,11 +6,13 @@ import io
 import math
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.linear import SIGNAL, add_plugins, noise, same, stream
 
+from edgehar.cli import execute
+from edgehar.data.channels import triad
 from edgehar.data.datasets import DATASETS
 from edgehar.data.resampling import resample
 from edgehar.errors import InputError
@@ -18,6 +20,7 @@ from edgehar.stream.feed import Feed
 from edgehar.stream.sources import SOURCES
 from edgehar.stream.sources.csv import Csv
 from edgehar.stream.sources.replay import Replay
+from tests.linear import SIGNAL, add_plugins, noise, same, stream
 
 HEADER = "time_s,wrist/imu/acc/x,wrist/imu/acc/y,wrist/imu/acc/z"
 
@@ -380,3 +383,62 @@ def test_replay_of_the_synthetic_corpus():
     chunks = list(source.samples())
     assert source.synthetic and len(chunks) > 7
     assert all(math.isfinite(chunk.samples.sum()) for chunk in chunks)
+
+# ------------------------------------------------------------------ sample
+
+
+def signal_of(channels, rate_hz=50.0):
+    return replace(SIGNAL, channels=channels, rate_hz=rate_hz)
+
+
+def test_a_sample_is_of_the_model_s_channels_and_rate_and_says_that_it_is_generated():
+    source = SOURCES.create("sample:seconds=7", signal=SIGNAL)
+    assert source.channels == SIGNAL.channels and source.rate_hz == 50 and source.synthetic
+    assert "synthetic" in source.remark
+    assert read(source).shape == (350, 3)
+
+
+def test_a_sample_rests_then_walks_then_shakes_under_gravity():
+    samples = read(SOURCES.create("sample:seconds=60", signal=SIGNAL))
+    rest, walk, shake = (samples[start:start + 1000] for start in (0, 1000, 2000))
+    assert np.linalg.norm(rest.mean(axis=0)) == pytest.approx(9.81, abs=0.02)
+    assert rest.std(axis=0).max() < 0.1 < 1 < walk.std(axis=0).min() < walk.std(axis=0).max() < shake.std(axis=0).min()
+    spectrum = np.abs(np.fft.rfft(walk[:, 0] - walk[:, 0].mean()))
+    assert np.argmax(spectrum) * 50 / 1000 == pytest.approx(2.0)
+
+
+def test_only_an_accelerometer_feels_gravity_and_others_move_in_their_own_unit():
+    channels = (triad("acc", "m/s^2", "wrist") + triad("linear_acc", "m/s^2", "wrist")
+                + triad("gyro", "rad/s", "wrist") + triad("mag", "1", "wrist"))
+    samples = read(SOURCES.create("sample", signal=signal_of(channels)))
+    means = np.abs(samples.mean(axis=0))
+    assert means[:3].max() > 5 and means[3:].max() < 0.1
+    acc, _, gyro, mag = samples.std(axis=0).reshape(4, 3).mean(axis=1)
+    assert gyro == pytest.approx(0.3 * acc, rel=0.1) and mag == pytest.approx(0.1 * acc, rel=0.1)
+
+
+def test_a_sample_is_the_same_for_one_seed_and_another_for_another():
+    one, again, other = (read(SOURCES.create("sample:seconds=5,seed=%d" % seed, signal=SIGNAL)) for seed in (3, 3, 4))
+    assert np.array_equal(one, again) and not np.array_equal(one, other)
+    assert np.array_equal(one, read(SOURCES.create("sample:seconds=5,seed=3", signal=SIGNAL, chunk_s=0.02)))
+
+
+def test_a_slow_sample_leaves_out_what_its_rate_cannot_hold():
+    samples = read(SOURCES.create("sample:seconds=60", signal=signal_of(SIGNAL.channels, 10.0)))
+    spectrum = np.abs(np.fft.rfft(samples[400:600, 0] - samples[400:600, 0].mean()))
+    assert np.argmax(spectrum) * 10 / 200 == pytest.approx(4.0)
+    assert np.sort(spectrum)[-2] < 0.1 * spectrum.max()
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "1e9", "nan"])
+def test_an_impossible_duration_is_refused(seconds):
+    with pytest.raises(InputError, match="more than 0 and at most 86400|cannot use its options"):
+        SOURCES.create("sample:seconds=" + seconds, signal=SIGNAL)
+
+
+def test_the_ready_student_recognises_a_sample_and_says_that_it_is_synthetic(capsys):
+    pytest.importorskip("onnxruntime")
+    engine = str(Path(__file__).resolve().parents[2] / "engines" / "wisdm-watch-s")
+    assert execute(["run", engine, "--source", "sample"]) == 0
+    said = capsys.readouterr()
+    assert "standing" in said.out and said.err.count("fed synthetic data") == 2 and "decisions: 17" in said.err

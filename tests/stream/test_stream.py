@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from tests.linear import CHANNELS, SIGNAL, TASKS, LinearSession, ScriptedSession, noise, pieces, same, stream, weights
 
 from edgehar.data.channels import Channel, match_channels, triad
 from edgehar.data.resampling import resample, unbroken
@@ -18,6 +17,7 @@ from edgehar.stream.feed import Feed, require_rate, weigh
 from edgehar.stream.pump import pump
 from edgehar.stream.sources.base import Chunk, Source
 from edgehar.stream.stream import Route, Stream
+from tests.linear import CHANNELS, SIGNAL, TASKS, LinearSession, ScriptedSession, noise, pieces, same, stream, weights
 
 RATE, WINDOW, HOP = SIGNAL.rate_hz, SIGNAL.window, SIGNAL.hop
 

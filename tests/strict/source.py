@@ -14,16 +14,17 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
 import numpy as np
+
+import edgehar
 from tests.strict import cudart, driver
 from tests.strict.names import allowed, is_trap
 
-import edgehar
-
 PACKAGE = Path(edgehar.__file__).resolve().parent
-FILES = sorted([*(PACKAGE / "backends").glob("*trt*.py"), PACKAGE / "backends" / "_cuda.py"])
+FILES = sorted([PACKAGE / "backends" / "trt.py", *(PACKAGE / "backends" / "_trt").glob("*.py")])
 ALLOWED = allowed()
 MEMBERS = frozenset().union(*(members for owner, members in ALLOWED.items() if owner and "Plugin" not in owner))
-OWN = [*FILES, PACKAGE / "backends" / "base.py", PACKAGE / "artifact.py", PACKAGE / "signals.py"]
+OWN = [*FILES, *(PACKAGE / "backends" / name for name in ("base.py", "_engine.py")),
+       *sorted((PACKAGE / "artifact").glob("*.py")), PACKAGE / "data" / "channels.py", PACKAGE / "data" / "signals.py"]
 TENSORRT = "tensorrt"
 BY_TEXT = ("getattr", "hasattr", "setattr")
 

@@ -10,6 +10,8 @@ import weakref
 from typing import Any, Dict, List, Optional
 
 import numpy as np
+
+from edgehar.artifact.operators import MAX_OPSET, PARSED_BY_TENSORRT_8_5
 from tests.strict.machine import machine, setting
 from tests.strict.plans import (CONSTANTS_SHOW, IN_INT8, Plan, built_layers, dla_runs, lowered, magnitudes, name_of,
                                 type_of, write_plan)
@@ -17,8 +19,6 @@ from tests.strict.trt_base import (BuilderFlag, CalibrationAlgoType, DataType, D
                                    ILogger, Known, LayerType, Member, MemoryPoolType, NetworkDefinitionCreationFlag,
                                    ProfilingVerbosity, buffer_bytes, expect, expect_int, is_version_10, require_device,
                                    require_logger, say)
-
-from edgehar.artifact.operators import MAX_OPSET, PARSED_BY_TENSORRT_8_5
 
 CACHE_MAGIC = b"timing cache for tests\0"
 

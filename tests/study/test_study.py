@@ -21,7 +21,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edgehar import machine, registry
-from edgehar.study import plan as planning, runner as studies, workers as processes
+from edgehar.study import plan as planning, workers as processes
 from edgehar.training import views
 from edgehar.backends import BACKENDS, ready_engine
 from edgehar.backends.base import infer_all
@@ -397,7 +397,7 @@ def mean_of_two(folder: Path, cell: Cell) -> np.ndarray:
 
 
 def test_a_member_without_its_artifact_is_told_before_anything_begins(finished: Path, monkeypatch) -> None:
-    monkeypatch.setattr(studies, "ProcessPoolExecutor", None)
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", None)
     study = load_study(written(finished, ONE_FOLD + ENSEMBLE))
     member = next(cell for cell in study.cells() if cell.name == "ensemble").members()[1]
     folder = finished / "work" / "artifacts" / member.path

@@ -1,4 +1,4 @@
-"""Boards as the cost model knows them: peaks, clocks by power mode, fitted parameters (*.json)."""
+"""Boards as the cost model knows them: peaks, clocks by power mode, fitted parameters (``*.json``)."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def calibrator(way: str, windows: np.ndarray, batch: int, cache: Path, gpu: Any)
     """
     import tensorrt
 
-    kind = {"entropy": tensorrt.IInt8EntropyCalibrator2, "minmax": tensorrt.IInt8MinMaxCalibrator}[way]
+    kind: Any = {"entropy": tensorrt.IInt8EntropyCalibrator2, "minmax": tensorrt.IInt8MinMaxCalibrator}[way]
     batches = in_whole_batches(windows, batch)
 
     class Calibrator(kind):

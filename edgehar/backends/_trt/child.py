@@ -10,7 +10,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Callable, Dict, Type
+from typing import BinaryIO, Callable, Dict, Type
 
 from edgehar import errors
 from edgehar.backends._trt.build import SENTENCE, Job
@@ -50,7 +50,7 @@ def _wait(child: "subprocess.Popen[bytes]", tell: Callable[[], None]) -> int:
             continue
 
 
-def _started(path: Path, sink: object) -> "subprocess.Popen[bytes]":
+def _started(path: Path, sink: BinaryIO) -> "subprocess.Popen[bytes]":
     """A fresh interpreter that finds what this one finds; never a fork, which CUDA does not survive.
 
     It stands in its job's folder: Python would import from where it stands.

@@ -153,8 +153,9 @@ class Buffer:
         self.host: np.ndarray = driver.pagelocked_empty(shape, np.dtype(dtype), mem_flags=flags)
         pages = gpu.own(self.host.base)
         self.host[...] = 0
-        self._memory = None if mapped else gpu.own(driver.mem_alloc(self.host.nbytes))
-        self.address: int = pages.get_device_pointer() if mapped else int(self._memory)
+        memory = None if mapped else gpu.own(driver.mem_alloc(self.host.nbytes))
+        self._memory: Any = memory
+        self.address: int = pages.get_device_pointer() if memory is None else int(memory)
 
     def upload(self, stream: "Stream", rows: Optional[int] = None) -> None:
         """Copy the first `rows` rows, or all, to the device, in the stream's order; nothing to do where mapped."""

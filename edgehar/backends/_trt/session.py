@@ -40,8 +40,8 @@ class TrtSession(Session):
         self._slots: List[Slot] = []
         self._gpu: Optional[_cuda.Gpu] = _cuda.Gpu(options.sync)
         try:
-            with self._gpu:
-                self._start(engine, options, built)
+            with self._context() as gpu:
+                self._start(gpu, engine, options, built)
         except BaseException:
             self.close()
             raise
@@ -54,16 +54,21 @@ class TrtSession(Session):
         return self._slots[slot].x.host[:self._rows, :, 0]
 
     def launch(self, count: int, slot: int = 0) -> None:
-        with self._gpu:
+        with self._context():
             self._slots[slot].launch(count)
 
     def wait(self, slot: int = 0) -> Dict[str, np.ndarray]:
-        with self._gpu:
+        with self._context():
             return self._slots[slot].wait()
 
     def gpu_time_s(self, slot: int = 0) -> Optional[float]:
-        with self._gpu:
+        with self._context():
             return self._slots[slot].gpu_time_s()
+
+    def _context(self) -> _cuda.Gpu:
+        if self._gpu is None:
+            raise InputError("this session was closed; open the engine again.")
+        return self._gpu
 
     def close(self) -> None:
         gpu, self._gpu = self._gpu, None
@@ -88,12 +93,12 @@ class TrtSession(Session):
             except _cuda.CudaError:  # a GPU that fails does nothing more that could be waited for
                 pass
 
-    def _start(self, engine: Engine, options: RunOptions, built: BuildOptions) -> None:
+    def _start(self, gpu: _cuda.Gpu, engine: Engine, options: RunOptions, built: BuildOptions) -> None:
         self._plan.load(engine, built)
         memory = options.memory or ("mapped" if _cuda.facts().integrated else "copy")
         shapes = _shapes(engine, self._sizes[-1])
         for number in range(self.slots):
-            slot = Slot(self._gpu, self._plan.source, shapes, memory == "mapped")
+            slot = Slot(gpu, self._plan.source, shapes, memory == "mapped")
             self._slots.append(slot)
             for size in self._sizes:
                 profile = None if built.is_static else number * len(built.batch) + built.batch.index(size)

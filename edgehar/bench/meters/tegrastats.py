@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import time
 from contextlib import closing
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import IO, Any, Dict, Generator, Iterator, List, Optional, Tuple
 
 from edgehar.bench.meters.base import CARRIER_RAIL, INA3221_ACCURACY, MODULE_SCOPE, Meter, PowerSample, xavier_steps_w
 from edgehar.errors import MissingError
@@ -73,11 +73,12 @@ class Tegrastats(Meter):
     def facts(self) -> Dict[str, Any]:
         return {"interval_s": self._interval_s, "assumed_supply_v": self._supply_v}
 
-    def _lines(self) -> Iterator[Dict[str, float]]:
+    def _lines(self) -> Generator[Dict[str, float], None, None]:
         """{rail: watts} of each line, until the meter is closed. Raises MissingError where there is no power in it."""
         process = self._started()
+        assert process.stdout  # a pipe was asked for
         try:
-            for line in self._read(process):
+            for line in self._read(process.stdout):
                 watts = power_of(line)
                 if not watts:
                     raise MissingError("%s tells no power to this user; run as root, or use --power jtop." %
@@ -96,19 +97,19 @@ class Tegrastats(Meter):
             raise MissingError("%s cannot be started (%s); use another meter." % (
                 self._program, error.strerror or error)) from error
 
-    def _read(self, process: "subprocess.Popen[bytes]") -> Iterator[str]:
+    def _read(self, said: IO[bytes]) -> Iterator[str]:
         """Whole lines as they come. Raises MissingError where the program ends or falls silent."""
         patience_s = max(PATIENCE * self._interval_s, LEAST_PATIENCE_S)
         rest, last_s = b"", time.monotonic()
         with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
+            selector.register(said, selectors.EVENT_READ)
             while not self._stop.is_set():
                 if not selector.select(timeout=0.2):
                     if time.monotonic() - last_s > patience_s:
                         raise MissingError("%s fell silent for %.0f s; start it by hand to see why." % (
                             self._program, patience_s))
                     continue
-                piece = os.read(process.stdout.fileno(), 1 << 16)
+                piece = os.read(said.fileno(), 1 << 16)
                 if not piece:
                     raise MissingError("%s ended by itself; start it by hand to see why." % self._program)
                 *lines, rest = (rest + piece).split(b"\n")

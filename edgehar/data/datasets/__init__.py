@@ -6,7 +6,7 @@ from typing import Optional, Type
 
 from edgehar.data.datasets._cache import cache_folder as cache_folder, clear_cache as clear_cache
 from edgehar.data.datasets._cache import read_recordings as read_recordings
-from edgehar.data.datasets._registered import REGISTERED, Registered
+from edgehar.data.datasets._registered import REGISTERED as REGISTERED, Registered as Registered
 from edgehar.data.datasets.base import Dataset
 from edgehar.errors import InputError
 from edgehar.registry import Registry

@@ -12,4 +12,4 @@ def published_split(dataset: str) -> Split:
     learn = [person for person in range(1, 31) if person not in PUBLISHED_TEST]
     valid = learn[4::5]
     train = [person for person in learn if person not in valid]
-    return Split(dataset, "published", *(tuple(map(str, people)) for people in (train, valid, PUBLISHED_TEST)))
+    return Split(dataset, "published", tuple(map(str, train)), tuple(map(str, valid)), tuple(map(str, PUBLISHED_TEST)))

@@ -74,6 +74,8 @@ class Dataset(ABC):
 
     def archive(self) -> Archive:
         """The files of the corpus, to be closed. Raises InputError where they are absent or no archive."""
+        if self.distribution is None:
+            raise InputError("%s lies in no files; it is made up when it is read." % self.title)
         return open_archive(self.folder, self.distribution)
 
     def files(self) -> Dict[str, Path]:

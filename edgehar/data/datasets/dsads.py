@@ -117,8 +117,9 @@ class Dsads(Dataset):
         Persons 4 and 8 share a recording and stay together, whosever it is. The same for a partial archive.
         """
         others = [person for person in PEOPLE if person not in (4, 8)]
-        train, valid, test = sorted(others[0::3] + [4, 8]), others[1::3], others[2::3]
-        return Split(self.name, "fixed", *(tuple(map(str, people)) for people in (train, valid, test)))
+        parts = sorted(others[0::3] + [4, 8]), others[1::3], others[2::3]
+        train, valid, test = (tuple(map(str, people)) for people in parts)
+        return Split(self.name, "fixed", train, valid, test)
 
     def lacking(self) -> str:
         with self.archive() as archive:

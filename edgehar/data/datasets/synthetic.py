@@ -163,7 +163,8 @@ def _sense(seed: int, number: int, label: int, place: str, phase: np.ndarray, ra
     """What one sensor measures, (count, 6) float32: acc in m/s^2, gyro in rad/s."""
     person = _Person(seed, number)
     activity = list(_ACTIVITIES)[label]
-    motion = _ACTIVITIES[activity][1 + PLACEMENTS.index(place)]
+    _, *motions = _ACTIVITIES[activity]
+    motion = motions[PLACEMENTS.index(place)]
     style = _random(seed, number, 100 + PLACEMENTS.index(place))
     mounting = _rotation(style.normal(0.0, 0.13, 3))
     random = _random(seed, number, 1 + label, 1 + PLACEMENTS.index(place))

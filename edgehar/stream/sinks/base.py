@@ -15,9 +15,17 @@ class Sink(ABC):
     wait; empty where all is well. All three are read from other threads.
     """
 
-    waiting: int = 0
     dropped: int = 0
-    problem: str = ""
+
+    @property
+    def waiting(self) -> int:
+        """Decisions that have not arrived yet."""
+        return 0
+
+    @property
+    def problem(self) -> str:
+        """Why decisions wait; empty where all is well."""
+        return ""
 
     @abstractmethod
     def write(self, decision: Decision) -> None:

@@ -45,11 +45,19 @@ class Source(ABC):
     remark: str = ""
     measured_hz: float = 0.0
     even: bool = True
-    waiting: int = 0
     dropped: int = 0
-    problem: str = ""
     lost: Mapping[str, int] = MappingProxyType({})
     tell: Callable[[str], Any] = staticmethod(lambda sentence: None)  # whoever reads the source may set another
+
+    @property
+    def waiting(self) -> int:
+        """Chunks that have come and are not yet handed over."""
+        return 0
+
+    @property
+    def problem(self) -> str:
+        """Why none come, or why one was dropped; empty where all is well."""
+        return ""
 
     @property
     @abstractmethod

@@ -29,6 +29,7 @@ class Ensemble(nn.Module):
         self.tasks = {task: names for task, names in members[0].tasks.items()
                       if all(task in member.tasks for member in members)}
         self.grids: Sequence[Grid] = members[0].grids
+        self._alike = all(tuple(member.grids) == tuple(self.grids) for member in members)
         self._read = [positions(self.signal.channels, member.signal.channels) for member in members]
 
     def forward(self, x: Tensor) -> Outputs:
@@ -40,6 +41,6 @@ class Ensemble(nn.Module):
 
     def _stages(self, found: Sequence[Outputs]) -> List[Tensor]:
         lengths = {tuple(stage.shape[2] for stage in each.stages) for each in found}
-        if len(lengths) > 1 or len({tuple(member.grids) for member in self.members}) > 1:
+        if len(lengths) > 1 or not self._alike:
             return []
         return [torch.cat(maps, dim=1) for maps in zip(*(each.stages for each in found))]

@@ -7,7 +7,7 @@ Networks compute on (B, C, 1, T) with ``(1, k)`` kernels: the same arithmetic as
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Protocol, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,9 @@ class Outputs(NamedTuple):
 
 class Normalise(nn.Module):
     """(x - mean) * scale per channel, as constants in the graph, so that the device is fed physical units."""
+
+    mean: Tensor
+    scale: Tensor
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -88,7 +91,7 @@ class Model(nn.Module, ABC):
     @property
     def head_kinds(self) -> Dict[str, str]:
         """{task: kind of its head}."""
-        return {task: head.kind for task, head in self.heads.items()}
+        return {task: str(head.kind) for task, head in self.heads.items()}
 
     def put_heads(self, kinds: Mapping[str, str]) -> None:
         """Put an untrained head of {task: kind} on each task. Raises InputError for an unknown kind."""
@@ -125,7 +128,14 @@ class Model(nn.Module, ABC):
         return counter.get_total_flops() // 2
 
 
-def grids_of(network: nn.Module, stages: Sequence[Tensor]) -> List[Grid]:
+class Gridded(Protocol):
+    """A network, or several as one, that may know where its columns stand."""
+
+    grids: Sequence[Grid]
+    signal: Signal
+
+
+def grids_of(network: Gridded, stages: Sequence[Tensor]) -> List[Grid]:
     """One a stage (..., L) of `network`; columns of a family that does not tell are spread over the window."""
     return list(network.grids) or [Grid(0.0, network.signal.window / stage.shape[-1]) for stage in stages]
 

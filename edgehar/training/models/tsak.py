@@ -83,7 +83,7 @@ class Tsak(Model):
         logits = {task: head(embedding) for task, head in self.heads.items()}
         named = {branch + "_rep": value for branch, value in found.items()}
         named.update(("%s_logit/%s" % (branch, task), head(found[branch]))
-                     for branch, heads in self.branch_heads.items() for task, head in heads.items())
+                     for branch, heads in self.branch_heads.items() for task, head in heads.named_children())
         return Outputs(logits, [fused.flatten(2)], embedding, named)
 
     def parameter_count(self) -> int:
@@ -92,8 +92,8 @@ class Tsak(Model):
 
     def mac_count(self) -> int:
         """As `parameter_count`."""
-        return super().mac_count() - sum(head.weight.numel() for heads in self.branch_heads.values()
-                                         for head in heads.values())
+        return super().mac_count() - sum(head.get_parameter("weight").numel()
+                                         for heads in self.branch_heads.values() for head in heads.children())
 
 
 class AttentionBranch(nn.Module):

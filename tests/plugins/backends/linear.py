@@ -7,10 +7,10 @@ from shutil import copyfile
 from typing import Dict, Optional
 
 import numpy as np
-from tests.linear import LinearSession
 
 from edgehar.artifact.manifest import Artifact
 from edgehar.backends.base import Backend, BuildSpec, Engine
+from tests.linear import LinearSession
 
 
 class Linear(Backend):

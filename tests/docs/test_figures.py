@@ -1,4 +1,4 @@
-"""The README shows what was measured: its tables are held against the committed Runs."""
+"""README and docs show what was measured: their tables and figures are held against the committed Runs."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from edgehar.results.markdown import markdown
 from edgehar.results.runs import Run, load_all
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README, RESULTS_PAGE, LEAKAGE, FLEETS, STUDIES = ((ROOT / name).read_text(encoding="utf-8") for name in (
+    "README.md", "docs/results.md", "docs/leakage.md", "docs/fleets.md", "docs/STUDIES.md"))
 RESULTS = ROOT / "benchmarks" / "results" / "amd-epyc-2-cores"
 
 
-def between(name: str) -> str:
-    return re.search(r"<!-- %s -->\n(.*?)<!-- /%s -->" % (name, name), README, re.S).group(1).strip()
+def between(name: str, page: str) -> str:
+    return re.search(r"<!-- %s -->\n(.*?)<!-- /%s -->" % (name, name), page, re.S).group(1).strip()
 
 
 def test_the_results_are_what_the_report_prints():
-    assert between("results") == markdown(load_all([RESULTS / "baselines"])).strip()
+    assert between("results", RESULTS_PAGE) == markdown(load_all([RESULTS / "baselines"])).strip()
 
 
 def test_every_run_is_measured_on_recorded_people_by_a_committed_command():
@@ -37,7 +38,7 @@ def test_the_worth_of_leakage_is_what_its_study_prints():
     pytest.importorskip("torch")
     leakage = importlib.import_module("benchmarks.leakage")
     runs = load_all([RESULTS / "leakage"])
-    assert between("leakage") == leakage.table(runs)
+    assert between("leakage", LEAKAGE) == leakage.table(runs)
     for run in runs:
         assert (run.source, run.synthetic, run.command) == ("measured", False, leakage.COMMAND)
 
@@ -46,7 +47,7 @@ def test_the_fleet_ratios_are_those_of_the_runs(monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     fleet = importlib.import_module("benchmarks.fleet")
-    assert between("fleet") == fleet.table(load_all([RESULTS / "fleet"]))
+    assert between("fleet", FLEETS) == fleet.table(load_all([RESULTS / "fleet"]))
 
 
 @pytest.mark.parametrize("size", "SML")
@@ -56,15 +57,14 @@ def test_the_layout_ratios_are_those_of_the_runs(size):
         slow, fast = (np.array(Run.load(RESULTS / "conv-layout" / ("%s-batch%d-%s.json" % (
             size.lower(), batch, layout))).measurement("latency").values) for layout in ("conv1d", "conv2d"))
         cells.append("%.2f [%.2f, %.2f]" % tuple(np.percentile(slow / fast, [50, 2.5, 97.5])))
-    assert "| %s | %s |" % (size, " | ".join(cells)) in between("layout")
+    assert "| %s | %s |" % (size, " | ".join(cells)) in between("layout", RESULTS_PAGE)
 
 
-STUDIES = (ROOT / "benchmarks" / "STUDIES.md").read_text(encoding="utf-8")
 STUDIED = re.findall(r"<!-- ([a-z-]+) -->", STUDIES)
 
 
 def test_the_other_figures_of_a_fleet_are_those_of_the_runs():
-    words = " ".join(README.split())
+    words = " ".join(FLEETS.split())
     exact, (ring,), memory = (load_all([RESULTS / name]) for name in ("fleet-exact", "fleet-ring", "fleet-memory"))
     largest = max(run.measurement("largest_difference").values[0] for run in exact)
     assert len(exact) == 3 and "by at most %.1e of a logit's range" % largest in words.replace("e-6", "e-06")
@@ -79,19 +79,36 @@ def test_the_tables_of_a_study_are_those_of_its_runs(name, corpora, capsys):
     pytest.importorskip("torch")
     file, = (ROOT / "benchmarks" / "studies").glob(name.replace("-", "[-_]") + ".toml")
     assert execute(["study", str(file), "--root", str(corpora), "-o", str(RESULTS / name), "--markdown"]) == 0
-    told = re.search(r"<!-- %s -->\n(.*?)<!-- /%s -->" % (name, name), STUDIES, re.S).group(1).strip()
-    assert told == capsys.readouterr().out.strip()
+    assert between(name, STUDIES) == capsys.readouterr().out.strip()
 
 
 def test_the_ratios_of_tsak_are_those_that_were_measured():
     full = json.loads((ROOT / "benchmarks" / "figures" / "tsak-ratios.json").read_text(encoding="utf-8"))["ratios"][0]
-    words = " ".join(README.split())
+    words = " ".join(RESULTS_PAGE.split())
     assert "%.1f %% fewer parameters and %.1f %% fewer MACs" % (full["parameters_fewer"], full["macs_fewer"]) in words
     assert "is %.1f times faster" % full["times_faster"]["faster"] in words
 
 
 def test_contrasts_shown_here_stand_in_the_studies():
-    shown = re.findall(r"\| ([a-z -]+ \| [a-z]+ \| [-+]0\.\d+ \[.*?\] \| .*?) \|$", README, re.M)
+    shown = re.findall(r"\| ([a-z -]+ \| [a-z]+ \| [-+]0\.\d+ \[.*?\] \| .*?) \|$", RESULTS_PAGE, re.M)
     assert len(shown) >= 5
     for contrast in shown:
         assert "| %s |" % contrast in STUDIES
+
+
+def test_the_readme_quotes_the_table_of_results():
+    """The ready student's recipe: its mean macro-F1 over seeds, on how many people, and on the worst of them."""
+    row, = re.findall(r"\| wisdm-none \| [^|]* \| 3 \| fp32 \| .*", between("results", RESULTS_PAGE))
+    cells = [cell.strip() for cell in row.split("|")]
+    mean, people, worst = float(cells[6].split()[0]), cells[7].split()[0], float(cells[10])
+    assert "macro-F1 of %.2f on %s subjects it never saw, and %.2f on the worst" % (mean, people, worst) in " ".join(
+        README.split())
+
+
+def test_the_readme_has_at_most_900_words():
+    assert len(README.split()) <= 900
+
+
+def test_the_picture_of_the_report_is_small():
+    picture, = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
+    assert (ROOT / picture).read_bytes()[:4] == b"\x89PNG" and (ROOT / picture).stat().st_size < 150_000

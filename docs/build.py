@@ -1,9 +1,9 @@
 """The documentation site: guides, tutorials, every command's help, every module's docstrings. Warnings are errors.
 
-    python docker/site/build.py -o build/site    # then open build/site/index.html; needs edgehar[train,cpu,docs]
+    python docs/build.py -o build/site    # then open build/site/index.html; needs edgehar[train,cpu,docs]
 
-Nothing is written twice: pages are made of the README, the guides that lie beside what they are about, the tutorials,
-click's help and the docstrings, and vanish when these do.
+Nothing is written twice: pages are made of the README, the guides and tutorials of this folder, click's help and the
+docstrings, and vanish when these do.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Iterator, List, Optional, Sequence
+from typing import Dict, Iterator, List, Optional, Sequence
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-GUIDES = {"index": "README.md", "on-the-board": "benchmarks/ON_THE_BOARD.md", "containers": "docker/site/containers.md"}
-LINK = re.compile(r"\[([^\]]+)\]\((?![a-z]+:|#)([^)]+)\)")
+ROOT = HERE.parent
+FIRST = ("pipeline", "on-the-board", "containers", "fleets", "results", "leakage", "studies")  # then all others
+LINK = re.compile(r"(!?)\[([^\]]+)\]\((?![a-z]+:|#)([^)]+)\)")
 MERMAID = re.compile(r"```mermaid\n.*?```", re.S)
+PIPELINE = """\
+Recording -cut-> Windows -fit-> (Model) -export-> Artifact -build-> Engine -open-> Session -Stream-> Decision
+                                                                        \\-- bench -> Run{Measurement} -> report"""
 
 
 def build(folder: Path) -> int:
@@ -36,8 +39,11 @@ def build(folder: Path) -> int:
 def write_pages(folder: Path) -> None:
     """All sources of the site."""
     shutil.copy(str(HERE / "conf.py"), str(folder))
-    for name, path in GUIDES.items():
-        _write(folder / (name + ".md"), guide((ROOT / path).read_text(encoding="utf-8"), path))
+    pages = guides()
+    for name, path in pages.items():
+        text = (ROOT / path).read_text(encoding="utf-8")
+        _write(folder / (name + ".md"), guide(text, path))
+        _copy_pictures(folder, text, path)
     tutorials = list(_write_tutorials(folder))
     _write(folder / "commands.md", commands())
     names = modules()
@@ -45,30 +51,55 @@ def write_pages(folder: Path) -> None:
         _write(folder / (name + ".rst"), module_page(name))
     _write(folder / "modules.md", "# Modules\n" + _contents("", names))
     with (folder / "index.md").open("a", encoding="utf-8") as index:
-        index.write(_contents("Guides", [page for page in GUIDES if page != "index"]))
+        index.write(_contents("Guides", [page for page in pages if page != "index"]))
         index.write(_contents("Tutorials", tutorials))
         index.write(_contents("Reference", ["commands", "modules"]))
+
+
+def guides() -> Dict[str, str]:
+    """{name of a page: its file in the repository}, the README first as the index."""
+    files = {path.stem.lower().replace("_", "-"): str(path.relative_to(ROOT)) for path in sorted(HERE.glob("*.md"))}
+    order = [name for name in FIRST if name in files] + [name for name in files if name not in FIRST]
+    return {"index": "README.md", **{name: files[name] for name in order}}
 
 
 def guide(text: str, path: str) -> str:
     """A Markdown file of the repository as a page: links between guides lead to pages, others become the file's name.
 
-    A diagram that only GitHub draws gives way to the one in the root's docstring.
+    Pictures are shown from the folder `pictures`. A diagram that only GitHub draws gives way to one in text.
     """
-    import edgehar
-
-    diagram = "```text\n%s\n```" % (edgehar.__doc__ or "").split("::\n\n")[1].split("\n\n")[0]
-    pages = {(ROOT / source).resolve(): page for page, source in GUIDES.items()}
+    pages = {(ROOT / source).resolve(): page for page, source in guides().items()}
 
     def link(match: "re.Match[str]") -> str:
-        target = ((ROOT / path).parent / match.group(2).split("#")[0]).resolve()
+        picture, words, target = match.group(1), match.group(2), _target(match.group(3), path)
+        if picture:
+            return "![%s](%s)" % (words, _picture(target))
         if target in pages:
-            return "[%s](%s.md)" % (match.group(1), pages[target])
-        if not target.exists():
-            raise FileNotFoundError("%s links to %s, which is not there; correct the link." % (path, match.group(2)))
-        return "%s (`%s`)" % (match.group(1), target.relative_to(ROOT)) if "`" not in match.group(1) else match.group(1)
+            return "[%s](%s.md)" % (words, pages[target])
+        return words if "`" in words else "%s (`%s`)" % (words, target.relative_to(ROOT))
 
-    return LINK.sub(link, MERMAID.sub(lambda _: diagram, text))
+    return LINK.sub(link, MERMAID.sub(lambda _: "```text\n%s\n```" % PIPELINE, text))
+
+
+def _target(link: str, path: str) -> Path:
+    """The file that `link` in the file `path` leads to. Raises FileNotFoundError where there is none."""
+    target = ((ROOT / path).parent / link.split("#")[0]).resolve()
+    if not target.exists():
+        raise FileNotFoundError("%s links to %s, which does not exist; correct the link." % (path, link))
+    return target
+
+
+def _picture(target: Path) -> str:
+    """Where the site keeps a picture of the repository."""
+    return "pictures/" + "-".join(target.relative_to(ROOT).parts)
+
+
+def _copy_pictures(folder: Path, text: str, path: str) -> None:
+    (folder / "pictures").mkdir(exist_ok=True)
+    for picture, _, link in LINK.findall(text):
+        if picture:
+            target = _target(link, path)
+            shutil.copy(str(target), str(folder / _picture(target)))
 
 
 def commands() -> str:
