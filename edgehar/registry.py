@@ -114,9 +114,13 @@ def parse_spec(spec: str, taker: Optional[Callable[..., Any]] = None) -> Tuple[s
                   for key, (value, quoted) in options.items()}
 
 
-def quoted(text: str) -> str:
-    """`text` as the value of an option, such that `parse_spec` gives just that text."""
-    plain = isinstance(_typed(text), str) and text == text.strip() and text and not re.search("[,\"']", text)
+def quoted(text: str, declared: bool = False) -> str:
+    """`text` as the value of an option, such that `parse_spec` gives just that text.
+
+    declared: whoever takes the option declares it as text.
+    """
+    as_it_is = declared or isinstance(_typed(text), str)
+    plain = as_it_is and text == text.strip() and text and not re.search("[,\"']", text)
     return text if plain else '"%s"' % text.replace('"', '""')
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Counter as Counts, Dict, Iterable, Mapping, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Counter as Counts, Dict, Iterable, Mapping, Optional, Union
 
 import click
 
@@ -55,15 +55,22 @@ class Hold(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
         return {task.strip(): int(number) for task, _, number in parts}
 
 
-def open_source(spec: str, manifest: Manifest, root: Optional[str]) -> Source:
-    """The source that `spec` names; a replay is of the model's own corpus and split unless it names another corpus."""
+def open_source(spec: str, manifest: Manifest, root: Optional[str],
+                tell: Optional[Callable[[str], Any]] = None) -> Source:
+    """The source that `spec` names; a replay is of the model's own corpus and split unless it names another corpus.
+
+    tell: is given sentences on what is wrong with its samples.
+    """
     from edgehar.registry import parse_spec
     from edgehar.stream.sources import SOURCES
     from edgehar.data.splits import Split
 
     given = {"dataset": manifest.data["dataset"], "root": root or ""}
-    return SOURCES.create(spec, split=Split.from_json(manifest.data["split"]), signal=manifest.signal,
+    source = SOURCES.create(spec, split=Split.from_json(manifest.data["split"]), signal=manifest.signal,
                           **{key: value for key, value in given.items() if key not in parse_spec(spec)[1]})
+    if tell is not None:
+        source.tell = tell
+    return source
 
 
 def announce(stream: Stream, origin: Source, feed: Feed) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edgehar.stream.feed import Feed
     from edgehar.stream.ledger import Ledger
     from edgehar.stream.pump import Summary
+    from edgehar.stream.sources.base import Source
 
 
 @click.command()
@@ -72,11 +73,9 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
 
     with progress_line() as on_progress:
         engine = ready_engine(path, backend, precision, on_progress)
-    manifest = engine.manifest
+    manifest, tell = engine.manifest, Sparing()
     with ExitStack() as opened:
-        tell = Sparing()
-        raw = opened.enter_context(open_source(source, manifest, root))
-        raw.tell = tell
+        raw = opened.enter_context(open_source(source, manifest, root, tell))
         origin = filled(raw, manifest.signal.channels, missing)
         feed = Feed(origin, manifest.signal, limit_s, tell)
         session = opened.enter_context(BACKENDS.create(engine.backend).open(engine, max_batch=1))
@@ -97,12 +96,10 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
         summary = pump(weigh(feed, manifest.signal, tell), stream, targets, speed)
         summary.busy_s += feed.busy_s
         counted = ledger(raw, feed, stream)
-        messages = raw.dropped
-    _tell_losses(feed, messages, raw.problem)
+    _tell_losses(feed, raw)
     if as_json:
-        show_json(dict(_facts(summary, kind), **feed.to_json(), samples=counted.to_json(), messages_dropped=messages,
-                       engine=str(engine.folder), trained_on_synthetic=manifest.data["synthetic"],
-                       fed_synthetic=origin.synthetic))
+        show_json(dict(_facts(summary, kind), **feed.to_json(), samples=counted.to_json(), messages_dropped=raw.dropped,
+                       **_whose(engine, origin)))
     elif not quiet and (summary.decisions or summary.fault and counted.arrived):
         click.echo(_describe(summary, feed, kind, counted) + marked, err=True)
     _require_decisions(summary, manifest.signal, stream.fault)
@@ -110,14 +107,20 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
         click.echo("next: edgehar bench %s" % engine.folder, err=True)
 
 
-def _tell_losses(feed: Feed, messages: int, problem: str) -> None:
+def _whose(engine: Engine, origin: Source) -> Dict[str, Any]:
+    return {"engine": str(engine.folder), "trained_on_synthetic": engine.manifest.data["synthetic"],
+            "fed_synthetic": origin.synthetic}
+
+
+def _tell_losses(feed: Feed, source: Source) -> None:
     """Warn of samples that never came, of messages that were not taken, and of a rate that was not kept."""
     if not feed.keeps_rate:
         made_up = "; %d samples never came and were made up from their neighbours" % feed.lacking
         warn("the source claims %.4g samples a second and delivered %.4g on average%s; check its rate and its "
              "connection." % (feed.claimed_hz, feed.measured_hz, made_up if feed.lacking else ""))
-    if messages:
-        warn("%d messages were not taken; the last because: %s." % (messages, problem or "none was wanted any more"))
+    if source.dropped:
+        warn("%d messages were not taken; the last because: %s." % (
+            source.dropped, source.problem or "it was not wanted"))
 
 
 def _require_decisions(summary: Summary, signal: Signal, fault: str) -> None:

@@ -104,14 +104,14 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
         opened.callback(loaded.session.close)
         manifest, signal = loaded.engine.manifest, loaded.stream.signal
         named: Dict[str, Any] = {}
+        tell = Sparing()
         health = Health(stale_s or _stale_s(loaded), lambda: lines_of(named), allow_silence)
         manager = Manager()
         _doubt_watchdog(manager.watchdog_s, loaded)
         if address:
             opened.enter_context(Pages(health, *address))
             click.echo("health: http://%s:%d/health and /metrics" % address, err=True)
-        origin = named["source"] = opened.enter_context(open_source(source, manifest, root))
-        origin.tell = tell = Sparing()
+        origin = named["source"] = opened.enter_context(open_source(source, manifest, root, tell))
         feed = Feed(filled(origin, signal.channels, missing), signal, tell=tell)
         targets = _open_sinks(sinks or ["console"], opened, named)
         marked = marks(manifest.data, origin.synthetic, source_of([loaded.engine]))

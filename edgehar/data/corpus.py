@@ -13,6 +13,7 @@ from edgehar.data.parts import Parts, partition
 from edgehar.data.resampling import resample
 from edgehar.data.signals import Framing, Recording, scaled
 from edgehar.data.splits import Split, require_apart
+from edgehar.data.vetting import require_sound
 from edgehar.errors import InputError, MismatchError
 
 
@@ -44,6 +45,7 @@ def cut_corpus(spec: str, root: Optional[str] = None, split: Optional[Split] = N
     split, framing = split or dataset.split(), framing or dataset.framing
     require_split_of(dataset, split)
     recordings = read_recordings(dataset)
+    require_sound(dataset, recordings)
     parts = partition((framed(recording, framing.rate_hz) for recording in recordings), split, framing.window,
                       framing.hop, aliases=dataset.aliases)
     return Corpus(spec, dataset, split, framing, parts, _measured(recordings))

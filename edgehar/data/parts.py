@@ -27,14 +27,16 @@ def partition(recordings: Iterable[Recording], split: Split, window: int, hop: i
               aliases: Optional[Mapping[str, str]] = None) -> Parts:
     """Divide recordings by person, then cut each part into windows of `window` samples every `hop`.
 
-    Windows without a label are left out. aliases: {another name: the person}, for the
-    audit. Raises InputError where a part stays empty, or where the audit finds a leak; a
-    split that leaks on purpose is dealt as it says and not audited.
+    Windows without a label are left out. aliases: {another name: the person}, by which
+    recordings are divided. Raises InputError where a part stays empty, or where the audit
+    finds a leak; a split that leaks on purpose is dealt as it says and not audited.
     """
     pieces: Dict[str, List[Windows]] = {part: [] for part in PARTS}
     places: List[str] = []
     sessions = set()
     for number, recording in enumerate(recordings):
+        person = (aliases or {}).get(recording.subject, recording.subject)
+        recording = recording if person == recording.subject else replace(recording, subject=person)
         part = split.place(recording)
         places.append(recording.placement)
         sessions.add(recording.session)

@@ -155,6 +155,7 @@ class Feed:
     # -------------------------------------------------------------- samples with times
 
     def _by_time(self, chunk: Chunk) -> Iterator[Chunk]:
+        assert chunk.times_s is not None
         if not np.isfinite(chunk.times_s).all():
             raise InputError("a chunk at %s s has samples without finite times; give each sample a number of seconds."
                              % chunk.time_s)

@@ -17,6 +17,7 @@ into pushes changes nothing.
 from __future__ import annotations
 
 import heapq
+import math
 from collections import Counter
 from typing import Any, Callable, Counter as Counts, List, NamedTuple, Optional, Tuple
 
@@ -69,8 +70,8 @@ class Timeline:
         self._ahead: List[_Sample] = []  # a heap by time
         self._behind: List[_Sample] = []
         self._alike: List[np.ndarray] = []  # samples with the stamp of the newest
-        self._last_s: Optional[float] = None  # of the newest handed on
-        self._stamp_s: Optional[float] = None  # of the newest that came, as it came
+        self._last_s = math.nan  # of the newest handed on; none is yet where it is NaN
+        self._stamp_s = math.nan  # of the newest that came, as it came
         self._offset_s = self._period_s = 0.0
         self._count = self._number = self._newest = 0
         self._recent_s, self._recent = np.empty(0), np.empty((0, 0), dtype=np.float32)
@@ -106,7 +107,7 @@ class Timeline:
         self._drop(LATE, len(self._behind))
         self._behind = []
         found = self._collected()
-        self._last_s = self._stamp_s = None
+        self._last_s = self._stamp_s = math.nan
         self._offset_s, self._begins = 0.0, True
         return found
 
@@ -116,7 +117,7 @@ class Timeline:
         """How many samples from the first on follow one another, where none waits."""
         if self.waiting:
             return 0
-        before_s = times_s[0] - self._step_s if self._last_s is None else self._last_s - self._offset_s
+        before_s = times_s[0] - self._step_s if math.isnan(self._last_s) else self._last_s - self._offset_s
         steps_s = np.diff(times_s, prepend=before_s)
         strange = (steps_s <= 0) | (steps_s > STEP_REACH * self._step_s)
         return int(strange.argmax()) if strange.any() else len(times_s)
@@ -182,9 +183,9 @@ class Timeline:
 
     def _take(self, stamp_s: float, values: np.ndarray) -> None:
         time_s = stamp_s + self._offset_s
-        if self._period_s and self._last_s is not None and time_s - self._last_s > self._period_s / 2:
+        if self._period_s and time_s - self._last_s > self._period_s / 2:
             time_s -= self._period_s  # taken before the clock began again
-        if self._last_s is not None and time_s <= self._last_s:
+        if time_s <= self._last_s:
             period_s = self._wraps_by(time_s)
             if not period_s:
                 self._hold_behind(time_s, values)
@@ -201,11 +202,10 @@ class Timeline:
             self._give_up_strays()
 
     def _follows(self, time_s: float) -> bool:
-        return self._last_s is None or time_s - self._last_s <= STEP_REACH * self._step_s
+        return not time_s - self._last_s > STEP_REACH * self._step_s
 
     def _release(self, sample: _Sample) -> None:
-        begins = self._begins or (self._last_s is not None and
-                                  bool(is_gap(sample.time_s - self._last_s, self._max_gap_s)))
+        begins = self._begins or bool(is_gap(sample.time_s - self._last_s, self._max_gap_s))
         self.swapped += sample.number < self._newest and not begins
         self._newest = sample.number if begins else max(self._newest, sample.number)
         self._ready.append((sample.time_s, sample.values, begins))
@@ -243,10 +243,10 @@ class Timeline:
             self._release(heapq.heappop(self._ahead))
         behind, self._behind = sorted(self._behind), []
         self.steps += 1
-        last_s = behind[0].time_s if self._last_s is None else self._last_s
+        last_s = self._last_s
         self._say("the clock goes back by %.3f s, from %.3f s to %.3f s, as it does when it is set or a device begins "
                   "anew; that is a gap" % (last_s - behind[0].time_s, last_s, behind[0].time_s))
-        self._last_s, self._begins = None, True
+        self._last_s, self._begins = math.nan, True
         for each in behind:
             heapq.heappush(self._ahead, each._replace(mark=self._count))
             self._hand_on()

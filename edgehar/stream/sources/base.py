@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from types import MappingProxyType
 from typing import Any, Callable, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
@@ -38,7 +37,7 @@ class Source(ABC):
     even: samples stand at even steps; where not, every chunk must have `times_s`.
     waiting, dropped: chunks that have come and are not yet handed over, or never will be. problem: why none come, or
     why one was dropped; empty where all is well. All three are read from other threads.
-    lost: {reason: samples that came and are not handed over}. tell: is given sentences on what is wrong with them.
+    tell: is given sentences on what is wrong with the samples.
     """
 
     synthetic: bool = False
@@ -46,8 +45,12 @@ class Source(ABC):
     measured_hz: float = 0.0
     even: bool = True
     dropped: int = 0
-    lost: Mapping[str, int] = MappingProxyType({})
     tell: Callable[[str], Any] = staticmethod(lambda sentence: None)  # whoever reads the source may set another
+
+    @property
+    def lost(self) -> Mapping[str, int]:
+        """How many samples came and are not handed over, by reason."""
+        return {}
 
     @property
     def waiting(self) -> int:

@@ -21,7 +21,7 @@ import shlex
 import sys
 from collections import Counter
 from itertools import chain, islice
-from typing import IO, Counter as Counts, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import IO, Callable, Counter as Counts, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -70,7 +70,7 @@ class Csv(Source):
         self._path = path
         self._name = "standard input" if self._path == "-" else self._path
         self._stream = _standard_input() if self._path == "-" else _opened(self._path)
-        self.lost: Counts[str] = Counter()
+        self._lost: Counts[str] = Counter()
         self._said: List[str] = []
         self._listening = self._spans_lines = False
         self._ended = True
@@ -82,7 +82,8 @@ class Csv(Source):
             self._unread = self._columns_beside(signal)
             self._stated_hz = float(rate_hz)
             self._require_clock()
-            self._unit, self._stamp = unit, None  # type: str, Optional[Read]
+            self._unit = unit
+            self._stamp: Optional[Callable[[str], float]] = None
             self._rows = self._read_rows()
             self._head = list(islice(self._rows, HEAD))
             self._pace = self._measure_pace()
@@ -94,6 +95,10 @@ class Csv(Source):
             self.close()
             raise
         self._chunk = max(1, int(round(chunk_s * self._rate_hz)))
+
+    @property
+    def lost(self) -> Mapping[str, int]:
+        return self._lost
 
     @property
     def channels(self) -> Tuple[Channel, ...]:
@@ -223,7 +228,7 @@ class Csv(Source):
         for count, cells in enumerate(self._sound_lines()):
             time_s = self._time_of(count, cells)
             if time_s is None:
-                self.lost[NO_TIME] += 1
+                self._lost[NO_TIME] += 1
                 continue
             values = [0.0 if index in self._unread else _value(cells[index])
                       for index in range(len(cells)) if self._holds_samples(index)]
@@ -253,7 +258,7 @@ class Csv(Source):
                 continue
             fault = self._fault_of(cells)
             if fault is not None and self._may_be_cut(cells) and next(lines, None) is None:
-                self.lost[CUT] += 1
+                self._lost[CUT] += 1
                 self._say("%s, its last, is cut short and left out." % self._here())
                 return
             if fault is not None:

@@ -16,7 +16,7 @@ import math
 import queue
 import time
 from collections import Counter, deque
-from typing import Any, Counter as Counts, Deque, Dict, Iterator, Optional, Tuple
+from typing import Any, Counter as Counts, Deque, Dict, Iterator, Mapping, Optional, Tuple
 
 import numpy as np
 
@@ -69,7 +69,7 @@ class Mqtt(Source):
         self._taken_s = self._resumed_s = -math.inf
         self._recent_s: Deque[float] = deque(maxlen=RECENT)
         self._late_s, self._late = math.nan, 0  # where a message would go on from the one too late, and how many were
-        self.lost: Counts[str] = Counter()
+        self._lost: Counts[str] = Counter()
         self._complaint = ""
         broker = Broker(host, port, client, username, password_file, ca)
         self._client = broker.make_client(manual_ack=True)
@@ -77,6 +77,10 @@ class Mqtt(Source):
         self._client.on_subscribe = self._subscribed
         self._connection = Connection(broker, self._client, lambda: self._client.subscribe(self.topic, self._qos))
         self._connection.open()
+
+    @property
+    def lost(self) -> Mapping[str, int]:
+        return self._lost
 
     @property
     def channels(self) -> Tuple[Channel, ...]:
@@ -148,7 +152,7 @@ class Mqtt(Source):
             return None
         reason = "" if begins else self._refusal(time_s, self._last_s(time_s, len(samples)))
         if reason:
-            self.lost[reason] += len(samples)
+            self._lost[reason] += len(samples)
             return None
         believed, self._late = self._late > 0, 0
         return Chunk(samples, time_s, begins=begins or believed, arrived_s=arrived_s)
