@@ -47,6 +47,7 @@ def read_recipe(path: Optional[str], **overrides: Optional[int]) -> Recipe:
 def show_training(fitted: Fitted, folder: str, as_json: bool) -> None:
     """The closing table: what was trained, and how well it does on validation people."""
     from edgehar.cli._show import marked, show_json, show_table
+    from edgehar.data.vetting import remarks
 
     best = fitted.best
     if as_json:
@@ -57,6 +58,8 @@ def show_training(fitted: Fitted, folder: str, as_json: bool) -> None:
     click.echo(_people_told(fitted))
     click.echo(rate_told(fitted.facts["signal"]["rate_hz"], data["measured_hz"]))
     _tell_skipped(data["skipped"])
+    for sentence in remarks(fitted.model.tasks):
+        click.echo(sentence)
     click.echo(_method_told(fitted.facts["method"]))
     _tell_heads(fitted.facts.get("search", {}))
     show_table(title, ("task", "macro-F1 on validation people", "best epoch", "parameters", "MACs"),

@@ -7,7 +7,7 @@ from typing import List, NamedTuple, Optional
 import numpy as np
 
 from edgehar.data.resampling import interpolate
-from edgehar.stream.timeline import DEPTH, STEP_REACH, Piece
+from edgehar.stream.timeline import DEPTH, STEP_REACH, Piece, steps_after
 
 
 class Even(NamedTuple):
@@ -68,7 +68,7 @@ class Evening:
         if self._group:
             return 0
         before_s = self._times_s[-1] if len(self._times_s) else times_s[0]
-        strange = np.diff(times_s, prepend=before_s) > STEP_REACH * self._step_s
+        strange = steps_after(before_s, times_s) > STEP_REACH * self._step_s
         return int(strange.argmax()) if strange.any() else len(times_s)
 
     def _keep(self, times_s: np.ndarray, samples: np.ndarray) -> None:

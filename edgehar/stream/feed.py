@@ -19,7 +19,7 @@ from edgehar.stream.clock import RATE_TOLERANCE, Clock
 from edgehar.stream.evening import Evening
 from edgehar.stream.sources.base import Chunk, Source
 from edgehar.stream.stream import BEFORE_GAP, NO_NUMBER, finite_time
-from edgehar.stream.timeline import Piece, Timeline
+from edgehar.stream.timeline import Piece, Timeline, steps_after
 
 SLOWEST = 0.95  # of the model's rate; a source that is a little slower than it is read between its samples
 FASTEST = 1000.0  # times the model's rate; beyond it the clock is in another unit, or no clock
@@ -178,7 +178,7 @@ class Feed:
         yield from self._as_chunks(self._timed(self._resampler.push, piece.times_s, piece.samples), arrived_s)
 
     def _measure(self, piece: Piece) -> None:
-        steps_s = np.diff(piece.times_s, prepend=-math.inf if piece.begins else self._last_s)
+        steps_s = steps_after(-math.inf if piece.begins else self._last_s, piece.times_s)
         steps_s = steps_s[~is_gap(steps_s, self._signal.max_gap_s)]
         self._steps += len(steps_s)
         self._steps_s += float(steps_s.sum())

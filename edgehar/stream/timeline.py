@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import Counter
-from typing import Any, Callable, Counter as Counts, List, NamedTuple, Optional, Tuple
+from collections import Counter, deque
+from typing import Any, Callable, Counter as Counts, Deque, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -74,7 +74,8 @@ class Timeline:
         self._stamp_s = math.nan  # of the newest that came, as it came
         self._offset_s = self._period_s = 0.0
         self._count = self._number = self._newest = 0
-        self._recent_s, self._recent = np.empty(0), np.empty((0, 0), dtype=np.float32)
+        self._recent: Deque[Tuple[np.ndarray, np.ndarray]] = deque()  # stamps and samples that came, newest last
+        self._kept = 0
         self._ready: List[Tuple[float, np.ndarray, bool]] = []
         self._begins = True
 
@@ -118,7 +119,7 @@ class Timeline:
         if self.waiting:
             return 0
         before_s = times_s[0] - self._step_s if math.isnan(self._last_s) else self._last_s - self._offset_s
-        steps_s = np.diff(times_s, prepend=before_s)
+        steps_s = steps_after(before_s, times_s)
         strange = (steps_s <= 0) | (steps_s > STEP_REACH * self._step_s)
         return int(strange.argmax()) if strange.any() else len(times_s)
 
@@ -132,12 +133,19 @@ class Timeline:
         return Piece(times_s, samples, begins)
 
     def _remember(self, times_s: np.ndarray, samples: np.ndarray) -> None:
-        samples = samples[-MEMORY:]
-        kept = MEMORY - len(samples)
-        self._recent_s = np.concatenate([self._recent_s[-kept:] if kept else self._recent_s[:0], times_s[-MEMORY:]])
-        if self._recent.shape[1] != samples.shape[1]:
-            self._recent = np.empty((0, samples.shape[1]), dtype=np.float32)
-        self._recent = np.concatenate([self._recent[-kept:] if kept else self._recent[:0], samples])
+        self._recent.append((times_s.copy(), samples.copy()))
+        self._kept += len(times_s)
+        while self._kept - len(self._recent[0][0]) >= MEMORY:
+            self._kept -= len(self._recent.popleft()[0])
+
+    def _is_known(self, stamp_s: float, values: np.ndarray) -> bool:
+        """Whether the same sample with the same stamp is among the last `MEMORY`."""
+        if not self._recent:
+            return False
+        times_s, samples = (np.concatenate([each[part] for each in self._recent])[-MEMORY:] for part in (0, 1))
+        self._recent, self._kept = deque([(times_s, samples)]), len(times_s)
+        alike = (times_s == stamp_s).nonzero()[0]
+        return bool(len(alike)) and bool((samples[alike] == values).all(axis=1).any())
 
     def _collected(self) -> List[Piece]:
         """What was handed on one by one, as pieces."""
@@ -153,8 +161,7 @@ class Timeline:
     # -------------------------------------------------------------- one sample
 
     def _arrive(self, stamp_s: float, values: np.ndarray) -> None:
-        known = (self._recent_s == stamp_s).nonzero()[0]
-        if len(known) and (self._recent[known] == values).all(axis=1).any():
+        if self._is_known(stamp_s, values):
             self._drop(DUPLICATE, 1)
         elif stamp_s == self._stamp_s:
             self._alike.append(values)
@@ -273,3 +280,11 @@ class Timeline:
     def _say(self, sentence: str) -> None:
         if self._tell is not None and (self.steps + self.wraps) <= 3:
             self._tell(sentence + ".")
+
+
+def steps_after(before_s: float, times_s: np.ndarray) -> np.ndarray:
+    """(n,) float64: from each of times_s (n,), n >= 1, to the one before it, the first from `before_s`."""
+    steps_s = np.empty(len(times_s))
+    steps_s[0] = times_s[0] - before_s
+    np.subtract(times_s[1:], times_s[:-1], out=steps_s[1:])
+    return steps_s

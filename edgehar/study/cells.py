@@ -61,6 +61,8 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tup
 from edgehar.data.channels import Channel, choose
 from edgehar.data.signals import Framing, scaled
 from edgehar.errors import InputError
+from edgehar.files import sha256_of_json
+from edgehar.registry import parse_spec
 from edgehar.results.alike import seedless
 from edgehar.results.runs import Run
 from edgehar.training.distillers import DISTILLERS
@@ -110,7 +112,9 @@ class Fold(NamedTuple):
     @property
     def folder(self) -> Path:
         """``wisdm-device-watch/folds-n-5-fold-1``."""
-        return Path(file_name(self.name)) / file_name(self.protocol)
+        person = str(parse_spec(self.protocol)[1].get("person", ""))
+        unlike = "" if person.isalnum() or not person else "-" + sha256_of_json(self.protocol)[:8]
+        return Path(file_name(self.name)) / (file_name(self.protocol) + unlike)  # a/b is not a b
 
     def cells(self) -> Iterator["Cell"]:
         return (Cell(self, name, seed) for name, network in self.networks.items() for seed in network.seeds)

@@ -107,6 +107,14 @@ protocol = "paper-random"
     assert str(folds[-1].folder) == "shuffled/paper-random"
 
 
+def test_people_whose_names_look_alike_in_a_folder_have_folders_of_their_own(tmp_path: Path) -> None:
+    fold = load_study(written(tmp_path)).folds[-1]
+    names = ["a/b", "a b", '"a,b"', "Zo\u00eb", "Zoe\u0308", "..", "--x", "x"]
+    folders = [str(replace(fold, protocol="leave-one-out:person=%s" % name).folder) for name in names]
+    assert len(set(folders)) == len(names) and not any("/" in each.split("/", 1)[1] for each in folders)
+    assert folders[-1] == "shuffled/leave-one-out-person-x"
+
+
 @pytest.mark.parametrize("old, new, told", [
     ('members = "teacher"', 'members = "alone"', "must be a trained network of two seeds or more, one of: teacher"),
     ('members = "teacher"', 'members = "ensemble"', "has members = 'ensemble'"),
