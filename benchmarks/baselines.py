@@ -21,7 +21,8 @@ from typing import Iterator, List, Optional, Sequence, Tuple
 from edgehar import machine
 from edgehar.backends import ready_engine
 from edgehar.bench import run as bench
-from edgehar.bench.scenarios import Scenario, default_scenario
+from edgehar.bench.scenarios import SCENARIOS
+from edgehar.bench.scenarios.base import Scenario
 from edgehar.data.corpus import Corpus, cut_corpus
 from edgehar.errors import AccuracyError
 from edgehar.results.histories import Progress
@@ -118,7 +119,7 @@ def _measure(name: str, fitted: Fitted, corpus: Corpus, work: Path, results: Pat
 
 def _asked(scenario: str) -> Scenario:
     """The scenario as it is, but three seconds of raw latencies are enough to keep."""
-    asked = default_scenario(scenario)
+    asked = SCENARIOS.create(scenario)
     return replace(asked, duration_s=3.0) if scenario == "single_stream" else asked
 
 

@@ -26,7 +26,7 @@ from torch import nn
 from edgehar import machine
 from edgehar.data.channels import triad
 from edgehar.data.signals import Signal
-from edgehar.results.runs import Measurement, Run
+from edgehar.results.runs import EngineFacts, Measurement, Run
 from edgehar.training.exporting import Deployed, trace
 from edgehar.training.models import make_model
 from edgehar.training.models.base import Model
@@ -113,10 +113,10 @@ def _run(layout: str, graph: bytes, size: str, batch: int, turns: int, times: Li
     model = make_model("mobilenet:size=%s" % size, SIGNAL, TASKS)
     return Run(
         scenario={"name": "conv_layout", "batch": batch, "turns": turns},
-        engine={"backend": "ort", "precision": "fp32", "threads": 1, "sha256": digest, "size_bytes": len(graph),
-                "artifact": "%s as %s" % (model.spec, layout), "artifact_sha256": digest, "model": model.spec,
-                "parameters": model.parameter_count(), "macs": model.mac_count(), "dataset": "random windows",
-                "channels": len(SIGNAL.channels), "window": SIGNAL.window, "method": "untrained", "seed": 0},
+        engine=EngineFacts("%s as %s" % (model.spec, layout), digest, digest, "ort", "fp32", "random windows",
+                           model.spec, size_bytes=len(graph), threads=1, parameters=model.parameter_count(),
+                           macs=model.mac_count(), channels=len(SIGNAL.channels), window=SIGNAL.window,
+                           method="untrained", seed=0),
         machine=machine.describe(), measurements=(Measurement("latency", "s", tuple(np.round(times, 9).tolist())),),
         synthetic=True, command="python benchmarks/conv_layout.py --turns %d" % turns)
 

@@ -58,7 +58,7 @@ def read(folder: Path) -> Dict[str, List[History]]:
     """{network: its histories, one a fold and seed}."""
     found: Dict[str, List[History]] = {}
     for path in sorted(folder.glob("*/*.history.jsonl")):
-        history = histories.load(path)
+        history = histories.load_history(path)
         found.setdefault(history.name.rpartition("-seed")[0], []).append(history)
     return found
 

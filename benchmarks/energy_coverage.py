@@ -27,9 +27,9 @@ from edgehar import machine
 from edgehar.bench import energy
 from edgehar.bench.energy import Energy
 from edgehar.bench.meters.base import CARRIER_RAIL, XAVIER_RAILS, XAVIER_STEP_A, totals_of
-from edgehar.bench.trace import IDLE, LOAD, Phase, Trace
+from edgehar.bench.trace import IDLE, LOAD, Trace, TracePhase
 from edgehar.machine import Conditions
-from edgehar.results.runs import SIMULATED, Measurement, Run
+from edgehar.results.runs import REFUSED, SIMULATED, EngineFacts, Measurement, Run, RunWarning
 
 IDLE_W = np.array([0.3, 0.5, 1.25, 0.0, 0.2, 2.5])  # tegrastats of a board in mode 7, rail by rail
 NOISE_W = np.array([0.04, 0.12, 0.05, 0.0, 0.05, 0.04])
@@ -122,12 +122,12 @@ def _trace(case: Case, seed: int, net_w: float) -> Trace:
                  dict(zip(XAVIER_RAILS, steps_w)), _readings(case, phases, random), case.period_s)
 
 
-def _phases() -> Tuple[Phase, ...]:
-    found: List[Phase] = []
+def _phases() -> Tuple[TracePhase, ...]:
+    found: List[TracePhase] = []
     for repeat in range(REPEATS):
         for kind, seconds in ((IDLE, IDLE_S), (LOAD, LOAD_S), (IDLE, IDLE_S)):
             start_s = found[-1].end_s if found else 0.0
-            found.append(Phase(kind, start_s, start_s + seconds, repeat, WINDOWS if kind == LOAD else 0))
+            found.append(TracePhase(kind, start_s, start_s + seconds, repeat, WINDOWS if kind == LOAD else 0))
     return tuple(found)
 
 
@@ -152,7 +152,7 @@ def _noise(time_s: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return noise
 
 
-def _on(case: Case, phase: Phase, time_s: np.ndarray) -> np.ndarray:
+def _on(case: Case, phase: TracePhase, time_s: np.ndarray) -> np.ndarray:
     during = (time_s >= phase.start_s) & (time_s < phase.end_s)
     if case.period_s is None:
         return during.astype(float)
@@ -166,7 +166,7 @@ def _kept(case: Case, time_s: np.ndarray, random: np.random.Generator) -> np.nda
     return kept
 
 
-def _readings(case: Case, phases: Tuple[Phase, ...], random: np.random.Generator) -> Tuple[Conditions, ...]:
+def _readings(case: Case, phases: Tuple[TracePhase, ...], random: np.random.Generator) -> Tuple[Conditions, ...]:
     throttled_s = random.uniform(0, phases[-1].end_s) if case.throttles else np.inf
     return tuple(Conditions(time_s, "7", limits_hz={"gpu": (675.75e6, 675.75e6)}, clocks_hz={"gpu": 675.75e6},
                             throttles={"gpu-throttle-alert": 0, "over-current oc3": int(time_s >= throttled_s)})
@@ -245,13 +245,12 @@ def run_of(case: Case, verdicts: List[Verdict]) -> Run:
     return Run(
         scenario={"name": "energy_coverage", "batch": 1, "case": case.name, "runs": len(verdicts),
                   "wanted": case.wanted},
-        engine={"artifact": "energy.estimate", "artifact_sha256": digest, "sha256": digest, "backend": "numpy",
-                "precision": "fp64", "dataset": "made-up power traces", "model": "none", "method": "none",
-                "parameters": 0, "macs": 0, "size_bytes": len(source)},
+        engine=EngineFacts("energy.estimate", digest, digest, "numpy", "fp64", "made-up power traces", "none",
+                           size_bytes=len(source), parameters=0, macs=0, method="none"),
         machine=machine.describe(), synthetic=True, source=SIMULATED,
         measurements=tuple(Measurement(name, "J/window", tuple(_plain(each[column]) for each in verdicts))
                            for name, column in quantities),
-        warnings=tuple(sorted({"refused: " + each.refusal for each in verdicts if each.refusal})),
+        warnings=tuple(RunWarning(REFUSED, reason) for reason in sorted({each.refusal for each in verdicts} - {""})),
         command="python benchmarks/energy_coverage.py --runs %d" % len(verdicts))
 
 

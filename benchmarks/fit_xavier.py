@@ -45,7 +45,7 @@ import networks
 import numpy as np
 
 from edgehar.artifact import cost
-from edgehar.artifact.boards import Board, Clocks, Fit, load_board
+from edgehar.artifact.boards import Board, BoardClocks, Fit, load_board
 from edgehar.artifact.cost import Work
 from edgehar.bench.calibration import Posterior, even_weights, fitted, prior_of
 from edgehar.files import read_json, write_json
@@ -80,7 +80,7 @@ class Row(NamedTuple):
     network: str
     device: str
     precision: str
-    clocks: Clocks
+    clocks: BoardClocks
     seconds: float
     watts: Optional[float] = None
     graph: bool = False
@@ -126,15 +126,15 @@ def _watts(values: Dict[str, str]) -> Optional[float]:
     return float(values["wall_power_mean_AC"]) if "wall_power_mean_AC" in values else None
 
 
-def _gpu_clocks(mode: str, board: Board) -> Clocks:
+def _gpu_clocks(mode: str, board: Board) -> BoardClocks:
     match = re.search(r"GPU ([\d.]+) MHz, EMC ([\d.]+), CPU ([\d.]+), DLA ([\d.]+)", mode)
     if not match:
         return board.fastest
     gpu, emc, cpu, dla = map(float, match.groups())
-    return Clocks(gpu, emc, cpu, 2, dla)
+    return BoardClocks(gpu, emc, cpu, 2, dla)
 
 
-def _cpu_clocks(source: str, board: Board) -> Clocks:
+def _cpu_clocks(source: str, board: Board) -> BoardClocks:
     match = re.search(r"power\.(\d)", source)
     names = ("MAXN", "MODE_10W", "MODE_15W", "MODE_30W_ALL", "MODE_30W_6CORE", "MODE_30W_4CORE")
     return board.modes[names[int(match.group(1))]] if match else board.fastest

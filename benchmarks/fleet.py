@@ -41,7 +41,7 @@ import time
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 import conv_layout
 import numpy as np
@@ -55,7 +55,7 @@ from edgehar.artifact.proof import EXACT, open_graph
 from edgehar.backends.base import Session
 from edgehar.backends.ort import OrtStepSession
 from edgehar.registry import parse_spec
-from edgehar.results.runs import Measurement, Run
+from edgehar.results.runs import EngineFacts, Measurement, Run
 from edgehar.stream.choice import widths
 from edgehar.stream.fleet import Fleet
 from edgehar.stream.ring import Ring
@@ -273,12 +273,11 @@ def run_of(name: str, way: Way, streams: int, hop: int, turns: int, times: Seque
         measurements=(Measurement("time_per_window", "s", tuple(np.round(times, 10).tolist())),))
 
 
-def engine_of(spec: str, graph: bytes, what: str) -> Dict[str, Any]:
+def engine_of(spec: str, graph: bytes, what: str) -> EngineFacts:
     digest, model = hashlib.sha256(graph).hexdigest(), make_model(spec, SIGNAL, TASKS)
-    return {"backend": "ort", "precision": "fp32", "threads": 1, "sha256": digest, "size_bytes": len(graph),
-            "artifact": "%s, %s" % (spec, what), "artifact_sha256": digest, "model": spec,
-            "parameters": model.parameter_count(), "macs": model.mac_count(), "dataset": "random signals",
-            "channels": CHANNELS, "window": WINDOW, "method": "untrained", "seed": 0}
+    return EngineFacts("%s, %s" % (spec, what), digest, digest, "ort", "fp32", "random signals", spec,
+                       size_bytes=len(graph), threads=1, parameters=model.parameter_count(), macs=model.mac_count(),
+                       channels=CHANNELS, window=WINDOW, method="untrained", seed=0)
 
 
 def ratio(runs: Mapping[str, Run], slow: str, fast: str) -> Tuple[float, float, float]:
@@ -291,7 +290,7 @@ def table(runs: Sequence[Run]) -> str:
     """The table of docs/fleets.md: one column a size and hop, one row a ratio."""
     compared: Dict[Tuple[str, int], Dict[str, Run]] = {}
     for run in runs:
-        key = (parse_spec(run.engine["model"])[1].get("size", "S"), run.scenario["hop"])
+        key = (parse_spec(run.engine.model)[1].get("size", "S"), run.scenario["hop"])
         compared.setdefault(key, {})[run.scenario["way"]] = run
     columns = sorted((key for key in compared if key[0] in SIZES), key=lambda key: (SIZES.index(key[0]), key[1]))
     lines = [["median over turns", *("%s, hop %d" % key for key in columns)], ["---"] * (1 + len(columns))]

@@ -21,7 +21,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Union
+from typing import Dict, List, Mapping, NamedTuple, Union
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from edgehar import machine
 from edgehar.backends.base import Session, StepSession
 from edgehar.data.channels import triad
 from edgehar.data.signals import Signal
-from edgehar.results.runs import Measurement, Run
+from edgehar.results.runs import EngineFacts, Measurement, Run
 from edgehar.stream.fleet import Fleet
 from edgehar.stream.policy import Policy
 
@@ -131,13 +131,12 @@ def as_run(readings: List[Reading], way: str) -> Run:
                            for (name, unit), column in zip(values.items(), columns)))
 
 
-def no_engine(what: str) -> Dict[str, Any]:
+def no_engine(what: str) -> EngineFacts:
     """Facts of an engine for a Run in which nothing is computed."""
     digest = hashlib.sha256(what.encode("ascii")).hexdigest()
-    return {"backend": "none", "precision": "fp32", "threads": 1, "sha256": digest, "size_bytes": 0,
-            "artifact": "nothing is computed", "artifact_sha256": digest, "model": "none", "parameters": 0, "macs": 0,
-            "dataset": "random signals", "channels": len(SIGNAL.channels), "window": SIGNAL.window,
-            "method": "untrained", "seed": 0}
+    return EngineFacts("nothing is computed", digest, digest, "none", "fp32", "random signals", "none", size_bytes=0,
+                       threads=1, parameters=0, macs=0, channels=len(SIGNAL.channels), window=SIGNAL.window,
+                       method="untrained", seed=0)
 
 
 def _rss_bytes() -> int:

@@ -108,7 +108,7 @@ def lines(runs: Sequence[Run]) -> List[ScalingLine]:
     found: Dict[str, List[Run]] = {}
     for run in runs:
         way = {"full-valid": "whole windows"}.get(run.scenario["way"], run.scenario["way"])
-        found.setdefault("%s, %s" % (parse_spec(run.engine["model"])[1]["size"], way), []).append(run)
+        found.setdefault("%s, %s" % (parse_spec(run.engine.model)[1]["size"], way), []).append(run)
     return [_line(label, sorted(of_line, key=lambda run: run.scenario["streams"]))
             for label, of_line in sorted(found.items())]
 

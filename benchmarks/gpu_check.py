@@ -31,7 +31,7 @@ from edgehar.backends import BACKENDS
 from edgehar.backends.base import BuildSpec, Engine, Session
 from edgehar.errors import EdgeharError, MismatchError
 from edgehar.files import sha256_of
-from edgehar.results.runs import Measurement, Run
+from edgehar.results.runs import ENGINE, EngineFacts, Measurement, Run, RunWarning
 
 ARTIFACT = Path(__file__).resolve().parents[1] / "engines" / "wisdm-watch-s"
 BUILDS: Tuple[Tuple[str, str], ...] = (
@@ -270,17 +270,16 @@ def _figures(engine: Engine, running: Mapping[str, Any], measured: Sequence[Tupl
     note = [] if machine.board() else [NOT_A_JETSON % gpu]
     return Run(
         scenario={"name": "gpu_check", "batch": 1, **running},
-        engine={"backend": "trt", "precision": engine.spec.precision, "threads": 1, "sha256": engine.sha256,
-                "size_bytes": (engine.folder / "engine.plan").stat().st_size, "options": dict(engine.spec.options),
-                "fingerprint": dict(engine.fingerprint), "artifact": manifest.name,
-                "artifact_sha256": manifest.sha256, "model": manifest.model["spec"],
-                "parameters": manifest.model["parameters"], "macs": manifest.model["macs"],
-                "dataset": manifest.data["dataset"], "channels": len(manifest.signal.channels),
-                "window": manifest.signal.window, "method": manifest.training["method"],
-                "seed": manifest.training["seed"]},
+        engine=EngineFacts(
+            manifest.name, manifest.sha256, engine.sha256, "trt", engine.spec.precision, manifest.data["dataset"],
+            manifest.model["spec"], size_bytes=(engine.folder / "engine.plan").stat().st_size, threads=1,
+            options=dict(engine.spec.options), parameters=manifest.model["parameters"], macs=manifest.model["macs"],
+            channels=len(manifest.signal.channels), window=manifest.signal.window,
+            method=manifest.training["method"], seed=manifest.training["seed"],
+            more={"fingerprint": dict(engine.fingerprint)}),
         machine=dict(machine.describe(), gpu=gpu), synthetic=True, command="python benchmarks/gpu_check.py",
         measurements=tuple(Measurement(name, unit, tuple(values)) for name, unit, values in measured),
-        warnings=(*note, *warnings))
+        warnings=tuple(RunWarning(ENGINE, text) for text in (*note, *warnings)))
 
 
 if __name__ == "__main__":

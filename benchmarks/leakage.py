@@ -22,7 +22,7 @@ import numpy as np
 from edgehar import machine
 from edgehar.backends import ready_engine
 from edgehar.bench import run as bench
-from edgehar.bench.scenarios import default_scenario
+from edgehar.bench.scenarios import SCENARIOS
 from edgehar.data.corpus import cut_corpus
 from edgehar.data.datasets import DATASETS
 from edgehar.data.protocols import People, make_split
@@ -63,7 +63,7 @@ def run_one(spec: str, protocol: str, root: Optional[str], work: Path, results: 
     fitted = train(corpus, STUDENT, CHANNELS, CORPORA[spec], work / name, watch=lambda past: _tell(name, past))
     artifact = export(fitted, corpus.parts.train, corpus.parts.valid, work / "artifacts" / name, name)
     engine = ready_engine(artifact.folder, "ort", "fp32")
-    bench.run(engine, default_scenario("accuracy"), corpus.parts.test, command=COMMAND).write(path)
+    bench.run(engine, SCENARIOS.create("accuracy"), corpus.parts.test, command=COMMAND).write(path)
 
 
 def _tell(name: str, past: Progress) -> None:
@@ -85,8 +85,8 @@ class Row(NamedTuple):
 
 def rows(runs: List[Run]) -> List[Row]:
     """One row a corpus with all its Runs."""
-    return [_row(spec, [run for run in runs if run.engine["dataset"] == spec]) for spec in CORPORA
-            if sum(run.engine["dataset"] == spec for run in runs) == len(HONEST) + len(LEAKY)]
+    return [_row(spec, [run for run in runs if run.engine.dataset == spec]) for spec in CORPORA
+            if sum(run.engine.dataset == spec for run in runs) == len(HONEST) + len(LEAKY)]
 
 
 def _row(spec: str, runs: List[Run]) -> Row:

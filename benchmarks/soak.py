@@ -56,8 +56,8 @@ from edgehar.backends.base import Engine
 from edgehar.data.signals import Signal
 from edgehar.deploy.health import Health
 from edgehar.deploy.notify import Manager
-from edgehar.deploy.service import Recipe, Service
-from edgehar.results.runs import Measurement, Run
+from edgehar.deploy.service import ServeSpec, Service
+from edgehar.results.runs import EngineFacts, Measurement, Run
 from edgehar.stream.decision import Decision
 from edgehar.stream.fleet import Fleet
 from edgehar.stream.sinks import SINKS
@@ -263,7 +263,7 @@ class ServedWearer:
     """A `Service` on a thread of its own, fed by the world."""
 
     def __init__(self, engine: Engine, port: int, state: Path) -> None:
-        recipe = Recipe(engine.folder)
+        recipe = ServeSpec(engine.folder)
         loaded = recipe.load()
         signal = loaded.stream.signal
         self.source = SOURCES.create("mqtt:topic=samples/%s,client=served,port=%d,depth=100000" % (SERVED, port),
@@ -511,11 +511,11 @@ def as_run(result: Soak, engine: Engine, hours: int, wearers: int, command: str)
                       Measurement("recovery", "s", tuple(result.recoveries_s))))
 
 
-def _facts(engine: Engine) -> Dict[str, Any]:
+def _facts(engine: Engine) -> EngineFacts:
     manifest = engine.manifest
-    return {"backend": engine.backend, "precision": engine.spec.precision, "threads": engine.spec.threads,
-            "sha256": engine.sha256, "artifact": manifest.name, "artifact_sha256": manifest.sha256,
-            "model": manifest.model["spec"], "dataset": "generated signals", "trained_on": manifest.data["dataset"]}
+    return EngineFacts(manifest.name, manifest.sha256, engine.sha256, engine.backend, engine.spec.precision,
+                       "generated signals", manifest.model["spec"], threads=engine.spec.threads,
+                       more={"trained_on": manifest.data["dataset"]})
 
 
 def show(result: Soak) -> None:

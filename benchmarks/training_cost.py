@@ -25,7 +25,7 @@ import torch
 from edgehar import machine
 from edgehar.data.channels import triad
 from edgehar.data.signals import Signal, Windows
-from edgehar.results.runs import Measurement, Run
+from edgehar.results.runs import EngineFacts, Measurement, Run
 from edgehar.training.folder import Fitted
 from edgehar.training.loop import fit
 from edgehar.training.models import make_model
@@ -98,10 +98,9 @@ def _run(name: str, way: Way, windows: int, turns: int, times: List[float]) -> R
     model = make_model(way.model, SIGNAL, TASKS)
     return Run(
         scenario={"name": "training_cost", "way": name, "windows": windows, "batch": RECIPE.batch_size, "turns": turns},
-        engine={"backend": "torch", "precision": "fp32", "threads": 1, "sha256": "", "size_bytes": 0, "artifact": name,
-                "artifact_sha256": "", "model": model.spec, "parameters": model.parameter_count(),
-                "macs": model.mac_count(), "dataset": "generated windows", "channels": len(SIGNAL.channels),
-                "window": SIGNAL.window, "method": way.method, "seed": 0},
+        engine=EngineFacts(name, "", "", "torch", "fp32", "generated windows", model.spec, size_bytes=0, threads=1,
+                           parameters=model.parameter_count(), macs=model.mac_count(),
+                           channels=len(SIGNAL.channels), window=SIGNAL.window, method=way.method, seed=0),
         machine=machine.describe(), measurements=(Measurement("epoch", "s", tuple(np.round(times, 6).tolist())),),
         synthetic=True, command="python benchmarks/training_cost.py --turns %d" % turns)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edgehar.backends import BACKENDS as BACKENDS, ready_engine as ready_engine
     from edgehar.backends.base import BuildSpec as BuildSpec, Engine as Engine
     from edgehar.bench.run import run as run
-    from edgehar.bench.scenarios import default_scenario as default_scenario
+    from edgehar.bench.scenarios import load_scenario as load_scenario
     from edgehar.data.channels import Channel as Channel, triad as triad
     from edgehar.data.corpus import cut_corpus as cut_corpus
     from edgehar.data.datasets.base import Dataset as Dataset
@@ -51,7 +51,7 @@ HOMES = {  # the same names, for Python: where each is loaded from
     "ready_engine": "edgehar.backends",
     "Stream": "edgehar.stream.stream", "Decision": "edgehar.stream.decision", "Fleet": "edgehar.stream.fleet",
     "choose_session": "edgehar.stream.choice",
-    "Run": "edgehar.results.runs", "run": "edgehar.bench.run", "default_scenario": "edgehar.bench.scenarios",
+    "Run": "edgehar.results.runs", "run": "edgehar.bench.run", "load_scenario": "edgehar.bench.scenarios",
 }
 OF_TRAINING = ("torch", "onnx")  # packages that a board may lack
 

@@ -69,6 +69,7 @@ def usable_cores() -> int:
 
 
 def memory_gib() -> Optional[float]:
+    """Memory of this machine in GiB; None where the system does not tell."""
     for line in sysfs.text("/proc/meminfo").splitlines():
         if line.startswith("MemTotal"):
             return round(int(line.split()[1]) / 1048576, 1)
@@ -137,6 +138,7 @@ class Conditions(NamedTuple):
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Conditions":
+        """What `to_json` gave."""
         limits = {name: (low, high) for name, (low, high) in value.get("limits_hz", {}).items()}
         return cls(**{**value, "limits_hz": limits})
 
@@ -262,4 +264,5 @@ def unpinned(at: Conditions) -> List[str]:
 
 
 def limits_text(limits: Optional[Tuple[float, float]]) -> str:
+    """"115 to 676 MHz" of limits in hertz; "none" where there are none."""
     return "%.0f to %.0f MHz" % (limits[0] / 1e6, limits[1] / 1e6) if limits else "none"

@@ -1,8 +1,13 @@
-"""Open rooms: plug-ins found by file name.
+"""Open rooms: plug-ins found by file name, and those that other packages announce.
 
 A room is a package such as ``edgehar.data.datasets``. Each public file in it is one
 plug-in, named like the file, and holds exactly one class derived from the room's
 interface. `names()` imports nothing; asking for one imports that one file.
+
+An installed package adds such files of its own by entry points, a group a room::
+
+    [project.entry-points."edgehar.datasets"]
+    gym = "my_package.gym"
 
 A *spec* names a plug-in and its options: ``"mobilenet:size=S,conv=valid"``. A value that
 holds a comma stands in quotes: ``'csv:path="a,b.csv"'``.
@@ -16,9 +21,10 @@ import inspect
 import pkgutil
 import re
 import sys
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Callable, Collection, Dict, Generic, List, Optional, Tuple, Type, TypeVar
+from typing import Any, Callable, Collection, Dict, Generic, List, NamedTuple, Optional, Tuple, Type, TypeVar
 
 from edgehar.errors import InputError
 
@@ -31,6 +37,13 @@ HOUSE = Path(__file__).resolve().parent
 DECIMAL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 _extra_files: Dict[str, Dict[str, Path]] = {}
+
+
+class Announced(NamedTuple):
+    """A plug-in of an installed package: its module, and the distribution that announces it."""
+
+    module: str
+    distribution: str
 
 
 class Registry(Generic[T]):
@@ -46,13 +59,13 @@ class Registry(Generic[T]):
 
     def names(self) -> List[str]:
         """Names of all plug-ins, sorted, with ``-`` for ``_``. Imports no plug-in."""
-        package = importlib.import_module(self.room)
-        found = {module.name for module in pkgutil.iter_modules(package.__path__)}
-        public = {name for name in found if not name.startswith("_") and name != "base"}
-        return sorted(_shown(name) for name in public | set(_extra_files.get(self.room, {})))
+        return sorted({*map(_shown, self._files()), *map(_shown, _extra_files.get(self.room, {})), *self._announced()})
 
     def kind(self, name: str) -> Type[T]:
-        """The class behind `name`. Raises InputError for an unknown name."""
+        """The class behind `name`.
+
+        Raises InputError for an unknown name, one that two packages use, or a plug-in that cannot be loaded.
+        """
         if _shown(name) not in self.names():
             raise InputError("there is no %s named '%s'; choose from: %s." % (
                 self._noun(), name, ", ".join(self.names())))
@@ -85,9 +98,26 @@ class Registry(Generic[T]):
 
     def _module(self, name: str) -> ModuleType:
         extra = _extra_files.get(self.room, {}).get(name)
-        if extra is None:
-            return importlib.import_module("%s.%s" % (self.room, name))
-        return _import_file("%s.%s" % (self.room, name), extra)
+        if extra is not None:
+            return _import_file("%s.%s" % (self.room, name), extra)
+        others = self._announced().get(_shown(name), [])
+        owners = ["edgehar"] * (name in self._files()) + sorted(other.distribution for other in others)
+        if len(owners) > 1:
+            raise InputError("two packages have a %s named '%s': %s; uninstall one of them." % (
+                self._noun(), _shown(name), " and ".join(owners)))
+        if others:
+            return _import_announced(name, others[0])
+        return importlib.import_module("%s.%s" % (self.room, name))
+
+    def _files(self) -> List[str]:
+        """Names of the public files of the room."""
+        package = importlib.import_module(self.room)
+        found = [module.name for module in pkgutil.iter_modules(package.__path__)]
+        return [name for name in found if not name.startswith("_") and name != "base"]
+
+    def _announced(self) -> Dict[str, List[Announced]]:
+        """{name: who announces it} of installed packages."""
+        return _entry_points(tuple(sys.path)).get("edgehar." + self.room.rsplit(".", 1)[-1], {})
 
     def _class_in(self, module: ModuleType) -> Type[T]:
         base = importlib.import_module(self.room + ".base")
@@ -194,6 +224,34 @@ def _import_file(name: str, path: Path) -> ModuleType:
             raise InputError("plug-in %s cannot be loaded (%s: %s); mend it." % (
                 path, type(error).__name__, error)) from error
     return sys.modules[name]
+
+
+def _import_announced(name: str, plugin: Announced) -> ModuleType:
+    """The module of an installed plug-in; it is named like the plug-in, which takes its own name from there."""
+    if plugin.module.rsplit(".", 1)[-1] != name:
+        raise InputError("the package %s announces plug-in '%s' as %s; it must be a module of that name." % (
+            plugin.distribution, _shown(name), plugin.module))
+    try:
+        return importlib.import_module(plugin.module)
+    except Exception as error:
+        raise InputError("plug-in '%s' of the package %s cannot be loaded (%s: %s); mend or uninstall that package." % (
+            _shown(name), plugin.distribution, type(error).__name__, error)) from error
+
+
+@lru_cache(maxsize=None)
+def _entry_points(path: Tuple[str, ...]) -> Dict[str, Dict[str, List[Announced]]]:
+    """{group: {name: who announces it}} of the packages installed on `path`, each package once."""
+    from importlib import metadata
+
+    found: Dict[str, Dict[str, List[Announced]]] = {}
+    for distribution in metadata.distributions(path=list(path)):
+        for entry in distribution.entry_points:
+            if entry.group.startswith("edgehar."):
+                others = found.setdefault(entry.group, {}).setdefault(_shown(entry.name), [])
+                plugin = Announced(entry.value, distribution.metadata["Name"])
+                if plugin not in others:
+                    others.append(plugin)
+    return found
 
 
 def _shown(name: str) -> str:

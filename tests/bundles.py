@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edgehar.artifact.manifest import Artifact
 from edgehar.deploy.bundle import PLAIN_FILE, Bundle
-from edgehar.deploy.packing import Streaming, pack
+from edgehar.deploy.packing import StreamSettings, pack
 from tests.linear import write_artifact
 
 KEY, STRANGER = (Ed25519PrivateKey.from_private_bytes(bytes([seed] * 32)) for seed in (1, 2))
@@ -24,7 +24,7 @@ Member = Tuple[zipfile.ZipInfo, bytes]
 def linear_bundle(folder: Path, version: str = "1.0.0", hop: int = 5, **options: Any) -> Bundle:
     """A signed bundle of ``tests.linear``, whose artifact is made in `folder` where it is not there yet."""
     artifact = Artifact.load(folder) if folder.is_dir() else write_artifact(folder)
-    return pack(artifact, version, Streaming(hop), **options).signed(KEY)
+    return pack(artifact, version, StreamSettings(hop), **options).signed(KEY)
 
 
 def entry(name: str, mode: int = PLAIN_FILE, compressed: int = zipfile.ZIP_STORED) -> zipfile.ZipInfo:

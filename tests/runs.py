@@ -10,7 +10,7 @@ from zlib import crc32
 import numpy as np
 
 from edgehar.results.events import score_events
-from edgehar.results.runs import Measurement, Run
+from edgehar.results.runs import EngineFacts, Measurement, Run
 
 CLASSES = ("WALKING_UPSTAIRS", "sitting", "lying & resting")
 
@@ -21,17 +21,18 @@ def make(artifact: str = "student", scenario: str = "accuracy", precision: str =
     """A Run as `edgehar bench` writes one."""
     random = np.random.default_rng(crc32(repr((artifact, seed)).encode("utf-8")))
     digest = lambda *parts: sha256(repr(parts).encode("utf-8")).hexdigest()  # noqa: E731
-    engine = {"backend": "ort", "precision": precision, "threads": 1, "sha256": digest(artifact, precision),
-              "size_bytes": 98304, "artifact": artifact, "artifact_sha256": digest(artifact), "model": model,
-              "parameters": 19812, "macs": 1240000, "dataset": dataset, "channels": 9, "window": 128,
-              "rate_hz": 50.0, "method": method, "teacher": teacher, "seed": seed}
+    engine = EngineFacts(artifact, digest(artifact), digest(artifact, precision), "ort", precision, dataset, model,
+                         size_bytes=98304, threads=1, parameters=19812, macs=1240000, channels=9, window=128,
+                         rate_hz=50.0, method=method, teacher=teacher, seed=seed)
     settings = {"name": scenario, "batch": 64 if scenario in ("offline", "accuracy") else 1, "warmup_s": 1.0,
                 "duration_s": 5.0, "rate_hz": 50.0, "min_queries": 1000, "seed": 0, "hop": 64, "hold": 3}
     people = {person: (random.integers(0, 9, (3, 3)) + 40 * np.eye(3, dtype=int)).tolist() for person in "abcd"}
     values = tuple((latency_s * random.lognormal(0, 0.1, count)).tolist())
+    beside = {"paced": ("lateness", "s"), "offline": ("throughput", "windows/s")}.get(scenario)
+    timed = [Measurement("latency", "s", values), *([Measurement(*beside, values)] if beside else [])]
     found = {"accuracy": {"people": {"activity": people}, "calibration": {"activity": calibration(people)}},
              "streaming": {"events": {"activity": events(random)}}}.get(
-                 scenario, {"measurements": (Measurement("latency", "s", values),)})
+                 scenario, {"measurements": tuple(timed)})
     return replace(Run(settings, engine, {"processor": "Test CPU", "usable_cores": 2, "python": python},
                        classes={"activity": CLASSES}, split={"name": "published", "sha256": digest(dataset)},
                        command="edgehar bench %s" % artifact, **found), **changed)

@@ -36,7 +36,7 @@ def save(path: PathLike, found: Mapping[str, Attribution]) -> None:
         np.savez(stream, **arrays)
 
 
-def load(folder: PathLike) -> Dict[str, Attribution]:
+def load_attribution(folder: PathLike) -> Dict[str, Attribution]:
     """{task: Attribution} of the artifact in `folder`; empty where it keeps none, as one without recorded samples."""
     path = Path(folder) / FILE
     if not path.is_file():

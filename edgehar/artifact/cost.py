@@ -21,7 +21,7 @@ from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from edgehar.artifact.boards import Board, Clocks, Estimate, Fit, on_threads
+from edgehar.artifact.boards import Board, BoardClocks, Estimate, Fit, on_threads
 from edgehar.artifact.fusion import DEPTHWISE, Kernel, fused_kernels
 from edgehar.errors import InputError
 
@@ -60,6 +60,7 @@ class Work(NamedTuple):
 
     @property
     def total_macs(self) -> float:
+        """Multiply-accumulates of all kernels together."""
         return float(self.macs.sum())
 
 
@@ -100,8 +101,8 @@ def traffic_bytes(work: Work, precision: str, batch: int) -> np.ndarray:
 # ------------------------------------------------------------------ time
 
 
-def accelerator_terms(work: Work, parameters: Parameters, device: Mapping[str, Any], clocks: Clocks, precision: str,
-                      batch: int, graph: bool) -> np.ndarray:
+def accelerator_terms(work: Work, parameters: Parameters, device: Mapping[str, Any], clocks: BoardClocks,
+                      precision: str, batch: int, graph: bool) -> np.ndarray:
     """Seconds of launch, compute and memory of each kernel (n, 3) on a GPU or DLA.
 
     graph: launched as one CUDA graph.
@@ -135,8 +136,8 @@ def _tile_cycles(work: Work, processors: float, rate: np.ndarray, batch: int) ->
     return np.nan_to_num(rounds * high * wide * np.ceil(inner / 16) * 16 / rate)
 
 
-def cpu_terms(work: Work, parameters: Parameters, device: Mapping[str, Any], clocks: Clocks, precision: str,
-              batch: int, fastest: Clocks) -> np.ndarray:
+def cpu_terms(work: Work, parameters: Parameters, device: Mapping[str, Any], clocks: BoardClocks, precision: str,
+              batch: int, fastest: BoardClocks) -> np.ndarray:
     """Seconds of launch, compute and memory of each operator (n, 3) on all `cpu_cores` of a CPU."""
     slower = (clocks.cpu_mhz / fastest.cpu_mhz) ** parameters["clock_exponent"]
     shared = (clocks.cpu_cores / fastest.cpu_cores) ** parameters["core_exponent"]
@@ -153,7 +154,7 @@ def seconds_of(terms: np.ndarray) -> np.ndarray:
     return terms[:, 0] + np.maximum(terms[:, 1], terms[:, 2])
 
 
-def kernel_terms(board: Board, device: str, parameters: Parameters, work: Work, clocks: Clocks, precision: str,
+def kernel_terms(board: Board, device: str, parameters: Parameters, work: Work, clocks: BoardClocks, precision: str,
                  batch: int, graph: bool) -> np.ndarray:
     """Seconds of launch, compute and memory of each kernel (n, 3) on a device of `board`."""
     facts = board.devices[device]
@@ -165,7 +166,7 @@ def kernel_terms(board: Board, device: str, parameters: Parameters, work: Work, 
 # ------------------------------------------------------------------ power
 
 
-def wall_watts(parameters: Parameters, device: str, clocks: Clocks, fastest: Clocks, precision: str,
+def wall_watts(parameters: Parameters, device: str, clocks: BoardClocks, fastest: BoardClocks, precision: str,
                terms: np.ndarray) -> float:
     """Mean power at the wall while a device works back to back. terms: (n, 3), as of `kernel_terms`.
 
@@ -232,6 +233,7 @@ class Prediction:
 
     @property
     def device_text(self) -> str:
+        """The device in words, for a processor with its number of threads."""
         return device_text(self.device, self.threads)
 
     def shares(self) -> Dict[str, float]:
@@ -247,6 +249,7 @@ class Prediction:
         return self.idle_w[site] * period_s + (self.watts[site] - self.idle_w[site]) * busy_s
 
     def to_json(self) -> Dict[str, Any]:
+        """All of it as plain values, marked as simulated."""
         value = {key: item for key, item in vars(self).items() if key not in ("seconds", "energy_j", "layers")}
         return dict(value, source=self.source, seconds=self.seconds.to_json(), shares=self.shares(),
                     energy_j={site: each.to_json() for site, each in self.energy_j.items()},
@@ -254,8 +257,8 @@ class Prediction:
                     layers=[layer._asdict() for layer in self.layers])
 
 
-def predict(board: Board, model: Any, mode: str, precision: str = "fp16", batch: int = 1, device: str = "gpu",
-            graph: bool = True, threads: Optional[int] = None) -> Prediction:
+def predict_cost(board: Board, model: Any, mode: str, precision: str = "fp16", batch: int = 1, device: str = "gpu",
+                 graph: bool = True, threads: Optional[int] = None) -> Prediction:
     """What an ONNX model would cost on `board` in power mode `mode`.
 
     graph: launched as one CUDA graph; means nothing to a CPU. threads: of a CPU engine, as
@@ -275,7 +278,7 @@ def predict(board: Board, model: Any, mode: str, precision: str = "fp16", batch:
         _extrapolation(fit, work, device), (threads or clocks.cpu_cores) if device == "cpu" else None)
 
 
-def estimate_s(board: Board, device: str, precision: str, clocks: Clocks, work: Work, batch: int,
+def estimate_s(board: Board, device: str, precision: str, clocks: BoardClocks, work: Work, batch: int,
                graph: bool) -> Estimate:
     """Seconds of a batch, with their interval."""
     fit = board.fit(device, precision)
@@ -284,7 +287,7 @@ def estimate_s(board: Board, device: str, precision: str, clocks: Clocks, work: 
     return _estimate(log_s, fit, fit.tiny_sd if _extrapolation(fit, work, device) else fit.residual_sd)
 
 
-def latency_s(board: Board, device: str, parameters: Parameters, work: Work, clocks: Clocks, precision: str,
+def latency_s(board: Board, device: str, parameters: Parameters, work: Work, clocks: BoardClocks, precision: str,
               batch: int, graph: bool) -> float:
     """Seconds of a batch, from the host's call to its logits."""
     terms = kernel_terms(board, device, parameters, work, clocks, precision, batch, graph)
@@ -330,7 +333,7 @@ def _extrapolation(fit: Fit, work: Work, device: str) -> str:
            "on" % (work.total_macs / 1e6, side, bound / 1e6, device.upper())
 
 
-def _energy(board: Board, device: str, clocks: Clocks, precision: str, batch: int, terms: np.ndarray,
+def _energy(board: Board, device: str, clocks: BoardClocks, precision: str, batch: int, terms: np.ndarray,
             seconds: Estimate) -> Tuple[Dict[str, Estimate], Dict[str, float], Dict[str, float]]:
     """{site: joules a window}, {site: watts at work}, {site: watts idle}."""
     fit = board.fits["power"]

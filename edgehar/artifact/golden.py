@@ -34,8 +34,8 @@ def read_golden(path: PathLike) -> Golden:
         return Golden(stored["x"], logits)
 
 
-def compare(golden: Mapping[str, np.ndarray], logits: Mapping[str, np.ndarray],
-            tolerance: Mapping[str, float]) -> List[Comparison]:
+def compare_logits(golden: Mapping[str, np.ndarray], logits: Mapping[str, np.ndarray],
+                   tolerance: Mapping[str, float]) -> List[Comparison]:
     """Compare logits {task: (N, K)} with golden ones under a tolerance of the manifest.
 
     snr_db is 10 log10 of the golden logits' variance over the error's mean square;

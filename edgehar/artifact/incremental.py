@@ -41,7 +41,7 @@ PER_PAIR = frozenset(["Add", "Div", "Mul", "Sub"])
 REMEDY = "use the full window, or a network of valid convolutions (mobilenet:conv=valid)"
 
 
-class Memory(NamedTuple):
+class StepMemory(NamedTuple):
     """Columns of a layer that each step says and later steps read.
 
     said: the output, (1, C, columns, lanes). read: the inputs of that shape, what the last
@@ -78,7 +78,7 @@ class StepGraph(NamedTuple):
     """
 
     model: Any
-    memories: Tuple[Memory, ...]
+    memories: Tuple[StepMemory, ...]
     sums: Tuple[Sums, ...]
     tasks: Tuple[str, ...]
 
@@ -139,7 +139,7 @@ class _Writer:
         self._source = model
         self._lanes = lanes
         self._nodes: List[Any] = []
-        self._memories: Dict[str, Memory] = {}
+        self._memories: Dict[str, StepMemory] = {}
         self._sums: List[Sums] = []
         self._constants = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
 
@@ -264,7 +264,7 @@ class _Writer:
                   for age, name in enumerate(memory.read[:-(-kept // columns)], start=1)][::-1]
         return [self._trimmed(pieces[0]), *pieces[1:], new]
 
-    def _memory(self, x: Columns, columns: int, ages: int) -> Memory:
+    def _memory(self, x: Columns, columns: int, ages: int) -> StepMemory:
         """The last `columns` new ones of x, to be read for the next `ages` steps."""
         said = x.name
         if columns < x.new or x.name == "chunk":
@@ -272,7 +272,7 @@ class _Writer:
         if said not in self._memories and said != x.name:
             self._cut(x.name, said, x.new - columns, x.new)
         read = tuple("%s.%d.ago" % (said, age + 1) for age in range(ages))
-        known = self._memories.get(said, Memory(said, (), (1, x.channels, columns, self._lanes)))
+        known = self._memories.get(said, StepMemory(said, (), (1, x.channels, columns, self._lanes)))
         self._memories[said] = max(known, known._replace(read=read), key=lambda memory: len(memory.read))
         return self._memories[said]
 

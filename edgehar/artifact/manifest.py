@@ -65,6 +65,7 @@ class Manifest:
         return json.loads(json.dumps(body))
 
     def to_json(self) -> Dict[str, Any]:
+        """All facts and their digest, as ``manifest.json`` holds them."""
         return dict(self._body(), sha256=self.sha256)
 
     @classmethod
@@ -104,10 +105,12 @@ class Artifact:
 
     @property
     def sha256(self) -> str:
+        """Digest of the manifest, which names the digests of all other files."""
         return self.manifest.sha256
 
     @property
     def onnx_path(self) -> Path:
+        """The graph, ``model.onnx``."""
         return self.folder / "model.onnx"
 
     def golden(self) -> Golden:

@@ -40,7 +40,7 @@ def _strung(windows: np.ndarray, lanes: int) -> np.ndarray:
 
 def _largest_error(model: Any, step: StepGraph, signal: np.ndarray, window: int, hop: int) -> float:
     """Largest difference of logits over all windows of `signal` (lanes, C, T), as a share of the largest logit."""
-    whole, stepping = open_graph(model), Replay(step)
+    whole, stepping = open_graph(model), StepReplay(step)
     error, largest = 0.0, 1.0
     for end in range(hop, signal.shape[2] + 1, hop):
         logits = stepping.advance(np.ascontiguousarray(signal[:, :, end - hop:end].transpose(1, 2, 0))[None])
@@ -59,7 +59,7 @@ def _whole_logits(whole: Any, tasks: Sequence[str], x: np.ndarray) -> List[np.nd
     return [np.concatenate(each) for each in zip(*parts)]
 
 
-class Replay:
+class StepReplay:
     """A step graph as it is written down, memories moved about by hand and at first full of noise."""
 
     def __init__(self, step: StepGraph) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, Callable, Mapping, Optional
 
@@ -11,6 +12,7 @@ from edgehar.errors import InputError, MismatchError
 from edgehar.files import PathLike, sha256_of_json
 from edgehar.registry import Registry, parse_spec
 
+LOG = logging.getLogger(__name__)
 BACKENDS: "Registry[Backend]" = Registry("edgehar.backends", "Backend")
 
 
@@ -63,12 +65,15 @@ def up_to_date(artifact: Artifact, spec: BuildSpec, folder: Path, builder: Backe
     Raises MismatchError where it is damaged.
     """
     if not (folder / "engine.json").is_file():
+        LOG.info("no engine stands in %s yet", folder)
         return None
     engine = Engine.load(folder)
     try:
         builder.require_same_machine(engine)
-    except MismatchError:
+    except MismatchError as error:
+        LOG.info("the engine in %s is not used: %s", folder, error)
         return None
     asked, has = (artifact.sha256, builder.name, spec.precision, spec.options), (
         engine.manifest.sha256, engine.backend, engine.spec.precision, engine.spec.options)
+    LOG.info("the engine in %s is %s", folder, "used" if asked == has else "of another artifact or build; not used")
     return engine if asked == has else None

@@ -27,6 +27,7 @@ class BuildSpec:
 
     @property
     def sha256(self) -> str:
+        """Digest of all that decides what is built."""
         return sha256_of_json(self.to_json())
 
     def to_json(self) -> Dict[str, Any]:
@@ -80,12 +81,15 @@ class Engine:
         return replace(self, running={**self.running, **running})
 
     def golden(self) -> Golden:
+        """The golden inputs and logits it was verified with. Raises MismatchError where they are damaged."""
         return read_golden(self.folder / "golden.npz")
 
     def to_json(self) -> Dict[str, Any]:
+        """What ``engine.json`` holds: the facts and their digest."""
         return dict(self._body(), sha256=self.sha256)
 
     def write_sidecar(self) -> None:
+        """Write ``engine.json`` beside the engine's own files."""
         write_json(self.folder / "engine.json", self.to_json())
 
     def _body(self) -> Dict[str, Any]:

@@ -34,14 +34,18 @@ class OrtSession(Session):
         self._logits: Dict[str, np.ndarray] = {}
 
     def input(self, slot: int = 0) -> np.ndarray:
+        """As `Session.input`: (max_batch, C, T) float32, owned by the session; there is one slot."""
         return self._x[:, :, 0]
 
     def launch(self, count: int, slot: int = 0) -> None:
+        """Compute the first `count` windows; they are done when this returns."""
         values = self._session.run(None, {self._source: self._x[:count]})
         self._logits = dict(zip(self.tasks, values))
 
     def wait(self, slot: int = 0) -> Dict[str, np.ndarray]:
+        """{task: (count, K)} of the last launch, owned by the caller."""
         return self._logits
 
     def close(self) -> None:
+        """Let go of the runtime's session."""
         self._session = None

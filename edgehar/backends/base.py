@@ -10,6 +10,7 @@ agreed with the trained model. `open` refuses an Engine that is not what it was.
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +19,14 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 import numpy as np
 
-from edgehar.artifact.golden import Comparison, compare, require_passed
+from edgehar.artifact.golden import Comparison, compare_logits, require_passed
 from edgehar.artifact.manifest import Artifact
 from edgehar.backends._engine import BuildSpec as BuildSpec, Engine as Engine, writable as writable
 from edgehar.errors import InputError, MismatchError, MissingError
 from edgehar.files import PathLike, folder_written_whole, sha256_of
 from edgehar.results.runs import MEASURED
 
+LOG = logging.getLogger(__name__)
 PRECISIONS = ("fp32", "fp16", "int8")
 
 
@@ -128,7 +130,7 @@ class StepSession(ABC):
 
     @abstractmethod
     def restore(self, slots: np.ndarray, states: np.ndarray) -> None:
-        """Put back what `snapshot` gave, in any slots of a session of the same step."""
+        """Put back what `snapshot` gave: states (n, floats) into slots (n,), any of a session of the same step."""
 
     def forget(self, slots: np.ndarray) -> None:
         """The states of slots (n,) are of no more use to anybody; does nothing where that spares nothing."""
@@ -161,6 +163,7 @@ class Backend(ABC):
 
     @property
     def name(self) -> str:
+        """The file's name, with ``-`` for ``_``."""
         return type(self).__module__.rsplit(".", 1)[-1].replace("_", "-")
 
     @abstractmethod
@@ -219,6 +222,7 @@ class Backend(ABC):
             raise InputError("backend %s has no precision '%s'; it has: %s." % (
                 self.name, spec.precision, ", ".join(self.precisions)))
         spec = replace(spec, options={**self.options, **spec.options})
+        LOG.info("%s builds %s in %s, options %s", self.name, artifact.manifest.name, spec.precision, spec.options)
         with folder_written_whole(folder, marker="engine.json") as temporary:
             self.compile(artifact, spec, temporary)
             for name in ("manifest.json", "golden.npz"):
@@ -228,6 +232,7 @@ class Backend(ABC):
                             self.circumstances(), self.running)
             engine.write_sidecar()
             require_passed(self.verify(engine), spec.precision, "the %s engine" % self.name)
+        LOG.info("built and verified: %s", folder)
         return Engine.load(folder)
 
     def open(self, engine: Engine, max_batch: int = 64) -> Session:
@@ -237,6 +242,7 @@ class Backend(ABC):
         """
         self._require_present()
         self.require_same_machine(engine)
+        LOG.debug("%s opens %s for batches up to %d, run as %s", self.name, engine.folder, max_batch, engine.running)
         return self.session(engine, max_batch)
 
     def open_steps(self, engine: Engine, hop: int, slots: int, lanes: int = 64) -> StepSession:
@@ -263,7 +269,7 @@ class Backend(ABC):
         """
         golden, tolerance = engine.golden(), engine.manifest.tolerances[engine.spec.precision]
         with self.open(engine) as session:
-            found = [compare(golden.logits, infer_all(session, golden.x, batch, slot), tolerance)
+            found = [compare_logits(golden.logits, infer_all(session, golden.x, batch, slot), tolerance)
                      for batch in session.batches for slot in range(session.slots)]
         return [min(of_task, key=lambda each: (each.passed, each.snr_db)) for of_task in zip(*found)]
 

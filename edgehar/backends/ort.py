@@ -25,11 +25,13 @@ class Ort(Backend):
     precisions = ("fp32", "int8")
 
     def missing(self) -> Optional[str]:
+        """As `Backend.missing`: ONNX Runtime alone is needed."""
         if _runtime_version() is None:
             return "ONNX Runtime is not installed; run `pip install edgehar[cpu]`."
         return None
 
     def compile(self, artifact: Artifact, spec: BuildSpec, folder: Path) -> None:
+        """Copy the graph, or write it with INT8 nodes from the artifact's ranges. Raises as `Backend.build`."""
         if spec.precision == "fp32":
             copyfile(str(artifact.onnx_path), str(folder / MODEL))
             return
@@ -37,12 +39,15 @@ class Ort(Backend):
         quantise(artifact.onnx_path, ranges, folder / MODEL)
 
     def fingerprint(self) -> Dict[str, str]:
+        """The runtime's version and the processor's architecture."""
         return {"onnxruntime": _runtime_version() or "none", "processor_architecture": platform.machine()}
 
     def session(self, engine: Engine, max_batch: int) -> "OrtSession":
+        """A session of up to `max_batch` windows."""
         return OrtSession(engine, max_batch)
 
     def step_session(self, engine: Engine, hop: int, slots: int, lanes: int) -> "OrtStepSession":
+        """As `Backend.step_session`; the step is proven exact against full windows first."""
         step = proven_steps(engine.folder / MODEL, engine.golden().x, hop, lanes)
         return OrtStepSession(step, slots, engine.spec.threads)
 
@@ -82,6 +87,7 @@ class OrtStepSession(StepSession):
         self._bindings = [[self._bind(group, turn) for turn in range(self._rounds)] for group in range(groups)]
 
     def advance(self, chunk: np.ndarray, slots: np.ndarray, out: Mapping[str, np.ndarray]) -> None:
+        """As `StepSession.advance`: chunk (n, C, hop) of slots (n,) of one group; writes out {task: (n, K)}."""
         group = int(slots[0]) // self.lanes
         lanes = self._lanes_of(slots, group)
         self._chunk[0][:, :, lanes] = chunk.transpose(1, 2, 0)
@@ -94,6 +100,7 @@ class OrtStepSession(StepSession):
             out[task][:] = logits[lanes]
 
     def snapshot(self, slots: np.ndarray) -> np.ndarray:
+        """As `StepSession.snapshot`: (n, floats) float32, the states of slots (n,), owned by the caller."""
         groups, lanes = np.divmod(slots, self.lanes)
         said = [self._said[groups, self._ago(groups, age), :, lanes] for age in range(1, self._rounds)]
         sums = [kept[groups, :, :, lanes].reshape(len(slots), each.floats)
@@ -101,6 +108,7 @@ class OrtStepSession(StepSession):
         return np.concatenate([self._advanced[groups, lanes, None].astype(np.float32), *said, *sums], axis=1)
 
     def restore(self, slots: np.ndarray, states: np.ndarray) -> None:
+        """As `StepSession.restore`: states (n, floats) into slots (n,)."""
         groups, lanes = np.divmod(slots, self.lanes)
         self._advanced[groups, lanes], first = states[:, 0], 1
         self._used[groups, lanes] = True
@@ -112,9 +120,11 @@ class OrtStepSession(StepSession):
             first += sums.floats
 
     def forget(self, slots: np.ndarray) -> None:
+        """As `StepSession.forget`: slots (n,) begin anew."""
         self._used.flat[slots] = False
 
     def close(self) -> None:
+        """Let go of the runtime's session and all states."""
         self._session = None
         self._bindings = []
 

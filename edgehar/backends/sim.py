@@ -21,7 +21,7 @@ from shutil import copyfile
 from typing import Dict, Optional, Sequence
 
 from edgehar.artifact.boards import Estimate, load_board
-from edgehar.artifact.cost import predict
+from edgehar.artifact.cost import predict_cost
 from edgehar.artifact.manifest import Artifact
 from edgehar.artifact.quantise import calibrated_ranges
 from edgehar.backends._onnxruntime import MODEL, OrtSession
@@ -45,12 +45,14 @@ class Sim(Backend):
         self.running = {"board": board, "mode": mode, "graph": graph}
 
     def missing(self) -> Optional[str]:
+        """As `Backend.missing`: onnx and ONNX Runtime are needed."""
         absent = [name for name in ("onnx", "onnxruntime") if package_version(name) is None]
         if absent:
             return "the package %s is not installed; run `pip install edgehar[cpu]`." % absent[0]
         return None
 
     def compile(self, artifact: Artifact, spec: BuildSpec, folder: Path) -> None:
+        """Write the graph rounded as the precision would round it, and the exported one to predict from."""
         import onnx
 
         model = onnx.load(str(artifact.onnx_path))
@@ -62,9 +64,11 @@ class Sim(Backend):
         onnx.save_model(model, str(folder / MODEL))
 
     def fingerprint(self) -> Dict[str, str]:
+        """The runtime's version."""
         return {"onnxruntime": package_version("onnxruntime") or "none"}
 
     def session(self, engine: Engine, max_batch: int) -> "SimSession":
+        """A session that computes here what the board would, at this machine's own speed."""
         return SimSession(engine, max_batch, {**self.running, **engine.running})
 
 
@@ -77,6 +81,7 @@ class SimSession(OrtSession):
         self._exported, self._precision = engine.folder / EXPORTED, engine.spec.precision
 
     def predicted_latency_s(self, count: int) -> Sequence[float]:
+        """Expected, lowest and highest seconds of a batch of `count` windows on the board."""
         return _latency(self._exported, self._precision, count, **self.running)
 
 
@@ -84,4 +89,4 @@ class SimSession(OrtSession):
 def _latency(path: Path, precision: str, count: int, board: str, mode: str, graph: bool) -> Estimate:
     import onnx
 
-    return predict(load_board(board), onnx.load(str(path)), mode, precision, count, graph=graph).seconds
+    return predict_cost(load_board(board), onnx.load(str(path)), mode, precision, count, graph=graph).seconds

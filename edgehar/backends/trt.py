@@ -21,7 +21,7 @@ from edgehar import machine
 from edgehar.artifact.manifest import Artifact
 from edgehar.artifact.quantise import calibrated_ranges, quantise
 from edgehar.backends._trt import cuda as _cuda
-from edgehar.backends._trt.build import LAYERS, PLACEMENT, Job
+from edgehar.backends._trt.build import LAYERS, PLACEMENT, BuildJob
 from edgehar.backends._trt.calibration import BY_WINDOWS, cache_name, chosen
 from edgehar.backends._trt.child import build_in_child
 from edgehar.backends._trt.options import BuildOptions, build_options, run_options, unusual
@@ -54,19 +54,23 @@ class Trt(Backend):
         self._caches = caches
 
     def missing(self) -> Optional[str]:
+        """As `Backend.missing`: TensorRT, pycuda and a GPU are needed."""
         return _missing_tensorrt() or _cuda.missing()
 
     def fingerprint(self) -> Dict[str, str]:
+        """TensorRT's version, the GPU's name and its architecture."""
         facts = _cuda.facts()
         return {"tensorrt": _version(), "gpu": facts.name, "gpu_architecture": facts.sm}
 
     def circumstances(self) -> Dict[str, str]:
+        """Board, JetPack, power mode, GPU clock, driver and number of multiprocessors, as far as told."""
         gpu, facts = _cuda.facts(), machine.describe()
         told = ("board", "jetpack", "power_mode", "gpu_clock_mhz")
         named: Dict[str, str] = {key: str(facts[key]) for key in told if key in facts}
         return dict(named, cuda_driver=gpu.driver, multiprocessors=str(gpu.multiprocessors))
 
     def warnings(self, engine: Engine) -> List[str]:
+        """As `Backend.warnings`, and that a power mode slows the DLA down."""
         found = super().warnings(engine)
         if build_options(engine.spec.options).uses_dla and machine.power_mode() == SLOW_DLA_MODE:
             found.append("power mode %s clocks the DLA at 115 MHz, a tenth of its speed: change it with "
@@ -74,10 +78,12 @@ class Trt(Backend):
         return found
 
     def timings(self, artifact: Artifact, engine: Engine) -> Optional[Path]:
+        """As `Backend.timings`: TensorRT's timing cache for GPUs of this type."""
         file = artifact.folder / "built" / "caches" / _timings_of(engine.fingerprint, engine.circumstances)
         return file if file.is_file() else None
 
     def report(self, engine: Engine) -> List[str]:
+        """Which kernels were chosen, and what a DLA runs."""
         layers = read_json(engine.folder / LAYERS)
         told = [_kernels(layers)] if layers else []
         if (engine.folder / PLACEMENT).is_file():
@@ -85,6 +91,7 @@ class Trt(Backend):
         return told
 
     def compile(self, artifact: Artifact, spec: BuildSpec, folder: Path) -> None:
+        """Build the plan in a process of its own. Raises as `Backend.build`."""
         options = build_options(spec.options)
         if options.uses_dla and spec.precision == "fp32":
             raise InputError("the DLA computes in FP16 and INT8 alone; add --precision fp16 or int8.")
@@ -93,13 +100,14 @@ class Trt(Backend):
             build_in_child(job, Path(scratch), self.on_progress)
 
     def session(self, engine: Engine, max_batch: int) -> TrtSession:
+        """A session with the engine's choices of running, then this backend's."""
         return TrtSession(engine, run_options({**engine.running, **self.running}), max_batch)
 
-    def _job(self, artifact: Artifact, precision: str, options: BuildOptions, folder: Path, scratch: Path) -> Job:
+    def _job(self, artifact: Artifact, precision: str, options: BuildOptions, folder: Path, scratch: Path) -> BuildJob:
         caches = Path(self._caches) if self._caches else writable(artifact.folder / "built" / "caches", artifact)
         timings = caches.resolve() / _timings_of(self.fingerprint(), self.circumstances())
-        job = Job(onnx=str(artifact.onnx_path.resolve()), folder=str(folder.resolve()), precision=precision,
-                  options=unusual(options), timing_cache=str(timings))
+        job = BuildJob(onnx=str(artifact.onnx_path.resolve()), folder=str(folder.resolve()), precision=precision,
+                       options=unusual(options), timing_cache=str(timings))
         return job if precision != "int8" else _with_ranges(job, artifact, options, caches.resolve(), scratch)
 
 
@@ -108,7 +116,7 @@ def _timings_of(fingerprint: Mapping[str, str], circumstances: Mapping[str, str]
     return "timing-%s.bin" % sha256_of_json({**fingerprint, **circumstances})[:16]
 
 
-def _with_ranges(job: Job, artifact: Artifact, options: BuildOptions, caches: Path, scratch: Path) -> Job:
+def _with_ranges(job: BuildJob, artifact: Artifact, options: BuildOptions, caches: Path, scratch: Path) -> BuildJob:
     """`job` with all it needs for INT8, by the way that `options` and the artifact's calibration leave."""
     stored = artifact.calibration()
     way = chosen(options.calibrator, stored, artifact)

@@ -9,7 +9,6 @@ import numpy as np
 
 from edgehar.artifact.manifest import Manifest
 from edgehar.backends.base import Engine, Session, infer_all
-from edgehar.bench.scenarios import Scenario
 from edgehar.data.corpus import cut_corpus
 from edgehar.data.signals import Framing, Signal, Windows
 from edgehar.data.splits import Split
@@ -17,6 +16,8 @@ from edgehar.errors import AccuracyError, InputError, MismatchError
 from edgehar.results.runs import RELIABILITY_ROWS
 from edgehar.results.scores import confusion_by_person, reliability_by_person
 from edgehar.stream.decision import softmax
+
+ByPerson = Dict[str, Dict[str, Any]]  # {task: {person: what was found of them}}
 
 
 def windows_for(engine: Engine, dataset: Optional[str] = None, root: Optional[str] = None) -> Windows:
@@ -66,7 +67,8 @@ def _require_same_signal(signal: Signal, windows: Windows, name: str) -> None:
 
 
 def require_same_classes(tasks: Mapping[str, Tuple[str, ...]], classes: Mapping[str, Tuple[str, ...]],
-                          name: str) -> None:
+                         name: str) -> None:
+    """Raise MismatchError where `classes` of a corpus are not those that `name` decides between. Both by task."""
     for task, names in sorted(tasks.items()):
         if tuple(classes.get(task, ())) != tuple(names):
             raise MismatchError("%s decides task '%s' between %s and the corpus between %s; use the corpus it was "
@@ -74,17 +76,21 @@ def require_same_classes(tasks: Mapping[str, Tuple[str, ...]], classes: Mapping[
                                                  ", ".join(classes.get(task, ())) or "nothing"))
 
 
-def scores(session: Session, scenario: Scenario, windows: Windows) -> Dict[str, Any]:
-    """What `Run` keeps of the session's decisions on `windows`: people and calibration."""
-    found: Dict[str, Any] = {"people": {}, "calibration": {}}
-    for task, logits in sorted(infer_all(session, windows.x, scenario.batch).items()):
-        require_numbers(logits, task)
+def scores(session: Session, windows: Windows, batch: int) -> Tuple[ByPerson, ByPerson]:
+    """What a Run keeps of the session's decisions on `windows`, `batch` a call: confusions and reliabilities.
+
+    Raises AccuracyError where the engine gives logits that are no numbers.
+    """
+    confusions: ByPerson = {}
+    reliabilities: ByPerson = {}
+    for task, logits in sorted(infer_all(session, windows.x, batch).items()):
+        require_finite_logits(logits, task)
         true, predicted, confidence = windows.y[task], logits.argmax(axis=1), softmax(logits).max(axis=1)
         people = confusion_by_person(true, predicted, windows.subjects, logits.shape[1])
-        found["people"][task] = {person: counts.tolist() for person, counts in people.items()}
+        confusions[task] = {person: counts.tolist() for person, counts in people.items()}
         bins = reliability_by_person(true, predicted, confidence, windows.subjects)
-        found["calibration"][task] = {person: _rows(each) for person, each in bins.items()}
-    return found
+        reliabilities[task] = {person: _rows(each) for person, each in bins.items()}
+    return confusions, reliabilities
 
 
 def _rows(bins: np.ndarray) -> Dict[str, List[float]]:
@@ -92,7 +98,8 @@ def _rows(bins: np.ndarray) -> Dict[str, List[float]]:
     return dict(zip(RELIABILITY_ROWS, np.round(bins, 6).tolist()))
 
 
-def require_numbers(logits: np.ndarray, task: str) -> None:
+def require_finite_logits(logits: np.ndarray, task: str) -> None:
+    """Raise AccuracyError where `logits`, of any shape, are not all finite."""
     if not np.isfinite(logits).all():
         raise AccuracyError("the engine gave logits that are no numbers for task '%s'; build it in a higher "
                             "precision." % task)

@@ -13,7 +13,7 @@ from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from edgehar.artifact.boards import Board, Clocks, Fit, on_threads
+from edgehar.artifact.boards import Board, BoardClocks, Fit, on_threads
 from edgehar.artifact.cost import Work, jacobian, kernel_terms, latency_s, wall_watts, work_of
 from edgehar.errors import InputError, MismatchError
 from edgehar.results.runs import MEASURED, Run
@@ -88,7 +88,7 @@ class Observation(NamedTuple):
     fit: str
     device: str
     precision: str
-    clocks: Clocks
+    clocks: BoardClocks
     work: Work
     batch: int
     graph: bool
@@ -99,7 +99,7 @@ class Observation(NamedTuple):
 def is_timed(run: Run) -> bool:
     """Whether its calls were measured back to back, as a fit needs them."""
     return (run.source == MEASURED and run.measurement("latency") is not None
-            and run.scenario["name"] in ("single_stream", "offline"))
+            and not run.scheduled)
 
 
 def observation(run: Run, model: Any, board: Board) -> Observation:
@@ -112,27 +112,27 @@ def observation(run: Run, model: Any, board: Board) -> Observation:
     if latency is None or not is_timed(run):
         raise InputError("%s in %s is no measured latency back to back; calibrate with Runs of `edgehar bench "
                          "--scenario single_stream` or offline on the board." % (
-                             run.engine["artifact"], run.scenario["name"]))
+                             run.engine.artifact, run.scenario["name"]))
     where = run.machine.get("board", "a PC")
     if not any(name in where for name in board.models):
         raise MismatchError("a Run of %s was measured on %s and %s is another board; give Runs of that board." % (
-            run.engine["artifact"], where, board.name))
-    device, precision = _device(run), run.engine["precision"]
+            run.engine.artifact, where, board.name))
+    device, precision = _device(run), run.engine.precision
     clocks = on_threads(board.clocks(run.machine.get("power_mode", "not told")),
-                        run.engine.get("threads") if device == "cpu" else None)
+                        run.engine.threads if device == "cpu" else None)
     told_mhz = run.machine.get("gpu_clock_mhz")
     if told_mhz:
         clocks = clocks._replace(gpu_mhz=float(told_mhz.split("-")[-1]))
-    graph = device == "gpu" and bool(run.engine.get("running", {}).get("graph", True))
+    graph = device == "gpu" and bool(run.engine.running.get("graph", True))
     work = work_of(model, reformatted=device != "cpu" and precision != "fp32")
-    return Observation(run.engine["artifact_sha256"], board.fit_name(device, precision), device, precision, clocks,
-                       work, run.scenario["batch"], graph, latency.median, _rails_w(run))
+    return Observation(run.engine.artifact_sha256, board.fit_name(device, precision), device, precision, clocks,
+                       work, run.batch, graph, latency.median, _rails_w(run))
 
 
 def _device(run: Run) -> str:
-    if run.engine["backend"] != "trt":
+    if run.engine.backend != "trt":
         return "cpu"
-    return "dla" if run.engine.get("options", {}).get("dla", -1) >= 0 else "gpu"
+    return "dla" if run.engine.options.get("dla", -1) >= 0 else "gpu"
 
 
 def _rails_w(run: Run) -> Optional[Tuple[float, float]]:

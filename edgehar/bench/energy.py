@@ -23,19 +23,19 @@ the meter, counts as not detected.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from edgehar import machine
-from edgehar.bench.trace import IDLE, LOAD, Phase, Trace
+from edgehar.bench.rounding import meter_steps_w, rounding_w
+from edgehar.bench.trace import IDLE, LOAD, TRIM_S, Trace, TracePhase, during
 from edgehar.machine import Conditions
 from edgehar.results.people import Interval
 
 MIN_REPEATS, MIN_LOAD_S, MIN_IDLE_S = 3, 60.0, 20.0
 SLACK_S = 0.5  # a load ends with its last call, an idle phase with its last sample
-TRIM_S = 1.0
 BLOCK_S = 5.0  # well above the time for which the power of a board remembers itself
 MIN_SAMPLES_A_BLOCK = 3
 MAX_GAP_S, MAX_MISSING = 1.0, 0.15
@@ -79,6 +79,18 @@ class Figure:
     drift_w: Optional[float] = None
 
 
+class Found(NamedTuple):
+    """A Figure of a trace that can be judged, field by field: of it all but two are known."""
+
+    gross_j: Interval
+    net_j: Optional[Interval]
+    floor_j: float
+    at_most_j: Optional[float]
+    idle_w: float
+    load_w: float
+    drift_w: float
+
+
 @dataclass(frozen=True)
 class Energy:
     """What a trace says of each total and rail. refusal: of the first total; rails may be refused alone."""
@@ -100,6 +112,7 @@ class Energy:
         return next(iter(self.figures.values()))
 
     def to_json(self) -> Dict[str, Any]:
+        """{field: value}; figures as a list, the one to quote first."""
         value = asdict(self)
         value["figures"] = [dict(asdict(figure), name=name) for name, figure in self.figures.items()]
         for figure in value["figures"]:
@@ -110,16 +123,16 @@ class Energy:
 
 def estimate(trace: Trace, draws: int = DRAWS, seed: int = 0) -> Energy:
     """The energy of one window under the load of `trace`, or why it is not told."""
-    steps_w = _steps_w(trace)
+    steps_w = meter_steps_w(trace)
     refusal = _short(trace) or _starved(trace)
     if refusal:
         return _energy(trace, steps_w, _bounded_by_peaks(trace, steps_w), refusal)
     levels = _levels(trace)
-    figures = _figures(trace, levels, steps_w, draws, seed)
-    refusal = _disturbed(trace) or _in_step(trace) or _undetected(figures) or _drifted(figures)
+    found = _figures(trace, levels, steps_w, draws, seed)
+    refusal = _disturbed(trace) or _in_step(trace) or _undetected(found) or _drifted(found)
     if refusal and refusal.reason != UNDER_FLOOR:
-        figures = {name: _withheld(figure) for name, figure in figures.items()}
-    return _energy(trace, steps_w, figures, refusal)
+        found = {name: _withheld(each) for name, each in found.items()}
+    return _energy(trace, steps_w, {name: Figure(*each) for name, each in found.items()}, refusal)
 
 
 def _energy(trace: Trace, steps_w: Mapping[str, float], figures: Mapping[str, Figure],
@@ -138,14 +151,11 @@ def _columns(trace: Trace) -> Dict[str, np.ndarray]:
 # ------------------------------------------------------------------ can it be judged at all?
 
 
-def _repeats(trace: Trace) -> List[Tuple[Phase, Phase, Phase]]:
+def _repeats(trace: Trace) -> List[Tuple[TracePhase, TracePhase, TracePhase]]:
     """The whole repeats: idle, load, idle."""
-    found = []
-    for number in sorted({phase.repeat for phase in trace.phases}):
-        phases = tuple(phase for phase in trace.phases if phase.repeat == number)
-        if [phase.kind for phase in phases] == [IDLE, LOAD, IDLE]:
-            found.append(phases)
-    return found
+    numbers = sorted({phase.repeat for phase in trace.phases})
+    found = [[phase for phase in trace.phases if phase.repeat == number] for number in numbers]
+    return [(each[0], each[1], each[2]) for each in found if [phase.kind for phase in each] == [IDLE, LOAD, IDLE]]
 
 
 def _short(trace: Trace) -> Optional[Refusal]:
@@ -167,7 +177,7 @@ def _short(trace: Trace) -> Optional[Refusal]:
 
 def _starved(trace: Trace) -> Optional[Refusal]:
     for phase in (each for repeat in _repeats(trace) for each in repeat):
-        times = trace.time_s[_during(trace, phase)]
+        times = trace.time_s[during(trace, phase)]
         wanted = MIN_SAMPLES_A_BLOCK * _block_count(phase)
         if len(times) < wanted:
             return Refusal(TOO_FEW, "%d samples in %.0f s of %s; it takes at least %d, so sample faster." % (
@@ -178,11 +188,6 @@ def _starved(trace: Trace) -> Optional[Refusal]:
             return Refusal(TOO_FEW, "samples are missing for %.1f of the %.0f s of one %s; close other programs and "
                                     "measure again." % (lost_s, phase.duration_s, phase.kind))
     return None
-
-
-def _during(trace: Trace, phase: Phase) -> np.ndarray:
-    """Which samples (n,) fall into a phase, its edges left out."""
-    return (trace.time_s >= phase.start_s + TRIM_S) & (trace.time_s <= phase.end_s - TRIM_S)
 
 
 def _rates_hz(trace: Trace) -> Tuple[float, float]:
@@ -225,15 +230,15 @@ def _levels(trace: Trace) -> List[Levels]:
             for before, load, after in _repeats(trace)]
 
 
-def _middle(phase: Phase) -> float:
+def _middle(phase: TracePhase) -> float:
     return (phase.start_s + phase.end_s) / 2
 
 
-def _block_count(phase: Phase) -> int:
+def _block_count(phase: TracePhase) -> int:
     return max(2, int((phase.duration_s - 2 * TRIM_S) / BLOCK_S))
 
 
-def _block_means(trace: Trace, phase: Phase) -> np.ndarray:
+def _block_means(trace: Trace, phase: TracePhase) -> np.ndarray:
     """Mean power (b, R) of equal stretches of the trimmed phase: trapezoids on the samples' own times."""
     edges = np.linspace(phase.start_s + TRIM_S, phase.end_s - TRIM_S, _block_count(phase) + 1)
     first, last = np.searchsorted(trace.time_s, [edges[0], edges[-1]])
@@ -249,12 +254,12 @@ def _block_means(trace: Trace, phase: Phase) -> np.ndarray:
 
 
 def _figures(trace: Trace, levels: Sequence[Levels], steps_w: Mapping[str, float], draws: int,
-             seed: int) -> Dict[str, Figure]:
+             seed: int) -> Dict[str, Found]:
     random = np.random.default_rng(seed)
     load_s, windows = (np.array([getattr(each, name) for each in levels]) for name in ("load_s", "windows"))
     window_s = load_s.sum() / windows.sum()
     load_w, idle_w = (np.stack(each, axis=1) for each in zip(*(_drawn(each, draws, random) for each in levels)))
-    load_error_w, idle_error_w = _rounding_w(trace, steps_w, draws, random)
+    load_error_w, idle_error_w = rounding_w(trace, steps_w, draws, random)
     found = {}
     for name, summed in _columns(trace).items():
         gross_j, net_j = (
@@ -262,9 +267,8 @@ def _figures(trace: Trace, levels: Sequence[Levels], steps_w: Mapping[str, float
             for drawn_w, error_w in ((load_w, load_error_w), (load_w - idle_w, load_error_w - idle_error_w)))
         gross_j = gross_j._replace(low=max(gross_j.low, min(0.0, gross_j.value)))  # rounding takes no power below none
         step_w = max((steps_w.get(rail, 0.0) for rail, used in zip(trace.rails, summed) if used), default=0.0)
-        figure = _judged(gross_j, net_j, step_w * window_s)
-        found[name] = replace(figure, idle_w=float(np.mean(idle_w[0] @ summed)),
-                              load_w=float(np.mean(load_w[0] @ summed)), drift_w=_drift_w(levels, summed))
+        found[name] = Found(gross_j, *_judged(net_j, step_w * window_s), idle_w=float(np.mean(idle_w[0] @ summed)),
+                            load_w=float(np.mean(load_w[0] @ summed)), drift_w=_drift_w(levels, summed))
     return found
 
 
@@ -311,33 +315,6 @@ def _birge(joules: np.ndarray, rounding_sd: float) -> float:
     return max(1.0, float(np.sqrt(((joules[0] - mean) ** 2 / variance).sum() / (len(variance) - 1))))
 
 
-def _rounding_w(trace: Trace, steps_w: Mapping[str, float], draws: int, random: np.random.Generator) -> np.ndarray:
-    """Errors (2, draws, R) that rounding to steps may leave in the mean of all loads and of all idle phases.
-
-    The same in every repeat, so that repeats do not average it away.
-    """
-    steps = np.array([steps_w.get(rail, 0.0) for rail in trace.rails])
-    half_ranges = np.sqrt(3) * np.stack([_rounding_rms(_noise_w(trace, kind, steps), steps) for kind in (LOAD, IDLE)])
-    return random.uniform(-1, 1, size=(2, draws, len(steps))) * half_ranges[:, None, :]
-
-
-def _noise_w(trace: Trace, kind: str, steps: np.ndarray) -> np.ndarray:
-    """Standard deviation (R,) of the power itself within phases: of the samples, less that of rounding them."""
-    within = [trace.watts[_during(trace, phase)].var(axis=0) for phase in trace.phases if phase.kind == kind]
-    return np.sqrt(np.maximum(0.0, np.mean(within, axis=0) - steps ** 2 / 12))
-
-
-def _rounding_rms(noise_w: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Root mean square (R,) over all true values of the error in the mean of rounded values with normal noise.
-
-    A Fourier series over the step (Widrow and Kollár, chapter 9): a step over the root
-    of 12 without noise, a hundredth of that at half a step of noise.
-    """
-    share = np.divide(noise_w, steps, out=np.zeros_like(steps), where=steps > 0)
-    orders = np.arange(1, 50)[:, None]
-    return steps / np.pi * np.sqrt((np.exp(-4 * (np.pi * orders * share) ** 2) / orders ** 2).sum(axis=0) / 2)
-
-
 def _drift_w(levels: Sequence[Levels], summed: np.ndarray) -> float:
     return float(np.mean([(each.after.mean(axis=0) - each.before.mean(axis=0)) @ summed for each in levels]))
 
@@ -345,18 +322,18 @@ def _drift_w(levels: Sequence[Levels], summed: np.ndarray) -> float:
 # ------------------------------------------------------------------ may it be stated?
 
 
-def _judged(gross_j: Interval, net_j: Interval, step_j: float) -> Figure:
-    """The figure with its floor; without net energy where that lies below."""
+def _judged(net_j: Interval, step_j: float) -> Tuple[Optional[Interval], float, Optional[float]]:
+    """Net energy, its floor and an upper bound; None for net energy below the floor, else for the bound."""
     error_j = (net_j.high - net_j.low) / (2 * Z95)
     floor_j = max(DETECTION * error_j, MIN_STEPS * step_j)
     if net_j.value >= floor_j:
-        return Figure(gross_j, net_j, floor_j)
-    return Figure(gross_j, None, floor_j, max(net_j.high, floor_j))
+        return net_j, floor_j, None
+    return None, floor_j, max(net_j.high, floor_j)
 
 
-def _withheld(figure: Figure) -> Figure:
+def _withheld(found: Found) -> Found:
     """Net energy is never above gross."""
-    return replace(figure, net_j=None, at_most_j=figure.gross_j.high)
+    return found._replace(net_j=None, at_most_j=found.gross_j.high)
 
 
 def _bounded_by_peaks(trace: Trace, steps_w: Mapping[str, float]) -> Dict[str, Figure]:
@@ -394,7 +371,7 @@ def _in_step(trace: Trace) -> Optional[Refusal]:
     """
     if trace.period_s is None:
         return None
-    loads = [(load.start_s, trace.time_s[_during(trace, load)]) for _, load, _ in _repeats(trace)]
+    loads = [(load.start_s, trace.time_s[during(trace, load)]) for _, load, _ in _repeats(trace)]
     phases = np.concatenate([(times - start_s) / trace.period_s for start_s, times in loads])
     spacing_s = np.median(np.concatenate([np.diff(times) for _, times in loads]))
     orders = np.arange(1, max(20, int(np.ceil(2 * trace.period_s / spacing_s))) + 1)
@@ -405,7 +382,7 @@ def _in_step(trace: Trace) -> Optional[Refusal]:
                             "change one of the two." % (trace.period_s, spacing_s, coherence))
 
 
-def _undetected(figures: Mapping[str, Figure]) -> Optional[Refusal]:
+def _undetected(figures: Mapping[str, Found]) -> Optional[Refusal]:
     name, figure = next(iter(figures.items()))
     if figure.net_j is not None:
         return None
@@ -414,28 +391,14 @@ def _undetected(figures: Mapping[str, Figure]) -> Optional[Refusal]:
                                     figure.load_w - figure.idle_w, name, _floor_w(figure)))
 
 
-def _floor_w(figure: Figure) -> float:
+def _floor_w(figure: Found) -> float:
     return figure.floor_j / figure.gross_j.value * figure.load_w if figure.gross_j.value else 0.0
 
 
-def _drifted(figures: Mapping[str, Figure]) -> Optional[Refusal]:
+def _drifted(figures: Mapping[str, Found]) -> Optional[Refusal]:
     figure = next(iter(figures.values()))
     net_w = figure.load_w - figure.idle_w
     if abs(figure.drift_w) <= MAX_DRIFT * net_w:
         return None
     return Refusal(DRIFTED, "idle power moved by %.3g W from before to after a load of %.3g W; warm the machine up, "
                             "close other programs and measure again." % (figure.drift_w, net_w))
-
-
-# ------------------------------------------------------------------ steps of the meter
-
-
-def _steps_w(trace: Trace) -> Dict[str, float]:
-    """As the meter states them; else the smallest difference between two values of that rail."""
-    return {rail: float(trace.steps_w.get(rail, _smallest_gap(column)))
-            for rail, column in zip(trace.rails, trace.watts.T)}
-
-
-def _smallest_gap(values: np.ndarray) -> float:
-    gaps = np.diff(np.unique(np.round(values, 6)))
-    return float(gaps.min()) if len(gaps) else 0.0

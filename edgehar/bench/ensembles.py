@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Dict, Sequence
 
 import numpy as np
 
 from edgehar.backends.base import Session
 from edgehar.files import sha256_of_json
+from edgehar.results.runs import EngineFacts
 
 SUMMED = ("parameters", "macs", "size_bytes")
 
@@ -34,27 +36,28 @@ class EnsembleSession(Session):
 
     def wait(self, slot: int = 0) -> Dict[str, np.ndarray]:
         said = [member.wait(slot) for member in self.members]
-        return {task: mixture([each[task] for each in said]) for task in self.tasks}
+        return {task: mixed_logits([each[task] for each in said]) for task in self.tasks}
 
 
-def mixture(logits: Sequence[np.ndarray]) -> np.ndarray:
+def mixed_logits(logits: Sequence[np.ndarray]) -> np.ndarray:
     """(B, K) float32 logarithm of the mean of the softmax of each of `logits` (B, K)."""
     voices = [z - np.logaddexp.reduce(z, axis=1, keepdims=True) for z in logits]
     return np.logaddexp.reduce(voices, axis=0) - np.float32(np.log(len(voices)))
 
 
-def ensemble_facts(members: Sequence[Mapping[str, Any]], name: str, seed: int) -> Dict[str, Any]:
+def ensemble_facts(members: Sequence[EngineFacts], name: str, seed: int) -> EngineFacts:
     """Facts of an ensemble as of one engine, from those of its members, which differ in their seeds alone.
 
     Its recipe is theirs without a seed; `seed` is that of the ensemble, which nobody drew anything from.
     """
     first = members[0]
-    recipe = {key: value for key, value in (first["recipe"] or {}).items() if key != "seed"}
-    digests = {key: sha256_of_json([each[key] for each in members]) for key in ("sha256", "artifact_sha256")}
-    sums = {key: sum(each[key] for each in members) for key in SUMMED}
-    kept = [{key: each[key] for key in ("seed", "sha256", "artifact_sha256")} for each in members]
-    return dict(first, **digests, **sums, artifact=name, model=ensemble_model(len(members), first["model"]),
-                recipe=recipe, seed=seed, members=kept)
+    digests: Dict[str, Any] = {key: sha256_of_json([getattr(each, key) for each in members])
+                               for key in ("sha256", "artifact_sha256")}
+    return replace(
+        first, artifact=name, model=ensemble_model(len(members), first.model), seed=seed,
+        recipe={key: value for key, value in (first.recipe or {}).items() if key != "seed"},
+        members=tuple({key: getattr(each, key) for key in ("seed", *digests)} for each in members),
+        **digests, **{key: sum(getattr(each, key) for each in members) for key in SUMMED})
 
 
 def ensemble_model(count: int, model: str) -> str:

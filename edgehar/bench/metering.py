@@ -22,7 +22,8 @@ import numpy as np
 
 from edgehar import machine
 from edgehar.bench.meters.base import Meter, PowerSample
-from edgehar.bench.trace import IDLE, LOAD, Phase, Trace
+from edgehar.bench.timing import Clock, Sleep
+from edgehar.bench.trace import IDLE, LOAD, Trace, TracePhase
 from edgehar.errors import EdgeharError, InputError, MissingError
 from edgehar.machine import Conditions
 
@@ -32,12 +33,10 @@ CLOSING_S = 5.0
 NOTICED_S = 0.25  # how soon a meter that died ends the wait for the end of an idle phase
 
 Load = Callable[[float], int]
-Clock = Callable[[], float]
-Sleep = Callable[[float], Any]
 
 
 @dataclass(frozen=True)
-class Plan:
+class MeteringPlan:
     """How long each phase lasts, and how often idle, load, idle are repeated.
 
     Defaults: MLPerf Power (arXiv 2410.12032) asks for 60 s or more of load. Shorter
@@ -55,6 +54,7 @@ class Plan:
 
     @property
     def duration_s(self) -> float:
+        """Seconds of all phases together."""
         return self.repeats * (2 * self.idle_s + self.load_s)
 
 
@@ -130,7 +130,7 @@ class Recorder:
             self.readings.append(self._read())
 
 
-def record(meter: Meter, load: Load, plan: Plan = Plan(), period_s: Optional[float] = None,
+def record(meter: Meter, load: Load, plan: MeteringPlan = MeteringPlan(), period_s: Optional[float] = None,
            on_phase: Callable[[str], Any] = lambda text: None, read: Callable[[], Conditions] = machine.read_conditions,
            clock: Clock = time.monotonic, sleep: Sleep = time.sleep) -> Trace:
     """Record idle, load, idle, as often as `plan` says; the meter is closed afterwards.
@@ -152,7 +152,7 @@ def record(meter: Meter, load: Load, plan: Plan = Plan(), period_s: Optional[flo
                 windows = load(plan.load_s)
             else:
                 recorder.wait(plan.idle_s, clock, sleep)
-            phases.append(Phase(kind, start_s, clock(), number, windows))
+            phases.append(TracePhase(kind, start_s, clock(), number, windows))
         recorder.readings.append(read())
         facts = _facts(meter, recorder, plan)
         failure = recorder.failure
@@ -162,7 +162,7 @@ def record(meter: Meter, load: Load, plan: Plan = Plan(), period_s: Optional[flo
                  meter.steps_w(), tuple(recorder.readings), period_s, failure, facts)
 
 
-def _facts(meter: Meter, recorder: Recorder, plan: Plan) -> Dict[str, Any]:
+def _facts(meter: Meter, recorder: Recorder, plan: MeteringPlan) -> Dict[str, Any]:
     """What the trace should say of how it was made; a meter that died is not asked any more."""
     alive = not recorder.failure
     return {"name": meter.name, "scope": meter.scope, "accuracy": meter.accuracy, "mark": meter.mark,

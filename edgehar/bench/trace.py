@@ -10,9 +10,10 @@ import numpy as np
 from edgehar.machine import Conditions
 
 IDLE, LOAD = "idle", "load"
+TRIM_S = 1.0  # at both ends of a phase, where the power is on its way
 
 
-class Phase(NamedTuple):
+class TracePhase(NamedTuple):
     """A marked stretch of a trace, on the clock of its samples. windows: answered during a load."""
 
     kind: str
@@ -23,6 +24,7 @@ class Phase(NamedTuple):
 
     @property
     def duration_s(self) -> float:
+        """Seconds from its begin to its end."""
         return self.end_s - self.start_s
 
 
@@ -39,7 +41,7 @@ class Trace:
     rails: Tuple[str, ...]
     time_s: np.ndarray
     watts: np.ndarray
-    phases: Tuple[Phase, ...]
+    phases: Tuple[TracePhase, ...]
     totals: Mapping[str, Tuple[str, ...]]
     steps_w: Mapping[str, float] = field(default_factory=dict)
     conditions: Tuple[Conditions, ...] = ()
@@ -61,22 +63,30 @@ class Trace:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Trace":
+        """What `to_json` gave."""
         rails = tuple(value["rails"])
         return cls(rails, np.array(value["time_s"], dtype=float),
                    np.array(value["watts"], dtype=float).reshape(-1, len(rails)),
-                   tuple(Phase(**each) for each in value["phases"]),
+                   tuple(TracePhase(**each) for each in value["phases"]),
                    {name: tuple(summed) for name, summed in value["totals"].items()}, value["steps_w"],
                    tuple(map(Conditions.from_json, value["conditions"])), value["period_s"], value["failure"],
                    value["meter"])
 
     @property
     def windows(self) -> int:
+        """Windows answered during all loads."""
         return sum(phase.windows for phase in self.phases)
 
     @property
     def load_s(self) -> float:
+        """Seconds of all loads."""
         return sum(phase.duration_s for phase in self.phases if phase.kind == LOAD)
 
 
-def _moved(phase: Phase, by_s: float) -> Phase:
+def _moved(phase: TracePhase, by_s: float) -> TracePhase:
     return phase._replace(start_s=round(phase.start_s + by_s, 4), end_s=round(phase.end_s + by_s, 4))
+
+
+def during(trace: Trace, phase: TracePhase) -> np.ndarray:
+    """Which samples (n,) fall into a phase, its edges left out."""
+    return (trace.time_s >= phase.start_s + TRIM_S) & (trace.time_s <= phase.end_s - TRIM_S)

@@ -11,17 +11,12 @@ from edgehar import machine
 from edgehar.backends import BACKENDS
 from edgehar.backends.base import Engine
 from edgehar.bench.energy import CHANGED, DRIFTED, THROTTLED
-from edgehar.bench.scenarios import Scenario
-from edgehar.bench.timing import Timed
+from edgehar.bench.timing import Calls
 from edgehar.errors import ConstraintError, InconclusiveError, InputError, UnstableError
-from edgehar.results.runs import SIMULATED, Run
+from edgehar.results.runs import BUSY, SIMULATED, THREADS, TOO_FEW, UNJUDGED, UNSTABLE, Run, RunWarning
 
 MAX_VARIATION = 0.10
 MIN_SECONDS = 3
-LATENCY_SCENARIOS = ("single_stream", "paced")
-UNSTABLE = "unstable: "
-UNJUDGED = "too short: "
-UNVERIFIED = "unverified: "
 UNSTEADY_POWER = (THROTTLED, CHANGED, DRIFTED)
 
 
@@ -40,52 +35,50 @@ def per_second_medians(start: np.ndarray, values: np.ndarray, duration_s: float)
     return np.array([np.median(values[second == k]) for k in range(int(duration_s)) if (second == k).any()])
 
 
-def stability_warnings(medians: np.ndarray) -> List[str]:
-    """What speaks against quoting a measurement whose seconds had these medians."""
+def stability_warnings(medians: np.ndarray) -> List[RunWarning]:
+    """What speaks against quoting a measurement whose seconds had these medians (n,)."""
     if len(medians) < MIN_SECONDS:
-        return [UNJUDGED + "%d whole seconds cannot tell whether the machine was steady; measure for %d or more." % (
-            len(medians), MIN_SECONDS)]
+        return [RunWarning(UNJUDGED, "%d whole seconds cannot tell whether the machine was steady; measure for %d or "
+                                     "more." % (len(medians), MIN_SECONDS))]
     found = []
     variation, last = np.std(medians) / np.mean(medians), medians[-3:]
     drift = (last.max() - last.min()) / np.median(last)
     if variation > MAX_VARIATION:
-        found.append(UNSTABLE + "the medians of its seconds vary by %.1f %% (at most %.0f %%)." % (
-            100 * variation, 100 * MAX_VARIATION))
+        found.append(RunWarning(UNSTABLE, "the medians of its seconds vary by %.1f %% (at most %.0f %%)." % (
+            100 * variation, 100 * MAX_VARIATION)))
     if drift > MAX_VARIATION:
-        found.append(UNSTABLE + "its last three seconds lie %.1f %% apart (at most %.0f %%)." % (
-            100 * drift, 100 * MAX_VARIATION))
+        found.append(RunWarning(UNSTABLE, "its last three seconds lie %.1f %% apart (at most %.0f %%)." % (
+            100 * drift, 100 * MAX_VARIATION)))
     return found
 
 
-def timing_warnings(scenario: Scenario, timed: Timed) -> List[str]:
-    found = stability_warnings(per_second_medians(timed.due, timed.latency, scenario.duration_s))
-    if len(timed.end) < scenario.min_queries:
-        found.append("too few queries: %d of the %d wanted; measure longer." % (len(timed.end), scenario.min_queries))
-    if len(timed.end) < timed.planned:
-        found.append("overloaded: %d of %d windows were never reached at %g windows a second; lower the rate." % (
-            timed.planned - len(timed.end), timed.planned, scenario.rate_hz))
+def timing_warnings(calls: Calls, duration_s: float, min_queries: int) -> List[RunWarning]:
+    """What speaks against quoting `calls` of `duration_s`, of which there should be at least `min_queries`."""
+    found = stability_warnings(per_second_medians(calls.due, calls.latency, duration_s))
+    if len(calls.end) < min_queries:
+        found.append(RunWarning(TOO_FEW, "%d of the %d wanted; measure longer." % (len(calls.end), min_queries)))
     return found
 
 
-def machine_warnings(engine: Engine) -> List[str]:
+def machine_warnings(engine: Engine) -> List[RunWarning]:
     """Asked before the measurement, so that its own load is not in it."""
     cores, load = machine.usable_cores(), os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     found = []
     if load > cores:
-        found.append("busy machine: a load of %.1f on %d cores before the measurement; close other programs." % (
-            load, cores))
+        found.append(RunWarning(BUSY, "a load of %.1f on %d cores before the measurement; close other programs." % (
+            load, cores)))
     if engine.spec.threads > cores:
-        found.append("too many threads: the engine uses %d and this process may use %d cores." % (
-            engine.spec.threads, cores))
+        found.append(RunWarning(THREADS, "the engine uses %d and this process may use %d cores." % (
+            engine.spec.threads, cores)))
     return found
 
 
 def require_stable(run: Run) -> None:
     """Raise UnstableError where `run` varied too much, InconclusiveError where it was too short to tell."""
-    for kind, prefix in ((UnstableError, UNSTABLE), (InconclusiveError, UNJUDGED)):
+    for error, kind in ((UnstableError, UNSTABLE), (InconclusiveError, UNJUDGED)):
         for warning in run.warnings:
-            if warning.startswith(prefix):
-                raise kind("%s in %s is %s" % (_named(run), run.scenario["name"], warning))
+            if warning.kind == kind:
+                raise error("%s in %s is %s" % (_named(run), run.scenario["name"], warning))
 
 
 def require_measured(engine: Engine, instead: str = "leave out --strict, --power and --max-p99-ms") -> None:
@@ -96,12 +89,12 @@ def require_measured(engine: Engine, instead: str = "leave out --strict, --power
 
 
 def require_p99(run: Run, max_p99_s: float) -> None:
-    """Raise ConstraintError where the 99th percentile of latency lies above `max_p99_s`.
+    """Raise ConstraintError where the 99th percentile of latency lies above `max_p99_s`; that of batches is not asked.
 
     Raises InconclusiveError where too few windows were measured to tell.
     """
     latency = run.measurement("latency")
-    if latency is None or run.scenario["name"] not in LATENCY_SCENARIOS:
+    if latency is None or run.batched:
         return
     p99_s = latency.percentile(99)
     if p99_s > max_p99_s:
@@ -111,4 +104,4 @@ def require_p99(run: Run, max_p99_s: float) -> None:
 
 
 def _named(run: Run) -> str:
-    return "%s (%s, %s)" % (run.engine["artifact"], run.engine["backend"], run.engine["precision"])
+    return "%s (%s, %s)" % (run.engine.artifact, run.engine.backend, run.engine.precision)

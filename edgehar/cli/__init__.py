@@ -27,7 +27,7 @@ EXTRAS = {"torch": "train", "onnx": "cpu", "onnxruntime": "cpu", "pycuda": "jets
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
-class Outcome(NamedTuple):
+class Ending(NamedTuple):
     """How a failed command ends: one sentence (none where silence is right) and the exit code."""
 
     sentence: str
@@ -38,16 +38,19 @@ class Commands(click.Group):
     """The files of this folder. Listing imports each small file, running one imports that one alone."""
 
     def list_commands(self, context: click.Context) -> List[str]:
+        """The names of the files, sorted, with ``-`` for ``_``."""
         files = (module.name for module in pkgutil.iter_modules(__path__))
         return sorted(name.replace("_", "-") for name in files if not name.startswith("_"))
 
     def get_command(self, context: click.Context, name: str) -> Optional[click.Command]:
+        """The command of that file; None where there is none."""
         if name not in self.list_commands(context):
             return None
         return importlib.import_module("%s.%s" % (__name__, name.replace("-", "_"))).command
 
     def resolve_command(self, context: click.Context, args: List[str]) -> Tuple[
             Optional[str], Optional[click.Command], List[str]]:
+        """As click does; an unknown command is refused with the nearest names."""
         known = self.list_commands(context)
         if args[0] not in known:
             raise click.UsageError("there is no command '%s'; %s" % (args[0], _nearest(args[0], known)), context)
@@ -70,7 +73,7 @@ class Commands(click.Group):
 class _Stopped(Exception):
     """Carries the outcome of an interruption past click."""
 
-    def __init__(self, outcome: Outcome) -> None:
+    def __init__(self, outcome: Ending) -> None:
         super().__init__(outcome.sentence)
         self.outcome = outcome
 
@@ -79,8 +82,11 @@ class _Stopped(Exception):
 @click.version_option(__version__, message="edgehar %(version)s")
 @click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", type=click.Path(),
               help="Add a plug-in of your own: a file in a folder named like its room, e.g. datasets/gym.py.")
+@click.option("-v", "--verbose", count=True, help="Tell on stderr what is decided on the way, each line with its time "
+              "and module; -vv tells more.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error; may stand anywhere in the line.")
-def edgehar(plugins: Sequence[str], debug: bool) -> None:
+@click.pass_context
+def edgehar(context: click.Context, plugins: Sequence[str], verbose: int, debug: bool) -> None:
     """Wearable-sensor recordings in, a verified real-time activity recogniser out.
 
     \b
@@ -101,6 +107,9 @@ def edgehar(plugins: Sequence[str], debug: bool) -> None:
       3 accuracy gate failed        8 too few samples to tell
       4 latency bound not kept      130 stopped by Ctrl-C, 141 output closed
     """
+    from edgehar.cli._logging import show_notes
+
+    context.call_on_close(show_notes(verbose))
     if plugins:
         from edgehar.registry import add_plugin
 
@@ -131,40 +140,40 @@ def execute(arguments: Sequence[str]) -> int:
     return code if type(code) is int else 0
 
 
-def explain(error: BaseException) -> Outcome:
+def explain(error: BaseException) -> Ending:
     """The outcome that stands for `error`."""
     if isinstance(error, _Stopped):
         return error.outcome
     if isinstance(error, EdgeharError):
-        return Outcome(str(error), error.exit_code)
+        return Ending(str(error), error.exit_code)
     if isinstance(error, click.ClickException):
-        return Outcome(_usage_sentence(error), error.exit_code)
+        return Ending(_usage_sentence(error), error.exit_code)
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        return Outcome("stopped by Ctrl-C; nothing is half-written, and a training goes on when the same line is "
-                       "typed again.", INTERRUPTED)
+        return Ending("stopped by Ctrl-C; nothing is half-written, and a training goes on when the same line is "
+                      "typed again.", INTERRUPTED)
     if isinstance(error, BrokenPipeError):
-        return Outcome("", PIPE_CLOSED)
-    return _of_this_machine(error) or Outcome(
+        return Ending("", PIPE_CLOSED)
+    return _of_this_machine(error) or Ending(
         "this is a fault of edgehar (%s: %s); add --debug for the traceback and report it." % (
             type(error).__name__, error), EdgeharError.exit_code)
 
 
-def _of_this_machine(error: BaseException) -> Optional[Outcome]:
+def _of_this_machine(error: BaseException) -> Optional[Ending]:
     """The outcome where the machine lacks a package, memory or disk space, else None."""
     package = (getattr(error, "name", None) or "").split(".")[0]
     if isinstance(error, ModuleNotFoundError) and package in EXTRAS:
-        return Outcome("this command needs the package %s, which is not installed; install it with "
-                       "`pip install 'edgehar[%s]'`." % (package, EXTRAS[package]), MissingError.exit_code)
+        return Ending("this command needs the package %s, which is not installed; install it with "
+                      "`pip install 'edgehar[%s]'`." % (package, EXTRAS[package]), MissingError.exit_code)
     if isinstance(error, MemoryError):
-        return Outcome("this machine ran out of memory; close other programs or use less data at once.",
-                       MissingError.exit_code)
+        return Ending("this machine ran out of memory; close other programs or use less data at once.",
+                      MissingError.exit_code)
     if isinstance(error, OSError) and error.errno in OUT_OF_SPACE:
-        return Outcome("the disk is full (%s); free space or choose another folder with -o." % (
+        return Ending("the disk is full (%s); free space or choose another folder with -o." % (
             error.filename or error.strerror), InputError.exit_code)
     return None
 
 
-def _tell(outcome: Outcome) -> int:
+def _tell(outcome: Ending) -> int:
     if outcome.exit_code == PIPE_CLOSED:
         _forget_stdout()
     if outcome.sentence:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
 
@@ -13,12 +14,13 @@ from edgehar.results.runs import Run
 
 
 def show(done: Sequence[Tuple[Path, Run]], as_json: bool) -> None:
+    """Print the Runs as JSON, or as tables, a corpus each, with their warnings below."""
     if as_json:
         show_json({"runs": [_summary(path, run) for path, run in done]})
         return
 
     runs = [run for _, run in done]
-    for group in alike.grouped(runs, lambda run: (run.engine["dataset"], *alike.marks(run))):
+    for group in alike.grouped(runs, lambda run: (run.engine.dataset, *alike.marks(run))):
         _show_corpus(group)
     for path, run in done:
         for warning in (*run.warnings, *_energy_warnings(run)):
@@ -39,7 +41,7 @@ def _show_corpus(runs: Sequence[Run]) -> None:
     """The tables of one corpus, so that generated data or a leak never share one with what is honest."""
     from edgehar.results import rows as tables
 
-    title = ", ".join([runs[0].engine["dataset"], *alike.marks(runs[0])])
+    title = ", ".join([runs[0].engine.dataset, *alike.marks(runs[0])])
     scored = [row for run in runs for row in tables.accuracy_rows([run])]
     streamed = [row for run in runs for row in tables.event_rows([run])]
     timed = [row for run in runs for row in tables.latency_rows([run])]
@@ -57,45 +59,46 @@ def _show_corpus(runs: Sequence[Run]) -> None:
         show_table("Timing, trained on %s" % title, (
             "engine", "backend", "precision", "scenario", "median", "p90", "p99", "windows", "missed", "calls"),
             [_timing_cells(row) for row in timed])
-    predicted = [run for run in runs if run.measurement("predicted_latency")]
+    predicted = [(run, found.values) for run in runs for found in [run.measurement("predicted_latency")] if found]
     if predicted:
         show_table("PREDICTED timing, trained on %s" % title, (
             "engine", "precision", "scenario", "board", "mode", "a call [90 %]"),
-            [_predicted_cells(run) for run in predicted])
+            [_predicted_cells(*each) for each in predicted])
     for run in runs:
-        if run.measurement("gpu_latency"):
-            click.echo(_gpu_sentence(run))
-    for group in alike.grouped(metered, lambda row: (row.engine["sha256"], row.scenario["name"])):
+        gpu = run.measurement("gpu_latency")
+        if gpu:
+            click.echo(_gpu_sentence(run, gpu.median))
+    for group in alike.grouped(metered, lambda row: (row.engine.sha256, row.asked)):
         _show_energy(group)
 
 
 def _show_energy(rows: Sequence[Any]) -> None:
     """One table a Run: its totals, then its rails."""
-    from edgehar.results.words import millijoules, net_energy_text, scenario_text, watts
+    from edgehar.results.words import millijoules, net_energy_text, watts
 
     first = rows[0]
     title = "Energy a window of %s (%s, %s), %s, by %s%s%s" % (
-        first.label, first.engine["backend"], first.engine["precision"], scenario_text(first.scenario), first.meter,
+        first.label, first.engine.backend, first.engine.precision, first.asked, first.meter,
         first.mark and ", " + first.mark, "" if first.verified else ", UNVERIFIED ENGINE")
     show_table(title, ("of", "net [95 %]", "gross [95 %]", "idle", "under load", "least detectable"), [
         (row.name, net_energy_text(row), millijoules(row.gross_j), watts(row.idle_w), watts(row.load_w),
          "–" if row.floor_j is None else "%.3g mJ" % (1e3 * row.floor_j)) for row in rows])
 
 
-def _gpu_sentence(run: Run) -> str:
+def _gpu_sentence(run: Run, median_s: float) -> str:
     """What a GPU took by its own clock, copies left out; the table has the time around the whole call."""
-    from edgehar.results.words import milliseconds, scenario_text
+    from edgehar.results.words import milliseconds
 
-    ways = ",".join("%s=%s" % pair for pair in sorted(run.engine.get("running", {}).items())).lower()
+    ways = ",".join("%s=%s" % pair for pair in sorted(run.engine.running.items())).lower()
     return "%s %s, %s: the GPU alone took %s (median); it was run with %s." % (
-        run.engine["artifact"], run.engine["precision"], scenario_text(run.scenario),
-        milliseconds(run.measurement("gpu_latency").median), ways)
+        run.engine.artifact, run.engine.precision, run.asked,
+        milliseconds(median_s), ways)
 
 
 def _accuracy_cells(row: Any) -> Sequence[Any]:
     from edgehar.results.words import calibration_text, interval_text, people_text
 
-    return (row.label, row.engine["backend"], row.engine["precision"], row.task,
+    return (row.label, row.engine.backend, row.engine.precision, row.task,
             interval_text(row.macro_f1, row.people), "%.3f" % row.balanced_accuracy, calibration_text(row),
             "%.3f (%s)" % (row.worst_f1, row.worst_person), people_text(row), row.windows)
 
@@ -103,27 +106,27 @@ def _accuracy_cells(row: Any) -> Sequence[Any]:
 def _event_cells(row: Any) -> Sequence[Any]:
     from edgehar.results.words import interval_text, people_text, seconds, stream_text
 
-    return (row.label, row.engine["backend"], row.engine["precision"], row.task, stream_text(row), row.true_events,
+    return (row.label, row.engine.backend, row.engine.precision, row.task, stream_text(row), row.true_events,
             interval_text(row.share_detected, row.people, 2), interval_text(row.false_alarms_per_h, row.people, 1),
             interval_text(row.delay_s, row.people, 1), seconds(row.delay_p90_s), people_text(row),
             "%.1f" % row.labelled_h)
 
 
 def _timing_cells(row: Any) -> Sequence[Any]:
-    from edgehar.results.words import milliseconds, per_second, scenario_text
+    from edgehar.results.words import milliseconds, per_second
 
-    return (row.label, row.engine["backend"], row.engine["precision"], scenario_text(row.scenario),
+    return (row.label, row.engine.backend, row.engine.precision, row.asked,
             milliseconds(row.median_s), milliseconds(row.p90_s), milliseconds(row.p99_s),
             per_second(row.throughput_hz),
             "–" if row.deadline_misses is None else row.deadline_misses, len(row.latency_s))
 
 
-def _predicted_cells(run: Run) -> Sequence[Any]:
-    from edgehar.results.words import milliseconds, scenario_text
+def _predicted_cells(run: Run, seconds: Sequence[float]) -> Sequence[Any]:
+    from edgehar.results.words import milliseconds
 
-    running = run.engine["running"]
-    expected, least, most = map(milliseconds, run.measurement("predicted_latency").values)
-    return (run.engine["artifact"], run.engine["precision"], scenario_text(run.scenario), running["board"],
+    running = run.engine.running
+    expected, least, most = map(milliseconds, seconds)
+    return (run.engine.artifact, run.engine.precision, run.asked, running["board"],
             running["mode"], "%s [%s, %s]" % (expected, least, most))
 
 
@@ -131,21 +134,22 @@ def _summary(path: Path, run: Run) -> Dict[str, Any]:
     """What a script wants of a Run; the raw values are in its file."""
     from edgehar.results import rows as tables
 
-    facts: Dict[str, Any] = {key: run.engine[key] for key in ("artifact", "backend", "precision")}
+    facts: Dict[str, Any] = {key: getattr(run.engine, key) for key in ("artifact", "backend", "precision")}
     facts.update(path=str(path), scenario=run.scenario["name"], synthetic=run.synthetic, source=run.source,
-                 leaky="shuffle_seed" in run.split, warnings=list(run.warnings))
+                 leaky="shuffle_seed" in run.split, warnings=[asdict(warning) for warning in run.warnings])
     for row in tables.latency_rows([run]):
         facts.update(median_s=row.median_s, p90_s=row.p90_s, p99_s=row.p99_s, windows_per_s=row.throughput_hz,
                      calls=len(row.latency_s), deadline_misses=row.deadline_misses)
-    if run.measurement("predicted_latency"):
-        facts["predicted_latency_s"] = dict(zip(("value", "low", "high"), run.measurement("predicted_latency").values))
-    if run.measurement("gpu_latency"):
-        facts["gpu_median_s"] = run.measurement("gpu_latency").median
-    if run.engine.get("missing"):
-        facts["missing"] = run.engine["missing"]
+    predicted, gpu = run.measurement("predicted_latency"), run.measurement("gpu_latency")
+    if predicted:
+        facts["predicted_latency_s"] = dict(zip(("value", "low", "high"), predicted.values))
+    if gpu:
+        facts["gpu_median_s"] = gpu.median
+    if run.engine.missing:
+        facts["missing"] = run.engine.missing
     facts["tasks"] = {row.task: _task_summary(row) for row in tables.accuracy_rows([run])}
     if run.energy:
-        facts["energy"] = dict(run.energy, meter=run.power["meter"], verified=run.engine["verified"])
+        facts["energy"] = dict(run.energy, meter=run.power["meter"], verified=run.engine.verified)
     facts["streams"] = {row.task: _stream_summary(row) for row in tables.event_rows([run])}
     return facts
 

@@ -20,6 +20,7 @@ class Listing(NamedTuple):
     lacking: str
 
     def to_json(self) -> Dict[str, Any]:
+        """All facts of the corpus that a script may want."""
         dataset, split = self.dataset, self.dataset.split()
         return {
             "name": dataset.name, "title": dataset.title, "synthetic": dataset.synthetic,
@@ -50,7 +51,7 @@ def listing(name: str, root: Optional[str] = None) -> Listing:
     return Listing(dataset, at_hand, lacking)
 
 
-def facts_of(name: Optional[str], root: Optional[str] = None) -> List[Dict[str, Any]]:
+def corpus_facts(name: Optional[str], root: Optional[str] = None) -> List[Dict[str, Any]]:
     """All about the corpus `name`, or about every one, those without a loader last. InputError for an unknown one."""
     from edgehar.data.datasets import REGISTERED, registered
 

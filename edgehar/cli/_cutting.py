@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Optional, Sequence
 
 import click
+
+from edgehar.cli._options import Decorator, root_option, together
 
 if TYPE_CHECKING:
     from edgehar.data.corpus import Corpus
@@ -31,15 +33,15 @@ class Asked(NamedTuple):
         return "%s%sskip_bad=true" % (self.data, "," if ":" in self.data else ":") if self.skip_bad else self.data
 
 
-def corpus_options(whose: str = "the corpus' own") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def corpus_options(whose: str = "the corpus' own") -> Decorator:
     """What every command that trains asks about its corpus; gather it as ``Asked(**asked)``.
 
     whose: split and framing it takes unless told otherwise.
     """
-    options = [
+    return together(
         click.option("--data", required=True, metavar="SPEC", help="Corpus, e.g. uci-har or wisdm:device=watch; "
                      "`edgehar datasets` lists them."),
-        click.option("--root", type=click.Path(), help="Folder with the downloaded corpora; default EDGEHAR_DATA."),
+        root_option(),
         click.option("--skip-bad", is_flag=True, help="Leave out what is damaged (a person, a session) and list it at "
                      "the end, instead of refusing the corpus."),
         click.option("--protocol", metavar="SPEC|FILE.json", help="Who is trained on; see `edgehar split --help`.  "
@@ -48,18 +50,10 @@ def corpus_options(whose: str = "the corpus' own") -> Callable[[Callable[..., An
                      "[default: %s]" % whose),
         click.option("--window", type=click.IntRange(1), metavar="SAMPLES", help="Length of a window.  "
                      "[default: as many seconds as %s]" % whose),
-        click.option("--hop", type=click.IntRange(1), metavar="SAMPLES", help="From one window to the next."),
-    ]
-
-    def ask(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return ask
+        click.option("--hop", type=click.IntRange(1), metavar="SAMPLES", help="From one window to the next."))
 
 
-def corpus_of(asked: Asked, teacher: Optional[Mapping[str, Any]] = None) -> Corpus:
+def asked_corpus(asked: Asked, teacher: Optional[Mapping[str, Any]] = None) -> Corpus:
     """The corpus, divided and cut as asked for, else like the training with the facts `teacher`, else as its own."""
     from edgehar.data.signals import Signal
     from edgehar.data.corpus import cut_corpus

@@ -1,12 +1,13 @@
-"""What `run` and `serve` share: a source by its name, and what is told before the first decision."""
+"""What `run`, `serve` and `rehearse` share: a source by its name, and what is told before the first decision."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Callable, Counter as Counts, Dict, Iterable, Mapping, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Counter as Counts, Iterable, Mapping, Optional
 
 import click
+
 
 if TYPE_CHECKING:
     from edgehar.artifact.manifest import Manifest
@@ -19,40 +20,6 @@ if TYPE_CHECKING:
 
 
 NUMBER = re.compile(r"[-+]?\d[\d.,e+-]*")
-
-
-class Speed(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
-    """"max", or a positive factor of real time."""
-
-    name = "max|FACTOR"
-
-    def convert(self, value: Any, param: Any, context: Any) -> Optional[float]:
-        if value == "max" or value is None:
-            return None
-        try:
-            factor = float(value)
-        except ValueError:
-            factor = 0.0
-        if not 0 < factor < float("inf"):
-            self.fail("'%s' is neither 'max' nor a positive number." % value, param, context)
-        return factor
-
-
-class Hold(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
-    """A number of windows, or one for each task that is named."""
-
-    name = "N|TASK=N,..."
-
-    def convert(self, value: Any, param: Any, context: Any) -> Union[int, Dict[str, int]]:
-        if not isinstance(value, str):
-            return value
-        if value.isdigit():
-            return int(value)
-        parts = [part.partition("=") for part in value.split(",")]
-        if not all(task and number.isdigit() for task, _, number in parts):
-            self.fail("'%s' is no number of windows, nor one for each task as in activity=3,placement=10." % value,
-                      param, context)
-        return {task.strip(): int(number) for task, _, number in parts}
 
 
 def open_source(spec: str, manifest: Manifest, root: Optional[str],
@@ -90,6 +57,7 @@ def _resampling(origin: Source, feed: Feed, signal: Signal) -> str:
 
 
 def warn(sentence: str) -> None:
+    """Tell a warning on stderr."""
     click.echo("warning: " + sentence, err=True)
 
 
@@ -122,7 +90,7 @@ def source_of(engines: Iterable[Engine]) -> str:
     return SIMULATED if SIMULATED in {BACKENDS.kind(engine.backend).source for engine in engines} else MEASURED
 
 
-def marks(data: Mapping[str, Any], streamed: bool, source: str = "") -> str:
+def stream_marks(data: Mapping[str, Any], streamed: bool, source: str = "") -> str:
     """Generated data, a split that leaks and a board that is not there are said to be so wherever results are shown."""
     from edgehar.results.runs import SIMULATED
     from edgehar.data.splits import leak_mark

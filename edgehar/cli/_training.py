@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Optional, Se
 
 import click
 
+from edgehar.cli._options import json_option, quiet_option, together
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of every command that trains, but for those on its corpus."""
-    for option in reversed([
+    return together(
         click.option("--task", "tasks", multiple=True, metavar="NAME",
                      help="What the network decides, e.g. activity. Repeatable.  [default: all tasks of the corpus "
                      "that have two classes or more]"),
@@ -27,11 +29,7 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--seed", type=int, help="Overrides the recipe."),
         click.option("-o", "folder", required=True, type=click.Path(), metavar="FOLDER",
                      help="Where the training goes; run again to resume one that was stopped."),
-        click.option("--quiet", is_flag=True, help="No progress bar."),
-        click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON."),
-    ]):
-        command = option(command)
-    return command
+        quiet_option(), json_option("the facts as JSON"))(command)
 
 
 def read_recipe(path: Optional[str], **overrides: Optional[int]) -> Recipe:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Optional
 
 import click
 
+from edgehar.cli._options import building_options, json_option
+
 if TYPE_CHECKING:
     from edgehar.artifact.manifest import Artifact
     from edgehar.backends.base import Engine
@@ -14,14 +16,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("artifact_folder", metavar="ARTIFACT", type=click.Path())
-@click.option("--backend", default="ort", show_default=True, metavar="NAME[:OPTION=VALUE,...]",
-              help="What runs it, e.g. trt:batch=1+64,calibrator=minmax.")
-@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="Default: fp16 for trt, else fp32.")
+@building_options("trt:batch=1+64,calibrator=minmax")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of a CPU engine.")
 @click.option("-o", "folder", type=click.Path(), metavar="ENGINE",
               help="Where the engine goes; default ARTIFACT/built/BACKEND-PRECISION.")
 @click.option("--rebuild", is_flag=True, help="Build anew even where an engine is up to date.")
-@click.option("--json", "as_json", is_flag=True, help="Print the engine's facts as JSON.")
+@json_option("the engine's facts as JSON")
 def command(artifact_folder: str, backend: str, precision: Optional[str], threads: int, folder: Optional[str],
             rebuild: bool, as_json: bool) -> None:
     """Build an engine from ARTIFACT for this machine and replay its golden inputs.

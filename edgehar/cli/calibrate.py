@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Sequence
 
 import click
 
+from edgehar.cli._options import board_option, json_option
 from edgehar.cli._show import show_json, show_next, show_table
 
 
@@ -16,11 +17,10 @@ from edgehar.cli._show import show_json, show_next, show_table
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path())
 @click.option("--artifacts", default="engines", show_default=True, metavar="FOLDER", type=click.Path(),
               help="Where the artifacts of these Runs lie; their graphs are needed.")
-@click.option("--board", "board_name", metavar="NAME|FILE.json", default="xavier-agx", show_default=True,
-              help="What to start from.")
+@board_option("What to start from.")
 @click.option("-o", "--output", metavar="FILE.json", default="my-board.json", show_default=True,
               type=click.Path(), help="The board file to write.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 def command(runs: Sequence[str], artifacts: str, board_name: str, output: str, as_json: bool) -> None:
     """Fit a board's predictions to Runs that were measured on it.
 
@@ -37,9 +37,9 @@ def command(runs: Sequence[str], artifacts: str, board_name: str, output: str, a
 
     board, timed = load_board(board_name), [run for run in load_all(list(runs)) if is_timed(run)]
     _require_some(timed)
-    known = _artifacts(artifacts, {run.engine["artifact_sha256"]: run.engine["artifact"] for run in timed})
+    known = _artifacts(artifacts, {run.engine.artifact_sha256: run.engine.artifact for run in timed})
     graphs = {digest: onnx.load(str(each.onnx_path)) for digest, each in known.items()}
-    found = [observation(run, graphs[run.engine["artifact_sha256"]], board) for run in timed]
+    found = [observation(run, graphs[run.engine.artifact_sha256], board) for run in timed]
     after = calibrated(board, found, time.strftime("%Y-%m-%d"))
     write_json(output, after.to_json())
     rows = [_facts(run, seen, board, after) for run, seen in zip(timed, found)]
@@ -86,8 +86,8 @@ def _facts(run: Any, seen: Any, before: Any, after: Any) -> Dict[str, Any]:
     from edgehar.artifact.cost import estimate_s
 
     at = (seen.device, seen.precision, seen.clocks, seen.work, seen.batch, seen.graph)
-    return {"artifact": run.engine["artifact"], "device": seen.device,
-            "threads": (run.engine.get("threads") or seen.clocks.cpu_cores) if seen.device == "cpu" else None,
+    return {"artifact": run.engine.artifact, "device": seen.device,
+            "threads": (run.engine.threads or seen.clocks.cpu_cores) if seen.device == "cpu" else None,
             "precision": seen.precision, "mode": run.machine["power_mode"], "batch": seen.batch,
             "measured_s": seen.seconds,
             "before_s": estimate_s(before, *at).to_json(), "after_s": estimate_s(after, *at).to_json()}

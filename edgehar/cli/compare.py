@@ -6,6 +6,7 @@ from typing import Any, Dict, List
 
 import click
 
+from edgehar.cli._options import json_option
 from edgehar.cli._show import show_json, show_next, show_table
 
 ROUGH = 10  # people; below, a bootstrap over them is said to be rough
@@ -14,7 +15,7 @@ ROUGH = 10  # people; below, a bootstrap over them is said to be rough
 @click.command()
 @click.argument("run_a", metavar="RUN_A", type=click.Path())
 @click.argument("run_b", metavar="RUN_B", type=click.Path())
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 def command(run_a: str, run_b: str, as_json: bool) -> None:
     """Tell whether RUN_A is better than RUN_B, paired over the people both were tested on.
 
@@ -22,18 +23,18 @@ def command(run_a: str, run_b: str, as_json: bool) -> None:
     are averaged. "Tied" means that the 95 % interval of the difference lies inside +-1 point of macro-F1; where it does
     not and holds zero, too few people were tested to tell, and its half-width is told.
     """
-    from edgehar.results.contrasts import compare
+    from edgehar.results.contrasts import compare_methods
     from edgehar.results.runs import load_all
     from edgehar.results.alike import marks
 
     a, b = load_all([run_a]), load_all([run_b])
-    found = compare(a, b)
+    found = compare_methods(a, b)
     standing = list(dict.fromkeys(mark for run in [*a, *b] for mark in marks(run)))
     if as_json:
         show_json({"tasks": {each.row.task: _facts(each) for each in found}, "marks": standing,
                    "synthetic": any(run.synthetic for run in [*a, *b]), "source": a[0].source})
         return
-    show_table("Macro-F1 of A minus B on test people of %s" % ", ".join([a[0].engine["dataset"], *standing]),
+    show_table("Macro-F1 of A minus B on test people of %s" % ", ".join([a[0].engine.dataset, *standing]),
         ("task", "A", "B", "macro-F1 A", "macro-F1 B", "difference [95 % over people]", "A is", "people"),
         [_cells(each) for each in found])
     if found[0].row.people < ROUGH:
@@ -47,13 +48,13 @@ def _cells(found: Any) -> List[Any]:
     from edgehar.results.words import people_text
 
     sides = (found.row, found.partner)
-    return [found.row.task, *("%s %s" % (side.label, side.engine["precision"]) for side in sides),
+    return [found.row.task, *("%s %s" % (side.label, side.engine.precision) for side in sides),
             *("%.3f" % side.macro_f1.value for side in sides), difference_text(found), found.verdict,
             people_text(found.row)]
 
 
 def _facts(found: Any) -> Dict[str, Any]:
-    sides = {key: {"label": side.label, "precision": side.engine["precision"], "method": side.engine["method"],
+    sides = {key: {"label": side.label, "precision": side.engine.precision, "method": side.engine.method,
                    "seeds": side.seeds, "macro_f1": side.macro_f1.value}
              for key, side in (("a", found.row), ("b", found.partner))}
     return dict(sides, difference=found.difference._asdict(), verdict=found.verdict, people=found.row.people)

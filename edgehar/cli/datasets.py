@@ -6,6 +6,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import click
 
+from edgehar.cli._options import json_option, root_option
 from edgehar.cli._show import show_json, show_next, show_table
 
 BY_DEVICE = "by device"
@@ -13,17 +14,17 @@ BY_DEVICE = "by device"
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--root", type=click.Path(), help="Folder with the downloaded corpora; default EDGEHAR_DATA.")
+@root_option()
 @click.option("--check", is_flag=True, help="Read all of NAME and list every fault; exit 2 where there is one.")
 @click.option("--clear-cache", is_flag=True, help="Remove the recordings kept from earlier readings.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 def command(name: Optional[str], root: Optional[str], check: bool, clear_cache: bool, as_json: bool) -> None:
     """List the corpora, or all about one: people, channels, licence.
 
     What `train` reads of a corpus is kept below XDG_CACHE_HOME, by default in ~/.cache/edgehar,
     so that the next reading is quick; it is read anew when a file of the corpus changes.
     """
-    from edgehar.cli._corpora import facts_of
+    from edgehar.cli._corpora import corpus_facts
 
     if clear_cache:
         _clear(as_json)
@@ -31,7 +32,7 @@ def command(name: Optional[str], root: Optional[str], check: bool, clear_cache: 
     if check:
         _check(name, root, as_json)
         return
-    facts = facts_of(name, root)
+    facts = corpus_facts(name, root)
     if as_json:
         show_json(facts[0] if name else facts)
     elif not name:

@@ -7,7 +7,8 @@ from typing import Any, Optional, Sequence
 
 import click
 
-from edgehar.cli._cutting import Asked, corpus_of, corpus_options, heard_by
+from edgehar.cli._cutting import Asked, asked_corpus, corpus_options, heard_by
+from edgehar.cli._options import model_option
 from edgehar.cli._show import names_in_room
 from edgehar.cli._training import training_options
 
@@ -19,8 +20,7 @@ from edgehar.cli._training import training_options
 @click.option("--method", default="kd", show_default=True, metavar="SPEC",
               help="Method and its options, e.g. kd:temperature=4,share=0.9. There are: %s." % (
                   names_in_room("distillers")))
-@click.option("--model", "model_spec", default="mobilenet:size=S", show_default=True, metavar="SPEC",
-              help="The student, e.g. mobilenet:size=S,conv=valid. There are: %s." % names_in_room("models"))
+@model_option("mobilenet:size=S", "The student, e.g. mobilenet:size=S,conv=valid")
 @click.option("--channels", default="live", show_default=True, metavar="PATTERN",
               help='What the student sees: "live" (what a live sensor delivers), "all", parts of names as in wrist/acc,'
               " or fields as in kind=acc/placement=wrist.")
@@ -44,7 +44,7 @@ def command(teacher_folders: Sequence[str], method: str, model_spec: str, channe
 
     recipe = read_recipe(recipe_file, epochs=epochs, seed=seed)
     teachers = [Fitted.load(teacher_folder) for teacher_folder in teacher_folders]
-    corpus = corpus_of(Asked(**asked), teachers[0].facts if teachers else None)
+    corpus = asked_corpus(Asked(**asked), teachers[0].facts if teachers else None)
     teaching = heard_by(teachers, corpus, asked["root"])
     tell_resumed(folder)
     with epoch_bar(recipe.epochs, quiet or as_json) as watch:

@@ -11,6 +11,7 @@ import click
 
 from edgehar.cli._board import board_findings
 from edgehar.cli._finding import MISSING, OK, WARNING, Finding, cause_and_remedy, package
+from edgehar.cli._options import json_option
 from edgehar.cli._show import show_json, show_next, show_table
 
 LOW_DISK_GIB = 2.0
@@ -25,7 +26,7 @@ PROVIDERS = {"TensorrtExecutionProvider": CUDA_WHEEL, "CUDAExecutionProvider": C
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 def command(as_json: bool) -> None:
     """Say what this machine is, can do and lacks, with remedies."""
     from edgehar import machine

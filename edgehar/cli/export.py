@@ -7,18 +7,20 @@ from typing import Optional
 
 import click
 
+from edgehar.cli._options import json_option, root_option
+
 
 @click.command()
 @click.argument("training", type=click.Path())
 @click.option("-o", "folder", required=True, type=click.Path(), metavar="ARTIFACT", help="Where the artifact goes.")
 @click.option("--name", help="Its name; default the folder's.")
-@click.option("--root", type=click.Path(), help="Folder with the downloaded corpora; default EDGEHAR_DATA.")
+@root_option()
 @click.option("--golden", type=click.Choice(["windows", "synthetic"]), default="windows", show_default=True,
               help="Reference inputs: windows of validation people, or generated signals where data may not travel.")
 @click.option("--calibration", type=click.Choice(["windows", "ranges"]), default="windows", show_default=True,
               help="For INT8: windows of training people, or only the activation ranges they give.")
 @click.option("--opset", type=click.IntRange(13, 17), default=16, show_default=True, help="ONNX operator set.")
-@click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
+@json_option("the manifest as JSON")
 def command(training: str, folder: str, name: Optional[str], root: Optional[str], golden: str, calibration: str,
             opset: int, as_json: bool) -> None:
     """Export the trained network in folder TRAINING to an artifact that any machine can check.

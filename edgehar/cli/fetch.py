@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional
 
 import click
 
+from edgehar.cli._options import json_option, quiet_option, root_option
+
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgehar.data.downloads import Fetched, Progress
+    from edgehar.data.downloads import DownloadProgress, Fetched
 
 LINE_EVERY_S = 10.0  # of progress, where there is no terminal to move a bar on
 TRUST = {
@@ -24,9 +26,9 @@ TRUST = {
 
 @click.command()
 @click.argument("name")
-@click.option("--root", type=click.Path(), help="Folder to download to; default EDGEHAR_DATA.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
-@click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+@root_option("Folder to download to; default EDGEHAR_DATA.")
+@quiet_option()
+@json_option("the facts as JSON")
 def command(name: str, root: Optional[str], quiet: bool, as_json: bool) -> None:
     """Download the corpus NAME from its authors, whole and checked.
 
@@ -67,7 +69,7 @@ def _show(corpus: Any, fetched: List[Fetched], root: Optional[str]) -> None:
 
 
 @contextmanager
-def transfer_bar(quiet: bool) -> Iterator[Callable[[Progress], None]]:
+def transfer_bar(quiet: bool) -> Iterator[Callable[[DownloadProgress], None]]:
     """Yield what to call as bytes come: it moves a bar for each file on a terminal, and prints lines elsewhere."""
     from rich.console import Console
 
@@ -80,7 +82,7 @@ def transfer_bar(quiet: bool) -> Iterator[Callable[[Progress], None]]:
         yield _lines()
 
 
-def _moving_bars(console: Console) -> Iterator[Callable[[Progress], None]]:
+def _moving_bars(console: Console) -> Iterator[Callable[[DownloadProgress], None]]:
     from rich import progress as bars
 
     columns = (bars.TextColumn("{task.description}", markup=False), bars.BarColumn(), bars.DownloadColumn(),
@@ -88,7 +90,7 @@ def _moving_bars(console: Console) -> Iterator[Callable[[Progress], None]]:
     with bars.Progress(*columns, console=console) as bar:
         tasks: Dict[str, bars.TaskID] = {}
 
-        def watch(progress: Progress) -> None:
+        def watch(progress: DownloadProgress) -> None:
             if progress.file not in tasks:
                 tasks[progress.file] = bar.add_task(progress.file, total=None)
             if progress.remark:
@@ -99,11 +101,11 @@ def _moving_bars(console: Console) -> Iterator[Callable[[Progress], None]]:
         yield watch
 
 
-def _lines() -> Callable[[Progress], None]:
+def _lines() -> Callable[[DownloadProgress], None]:
     """Prints a line for each file at once, then every few seconds, and every remark."""
     told_s: Dict[str, float] = {}
 
-    def watch(progress: Progress) -> None:
+    def watch(progress: DownloadProgress) -> None:
         now_s = time.monotonic()
         if progress.remark or now_s - told_s.get(progress.file, -LINE_EVERY_S) >= LINE_EVERY_S:
             told_s[progress.file] = now_s
@@ -112,6 +114,6 @@ def _lines() -> Callable[[Progress], None]:
     return watch
 
 
-def _told(progress: Progress) -> str:
+def _told(progress: DownloadProgress) -> str:
     whole = " of %.1f" % (progress.size_bytes / 1e6) if progress.size_bytes else ""
     return "%s: %s" % (progress.file, progress.remark or "%.1f%s MB" % (progress.done_bytes / 1e6, whole))

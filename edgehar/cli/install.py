@@ -6,6 +6,8 @@ from typing import Optional, Sequence
 
 import click
 
+from edgehar.cli._options import building_options, json_option
+
 
 @click.command()
 @click.argument("file", metavar="FILE.ehar", type=click.Path())
@@ -14,11 +16,9 @@ import click
 @click.option("--key", "keys", multiple=True, type=click.Path(), metavar="NAME.pub",
               help="Whose signature counts; repeatable.  [default: every .pub in ~/.config/edgehar/trusted]")
 @click.option("--unsigned", is_flag=True, help="Ask for no signature; bytes are still checked against each other.")
-@click.option("--backend", default="ort", show_default=True, metavar="NAME[:OPTION=VALUE,...]",
-              help="What runs it, e.g. trt on a Jetson.")
-@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="Default: fp16 for trt, else fp32.")
+@building_options("trt on a Jetson")
 @click.option("--allow-downgrade", is_flag=True, help="Accept a version that is not above the one that is installed.")
-@click.option("--json", "as_json", is_flag=True, help="Print what is current now as JSON.")
+@json_option("what is current now as JSON")
 def command(file: str, place: Optional[str], keys: Sequence[str], unsigned: bool, backend: str,
             precision: Optional[str], allow_downgrade: bool, as_json: bool) -> None:
     """Verify the bundle FILE.ehar, build its engine for this machine, and make it current.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import click
 
+from edgehar.cli._options import json_option
+
 
 @click.command()
 @click.option("-o", "path", required=True, type=click.Path(), metavar="NAME",
               help="What they are called: NAME.key signs, NAME.pub tells what it signed.")
-@click.option("--json", "as_json", is_flag=True, help="Print the files and the fingerprint as JSON.")
+@json_option("the files and the fingerprint as JSON")
 def command(path: str, as_json: bool) -> None:
     """Make a pair of Ed25519 keys to sign bundles with.
 

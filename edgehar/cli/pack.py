@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Dict, Optional, Sequence, Union
 
 import click
 
-from edgehar.cli._streaming import Hold
+from edgehar.cli._options import constant_option, hold_option, hop_option, json_option
+
 
 if TYPE_CHECKING:
     from edgehar.artifact.manifest import Manifest
@@ -22,17 +23,16 @@ if TYPE_CHECKING:
 @click.option("--key", type=click.Path(), metavar="NAME.key", help="Sign with this key; `edgehar keygen` makes one.")
 @click.option("--unsigned", is_flag=True, help="Do not sign; every device has to be told to accept that.")
 @click.option("--name", default="", help="What it is called on a device.  [default: the artifact's name]")
-@click.option("--hop", type=click.IntRange(1), help="Samples from one window to the next.  [default: the model's]")
-@click.option("--hold", type=Hold(), default=3, show_default=True,
-              help="Windows that must agree before a label changes; of each task: activity=3,placement=10.")
-@click.option("--allow-constant", is_flag=True, help="Accept a channel that does not move during a window.")
+@hop_option()
+@hold_option()
+@constant_option()
 @click.option("--runs", multiple=True, type=click.Path(), metavar="PATH",
               help="Runs of this artifact, for its card: a file, or a folder of them. Repeatable.")
 @click.option("--certificate", type=click.Path(), metavar="FILE.json",
               help="What is guaranteed of this artifact, which it names as artifact_sha256.")
 @click.option("--timings", is_flag=True, help="Add the kernel timings of TensorRT engines built beside the artifact, "
               "for boards of the same type.")
-@click.option("--json", "as_json", is_flag=True, help="Print what the bundle states as JSON.")
+@json_option("what the bundle states as JSON")
 def command(artifact_folder: str, version: str, file: str, key: Optional[str], unsigned: bool, name: str,
             hop: Optional[int], hold: Union[int, Dict[str, int]], allow_constant: bool, runs: Sequence[str],
             certificate: Optional[str], timings: bool, as_json: bool) -> None:
@@ -49,14 +49,14 @@ def command(artifact_folder: str, version: str, file: str, key: Optional[str], u
     """
     from edgehar.artifact.manifest import Artifact
     from edgehar.cli._show import show_json
-    from edgehar.deploy.packing import Streaming, pack
+    from edgehar.deploy.packing import StreamSettings, pack
     from edgehar.results.runs import load_all
     from edgehar.deploy.signing import read_private_key
 
     if bool(key) == unsigned:
         raise click.UsageError("say either --key NAME.key or --unsigned.")
     artifact = Artifact.load(artifact_folder)
-    streaming = Streaming(hop or artifact.manifest.signal.hop, hold, allow_constant)
+    streaming = StreamSettings(hop or artifact.manifest.signal.hop, hold, allow_constant)
     bundle = pack(artifact, version, streaming, name, load_all(runs) if runs else (), certificate, timings)
     bundle = bundle.signed(read_private_key(key)) if key else bundle
     bundle.write(file)

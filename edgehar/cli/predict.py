@@ -8,15 +8,14 @@ from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 import click
 
+from edgehar.cli._options import PRECISIONS, board_option, json_option
 from edgehar.cli._show import show_json, show_next, show_table, show_warnings
 
-PRECISIONS = ["fp32", "fp16", "int8"]
 
 
 @click.command()
 @click.argument("path", metavar="ARTIFACT|FILE.onnx", type=click.Path())
-@click.option("--board", "board_name", metavar="NAME|FILE.json", default="xavier-agx", show_default=True,
-              help="A board that ships, or a file of `edgehar calibrate`.")
+@board_option("A board that ships, or a file of `edgehar calibrate`.")
 @click.option("--mode", default="MAXN", show_default=True, help="Power mode (nvpmodel).")
 @click.option("--device", type=click.Choice(["gpu", "dla", "cpu"]), default="gpu", show_default=True,
               help="What runs it.")
@@ -29,7 +28,7 @@ PRECISIONS = ["fp32", "fp16", "int8"]
 @click.option("--rate", "rate_hz", type=click.FloatRange(min=0, min_open=True), metavar="HZ",
               help="Also tell the energy of every power mode where windows come at this rate, idle included.")
 @click.option("-o", "--output", metavar="FILE.html", type=click.Path(), help="Draw that as a picture (--rate).")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 def command(path: str, board_name: str, mode: str, device: str, threads: Optional[int], precisions: Sequence[str],
             batches: str, rate_hz: Optional[float], output: Optional[str], as_json: bool) -> None:
     """Predict latency and energy on a board, with intervals; nothing is measured.
@@ -83,13 +82,13 @@ def _batches(text: str) -> List[int]:
 def _predictions(board: Any, model: Any, mode: str, precision: str, batch: int, device: str,
                  threads: int) -> List[Any]:
     """On a GPU as one CUDA graph, and launched one by one."""
-    from edgehar.artifact.cost import predict
+    from edgehar.artifact.cost import predict_cost
 
-    return [predict(board, model, mode, precision, batch, device, graph, threads)
+    return [predict_cost(board, model, mode, precision, batch, device, graph, threads)
             for graph in ((True, False) if device == "gpu" else (False,))]
 
 
-class Paced(NamedTuple):
+class PacedEnergy(NamedTuple):
     """Joules a window where windows come at a rate, idle included; None where the mode cannot keep up."""
 
     mode: str
@@ -100,26 +99,26 @@ class Paced(NamedTuple):
 
 
 def _paced(board: Any, model: Any, precisions: Sequence[str], device: str, threads: int,
-           rate_hz: Optional[float]) -> List[Paced]:
+           rate_hz: Optional[float]) -> List[PacedEnergy]:
     """The cheapest first."""
-    from edgehar.artifact.cost import predict
+    from edgehar.artifact.cost import predict_cost
 
     if not rate_hz:
         return []
     found = []
     for precision in precisions:
         for mode in board.modes:
-            each = predict(board, model, mode, precision, 1, device, threads=threads)
+            each = predict_cost(board, model, mode, precision, 1, device, threads=threads)
             joules = {site: each.paced_j(rate_hz, site) for site in each.idle_w}
             above = None if joules["wall"] is None else joules["wall"] - each.idle_w["wall"] / rate_hz
-            found.append(Paced(mode, precision, joules["wall"], above, joules["rails"]))
+            found.append(PacedEnergy(mode, precision, joules["wall"], above, joules["rails"]))
     return sorted(found, key=lambda each: (each.wall_j is None, each.wall_j))
 
 
 # ------------------------------------------------------------------ shown
 
 
-def _show(path: str, board: str, found: Sequence[Any], paced: Sequence[Paced], rate_hz: Optional[float]) -> None:
+def _show(path: str, board: str, found: Sequence[Any], paced: Sequence[PacedEnergy], rate_hz: Optional[float]) -> None:
     first = found[0]
     show_table("PREDICTED, not measured: %s on %s, %s, %s" % (
         Path(path).resolve().name, first.board, first.device_text, first.mode),
@@ -162,7 +161,7 @@ def _joules(value: Optional[float]) -> str:
     return "cannot keep up" if value is None else "%.4g J" % value if value >= 1 else "%.4g mJ" % (1e3 * value)
 
 
-def _draw(output: str, name: str, place: str, paced: Sequence[Paced], rate_hz: Optional[float]) -> None:
+def _draw(output: str, name: str, place: str, paced: Sequence[PacedEnergy], rate_hz: Optional[float]) -> None:
     from html import escape
 
     from edgehar.files import written_whole

@@ -6,6 +6,7 @@ from typing import Sequence
 
 import click
 
+from edgehar.cli._options import json_option
 from edgehar.cli._show import show_json, show_next
 
 
@@ -18,7 +19,7 @@ from edgehar.cli._show import show_json, show_next
 @click.option("--training", "trainings", multiple=True, type=click.Path(), metavar="FOLDER",
               help="Also draw the epochs of this training. Repeatable.")
 @click.option("--markdown", is_flag=True, help="Print tables in Markdown, for a README, and write no page.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 def command(runs: Sequence[str], output: str, folders: Sequence[str], trainings: Sequence[str], markdown: bool,
             as_json: bool) -> None:
     """Put RUNS (files, or folders of them) on one HTML page.
@@ -35,7 +36,7 @@ def command(runs: Sequence[str], output: str, folders: Sequence[str], trainings:
         click.echo(tables_of(found), nl=False)
         return
     page = report.write(found, output, [Artifact.load(folder) for folder in folders],
-                        [histories.load(folder) for folder in trainings])
+                        [histories.load_history(folder) for folder in trainings])
     warned = sum(bool(run.warnings) for run in found)
     facts = {"page": str(page), "runs": len(found), "warnings": warned,
              "synthetic": any(run.synthetic for run in found),

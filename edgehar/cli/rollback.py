@@ -6,12 +6,14 @@ from typing import Optional
 
 import click
 
+from edgehar.cli._options import json_option
+
 
 @click.command()
 @click.argument("name", required=False)
 @click.option("--to", "place", type=click.Path(), metavar="DIR",
               help="Where it was installed.  [default: ~/.local/share/edgehar/NAME]")
-@click.option("--json", "as_json", is_flag=True, help="Print what is current now as JSON.")
+@json_option("what is current now as JSON")
 def command(name: Optional[str], place: Optional[str], as_json: bool) -> None:
     """Go back to the version of NAME that was installed before the current one.
 

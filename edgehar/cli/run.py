@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Union
 
 import click
 
+from edgehar.cli._options import engine_options, json_option, quiet_option, root_option, sink_option, stream_options
 from edgehar.cli._show import names_in_room, progress_line, show_json
-from edgehar.cli._streaming import Hold, Sparing, Speed, announce, balance_told, marks, open_source, source_of, warn
+from edgehar.cli._streaming import Sparing, announce, balance_told, open_source, source_of, stream_marks, warn
 
 if TYPE_CHECKING:
     from edgehar.data.signals import Signal
@@ -24,28 +25,19 @@ if TYPE_CHECKING:
               help="Where samples come from (%s), e.g. csv:path=walk.csv, csv:path=-,rate_hz=50 or "
               "replay:dataset=wisdm,subject=1600.  [default: replay of the test people of the model's corpus]"
               % names_in_room("sources"))
-@click.option("--root", type=click.Path(), help="Folder with the downloaded corpora; default EDGEHAR_DATA.")
-@click.option("--sink", "sinks", multiple=True, metavar="SPEC",
-              help="Where decisions go (%s), e.g. console:all=true or jsonl:path=decisions.jsonl, which replaces a "
-              "file of that name. Repeatable.  [default: console, or nowhere with --json]" % names_in_room("sinks"))
-@click.option("--backend", help="For an artifact: what runs it; default ort.")
-@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="For an artifact; default fp32.")
-@click.option("--hop", type=int, help="Samples from one window to the next.  [default: as packed, or the model's]")
-@click.option("--hold", type=Hold(),
-              help="Windows that must agree before a label changes, or one number a task, e.g. "
-              "activity=3,placement=10.  [default: as packed, or 3]")
+@root_option()
+@sink_option("console:all=true or jsonl:path=decisions.jsonl, which replaces a file of that name",
+             "console, or nowhere with --json")
+@engine_options()
+@stream_options()
 @click.option("--route", metavar="TASK", help="Let the label of this task that stands choose the --student.")
 @click.option("--student", "students", multiple=True, metavar="LABEL=ENGINE",
               help="Decides all other tasks while that label of --route stands; where none is given for it, the engine "
               "itself does. Repeatable.")
-@click.option("--speed", type=Speed(), default="max", help="1.0 is real time.  [default: max]")
 @click.option("--limit-s", type=click.FloatRange(min=0, min_open=True), default=float("inf"),
               help="Stop after that many seconds of samples.")
-@click.option("--missing", type=click.Choice(["refuse", "zero", "hold"]), default="refuse", show_default=True,
-              help="Where a channel is not there, or comes as NaN: refuse, or feed zeros, or its last value.")
-@click.option("--allow-constant", is_flag=True, help="Accept a channel that does not move during a window.")
-@click.option("--quiet", is_flag=True, help="Decisions and warnings only.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, after the last decision.")
+@quiet_option("Decisions and warnings only.")
+@json_option("the summary as JSON, after the last decision")
 def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], backend: Optional[str],
             precision: Optional[str], hop: Optional[int], hold: Union[None, int, Dict[str, int]],
             route: Optional[str], students: Sequence[str], speed: Optional[float], limit_s: float,
@@ -90,7 +82,7 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
         stream = Stream(session, manifest.signal, manifest.tasks, tell=tell, **settings)
         targets = [opened.enter_context(SINKS.create(sink)) for sink in sinks or ([] if as_json else ["console"])]
         kind = source_of(engines)
-        marked = marks(manifest.data, origin.synthetic, kind)
+        marked = stream_marks(manifest.data, origin.synthetic, kind)
         if not quiet:
             click.echo(announce(stream, origin, feed) + marked, err=True)
         summary = pump(weigh(feed, manifest.signal, tell), stream, targets, speed)

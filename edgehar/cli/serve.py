@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Tuple, Union
 
 import click
 
+from edgehar.cli._options import engine_options, root_option, sink_option, stream_options
 from edgehar.cli._show import names_in_room, progress_line
-from edgehar.cli._streaming import Hold, Sparing, Speed, announce, marks, open_source, source_of, warn
+from edgehar.cli._streaming import Sparing, announce, open_source, source_of, stream_marks, warn
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -26,6 +27,7 @@ class Address(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
     name = "HOST:PORT|off"
 
     def convert(self, value: Any, param: Any, context: Any) -> Optional[Tuple[str, int]]:
+        """(host, port), or None for "off"."""
         if value is None or value == "off" or isinstance(value, tuple):
             return None if value == "off" else value
         host, _, port = value.rpartition(":")
@@ -39,21 +41,10 @@ class Address(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
 @click.option("--source", required=True, metavar="SPEC",
               help="Where samples come from (%s), e.g. mqtt:topic=wearers/anna/samples,client=anna or csv:path=-."
               % names_in_room("sources"))
-@click.option("--root", type=click.Path(), help="Folder with the downloaded corpora; default EDGEHAR_DATA.")
-@click.option("--sink", "sinks", multiple=True, metavar="SPEC",
-              help="Where decisions go (%s), e.g. mqtt:topic=wearers/anna/activity or "
-              "jsonl:path=decisions.jsonl,append=true,max_mb=10,keep=5. Repeatable.  [default: console]"
-              % names_in_room("sinks"))
-@click.option("--backend", help="For an artifact: what runs it; default ort.")
-@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="For an artifact; default fp32.")
-@click.option("--hop", type=int, help="Samples from one window to the next.  [default: as packed, or the model's]")
-@click.option("--hold", type=Hold(), help="Windows that must agree before a label changes, or one number a task, e.g. "
-              "activity=3,placement=10.  [default: as packed, or 3]")
-@click.option("--missing", type=click.Choice(["refuse", "zero", "hold"]), default="refuse", show_default=True,
-              help="Where a channel is not there, or comes as NaN: refuse, or feed zeros, or its last value.")
-@click.option("--allow-constant", is_flag=True, help="Accept a channel that does not move during a window.")
-@click.option("--speed", type=Speed(), default="max",
-              help="For a source that is not live: 1.0 is real time.  [default: max]")
+@root_option()
+@sink_option("mqtt:topic=wearers/anna/activity or jsonl:path=decisions.jsonl,append=true,max_mb=10,keep=5", "console")
+@engine_options()
+@stream_options()
 @click.option("--state", type=click.Path(dir_okay=False), metavar="FILE",
               help="Kept for the next start: the samples of the window, and what was decided. Rewritten at every "
               "chunk, so best in memory, e.g. /run/edgehar/state.json.")
@@ -92,15 +83,15 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
     from edgehar.deploy.health import Health
     from edgehar.deploy.pages import Pages
     from edgehar.deploy.notify import Manager
-    from edgehar.deploy.service import Recipe, Service, lines_of, signals_to
+    from edgehar.deploy.service import ServeSpec, Service, lines_of, signals_to
     from edgehar.stream.feed import Feed, weigh
     from edgehar.stream.ledger import ledger
     from edgehar.stream.pump import paced
 
-    recipe = Recipe(path, backend, precision, hop, hold, allow_constant or missing != "refuse")
+    spec = ServeSpec(path, backend, precision, hop, hold, allow_constant or missing != "refuse")
     with ExitStack() as opened:
         with progress_line() as on_progress:
-            loaded = recipe.load(on_progress)
+            loaded = spec.load(on_progress)
         opened.callback(loaded.session.close)
         manifest, signal = loaded.engine.manifest, loaded.stream.signal
         named: Dict[str, Any] = {}
@@ -114,9 +105,9 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
         origin = named["source"] = opened.enter_context(open_source(source, manifest, root, tell))
         feed = Feed(filled(origin, signal.channels, missing), signal, tell=tell)
         targets = _open_sinks(sinks or ["console"], opened, named)
-        marked = marks(manifest.data, origin.synthetic, source_of([loaded.engine]))
+        marked = stream_marks(manifest.data, origin.synthetic, source_of([loaded.engine]))
         click.echo(announce(loaded.stream, origin, feed) + marked, err=True)
-        service = Service(recipe, loaded, targets, health, manager, state, _tell)
+        service = Service(spec, loaded, targets, health, manager, state, _tell)
         opened.callback(service.close)
         health.samples = lambda: ledger(origin, feed, service.stream).to_json()
         chunks = weigh(feed, signal, tell)

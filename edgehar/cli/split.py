@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Dict, Optional
 
 import click
 
+from edgehar.cli._options import json_option, root_option
+
 if TYPE_CHECKING:
     from edgehar.data.corpus import Corpus
     from edgehar.data.parts import Parts
@@ -18,9 +20,9 @@ if TYPE_CHECKING:
               help="own, folds:n=5,fold=1, leave-one-out:person=3, placement-shift:train=A+B,test=C, "
               "session-shift:train=S01*,test=S05*, in-time:person=3 (tested on later, and is marked), paper-random "
               "(leaks, and is marked), or a file this command wrote.")
-@click.option("--root", type=click.Path(), help="Folder with the downloaded corpora; default EDGEHAR_DATA.")
+@root_option()
 @click.option("-o", "path", type=click.Path(), metavar="FILE.json", help="Write the split, to train by or to publish.")
-@click.option("--json", "as_json", is_flag=True, help="Print the split as JSON.")
+@json_option("the split as JSON")
 def command(data: str, protocol: str, root: Optional[str], path: Optional[str], as_json: bool) -> None:
     """Divide the people of a corpus by a protocol, and prove that nothing leaks.
 

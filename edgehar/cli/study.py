@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional,
 
 import click
 
+from edgehar.cli._options import json_option, quiet_option, root_option
+
 if TYPE_CHECKING:
     from edgehar.study.cells import Study
     from edgehar.results.modalities import Modality
@@ -18,7 +20,7 @@ Table = Tuple[str, Sequence[str], List[Sequence[Any]]]  # title, columns, rows
 @click.command()
 @click.argument("path", metavar="FILE.toml", type=click.Path())
 @click.option("--plan", "only_plan", is_flag=True, help="Only probe each network and print the predicted time.")
-@click.option("--root", type=click.Path(), help="Folder with the downloaded corpora; default EDGEHAR_DATA.")
+@root_option()
 @click.option("--work", default="runs/study", show_default=True, type=click.Path(), metavar="FOLDER",
               help="Where trainings and artifacts go.")
 @click.option("-o", "results", default="runs/study/results", show_default=True, type=click.Path(), metavar="FOLDER",
@@ -29,8 +31,8 @@ Table = Tuple[str, Sequence[str], List[Sequence[Any]]]  # title, columns, rows
               "<corpus>-forest.svg beside the Runs.")
 @click.option("--modalities", "by_sensors", is_flag=True, help="Only train and rank the choices of sensors that FILE "
               "names in its table [modalities]: what a second sensor is worth.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@quiet_option()
+@json_option()
 def command(path: str, only_plan: bool, root: Optional[str], work: str, results: str, jobs: int, markdown: bool,
             only_forest: bool, by_sensors: bool, quiet: bool, as_json: bool) -> None:
     """Train, export and score every network of FILE in every fold, and compare them over people.
@@ -127,13 +129,13 @@ def _show_markdown(found: Sequence[Outcome]) -> None:
 
 def _tables(outcome: Outcome) -> Iterator[Table]:
     from edgehar.results.contrasts import difference_text, recovery_text
-    from edgehar.results.words import interval_text, people_text, scaled
+    from edgehar.results.words import interval_text, people_text, with_prefix
 
     yield ("Test people of %s" % ", ".join([outcome.corpus, *outcome.marks]),
            ("network", "task", "trained as", "macro-F1 [95 % over people]", "worst person", "people", "seeds",
             "parameters", "MACs"),
            [(row.label, row.task, row.origin, interval_text(row.macro_f1, row.people), "%.3f" % row.worst_f1,
-             people_text(row), row.seeds, scaled(row.engine["parameters"]), scaled(row.engine["macs"]))
+             people_text(row), row.seeds, with_prefix(row.engine.parameters), with_prefix(row.engine.macs))
             for row in outcome.rows])
     if outcome.contrasts:
         yield ("Contrasts fixed beforehand, paired over people", ("difference", "task", "macro-F1", "verdict"),
@@ -155,21 +157,21 @@ def _tables(outcome: Outcome) -> Iterator[Table]:
 def _modality_table(outcome: Outcome) -> Table:
     """The choices of sensors, the most accurate first; what a gain is told over is the best part of the choice."""
     from edgehar.results.contrasts import difference_text
-    from edgehar.results.words import interval_text, scaled
+    from edgehar.results.words import interval_text, with_prefix
 
     return ("What sensors are worth on %s (exploratory; * none is as accurate at fewer MACs)" % ", ".join(
         [outcome.corpus, *outcome.marks]),
         ("sensors", "task", "channels", "rate Hz", "MACs", "macro-F1 [95 % over people]", "gain", "over"),
-        [("%s%s" % (found.name, " *" if found.best else ""), found.row.task, found.row.engine["channels"],
-          "%g" % found.row.engine["rate_hz"], scaled(found.row.engine["macs"]),
+        [("%s%s" % (found.name, " *" if found.best else ""), found.row.task, found.row.engine.channels,
+          "%g" % found.row.engine.rate_hz if found.row.engine.rate_hz else "–", with_prefix(found.row.engine.macs),
           interval_text(found.row.macro_f1, found.row.people), difference_text(found.gain) if found.gain else "–",
           found.over or "–") for found in outcome.modalities])
 
 
 def _summary(outcome: Outcome) -> Dict[str, Any]:
     rows = [{"network": row.label, "task": row.task, "macro_f1": row.macro_f1._asdict(), "worst_f1": row.worst_f1,
-             "people": row.people, "seeds": row.seeds, "parameters": row.engine["parameters"],
-             "macs": row.engine["macs"]} for row in outcome.rows]
+             "people": row.people, "seeds": row.seeds, "parameters": row.engine.parameters,
+             "macs": row.engine.macs} for row in outcome.rows]
     contrasts = [{"first": first, "second": second, "task": contrast.row.task,
                   "difference": contrast.difference._asdict(), "verdict": contrast.verdict}
                  for first, second, contrast in outcome.contrasts]
@@ -183,6 +185,7 @@ def _summary(outcome: Outcome) -> Dict[str, Any]:
 
 
 def _choice(found: Modality) -> Dict[str, Any]:
-    facts = {key: found.row.engine[key] for key in ("channels", "channel_names", "rate_hz", "macs", "parameters")}
+    engine = found.row.engine
+    facts = {key: getattr(engine, key) for key in ("channels", "channel_names", "rate_hz", "macs", "parameters")}
     return dict(facts, name=found.name, task=found.row.task, macro_f1=found.row.macro_f1._asdict(), best=found.best,
                 over=found.over or None, gain=found.gain.difference._asdict() if found.gain else None)

@@ -8,14 +8,13 @@ from typing import Any, Optional, Sequence
 
 import click
 
-from edgehar.cli._cutting import Asked, corpus_of, corpus_options
-from edgehar.cli._show import names_in_room
+from edgehar.cli._cutting import Asked, asked_corpus, corpus_options
+from edgehar.cli._options import model_option
 from edgehar.cli._training import training_options
 
 
 @click.command()
-@click.option("--model", "model_spec", default="resnet", show_default=True, metavar="SPEC",
-              help="Network and its options, e.g. resnet:width=32. There are: %s." % names_in_room("models"))
+@model_option("resnet", "Network and its options, e.g. resnet:width=32")
 @click.option("--channels", default="all", show_default=True, metavar="PATTERN",
               help='"all", "live" (what a live sensor delivers), parts of names as in wrist/acc,gyro, or fields as in '
               "kind=acc/placement=wrist+ankle.")
@@ -43,7 +42,7 @@ def command(model_spec: str, channels: str, tasks: Sequence[str], recipe_file: O
     from edgehar.training.loop import train
 
     recipe = read_recipe(recipe_file, epochs=epochs, seed=seed)
-    corpus = corpus_of(Asked(**asked))
+    corpus = asked_corpus(Asked(**asked))
     tell_resumed(folder)
     with epoch_bar(recipe.epochs, quiet or as_json) as watch:
         fitted = train(corpus, model_spec, channels, recipe, folder, watch=watch, tasks=tasks)

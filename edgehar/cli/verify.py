@@ -6,13 +6,13 @@ from typing import Optional
 
 import click
 
+from edgehar.cli._options import engine_options, json_option
+
 
 @click.command()
 @click.argument("path", metavar="ENGINE_OR_ARTIFACT", type=click.Path())
-@click.option("--backend", metavar="NAME[:OPTION=VALUE,...]",
-              help="For an artifact: what runs it; default ort. For an engine: how it is run, e.g. trt:sync=spin.")
-@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="For an artifact; default fp32.")
-@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+@engine_options()
+@json_option("the comparison as JSON")
 def command(path: str, backend: Optional[str], precision: Optional[str], as_json: bool) -> None:
     """Check every byte of an engine, then replay its golden inputs and compare the logits.
 

@@ -29,10 +29,12 @@ class Channel:
         return "/".join(filter(None, (self.placement, self.sensor, self.kind, self.axis)))
 
     def to_json(self) -> Dict[str, Any]:
+        """{field: value}."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Channel":
+        """What `to_json` gave."""
         return cls(**value)
 
 
@@ -67,7 +69,7 @@ def sensors_of(channels: Sequence[Channel]) -> Dict[str, List[int]]:
 CHOOSABLE = ("kind", "sensor", "placement", "axis")
 
 
-def choose(channels: Sequence[Channel], pattern: str) -> Tuple[Channel, ...]:
+def choose_channels(channels: Sequence[Channel], pattern: str) -> Tuple[Channel, ...]:
     """The channels that `pattern` names, in their order. Alternatives are joined by commas.
 
     ::

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import NamedTuple, Optional, Sequence, Tuple
 
@@ -15,6 +16,8 @@ from edgehar.data.signals import Framing, Recording, scaled
 from edgehar.data.splits import Split, require_apart
 from edgehar.data.vetting import require_sound
 from edgehar.errors import InputError, MismatchError
+
+LOG = logging.getLogger(__name__)
 
 
 class Corpus(NamedTuple):
@@ -48,6 +51,9 @@ def cut_corpus(spec: str, root: Optional[str] = None, split: Optional[Split] = N
     require_sound(dataset, recordings)
     parts = partition((framed(recording, framing.rate_hz) for recording in recordings), split, framing.window,
                       framing.hop, aliases=dataset.aliases)
+    LOG.info("%s by split '%s': windows of %d samples every %d at %g Hz; %d to train on, %d to validate, %d to test",
+             spec, split.name, framing.window, framing.hop, framing.rate_hz, len(parts.train), len(parts.valid),
+             len(parts.test))
     return Corpus(spec, dataset, split, framing, parts, _measured(recordings))
 
 

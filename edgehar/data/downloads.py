@@ -64,7 +64,7 @@ class Fetched(NamedTuple):
     trust: str
 
 
-class Progress(NamedTuple):
+class DownloadProgress(NamedTuple):
     """How far one file is. size_bytes: None where the server does not say; remark: on a broken connection."""
 
     file: str
@@ -73,7 +73,7 @@ class Progress(NamedTuple):
     remark: str = ""
 
 
-Watch = Callable[[Progress], None]
+Watch = Callable[[DownloadProgress], None]
 
 
 def uci_file(dataset: int, file: str) -> Download:
@@ -233,7 +233,8 @@ def _bring(download: Download, part: _Part, watch: Watch, retry_after_s: Sequenc
             part.restart(_Source(download.url))
         if not retry_after_s:
             raise _given_up(download, part, broken) from broken
-        watch(Progress(download.file, part.size_bytes, None, "%s; next try in %g s" % (broken, retry_after_s[0])))
+        remark = "%s; next try in %g s" % (broken, retry_after_s[0])
+        watch(DownloadProgress(download.file, part.size_bytes, None, remark))
     time.sleep(retry_after_s[0])
     return _bring(download, part, watch, retry_after_s[1:])
 
@@ -309,7 +310,7 @@ def _copy(response: HTTPResponse, source: _Source, part: _Part, watch: Watch) ->
             raise _Refused("the server sends %s and no zip" % response.headers.get("Content-Type", "something else"))
         part.append(block)
         done_bytes += len(block)
-        watch(Progress(part.target.name, done_bytes, source.size_bytes))
+        watch(DownloadProgress(part.target.name, done_bytes, source.size_bytes))
     if source.size_bytes not in (None, done_bytes):
         raise _Broken("the connection ended after %.1f of %.1f MB" % (done_bytes / 1e6, source.size_bytes / 1e6))
     if source.size_bytes is None and _fault_in(part.path, "", RECORDED):

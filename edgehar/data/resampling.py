@@ -46,9 +46,9 @@ class Stretch(NamedTuple):
 
 
 def is_gap(step_s: Any, max_gap_s: float, tolerance_s: Union[float, np.ndarray] = 0.0) -> Any:
-    """Whether a step from one sample to the next, or each of an array, is too long or does not go forward.
+    """Whether a step from one sample to the next, or each of (n,) steps, is too long or does not go forward.
 
-    tolerance_s: how wrong the step may be.
+    tolerance_s: how wrong the step may be, one for all or (n,).
     """
     return (step_s > max_gap_s + tolerance_s) | (step_s <= -tolerance_s)
 
@@ -277,7 +277,7 @@ def interpolate(times_s: np.ndarray, values: np.ndarray, at_s: np.ndarray) -> np
 
 
 def low_pass(factor: int) -> np.ndarray:
-    """Weights of an odd number of taps for a grid of `factor` times the output's rate; they sum to one."""
+    """(taps,) weights, an odd number, for a grid of `factor` times the output's rate; they sum to one."""
     beta = 0.5842 * (ATTENUATION_DB - 21) ** 0.4 + 0.07886 * (ATTENUATION_DB - 21)
     width = 2 * math.pi * (STOP - FLAT) / factor
     half = math.ceil((ATTENUATION_DB - 7.95) / (2.285 * width) / 2)

@@ -62,10 +62,12 @@ class Recording:
 
     @property
     def name(self) -> str:
+        """Session and person, for a message."""
         return "recording %s of person %s" % (self.session, self.subject)
 
     @property
     def duration_s(self) -> float:
+        """Seconds from its first sample to one step after its last."""
         return len(self.samples) / self.rate_hz
 
 
@@ -93,7 +95,7 @@ class Windows:
         return len(self.x)
 
     def take(self, index: np.ndarray) -> "Windows":
-        """The windows at `index` (integers or a mask of N booleans)."""
+        """The windows at `index`, (n,) integers or an (N,) mask of booleans."""
         return replace(self, x=self.x[index], y={task: y[index] for task, y in self.y.items()},
                        subjects=self.subjects[index], sessions=self.sessions[index], origin=self.origin[index])
 
@@ -275,13 +277,16 @@ class Signal:
 
     @property
     def framing(self) -> Framing:
+        """How a signal is cut into what the model reads."""
         return Framing(self.rate_hz, self.window, self.hop)
 
     def to_json(self) -> Dict[str, Any]:
+        """{field: value}, channels as theirs."""
         return {"channels": [channel.to_json() for channel in self.channels], "rate_hz": self.rate_hz,
                 "window": self.window, "hop": self.hop, "max_gap_s": self.max_gap_s}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Signal":
+        """What `to_json` gave."""
         channels = tuple(map(Channel.from_json, value["channels"]))
         return cls(channels, value["rate_hz"], value["window"], value["hop"], value["max_gap_s"])

@@ -71,6 +71,7 @@ class Split:
 
     @property
     def sha256(self) -> str:
+        """Digest of all that decides who is trained and tested on."""
         return sha256_of_json(self.to_json())
 
     def __hash__(self) -> int:
@@ -78,6 +79,7 @@ class Split:
 
     @property
     def people(self) -> Tuple[str, ...]:
+        """All people of the three parts, each once."""
         return tuple(dict.fromkeys(self.train + self.valid + self.test))
 
     def part_of(self, subject: str) -> str:

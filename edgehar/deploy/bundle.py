@@ -71,6 +71,7 @@ class Bundle:
 
     @cached_property
     def facts(self) -> Dict[str, Any]:
+        """What is said of the files and signed: name, version, digests, licence and more."""
         return json.loads(self.statement.decode("utf-8"))
 
     @property
@@ -79,6 +80,7 @@ class Bundle:
         return hashlib.sha256(self.statement).hexdigest()
 
     def signed(self, key: Ed25519PrivateKey) -> "Bundle":
+        """The same bundle, signed with `key`."""
         return replace(self, signature=key.sign(self.statement))
 
     def files(self) -> Dict[str, bytes]:

@@ -82,6 +82,7 @@ class Health:
 
     @property
     def status(self) -> str:
+        """"ok", "starting" before the first decision, "stale" where none came for too long, or "stopping"."""
         if self.stopping:
             return STOPPING
         if self.age_s <= self.stale_s or (self.allow_silence and self.waiting):
@@ -94,6 +95,7 @@ class Health:
         return {share: values[int(share * (len(values) - 1) + 0.5)] if values else math.nan for share in QUANTILES}
 
     def to_json(self) -> Dict[str, Any]:
+        """All figures and facts, for the page of health."""
         age_s = self.age_s
         return {"status": self.status, "last_decision_age_s": None if math.isinf(age_s) else round(age_s, 3),
                 "label": self.label, "decisions": self.decisions, "late": self.late, "gaps": self.gaps,

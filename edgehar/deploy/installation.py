@@ -58,14 +58,17 @@ class Installed:
 
     @property
     def name(self) -> str:
+        """The bundle's name."""
         return self.record["name"]
 
     @property
     def version(self) -> str:
+        """The bundle's version, three numbers."""
         return self.record["version"]
 
     @property
     def bundle_sha256(self) -> str:
+        """Digest of the bundle that was installed."""
         return self.record["bundle_sha256"]
 
     @property
@@ -76,7 +79,7 @@ class Installed:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class InstallOutcome:
     """What is current now. changed: whether it was not before; time_s: what this took."""
 
     place: Path
@@ -99,6 +102,7 @@ class Outcome:
             "; %s is kept to go back to" % before.version if before else "", self.time_s)
 
     def to_json(self) -> Dict[str, Any]:
+        """What a script may want to know of it."""
         before, record = self.installed.before, self.installed.record
         return {"name": record["name"], "version": record["version"], "previous": before.version if before else None,
                 "changed": self.changed, "folder": str(self.place), "current": str(self.current),
@@ -130,7 +134,7 @@ def stream_settings(folder: Path, hop: Optional[int] = None, hold: Union[None, i
 
 
 def install(bundle: Bundle, place: PathLike, builder: Backend, precision: Optional[str] = None,
-            allow_downgrade: bool = False) -> Outcome:
+            allow_downgrade: bool = False) -> InstallOutcome:
     """Build the bundle's engine here, replay its golden inputs, and make it current in `place`.
 
     What is installed already is verified again, and built anew only where that fails.
@@ -155,10 +159,10 @@ def install(bundle: Bundle, place: PathLike, builder: Backend, precision: Option
         with suppress(OSError):  # the next one will
             _keep_only(place, {folder.name, made.record["previous"] or ""})
     changed = now is None or folder != now.folder
-    return Outcome(place, made, Engine.load(folder), changed, time.monotonic() - started_s)
+    return InstallOutcome(place, made, Engine.load(folder), changed, time.monotonic() - started_s)
 
 
-def roll_back(place: PathLike) -> Outcome:
+def roll_back(place: PathLike) -> InstallOutcome:
     """Verify the kept version and make it current again; its engine is built anew where it is for another runtime.
 
     Raises InputError where none is kept, MismatchError where its bundle is damaged or its
@@ -176,7 +180,7 @@ def roll_back(place: PathLike) -> Outcome:
         with _refusing("%s %s" % (kept.name, kept.version)):
             folder = kept.folder if _is_sound(kept.folder) else _rebuilt(kept, place)
         _make_current(place, folder)
-    return Outcome(place, Installed.load(folder), Engine.load(folder), True, time.monotonic() - started_s)
+    return InstallOutcome(place, Installed.load(folder), Engine.load(folder), True, time.monotonic() - started_s)
 
 
 # ------------------------------------------------------------------ who may, and what

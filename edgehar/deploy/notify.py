@@ -34,9 +34,11 @@ class Manager:
         self._send(READY)
 
     def reloading(self) -> None:
+        """Tell systemd that a reload has begun."""
         self._send("RELOADING=1\nMONOTONIC_USEC=%d" % (time.clock_gettime(time.CLOCK_MONOTONIC) * 1e6))
 
     def stopping(self) -> None:
+        """Tell systemd that the end has begun."""
         self._send(STOPPING)
 
     def feed(self) -> None:

@@ -19,7 +19,7 @@ from edgehar.results.runs import Run
 from edgehar.stream.stream import HOLD, Hold
 
 
-class Streaming(NamedTuple):
+class StreamSettings(NamedTuple):
     """How decisions are made of logits, as ``stream.Stream`` has it. hop: samples; hold: of all tasks, or of each."""
 
     hop: int
@@ -27,7 +27,7 @@ class Streaming(NamedTuple):
     allow_constant: bool = False
 
 
-def pack(artifact: Artifact, version: str, streaming: Streaming, name: str = "", runs: Sequence[Run] = (),
+def pack(artifact: Artifact, version: str, streaming: StreamSettings, name: str = "", runs: Sequence[Run] = (),
          certificate: Optional[PathLike] = None, with_timings: bool = False) -> Bundle:
     """An unsigned bundle of `artifact`: the same things give the same bytes.
 
@@ -93,13 +93,14 @@ def _facts(manifest: Manifest) -> Dict[str, Any]:
 
 def _measured(run: Run, artifact: Artifact) -> Dict[str, Any]:
     """What ties a line of the card to its Run, and all of its energy but the raw trace."""
-    if run.engine["artifact_sha256"] != artifact.sha256:
+    if run.engine.artifact_sha256 != artifact.sha256:
         raise InputError("the run of %s (%s, %s) is of another artifact than %s; leave it out, or measure this one "
-                         "with `edgehar bench %s`." % (run.engine["artifact"], run.scenario["name"], run.created,
+                         "with `edgehar bench %s`." % (run.engine.artifact, run.scenario["name"], run.created,
                                                        artifact.folder, artifact.folder))
     return {"sha256": run.to_json()["sha256"], "created": run.created, "scenario": run.scenario,
-            "backend": run.engine["backend"], "precision": run.engine["precision"], "machine": run.machine,
-            "source": run.source, "synthetic": run.synthetic, "energy": run.energy, "warnings": list(run.warnings)}
+            "backend": run.engine.backend, "precision": run.engine.precision, "machine": run.machine,
+            "source": run.source, "synthetic": run.synthetic, "energy": run.energy,
+            "warnings": list(map(str, run.warnings))}
 
 
 def _certificate(path: PathLike, artifact: Artifact) -> bytes:

@@ -29,6 +29,7 @@ class Pages:
         self._thread.start()
 
     def close(self) -> None:
+        """Serve no longer; returns when the server's thread has ended."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

@@ -13,6 +13,7 @@ what was delivered and not yet written there, less than a chunk, is all that is 
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -29,7 +30,7 @@ from edgehar.data.signals import Signal
 from edgehar.deploy.health import Health, Line
 from edgehar.deploy.installation import stream_settings
 from edgehar.deploy.notify import Manager
-from edgehar.deploy.state import Kept, Moment
+from edgehar.deploy.state import Moment, ServiceState
 from edgehar.errors import EdgeharError, InputError, MismatchError
 from edgehar.files import PathLike, sha256_of_json, write_json
 from edgehar.stream.decision import Decision
@@ -37,6 +38,7 @@ from edgehar.stream.sinks.base import Sink
 from edgehar.stream.sources.base import Chunk, Source
 from edgehar.stream.stream import Hold, Stream
 
+LOG = logging.getLogger(__name__)
 TICK_S = 0.1  # how soon a reload begins after it was asked for
 SAID_EVERY_S = 5.0
 
@@ -55,7 +57,7 @@ class Loaded(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ServeSpec:
     """What is to run, and how; read anew at every reload.
 
     path: of an engine or an artifact, or a link to one. backend, precision: as for
@@ -104,14 +106,14 @@ class Service:
     A chunk that cannot be used is counted and told; a sink that cannot be written raises.
     """
 
-    def __init__(self, recipe: Recipe, loaded: Loaded, sinks: Sequence[Sink], health: Health, manager: Manager,
+    def __init__(self, spec: ServeSpec, loaded: Loaded, sinks: Sequence[Sink], health: Health, manager: Manager,
                  state: Optional[PathLike] = None, tell: Tell = print,
                  clock: Callable[[], float] = time.monotonic) -> None:
-        self._recipe, self._loaded, self._sinks = recipe, loaded, sinks
+        self._spec, self._loaded, self._sinks = spec, loaded, sinks
         self._health, self._manager, self._tell, self._clock = health, manager, tell, clock
         self._state = state
-        self._kept = Kept(_digest(loaded), loaded.stream.snapshot(), None, Moment.now())
-        self._before: Optional[Kept] = None  # until the first decision after it
+        self._kept = ServiceState(_digest(loaded), loaded.stream.snapshot(), None, Moment.now())
+        self._before: Optional[ServiceState] = None  # until the first decision after it
         self._goes_on: Optional[bool] = None
         self._swapping = threading.Lock()
         self._closed = threading.Event()
@@ -171,12 +173,14 @@ class Service:
 
     def reload(self) -> None:
         """Verify what stands at the path now and go on through it; else tell why not and go on as before."""
+        LOG.info("reloading what stands at the path now")
         self._manager.reloading()
         try:
-            if self._swap(self._recipe.load()):
+            if self._swap(self._spec.load()):
                 self._health.reloads += 1
                 self._tell("reloaded: %s goes on where the old engine stood." % self._loaded.engine.folder)
         except Exception as error:  # whatever a foreign engine does, the old one goes on
+            LOG.debug("the new engine is refused", exc_info=True)
             self._health.refused_reloads += 1
             self._tell("the new engine is refused and the old one goes on: %s" % (error or type(error).__name__))
         self._manager.ready()
@@ -244,7 +248,7 @@ class Service:
         if self._state is None:
             return
         try:
-            before = Kept.load(self._state)
+            before = ServiceState.load(self._state)
         except InputError as error:
             self._tell("begins anew: %s" % error)
             return
@@ -372,7 +376,7 @@ def _require_same_signal(old: Signal, new: Signal) -> None:
                                 len(new.channels), new.window, new.rate_hz, len(old.channels), old.window, old.rate_hz))
 
 
-def _earlier(before: Kept, usable: bool) -> str:
+def _earlier(before: ServiceState, usable: bool) -> str:
     last = "none yet" if before.decision_s is None else "at %.2f s" % before.decision_s
     lost = "; up to %d decisions that waited to be sent are lost" % before.waiting if before.waiting else ""
     window = "its window is kept" if usable else "its window was of another signal and is not kept"

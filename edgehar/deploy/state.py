@@ -23,6 +23,7 @@ class Moment(NamedTuple):
 
     @classmethod
     def now(cls) -> "Moment":
+        """This boot, its clock and the time of day, now."""
         return cls(sysfs.text("/proc/sys/kernel/random/boot_id").strip(), time.clock_gettime(time.CLOCK_BOOTTIME),
                    time.time())
 
@@ -32,7 +33,7 @@ class Moment(NamedTuple):
         return max(0.0, now.up_s - self.up_s if same else now.wall_s - self.wall_s)
 
 
-class Kept(NamedTuple):
+class ServiceState(NamedTuple):
     """What a service leaves to the next.
 
     decision_s: time of the last decision by the source's clock, None before the first;
@@ -50,10 +51,11 @@ class Kept(NamedTuple):
     stopped: bool = False
 
     def to_json(self) -> Dict[str, Any]:
+        """As the state file holds it."""
         return dict(self._asdict(), format=FORMAT, stream=self.stream.to_json(), decided=list(self.decided))
 
     @classmethod
-    def load(cls, path: PathLike) -> Optional["Kept"]:
+    def load(cls, path: PathLike) -> Optional["ServiceState"]:
         """What the state file holds; None where there is none. Raises InputError where it is of no use."""
         if not Path(path).exists():
             return None

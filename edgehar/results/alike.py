@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 from os.path import commonprefix
-from typing import Any, Callable, Dict, Hashable, Iterable, List, Mapping, Sequence, TypeVar
+from typing import Any, Callable, Dict, Hashable, Iterable, List, Sequence, TypeVar
 
 from edgehar.data.splits import data_marks, family
 from edgehar.registry import canonical
-from edgehar.results.runs import SIMULATED, Run
+from edgehar.results.runs import SIMULATED, EngineFacts, Run
 
 T = TypeVar("T")
 METHOD_FACTS = ("dataset", "channels", "channel_names", "tasks", "rate_hz", "window", "hop", "model", "method",
@@ -20,15 +20,16 @@ CHOICE = "@"  # between a network's name and the sensors it was given
 
 
 def method_of(run: Run, task: str, people: Iterable[str], settings: Sequence[str]) -> Hashable:
+    """What Runs of one method have in common: network, training and the people tested on; for seeds and folds of it."""
     facts = facts_of(run.engine, METHOD_FACTS) + [run.scenario[key] for key in settings]
     division = family(run.split)
     tested = sorted(people) if division == run.split.get("sha256", "") else "each once"
     return json.dumps([facts, division, tested, run.classes[task]], sort_keys=True)
 
 
-def facts_of(engine: Mapping[str, Any], keys: Sequence[str]) -> List[Any]:
+def facts_of(engine: EngineFacts, keys: Sequence[str]) -> List[Any]:
     """What `keys` say of an engine, alike for the seeds and folds of one method and any spelling of its corpus."""
-    return [corpus_of(engine) if key == "dataset" else seedless(engine.get(key)) for key in keys]
+    return [corpus_of(engine) if key == "dataset" else seedless(getattr(engine, key)) for key in keys]
 
 
 def seedless(fact: Any) -> Any:
@@ -42,7 +43,7 @@ def seedless(fact: Any) -> Any:
 
 def artifact_labels(runs: Sequence[Run]) -> Dict[str, str]:
     """{artifact digest: name}, with a piece of the digest where two artifacts share a name."""
-    names = {run.engine["artifact_sha256"]: run.engine["artifact"] for run in runs}
+    names = {run.engine.artifact_sha256: run.engine.artifact for run in runs}
     shared = {name for name in names.values() if list(names.values()).count(name) > 1}
     return {digest: "%s (%s)" % (name, digest[:6]) if name in shared else name for digest, name in names.items()}
 
@@ -64,12 +65,13 @@ def grouped(items: Iterable[T], key: Callable[[T], Hashable]) -> List[List[T]]:
 
 
 def people_of(run: Run) -> Hashable:
+    """Corpus and division of people, which Runs must share to be compared."""
     return corpus_of(run.engine), family(run.split)
 
 
-def corpus_of(engine: Mapping[str, Any]) -> str:
+def corpus_of(engine: EngineFacts) -> str:
     """One text for all spellings of the corpus; to compare by."""
-    return canonical(engine["dataset"], without=("skip_bad",))
+    return canonical(engine.dataset, without=("skip_bad",))
 
 
 def marks(run: Run) -> List[str]:
@@ -77,6 +79,6 @@ def marks(run: Run) -> List[str]:
     return ["SIMULATED"] * (run.source == SIMULATED) + data_marks(run.synthetic, run.split)
 
 
-def place(run: Run) -> Hashable:
+def measured_on(run: Run) -> Hashable:
     """Timings compare where all these facts are equal: the board, its clocks, the versions."""
     return json.dumps(run.machine, sort_keys=True)

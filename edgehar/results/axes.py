@@ -22,6 +22,7 @@ svg { background: #fff; font-family: sans-serif; } text { font-size: 12px; fill:
 
 
 def curve(x: Sequence[float], y: Sequence[float], kind: str) -> str:
+    """A line through the points."""
     return '<polyline class="%s" points="%s"/>' % (kind, " ".join("%.1f,%.1f" % pair for pair in zip(x, y)))
 
 
@@ -30,7 +31,7 @@ def as_file(svg: str) -> str:
     return svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1).replace(">", ">" + ALONE, 1)
 
 
-def spread(heights: Sequence[float], least: float) -> List[float]:
+def spread_apart(heights: Sequence[float], least: float) -> List[float]:
     """`heights` moved down as little as keeps them `least` apart, in the order given."""
     moved, last = list(heights), -np.inf
     for index in np.argsort(heights, kind="stable"):
@@ -39,11 +40,13 @@ def spread(heights: Sequence[float], least: float) -> List[float]:
 
 
 def log_edges(values_s: np.ndarray, bins: int = 90) -> np.ndarray:
+    """(bins + 1,) edges that rise by one factor and enclose values_s (n,), above 0."""
     low, high = values_s.min(), max(values_s.max(), values_s.min() * 2)
     return np.geomspace(low / 1.05, high * 1.05, bins + 1)
 
 
 def log_scale(low: float, high: float, left: float, right: float) -> Callable[[float], float]:
+    """A function from a value, low to high, to a place, left to right, by its logarithm."""
     span = np.log(high / low)
     return lambda value: float(left + (right - left) * np.log(value / low) / span)
 
@@ -64,29 +67,36 @@ def even_ticks(low: float, high: float) -> List[float]:
 
 
 def as_svg(height: float, body: Sequence[str], told: str, width: float = WIDTH, kind: str = "wide") -> str:
+    """The drawing; told: what is shown, for those who do not see it."""
     return '<svg class="%s" role="img" aria-label="%s" viewBox="0 0 %.0f %.0f" style="max-width:%.0fpx">%s</svg>' % (
         kind, escape(told), width, height, width, "".join(body))
 
 
 def draw_line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    """A straight line."""
     return '<line class="%s" x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f"/>' % (kind, x1, y1, x2, y2)
 
 
 def draw_text(x: float, y: float, text: str, kind: str, anchor: str = "start") -> str:
+    """One line of text, escaped."""
     return '<text class="%s" x="%.1f" y="%.1f" text-anchor="%s">%s</text>' % (kind, x, y, anchor, escape(text))
 
 
 def slanted_text(x: float, y: float, text: str) -> str:
+    """One line of text that rises at 45 degrees."""
     return '<text class="name" transform="translate(%.1f %.1f) rotate(-45)">%s</text>' % (x, y, escape(text))
 
 
 def grid_lines(x: float, bottom: float, label: str, top: float = 4) -> str:
+    """A vertical line of the grid with its label below."""
     return draw_line(x, top, x, bottom, "grid") + draw_text(x, bottom + 16, label, "tick", "middle")
 
 
 def rung(y: float, label: str) -> str:
+    """A horizontal line of the grid with its label at the left."""
     return draw_line(60, y, WIDTH - 240, y, "grid") + draw_text(50, y + 4, label, "tick", "end")
 
 
 def shortened(label: str, limit: int = 26) -> str:
+    """`label`, cut off with an ellipsis where it is longer than `limit` characters."""
     return label if len(label) <= limit else label[:limit - 1] + "…"

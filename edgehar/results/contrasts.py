@@ -26,12 +26,12 @@ class Contrast(NamedTuple):
 
 def contrasts(rows: Sequence[AccuracyRow]) -> List[Contrast]:
     """Every row against the same network, channels, precision and task trained on labels alone, where there is one."""
-    alone = {_network(row): row for row in rows if row.engine["method"] == "none"}
+    alone = {_network(row): row for row in rows if row.engine.method == "none"}
     pairs = [(row, alone[_network(row)]) for row in rows if _network(row) in alone]
     return [_contrast(row, partner) for row, partner in pairs if partner is not row]
 
 
-def compare(a: Sequence[Run], b: Sequence[Run]) -> List[Contrast]:
+def compare_methods(a: Sequence[Run], b: Sequence[Run]) -> List[Contrast]:
     """Method `a` against method `b`, each one Run or its seeds; a contrast for each task that both decide.
 
     Raises InputError where either is more than one method, was not scored, or where the
@@ -40,7 +40,7 @@ def compare(a: Sequence[Run], b: Sequence[Run]) -> List[Contrast]:
     first, second = _one_method(a), _one_method(b)
     _require_alike("sources", a[0].source, b[0].source)
     if corpus_of(a[0].engine) != corpus_of(b[0].engine):
-        raise _unlike("corpora", a[0].engine["dataset"], b[0].engine["dataset"])
+        raise _unlike("corpora", a[0].engine.dataset, b[0].engine.dataset)
     shared = sorted(set(first) & set(second))
     if not shared:
         _require_alike("tasks", sorted(first), sorted(second))
@@ -69,11 +69,11 @@ def recoveries(runs: Sequence[Run], lower: Sequence[Run], upper: Sequence[Run]) 
     """How much of what `upper` is better than `lower` the network of `runs` has recovered, task by task.
 
     There is a gap where its interval lies above zero and two people or more were tested.
-    Raises InputError as `compare`.
+    Raises InputError as `compare_methods`.
     """
-    gaps = {gap.row.task: gap for gap in compare(upper, lower)}
+    gaps = {gap.row.task: gap for gap in compare_methods(upper, lower)}
     return [Recovery(found.row, gaps[found.row.task], _share(found.row, gaps[found.row.task]))
-            for found in compare(runs, lower) if found.row.task in gaps]
+            for found in compare_methods(runs, lower) if found.row.task in gaps]
 
 
 def _share(row: AccuracyRow, gap: Contrast) -> Optional[Interval]:
@@ -116,9 +116,9 @@ def _one_method(runs: Sequence[Run]) -> Dict[str, AccuracyRow]:
     rows = accuracy_rows(runs)
     if not rows:
         raise InputError("%s was not scored; measure it with `edgehar bench --scenario accuracy`." % (
-            runs[0].engine["artifact"]))
+            runs[0].engine.artifact))
     if len({row.task for row in rows}) < len(rows):
-        names = ["%s %s" % (row.label, row.engine["precision"]) for row in rows]
+        names = ["%s %s" % (row.label, row.engine.precision) for row in rows]
         raise InputError("a side of a comparison is one method in one precision and here are %d, from %s to %s; name "
                          "the Run files of one." % (len(names), names[0], names[-1]))
     return {row.task: row for row in rows}
@@ -135,4 +135,4 @@ def _unlike(what: str, ours: str, theirs: str) -> InputError:
 
 
 def _split_told(run: Run) -> str:
-    return "'%s' of %s, %s" % (run.split.get("name", ""), run.engine["dataset"], run.split.get("sha256", "")[:8])
+    return "'%s' of %s, %s" % (run.split.get("name", ""), run.engine.dataset, run.split.get("sha256", "")[:8])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -39,24 +39,26 @@ class EventScores(NamedTuple):
     labelled_s: float
 
     def to_json(self) -> Dict[str, Any]:
+        """{field: value}, arrays as lists."""
         counts = {name: getattr(self, name).tolist() for name in EVENT_COUNTS}
         return dict(counts, delays_s=list(map(list, self.delays_s)), signal_s=self.signal_s,
                     labelled_s=self.labelled_s)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "EventScores":
+        """What `to_json` gave."""
         counts = {name: np.asarray(value[name], dtype=np.int64) for name in EVENT_COUNTS}
         return cls(delays_s=tuple(map(tuple, value["delays_s"])), signal_s=value["signal_s"],
                    labelled_s=value["labelled_s"], **counts)
 
 
-def held(at: Sequence[int], labels: Sequence[int], count: int) -> np.ndarray:
+def held(at: Union[Sequence[int], np.ndarray], labels: Sequence[int], count: int) -> np.ndarray:
     """Timeline (count,) on which each of `labels` stands from its sample in `at` until the next one's."""
     return np.repeat([UNLABELLED, *labels], np.diff([0, *at, count]))
 
 
 def events(timeline: np.ndarray) -> List[Event]:
-    """The maximal stretches of one class; -1 ends an event and is none."""
+    """The maximal stretches of one class in a timeline (n,); -1 ends an event and is none."""
     edges = [0, *(np.flatnonzero(np.diff(timeline)) + 1).tolist(), len(timeline)]
     return [Event(int(timeline[start]), start, stop) for start, stop in zip(edges[:-1], edges[1:])
             if start < stop and timeline[start] != UNLABELLED]

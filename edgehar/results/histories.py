@@ -52,7 +52,7 @@ class History(NamedTuple):
                 if all(TRAINED + task in epoch.get("figures", {}) for epoch in self.epochs)}
 
 
-def load(path: PathLike) -> History:
+def load_history(path: PathLike) -> History:
     """Read a training's folder, or its history. Raises InputError where there is none or it is damaged."""
     path = Path(path)
     file = path / FILE if path.is_dir() else path
@@ -104,6 +104,7 @@ class Progress:
 
 
 def write_history(path: Path, history: List[Progress]) -> None:
+    """Write one line of JSON an epoch, whole or not at all."""
     with written_whole(path) as temporary:
         temporary.write_text("".join(json.dumps(asdict(past)) + "\n" for past in history), encoding="utf-8")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Sequence, Union
 
-from edgehar.results.alike import grouped, marks, people_of, place
+from edgehar.results.alike import grouped, marks, measured_on, people_of
 from edgehar.results.contrasts import contrasts, difference_text
 from edgehar.results.rows import AccuracyRow, EventRow, accuracy_rows, event_rows, latency_rows
 from edgehar.results.runs import MEASURED, Run
-from edgehar.results.words import (calibration_text, interval_text, milliseconds, people_text, place_name, scaled,
-                                   scenario_text, seconds, split_text, stream_text, thousands)
+from edgehar.results.words import (calibration_text, interval_text, kibibytes, machine_name, milliseconds, people_text,
+                                   seconds, split_text, stream_text, thousands, with_prefix)
 
 
 def markdown(runs: Sequence[Run]) -> str:
@@ -25,9 +25,9 @@ def markdown(runs: Sequence[Run]) -> str:
             streamed = event_rows(group)
             found += [mark + "Streaming: " + _caption(group, streamed[0]), _event_table(streamed)]
         timed = [run for run in of_source if run.measurement("latency")]
-        for group in grouped(timed, lambda run: (place(run), *marks(run))):
+        for group in grouped(timed, lambda run: (measured_on(run), *marks(run))):
             found += [mark + "Cost on %s%s." % (
-                place_name(group[0].machine), "".join(", " + mark for mark in marks(group[0]))), _cost_table(group)]
+                machine_name(group[0].machine), "".join(", " + mark for mark in marks(group[0]))), _cost_table(group)]
     return "\n\n".join(found) + "\n"
 
 
@@ -35,7 +35,7 @@ def _caption(runs: Sequence[Run], row: Union[AccuracyRow, EventRow]) -> str:
     first = runs[0]
     hashes = dict.fromkeys(run.split.get("sha256", "")[:8] for run in runs)
     return "%s, split \"%s\" (%s), %s test people." % (
-        ", ".join(["**%s**" % first.engine["dataset"], *marks(first)]), split_text(runs),
+        ", ".join(["**%s**" % first.engine.dataset, *marks(first)]), split_text(runs),
         ", ".join("`%s`" % each for each in hashes), people_text(row))
 
 
@@ -46,7 +46,7 @@ def _accuracy_table(rows: Sequence[AccuracyRow]) -> str:
     cells = []
     for row in rows:
         contrast = against.get(id(row))
-        cells.append([row.label, row.origin, row.engine["channels"], row.engine["precision"], row.seeds,
+        cells.append([row.label, row.origin, row.engine.channels, row.engine.precision, row.seeds,
                       interval_text(row.macro_f1, row.people), people_text(row),
                       "%.3f" % row.balanced_accuracy, "%.3f" % row.worst_f1,
                       "%s %s" % (difference_text(contrast), contrast.verdict) if contrast else ""])
@@ -58,7 +58,7 @@ def _accuracy_table(rows: Sequence[AccuracyRow]) -> str:
 
 
 def _event_table(rows: Sequence[EventRow]) -> str:
-    cells = [(row.label, row.origin, row.engine["precision"], row.seeds, stream_text(row), thousands(row.true_events),
+    cells = [(row.label, row.origin, row.engine.precision, row.seeds, stream_text(row), thousands(row.true_events),
               interval_text(row.share_detected, row.people, 2), interval_text(row.false_alarms_per_h, row.people, 1),
               interval_text(row.delay_s, row.people, 1), seconds(row.delay_p90_s)) for row in rows]
     return _table_of_tasks(("network", "trained as", "precision", "seeds", "window, hop, hold", "events",
@@ -75,9 +75,9 @@ def _table_of_tasks(columns: Sequence[str], cells: Iterable[Sequence[Any]],
 
 
 def _cost_table(runs: Sequence[Run]) -> str:
-    cells = [(row.label, row.engine["precision"], scaled(row.engine["parameters"]),
-              scaled(row.engine["macs"]), "%.0f KiB" % (row.engine["size_bytes"] / 1024),
-              scenario_text(row.scenario), milliseconds(row.median_s), milliseconds(row.p99_s))
+    cells = [(row.label, row.engine.precision, with_prefix(row.engine.parameters),
+              with_prefix(row.engine.macs), kibibytes(row.engine.size_bytes),
+              row.asked, milliseconds(row.median_s), milliseconds(row.p99_s))
              for row in latency_rows(runs)]
     return table(("network", "precision", "parameters", "MACs", "engine size", "scenario", "median", "p99"),
                            cells)

@@ -18,10 +18,10 @@ from __future__ import annotations
 from itertools import combinations
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from edgehar.data.channels import CHOOSABLE, Channel, choose
+from edgehar.data.channels import CHOOSABLE, Channel, choose_channels
 from edgehar.errors import InputError
 from edgehar.results.alike import CHOICE
-from edgehar.results.contrasts import Contrast, compare
+from edgehar.results.contrasts import Contrast, compare_methods
 from edgehar.results.rows import AccuracyRow, accuracy_rows, on_front
 from edgehar.results.runs import Run
 from edgehar.settings import COUNT, RATES, TEXT, TEXTS
@@ -39,7 +39,7 @@ def choices(settings: Mapping[str, Any], channels: Sequence[Channel]) -> Dict[st
         patterns.update(_subsets(settings["by"], settings.get("most", len(channels)), channels))
     if not patterns:
         raise InputError("[modalities] names no choice; give by = \"placement\", or a table [modalities.channels].")
-    exact = {name: _exact(choose(channels, pattern)) for name, pattern in patterns.items()}
+    exact = {name: _exact(choose_channels(channels, pattern)) for name, pattern in patterns.items()}
     found: Dict[str, Dict[str, Any]] = {name: {"channels": pattern} for name, pattern in exact.items()}
     for rate_hz in settings.get("rates_hz", ()):
         found.update(("%s%s%gHz" % (name, CHOICE, rate_hz), {"channels": pattern, "rate_hz": float(rate_hz)})
@@ -92,9 +92,9 @@ def ranking(network: str, runs: Mapping[str, Sequence[Run]]) -> List[Modality]:
 
 
 def _is_part(part: AccuracyRow, whole: AccuracyRow) -> bool:
-    seen, more = (set(row.engine["channel_names"]) for row in (part, whole))
-    return seen < more and part.engine["rate_hz"] == whole.engine["rate_hz"]
+    seen, more = (set(row.engine.channel_names) for row in (part, whole))
+    return seen < more and part.engine.rate_hz == whole.engine.rate_hz
 
 
 def _gain(task: str, runs: Sequence[Run], others: Sequence[Run]) -> Contrast:
-    return next(found for found in compare(runs, others) if found.row.task == task)
+    return next(found for found in compare_methods(runs, others) if found.row.task == task)

@@ -10,16 +10,16 @@ from edgehar.artifact.manifest import Artifact
 from edgehar.data.splits import data_marks
 from edgehar.errors import InputError
 from edgehar.files import PathLike, written_whole
-from edgehar.results.alike import artifact_labels, grouped, marks, people_of, place
+from edgehar.results.alike import artifact_labels, grouped, marks, measured_on, people_of
 from edgehar.results.contrasts import contrasts
 from edgehar.results.histories import History
-from edgehar.results.plots import (Choice, Difference, attribution_plot, choice_plot, confusion_plot, forest_plot,
+from edgehar.results.plots import (SensorChoice, Difference, attribution_plot, choice_plot, confusion_plot, forest_plot,
                                    history_plot, interval_plot, latency_plot, reliability_plot, trade_plot)
 from edgehar.results.rows import (AccuracyRow, accuracy_rows, class_events, cost_rows, energy_rows, event_rows,
                                   latency_rows, on_front, sensor_choices, trades)
 from edgehar.results.runs import MEASURED, SIMULATED, Run
-from edgehar.results.words import (millijoules, milliseconds, net_energy_text, people_text, per_second, place_name,
-                                   scaled, scenario_text, seconds, split_text, stream_text, thousands, watts)
+from edgehar.results.words import (kibibytes, machine_name, millijoules, milliseconds, net_energy_text, people_text,
+                                   per_second, seconds, split_text, stream_text, thousands, watts, with_prefix)
 
 
 def write(runs: Sequence[Run], path: PathLike, artifacts: Sequence[Artifact] = (),
@@ -58,13 +58,13 @@ def page_of(runs: Sequence[Run]) -> Dict[str, Any]:
     by_source = {source: [run for run in runs if run.source == source] for source in (MEASURED, SIMULATED)}
     labels = artifact_labels(runs)
     return {
-        "runs": [(labels[run.engine["artifact_sha256"]], run) for run in runs],
+        "runs": [(labels[run.engine.artifact_sha256], run) for run in runs],
         "first": created[0], "last": created[-1],
-        "corpora": list(dict.fromkeys(run.engine["dataset"] for run in runs)),
-        "engines": len({run.engine["sha256"] for run in runs}),
-        "synthetic": sorted({run.engine["dataset"] for run in runs if run.synthetic}),
-        "leaky": sorted({run.engine["dataset"] for run in runs if "shuffle_seed" in run.split}),
-        "machines": [(place_name(group[0].machine), group[0].machine) for group in grouped(runs, place)],
+        "corpora": list(dict.fromkeys(run.engine.dataset for run in runs)),
+        "engines": len({run.engine.sha256 for run in runs}),
+        "synthetic": sorted({run.engine.dataset for run in runs if run.synthetic}),
+        "leaky": sorted({run.engine.dataset for run in runs if "shuffle_seed" in run.split}),
+        "machines": [(machine_name(group[0].machine), group[0].machine) for group in grouped(runs, measured_on)],
         "sections": [_section(source, found) for source, found in by_source.items() if found],
         "plots": {"intervals": interval_plot, "forest": forest_plot, "confusion": confusion_plot,
                   "reliability": reliability_plot, "latency": latency_plot, "trade": trade_plot,
@@ -77,57 +77,52 @@ def _section(source: str, runs: Sequence[Run]) -> Dict[str, Any]:
     scored = [run for run in runs if run.people or run.events]
     return {"source": source,
             "corpora": [_corpus(group) for group in grouped(scored, people_of)],
-            "timings": [_timings(group) for group in grouped(runs, lambda run: (place(run), people_of(run)))]}
+            "timings": [_timings(group) for group in grouped(runs, lambda run: (measured_on(run), people_of(run)))]}
 
 
 def _corpus(runs: Sequence[Run]) -> Dict[str, Any]:
     by_task = lambda rows: [(group[0].task, group) for group in grouped(rows, lambda row: row.task)]  # noqa: E731
-    return {"dataset": runs[0].engine["dataset"], "split": split_text(runs), "marks": marks(runs[0]),
+    return {"dataset": runs[0].engine.dataset, "split": split_text(runs), "marks": marks(runs[0]),
             "tasks": [(task, rows, _differences(rows), _choices(rows)) for task, rows in by_task(accuracy_rows(runs))],
             "streams": by_task(event_rows(runs))}
 
 
 def _differences(rows: Sequence[AccuracyRow]) -> List[Difference]:
     """Every method against the same network trained on labels alone, where two people or more can be paired."""
-    return [Difference(found.row.label, found.row.engine["precision"], found.difference, found.verdict)
+    return [Difference(found.row.label, found.row.engine.precision, found.difference, found.verdict)
             for found in contrasts(rows) if found.row.people > 1]
 
 
-def _choices(rows: Sequence[AccuracyRow]) -> List[Tuple[str, List[Choice]]]:
+def _choices(rows: Sequence[AccuracyRow]) -> List[Tuple[str, List[SensorChoice]]]:
     """[(network, its choices of sensors)] where several were tried."""
-    return [(network, [Choice(name, row.engine["macs"], row.macro_f1, on_front(row, [row for _, row in found]))
-                       for name, row in found]) for network, found in sensor_choices(rows)]
+    return [(network, [SensorChoice(name, row.engine.macs, row.macro_f1, on_front(row, [row for _, row in found]))
+                       for name, row in found if row.engine.macs]) for network, found in sensor_choices(rows)]
 
 
 def _timings(runs: Sequence[Run]) -> Dict[str, Any]:
     rows = latency_rows(runs)
-    drawn = [row for row in rows if row.scenario["name"] != "offline"]
-    plots = grouped(drawn, lambda row: scenario_text(row.scenario))
-    return {"place": place_name(runs[0].machine), "dataset": runs[0].engine["dataset"],
+    plots = grouped([row for row in rows if not row.batched], lambda row: row.asked)
+    return {"place": machine_name(runs[0].machine), "dataset": runs[0].engine.dataset,
             "marks": marks(runs[0]), "latency": rows, "cost": cost_rows(runs), "trades": trades(runs),
             "energy": [(run, energy_rows([run])) for run in runs if run.energy],
-            "plots": [(scenario_text(group[0].scenario), group) for group in plots]}
+            "plots": [(group[0].asked, group[0].scheduled, group) for group in plots]}
 
 
 def _looks(artifact: Artifact) -> Iterator[Tuple[str, List[str], str, List[Tuple[str, str]]]]:
     """Label, marks, task, and a picture for each class, of an artifact that keeps them."""
     manifest = artifact.manifest
     marked = data_marks(manifest.data["synthetic"], manifest.data["split"])
-    for task, found in attribution.load(artifact.folder).items():
+    for task, found in attribution.load_attribution(artifact.folder).items():
         names = [manifest.tasks[task][label] for label in found.labels]
         yield manifest.name, marked, task, [(name, attribution_plot(found, number, name, manifest.signal))
                                             for number, name in enumerate(names)]
-
-
-def _kibibytes(size_bytes: int) -> str:
-    return "%s KiB" % thousands(size_bytes / 1024)
 
 
 def _fact(value: Any) -> str:
     return ", ".join("%s %s" % pair for pair in value.items()) if isinstance(value, dict) else str(value)
 
 
-FILTERS = {"milliseconds": milliseconds, "scenario": scenario_text, "people": people_text, "per_second": per_second,
-           "fact": _fact, "thousands": thousands, "scaled": scaled, "kibibytes": _kibibytes, "seconds": seconds,
+FILTERS = {"milliseconds": milliseconds, "people": people_text, "per_second": per_second,
+           "fact": _fact, "thousands": thousands, "scaled": with_prefix, "kibibytes": kibibytes, "seconds": seconds,
            "stream": stream_text, "classes": class_events, "marks": marks, "net_energy": net_energy_text,
            "millijoules": millijoules, "watts": watts}

@@ -29,7 +29,7 @@ def macro_f1_over_people(runs: Sequence[Dict[str, np.ndarray]], draws: int = 200
 
 def paired_difference(a: Sequence[Dict[str, np.ndarray]], b: Sequence[Dict[str, np.ndarray]],
                       draws: int = 2000, seed: int = 0) -> Interval:
-    """Pooled macro-F1 of `a` minus `b`, drawn over the same people in both; arguments as above."""
+    """Pooled macro-F1 of `a` minus `b`, each {person: (K, K)} a run, drawn over the same people in both."""
     people = sorted(a[0])
     first, second = _stacked(a, people), _stacked(b, people)
     return bootstrap(len(people), lambda drawn: _macro_f1_of(drawn, first) - _macro_f1_of(drawn, second), draws, seed)
@@ -39,9 +39,9 @@ def paired_p_value(a: Sequence[Dict[str, np.ndarray]], b: Sequence[Dict[str, np.
                    seed: int = 0) -> float:
     """How often a difference as large as that of `paired_difference` comes of methods that are no different.
 
-    Two-sided permutation test: where it makes no difference which method is which, they
-    may be swapped for any of the people; all swaps are tried up to 12 people, `draws` of
-    them for more.
+    a, b: {person: (K, K)} a run. Two-sided permutation test: where it makes no difference
+    which method is which, they may be swapped for any of the people; all swaps are tried up
+    to 12 people, `draws` of them for more.
     """
     people = sorted(a[0])
     runs = np.lcm(len(a), len(b))  # a side of fewer seeds has each of them more often
@@ -105,8 +105,8 @@ def share_of_gap(runs: Sequence[Dict[str, np.ndarray]], low: Sequence[Dict[str, 
                  high: Sequence[Dict[str, np.ndarray]], draws: int = 2000, seed: int = 0) -> Interval:
     """Which share of the way from pooled macro-F1 of `low` to that of `high` those of `runs` have come.
 
-    Drawn over the same people in all three; draws in which `high` is not above `low` are
-    left out, so ask only where the gap itself lies above zero.
+    Each is {person: (K, K)} a run. Drawn over the same people in all three; draws in which
+    `high` is not above `low` are left out, so ask only where the gap itself lies above zero.
     """
     people = sorted(runs[0])
     mine, floor, ceiling = (_stacked(each, people) for each in (runs, low, high))

@@ -10,7 +10,7 @@ import numpy as np
 from edgehar.artifact.attribution import Attribution, spectrum
 from edgehar.data.signals import Signal
 from edgehar.results.axes import (LABEL, NOTE, WIDTH, as_svg, curve, draw_line, draw_text, even_ticks, grid_lines,
-                                  log_edges, log_scale, log_ticks, rung, shortened, slanted_text, spread)
+                                  log_edges, log_scale, log_ticks, rung, shortened, slanted_text, spread_apart)
 from edgehar.results.people import Interval
 from edgehar.results.rows import PRECISION_ORDER, AccuracyRow, LatencyRow, Trade
 from edgehar.results.words import milliseconds
@@ -23,8 +23,8 @@ def interval_plot(rows: Sequence[AccuracyRow]) -> str:
     bottom = 26 * len(rows) + 8
     body = [grid_lines(scale(tick), bottom, "%.2g" % tick) for tick in even_ticks(left, 1.0)]
     for number, row in enumerate(rows):
-        y, found, hue = 26 * number + 20, row.macro_f1, _hue(row.engine["precision"])
-        body.append(_row_label(y, row.label, row.engine["precision"]))
+        y, found, hue = 26 * number + 20, row.macro_f1, _hue(row.engine.precision)
+        body.append(_row_label(y, row.label, row.engine.precision))
         if row.people > 1:
             body.append(draw_line(scale(found.low), y, scale(found.high), y, "whisker %s" % hue))
         body.append('<circle class="dot %s" cx="%.1f" cy="%d" r="5"/>' % (hue, scale(found.value), y))
@@ -131,7 +131,7 @@ def reliability_plot(row: AccuracyRow) -> str:
     for number, sure, share in zip(count, confidence / count, right / count):
         told = "%.0f %% sure and %.0f %% right in %d windows" % (100 * sure, 100 * share, round(number))
         body.append('<g><title>%s</title>%s<circle class="dot bin %s" cx="%.1f" cy="%.1f" r="%.1f"/></g>' % (
-            told, draw_line(across(sure), up(sure), across(sure), up(share), "gap"), _hue(row.engine["precision"]),
+            told, draw_line(across(sure), up(sure), across(sure), up(share), "gap"), _hue(row.engine.precision),
             across(sure), up(share), 2.5 + 13 * np.sqrt(number / count.sum())))
     return as_svg(276, body, "share right over confidence of %s" % row.label, 300, "reliability")
 
@@ -152,14 +152,14 @@ def _ridge(row: LatencyRow, base: float, edges: np.ndarray, scale: Callable[[flo
     seen = np.flatnonzero(counts)
     edges, counts = edges[seen[0]:seen[-1] + 2], counts[seen[0]:seen[-1] + 1]
     heights = 40 * np.sqrt(counts / counts.max())  # square root, so that a tail of one per cent can be seen
-    hue = _hue(row.engine["precision"])
+    hue = _hue(row.engine.precision)
     steps = "".join("L%.1f,%.1fL%.1f,%.1f" % (scale(a), base - h, scale(b), base - h)
                     for a, b, h in zip(edges[:-1], edges[1:], heights))
     path = "M%.1f,%.1f%sL%.1f,%.1fZ" % (scale(edges[0]), base, steps, scale(edges[-1]), base)
     marks = [draw_line(scale(at), base - reach, scale(at), base + 4, "mark %s" % hue)
              for at, reach in ((row.median_s, 44), (row.p90_s, 20), (row.p99_s, 20)) if at is not None]
     return [draw_line(LABEL, base, WIDTH - NOTE, base, "grid"), '<path class="ridge %s" d="%s"/>' % (hue, path), *marks,
-            _row_label(base - 14, row.label, row.engine["precision"]),
+            _row_label(base - 14, row.label, row.engine.precision),
             draw_text(WIDTH - NOTE + 16, base - 20, milliseconds(row.median_s), "value"),
             draw_text(WIDTH - NOTE + 16, base - 4, "p99 %s" % milliseconds(row.p99_s), "small")]
 
@@ -174,7 +174,7 @@ def trade_plot(points: Sequence[Trade]) -> str:
     body = [grid_lines(across(tick), 260, "%g ms" % (1e3 * tick))
             for tick in log_ticks(medians.min() / 1.5, medians.max() * 1.5)]
     body += [rung(up(tick), "%.3g" % tick) for tick in even_ticks(floor, ceiling)]
-    beside = spread([up(point.macro_f1) + 4 for point in points], 15)
+    beside = spread_apart([up(point.macro_f1) + 4 for point in points], 15)
     for point, y in zip(points, beside):
         x, hue = across(point.median_s), _hue(point.precision)
         body.append(draw_line(x + 7, up(point.macro_f1), x + 15, y - 4, "leader"))
@@ -183,7 +183,7 @@ def trade_plot(points: Sequence[Trade]) -> str:
     return as_svg(284, body, "macro-F1 over median latency")
 
 
-class Choice(NamedTuple):
+class SensorChoice(NamedTuple):
     """One choice of sensors: what a window costs, and how often the network is right. best: as in ``modalities``."""
 
     name: str
@@ -192,7 +192,7 @@ class Choice(NamedTuple):
     best: bool
 
 
-def choice_plot(choices: Sequence[Choice]) -> str:
+def choice_plot(choices: Sequence[SensorChoice]) -> str:
     """Macro-F1 with its interval over MACs a window; a line joins the choices that no other beats in both."""
     macs = np.array([choice.macs for choice in choices])
     across = log_scale(macs.min() / 1.2, macs.max() * 1.2, 60, WIDTH - 240)
@@ -207,7 +207,7 @@ def choice_plot(choices: Sequence[Choice]) -> str:
     front = sorted((choice for choice in choices if choice.best), key=lambda choice: choice.macs)
     body.append(curve([across(choice.macs) for choice in front], [up(choice.macro_f1.value) for choice in front],
                        "front"))
-    beside = spread([up(choice.macro_f1.value) + 4 for choice in choices], 15)
+    beside = spread_apart([up(choice.macro_f1.value) + 4 for choice in choices], 15)
     for choice, y in zip(choices, beside):
         x, at, hue = across(choice.macs), up(choice.macro_f1.value), "hue0" if choice.best else "hue3"
         body.append(draw_line(x, up(choice.macro_f1.low), x, up(choice.macro_f1.high), "whisker %s" % hue))
@@ -286,7 +286,7 @@ def _over_epochs(what: str, lines: Mapping[str, Sequence[float]], kept: int, lef
             draw_line(across(kept - 1), top + 26, across(kept - 1), top + 140, "leader")]
     body += [draw_line(left, up(tick), left + 160, up(tick), "grid")
              + draw_text(left - 5, up(tick) + 4, "%.3g" % tick, "tick", "end") for tick in even_ticks(low, high)]
-    ends = spread([up(line[np.flatnonzero(~np.isnan(line))[-1]]) + 4 for line in values], 12)
+    ends = spread_apart([up(line[np.flatnonzero(~np.isnan(line))[-1]]) + 4 for line in values], 12)
     ends = [y - max(0.0, max(ends) - top - 146) for y in ends]
     for number, (name, line, y) in enumerate(zip(lines, values, ends)):
         seen = np.flatnonzero(~np.isnan(line))
@@ -339,7 +339,7 @@ def scaling_plot(lines: Sequence[ScalingLine]) -> str:
     up = log_scale(low / 1.2, high * 1.2, 330, 20)
     body = [rung(up(tick), "%g" % (1e6 * tick)) for tick in log_ticks(low / 1.2, high * 1.2)]
     body += [draw_text(across(tick), 348, "%d" % tick, "tick", "middle") for tick in log_ticks(1, most)]
-    ends = spread([up(line.cost_s[-1]) + 4 for line in lines], 14)
+    ends = spread_apart([up(line.cost_s[-1]) + 4 for line in lines], 14)
     for number, (line, y) in enumerate(zip(lines, ends)):
         hue = "hue%d" % (number % 4)
         body.append(curve(list(map(across, line.streams)), list(map(up, line.cost_s)), "wave " + hue))

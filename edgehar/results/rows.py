@@ -1,4 +1,4 @@
-"""Runs -> rows: what stands in a table or picture, wherever it is shown, and how its numbers are written.
+"""Runs -> rows: what stands in a table or picture, wherever it is shown.
 
 What must not be compared is kept apart: simulated from measured, one machine's
 timings from another's, one corpus's people from another's. Runs of one method that
@@ -18,12 +18,10 @@ from edgehar.errors import InconclusiveError
 from edgehar.results.alike import CHOICE, STREAM_SETTINGS, T, artifact_labels, common_label, grouped, method_of
 from edgehar.results.events import EventScores, add_events, false_alarms_per_h, median_delay_s, share_detected
 from edgehar.results.people import Interval, calibration_error_over_people, macro_f1_over_people
-from edgehar.results.runs import Measurement, Run
+from edgehar.results.runs import EngineFacts, Measurement, Run, RunWarning
 from edgehar.results.scores import balanced_accuracy, macro_f1, pooled
 
 PRECISION_ORDER = {"fp32": 0, "fp16": 1, "int8": 2}
-SCENARIO_ORDER = {"single_stream": 0, "paced": 1, "offline": 2}
-# ------------------------------------------------------------------ rows
 
 
 class AccuracyRow(NamedTuple):
@@ -37,7 +35,7 @@ class AccuracyRow(NamedTuple):
 
     label: str
     origin: str
-    engine: Dict[str, Any]
+    engine: EngineFacts
     task: str
     classes: Tuple[str, ...]
     macro_f1: Interval
@@ -65,7 +63,7 @@ class EventRow(NamedTuple):
 
     label: str
     origin: str
-    engine: Dict[str, Any]
+    engine: EngineFacts
     hop: int
     hold: int
     task: str
@@ -91,21 +89,23 @@ class EventRow(NamedTuple):
 
 
 class LatencyRow(NamedTuple):
-    """One timing run. latency_s: (n,) raw.
+    """One timing run. latency_s: (n,) raw. asked, batched, scheduled: as of a Run.
 
     Percentiles are None where too few values were taken, throughput where arrivals decide it.
     """
 
     label: str
-    engine: Dict[str, Any]
-    scenario: Dict[str, Any]
+    engine: EngineFacts
+    asked: str
+    batched: bool
+    scheduled: bool
     latency_s: np.ndarray
     median_s: Optional[float]
     p90_s: Optional[float]
     p99_s: Optional[float]
     throughput_hz: Optional[float]
     deadline_misses: Optional[int]
-    warnings: Tuple[str, ...]
+    warnings: Tuple[RunWarning, ...]
 
 
 class EnergyRow(NamedTuple):
@@ -117,8 +117,8 @@ class EnergyRow(NamedTuple):
     """
 
     label: str
-    engine: Dict[str, Any]
-    scenario: Dict[str, Any]
+    engine: EngineFacts
+    asked: str
     name: str
     gross_j: Optional[Interval]
     net_j: Optional[Interval]
@@ -136,7 +136,7 @@ class CostRow(NamedTuple):
     """What one engine costs; None where it was not measured here."""
 
     label: str
-    engine: Dict[str, Any]
+    engine: EngineFacts
     median_s: Optional[float]
     throughput_hz: Optional[float]
 
@@ -156,14 +156,14 @@ def _accuracy_row(seeds: Sequence[Sequence[Run]], task: str, labels: Dict[str, s
     calibrated = all(run.calibration for run in runs)
     calibrations = [_merged(run.reliabilities(task) for run in folds) for folds in seeds] if calibrated else []
     return AccuracyRow(
-        label=common_label([labels[run.engine["artifact_sha256"]] for run in runs]) + _lacking(first.engine),
+        label=common_label([labels[run.engine.artifact_sha256] for run in runs]) + _lacking(first.engine),
         origin=_origin(first.engine),
         engine=first.engine, task=task, classes=tuple(map(_readable, first.classes[task])),
         macro_f1=macro_f1_over_people(people),
         balanced_accuracy=float(np.mean([balanced_accuracy(pooled(run)) for run in people])),
         worst_person=worst, worst_f1=worst_f1, people=len(people[0]), planned=_planned(seeds[0], people[0]),
         windows=int(pooled(people[0]).sum()), seeds=len(seeds), counts=np.sum([pooled(run) for run in people], axis=0),
-        engines=tuple(run.engine["sha256"] for run in runs), runs=tuple(people),
+        engines=tuple(run.engine.sha256 for run in runs), runs=tuple(people),
         calibration_error=calibration_error_over_people(calibrations) if calibrated else None,
         reliability=np.sum([pooled(run) for run in calibrations], axis=0) if calibrated else None)
 
@@ -182,7 +182,7 @@ def _event_row(seeds: Sequence[Sequence[Run]], task: str, labels: Dict[str, str]
     events = add_events([scores for run in people for scores in run.values()])
     first, runs = seeds[0][0], [run for folds in seeds for run in folds]
     return EventRow(
-        label=common_label([labels[run.engine["artifact_sha256"]] for run in runs]), origin=_origin(first.engine),
+        label=common_label([labels[run.engine.artifact_sha256] for run in runs]), origin=_origin(first.engine),
         engine=first.engine, hop=first.scenario["hop"], hold=first.scenario["hold"], task=task,
         classes=tuple(map(_readable, first.classes[task])),
         share_detected=share_detected(people), false_alarms_per_h=false_alarms_per_h(people),
@@ -222,9 +222,9 @@ def _replicates(runs: Sequence[Run], task: str, kept: str = "people") -> List[Li
     found = []
     for group in grouped((run for run in runs if task in getattr(run, kept)),
                          lambda run: method_of(run, task, getattr(run, kept)[task], settings)):
-        latest = list({run.engine["sha256"]: run for run in sorted(group, key=lambda run: run.created)}.values())
-        cells = {(run.engine["seed"], run.split.get("sha256")) for run in latest}
-        seeds = grouped(latest, lambda run: run.engine["seed"])
+        latest = list({run.engine.sha256: run for run in sorted(group, key=lambda run: run.created)}.values())
+        cells = {(run.engine.seed, run.split.get("sha256")) for run in latest}
+        seeds = grouped(latest, lambda run: run.engine.seed)
         whole = len(cells) == len(latest) and len({tuple(sorted(run.split.get("sha256", "") for run in folds))
                                                    for folds in seeds}) == 1
         found += [seeds] if whole else [[[run]] for run in latest]
@@ -254,18 +254,23 @@ def _worst_person(runs: Sequence[Dict[str, np.ndarray]]) -> Tuple[str, float]:
 def latency_rows(runs: Sequence[Run]) -> List[LatencyRow]:
     """One row a timing run: large models first, each engine's scenarios together."""
     labels = artifact_labels(runs)
-    rows = [_latency_row(run, latency, labels[run.engine["artifact_sha256"]]) for run in runs
-            for latency in [run.measurement("latency")] if latency]
-    return sorted(rows, key=lambda row: (_rank(row.engine, row.label), SCENARIO_ORDER.get(row.scenario["name"], 9)))
+    timed = [(run, latency) for run in runs for latency in [run.measurement("latency")] if latency]
+    rows = [_latency_row(run, latency, labels[run.engine.artifact_sha256])
+            for run, latency in sorted(timed, key=lambda pair: _manner(pair[0]))]
+    return sorted(rows, key=lambda row: _rank(row.engine, row.label))
+
+
+def _manner(run: Run) -> Tuple[bool, bool]:
+    """Orders Runs: single windows back to back, windows as they fall due, batches."""
+    return run.batched, run.scheduled
 
 
 def _latency_row(run: Run, latency: Measurement, label: str) -> LatencyRow:
     missed = run.measurement("deadline_misses")
     p50, p90, p99 = (_percentile(latency, percent) for percent in (50, 90, 99))
-    paced = run.scenario["name"] == "paced"
-    throughput_hz = None if paced else run.scenario["batch"] * len(latency.values) / sum(latency.values)
-    return LatencyRow(label, run.engine, run.scenario, np.asarray(latency.values), p50, p90, p99, throughput_hz,
-                      int(missed.values[0]) if missed else None, run.warnings)
+    throughput_hz = None if run.scheduled else run.batch * len(latency.values) / sum(latency.values)
+    return LatencyRow(label, run.engine, run.asked, run.batched, run.scheduled, np.asarray(latency.values), p50, p90,
+                      p99, throughput_hz, int(missed.values[0]) if missed else None, run.warnings)
 
 
 def _percentile(measurement: Measurement, percent: float) -> Optional[float]:
@@ -278,16 +283,17 @@ def _percentile(measurement: Measurement, percent: float) -> Optional[float]:
 def energy_rows(runs: Sequence[Run]) -> List[EnergyRow]:
     """One row a total or rail of each run with a meter: large models first, totals before rails."""
     labels = artifact_labels(runs)
-    rows = [_energy_row(run, figure, labels[run.engine["artifact_sha256"]]) for run in runs if run.energy
+    metered = sorted((run for run in runs if run.energy), key=_manner)
+    rows = [_energy_row(run, figure, labels[run.engine.artifact_sha256]) for run in metered
             for figure in run.energy["figures"]]
-    return sorted(rows, key=lambda row: (_rank(row.engine, row.label), SCENARIO_ORDER.get(row.scenario["name"], 9)))
+    return sorted(rows, key=lambda row: _rank(row.engine, row.label))
 
 
 def _energy_row(run: Run, figure: Dict[str, Any], label: str) -> EnergyRow:
     gross_j, net_j = (Interval(**figure[key]) if figure[key] else None for key in ("gross_j", "net_j"))
     refusal = run.energy["refusal"] or {"reason": "under the detection floor"}  # a rail may be refused alone
-    meter, verified = run.power["meter"], run.engine.get("verified", {})
-    return EnergyRow(label, run.engine, run.scenario, figure["name"], gross_j, net_j, figure["at_most_j"],
+    meter, verified = run.power["meter"], run.engine.verified
+    return EnergyRow(label, run.engine, run.asked, figure["name"], gross_j, net_j, figure["at_most_j"],
                      figure["floor_j"], figure["idle_w"], figure["load_w"], "" if net_j else refusal["reason"],
                      meter["name"], meter["mark"], bool(verified) and all(each["passed"] for each in verified.values()))
 
@@ -296,21 +302,26 @@ def cost_rows(runs: Sequence[Run]) -> List[CostRow]:
     """One row an engine, from its latest timings; large models first."""
     labels = artifact_labels(runs)
     rows = []
-    for group in grouped(runs, lambda run: run.engine["sha256"]):
-        timed = {row.scenario["name"]: row for row in latency_rows(sorted(group, key=lambda run: run.created))}
-        alone, many = timed.get("single_stream"), timed.get("offline")
-        rows.append(CostRow(labels[group[0].engine["artifact_sha256"]], group[0].engine,
+    for group in grouped(runs, lambda run: run.engine.sha256):
+        timed = latency_rows(sorted(group, key=lambda run: run.created))
+        alone = _last(row for row in timed if not row.batched and not row.scheduled)
+        many = _last(row for row in timed if row.batched)
+        rows.append(CostRow(labels[group[0].engine.artifact_sha256], group[0].engine,
                             alone.median_s if alone else None, many.throughput_hz if many else None))
     return sorted(rows, key=lambda row: _rank(row.engine, row.label))
 
 
-def _rank(engine: Dict[str, Any], label: str) -> Tuple[Any, ...]:
-    return -engine["parameters"], label, PRECISION_ORDER.get(engine["precision"], 9), engine["backend"]
+def _last(rows: Iterable[LatencyRow]) -> Optional[LatencyRow]:
+    return next(iter(list(rows)[::-1]), None)
 
 
-def _lacking(engine: Dict[str, Any]) -> str:
+def _rank(engine: EngineFacts, label: str) -> Tuple[Any, ...]:
+    return -(engine.parameters or 0), label, PRECISION_ORDER.get(engine.precision, 9), engine.backend
+
+
+def _lacking(engine: EngineFacts) -> str:
     """", without left-arm" for what was silent while it was scored."""
-    return ", without %s" % engine["missing"] if engine.get("missing") else ""
+    return ", without %s" % engine.missing if engine.missing else ""
 
 
 def _teacher_text(teacher: Dict[str, Any]) -> str:
@@ -320,12 +331,12 @@ def _teacher_text(teacher: Dict[str, Any]) -> str:
     return teacher.get("name") or (told and "ensemble of " + told) or teacher.get("model", "")
 
 
-def _origin(engine: Dict[str, Any]) -> str:
+def _origin(engine: EngineFacts) -> str:
     """Network and training in a few words."""
-    teacher = engine.get("teacher")
+    teacher = engine.teacher
     teacher = _teacher_text(teacher) if isinstance(teacher, dict) else teacher
-    method = "labels alone" if engine["method"] == "none" else engine["method"]
-    return "%s, %s%s" % (engine["model"], method, " from %s" % teacher if teacher else "")
+    method = "labels alone" if engine.method == "none" else engine.method
+    return "%s, %s%s" % (engine.model, method, " from %s" % teacher if teacher else "")
 
 
 def _readable(name: str) -> str:
@@ -351,13 +362,13 @@ def sensor_choices(rows: Sequence[AccuracyRow]) -> List[Tuple[str, List[Tuple[st
 
 def on_front(row: AccuracyRow, rows: Sequence[AccuracyRow]) -> bool:
     """Whether none of `rows` is at least as accurate at fewer MACs."""
-    return not any(other.macro_f1.value >= row.macro_f1.value and other.engine["macs"] < row.engine["macs"]
+    return not any(other.macro_f1.value >= row.macro_f1.value and (other.engine.macs or 0) < (row.engine.macs or 0)
                    for other in rows)
 
 
 def trades(runs: Sequence[Run]) -> List[Tuple[str, List[Trade]]]:
     """[(task, points)] for every task with two engines both scored and timed."""
-    medians = {row.engine["sha256"]: row.median_s for row in cost_rows(runs) if row.median_s}
+    medians = {row.engine.sha256: row.median_s for row in cost_rows(runs) if row.median_s}
     found = []
     for rows in grouped(accuracy_rows(runs), lambda row: row.task):
         points = [_trade(row, medians) for row in rows if any(sha in medians for sha in row.engines)]
@@ -368,4 +379,4 @@ def trades(runs: Sequence[Run]) -> List[Tuple[str, List[Trade]]]:
 
 def _trade(row: AccuracyRow, medians: Dict[str, float]) -> Trade:
     known = [medians[sha] for sha in row.engines if sha in medians]
-    return Trade(row.label, row.engine["precision"], float(np.median(known)), row.macro_f1.value)
+    return Trade(row.label, row.engine.precision, float(np.median(known)), row.macro_f1.value)

@@ -29,19 +29,19 @@ def confusion_by_person(true: np.ndarray, predicted: np.ndarray, subjects: np.nd
 
 
 def macro_f1(counts: np.ndarray) -> float:
-    """Mean F1 over the classes that occur in the truth; NaN without any window."""
+    """Mean F1 over the classes that occur in the truth of counts (K, K); NaN without any window."""
     return float(macro_f1_each(counts[None])[0])
 
 
 def balanced_accuracy(counts: np.ndarray) -> float:
-    """Mean recall over the classes that occur in the truth; NaN without any window."""
+    """Mean recall over the classes that occur in the truth of counts (K, K); NaN without any window."""
     truth = counts.sum(axis=1)
     occurs = truth > 0
     return float((np.diag(counts)[occurs] / truth[occurs]).mean()) if occurs.any() else float("nan")
 
 
 def accuracy(counts: np.ndarray) -> float:
-    """Share of windows recognised; NaN without any window."""
+    """Share of windows recognised of counts (K, K); NaN without any window."""
     return float(np.trace(counts) / counts.sum()) if counts.sum() else float("nan")
 
 

@@ -1,4 +1,4 @@
-"""Numbers of a Run in words: units, intervals, scenarios, splits."""
+"""Numbers of a Run in words: units, intervals, splits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def split_text(runs: Sequence[Run]) -> str:
     return name if division == runs[0].split.get("sha256", "") else "%s (%d folds)" % (division, folds)
 
 
-def place_name(machine: Dict[str, Any]) -> str:
+def machine_name(machine: Dict[str, Any]) -> str:
+    """The machine in a line: board or processor, power mode, cores, Python."""
     facts = [machine.get("board") or machine.get("processor") or "unknown machine", machine.get("power_mode"),
              "%s cores" % machine["usable_cores"] if "usable_cores" in machine else None,
              "Python %s" % machine["python"] if "python" in machine else None]
@@ -34,16 +35,6 @@ def milliseconds(seconds: Optional[float]) -> str:
         return TOO_FEW
     value = 1e3 * seconds
     return "%.*f ms" % (0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3, value)
-
-
-def scenario_text(scenario: Dict[str, Any]) -> str:
-    """The scenario's name with the setting that decides its numbers."""
-    name = scenario["name"].replace("_", " ")
-    if scenario["name"] == "paced":
-        return "%s, %g/s" % (name, scenario["rate_hz"])
-    if scenario["name"] == "streaming":
-        return "%s, hop %d, hold %d" % (name, scenario["hop"], scenario["hold"])
-    return name if scenario["name"] == "single_stream" else "%s, batch %d" % (name, scenario["batch"])
 
 
 def people_text(row: Union[AccuracyRow, EventRow]) -> str:
@@ -67,11 +58,14 @@ def calibration_text(row: AccuracyRow) -> str:
 
 def stream_text(row: EventRow) -> str:
     """"6.4 s every 3.2 s, hold 3": what decides a stream's numbers beside the model."""
-    rate_hz = row.engine["rate_hz"]
-    return "%.3g s every %.3g s, hold %d" % (row.engine["window"] / rate_hz, row.hop / rate_hz, row.hold)
+    rate_hz, window = row.engine.rate_hz, row.engine.window
+    if not rate_hz or not window:
+        return "every %d samples, hold %d" % (row.hop, row.hold)
+    return "%.3g s every %.3g s, hold %d" % (window / rate_hz, row.hop / rate_hz, row.hold)
 
 
 def seconds(value_s: Optional[float]) -> str:
+    """"1.2 s", or that there were too few."""
     return TOO_FEW if value_s is None else "%.1f s" % value_s
 
 
@@ -94,21 +88,31 @@ def net_energy_text(row: EnergyRow) -> str:
 
 
 def watts(value_w: Optional[float]) -> str:
+    """"1.23 W"; "–" for None."""
     return "–" if value_w is None else "%.2f W" % value_w
 
 
 def per_second(rate_hz: Optional[float]) -> str:
+    """"1,234/s" or "12.3/s"; "–" for None."""
     if rate_hz is None:
         return "–"
     return "{:,.0f}/s".format(rate_hz) if rate_hz >= 100 else "%.3g/s" % rate_hz
 
 
-def thousands(value: float) -> str:
-    return "{:,.0f}".format(value)
+def thousands(value: Optional[float]) -> str:
+    """A whole number with a comma between thousands; a dash for what is not told."""
+    return "–" if value is None else "{:,.0f}".format(value)
 
 
-def scaled(value: float) -> str:
+def kibibytes(size_bytes: Optional[int]) -> str:
+    """"1,234 KiB"; "–" for None."""
+    return "–" if size_bytes is None else "%s KiB" % thousands(size_bytes / 1024)
+
+
+def with_prefix(value: Optional[float]) -> str:
     """"19.8 k", "1.24 M": three digits and an SI prefix."""
+    if value is None:
+        return "–"
     for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= factor:
             return "%.3g %s" % (value / factor, prefix)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import ExitStack
 from itertools import cycle
@@ -14,13 +15,14 @@ from edgehar.backends.base import Engine, Session, StepSession
 from edgehar.data.signals import Signal
 from edgehar.errors import AccuracyError, InputError
 
+LOG = logging.getLogger(__name__)
 HEADROOM = 0.8  # share of the machine's time that admitted streams may take
 FULL = "full window"
 LEAST, MOST = 16, 256  # streams computed together, a multiple of the least; with more, a fleet is slower again
 TRIED_GROUPS = 8
 
 
-class Choice(NamedTuple):
+class SessionChoice(NamedTuple):
     """The session that takes less time, open; seconds a window of each, {"full window": s, "incremental": s}.
 
     The costs are of the session alone: what a fleet does around it comes on top. reason:
@@ -42,7 +44,7 @@ class Choice(NamedTuple):
 
 
 def choose_session(engine: Engine, places: int, hop: Optional[int] = None, batch: int = 64, turns: int = 15,
-                   cohorts: int = 1) -> Choice:
+                   cohorts: int = 1) -> SessionChoice:
     """Measure full windows against incremental inference for `places` streams here and now; keep the faster.
 
     Steps are measured in full groups, and are as fast in a fleet whose service lets them
@@ -61,8 +63,9 @@ def choose_session(engine: Engine, places: int, hop: Optional[int] = None, batch
     best = min(costs_s, key=costs_s.__getitem__)
     session = (backend.open(engine, batch) if best == FULL else
                backend.open_steps(engine, hop, best * _groups(like, best, cohorts), best))
+    LOG.info("%s: seconds a window %s; kept: %s%s", engine.manifest.name, costs_s, best, reason and "; " + reason)
     steps_s = [cost_s for way, cost_s in costs_s.items() if way != FULL]
-    return Choice(session, {FULL: costs_s[FULL], **({"incremental": min(steps_s)} if steps_s else {})}, reason)
+    return SessionChoice(session, {FULL: costs_s[FULL], **({"incremental": min(steps_s)} if steps_s else {})}, reason)
 
 
 def _tried(engine: Engine, hop: int, batch: int, like: int, cohorts: int, turns: int) -> Tuple[Dict[Any, float], str]:

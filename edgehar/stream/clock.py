@@ -79,9 +79,11 @@ class Hysteresis:
         return self._label
 
     def snapshot(self) -> Tuple[str, str, int]:
+        """All that it remembers, for `restore`."""
         return self._label, self._rival, self._votes
 
     def restore(self, snapshot: Tuple[str, str, int]) -> None:
+        """Go on from what `snapshot` gave."""
         self._label, self._rival, self._votes = snapshot
 
 
@@ -91,16 +93,19 @@ class Kept:
     kept: Tuple[str, ...] = ()
 
     def snapshot(self) -> Dict[str, np.ndarray]:
-        """Copies of all arrays, for `restore` of one of the same size."""
+        """{name: array} copies of all arrays, (places,) or as the class says, for `restore` of one of the same size."""
         return {name: getattr(self, "_" + name).copy() for name in self.kept}
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Go on from what `snapshot` gave. Raises ValueError where an array has another shape."""
+        """Go on from what `snapshot` gave, arrays of the same shapes: (places,) or as the class says.
+
+        Raises ValueError where an array has another shape.
+        """
         for name in self.kept:
             getattr(self, "_" + name)[...] = arrays[name]
 
 
-class Clocks(Kept):
+class PlaceClocks(Kept):
     """`edgehar.stream.clock.Clock` for many places at once, in the same arithmetic.
 
     tolerance: of the rate, as a share.
@@ -114,14 +119,16 @@ class Clocks(Kept):
         self._first_s, self._chunk_s, self._last_s = (np.zeros(places) for _ in range(3))
 
     def start(self, places: np.ndarray, times_s: np.ndarray) -> None:
+        """Begin anew at places (n,): their next samples come at times_s (n,)."""
         self.count[places] = 0
         self._first_s[places] = self._chunk_s[places] = self._last_s[places] = times_s
 
     def time_of(self, rows: Rows, index: np.ndarray) -> np.ndarray:
+        """(n,) seconds at which sample number index (n,) of each of `rows` was taken."""
         return self._first_s[rows] + index / self._rate_hz
 
     def ends_s(self, rows: Rows) -> np.ndarray:
-        """When the next sample of each is expected."""
+        """(n,) seconds at which the next sample of each is expected."""
         return self.time_of(rows, self.count[rows])
 
     def gaps(self, rows: Rows, times_s: np.ndarray, begins: Optional[np.ndarray]) -> np.ndarray:
@@ -133,6 +140,7 @@ class Clocks(Kept):
         return gaps & (self.count[rows] > 0)
 
     def stamp(self, rows: Rows, times_s: np.ndarray, count: int) -> None:
+        """Take `count` more samples of each of `rows`, the first of them at times_s (n,)."""
         had = self.count[rows]
         moved = (had == 0) | (np.abs(times_s - self.time_of(rows, had)) > 0.5 / self._rate_hz)
         if moved.any():
@@ -152,7 +160,10 @@ class Hystereses(Kept):
         self._grid, self._label, self._rival, self._votes = (np.zeros(places, np.int64) for _ in range(4))
 
     def settle(self, rows: Rows, grid: np.ndarray, raw: np.ndarray) -> np.ndarray:
-        """Take one window's class of each; return the classes that stand, owned by the caller."""
+        """Take one window's class of each, raw (n,) on grid (n,); return the classes that stand.
+
+        They are (n,) and owned by the caller.
+        """
         fresh = self._grid[rows] != grid
         votes = np.where((raw == self._rival[rows]) & ~fresh, self._votes[rows] + 1, 1)
         label = np.where(fresh | (votes >= self._hold), raw, self._label[rows])

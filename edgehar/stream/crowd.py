@@ -64,7 +64,7 @@ def in_hops(chunks: Iterable[Chunk], signal: Signal, hop: int) -> Hops:
 
 
 @dataclass
-class Outcome:
+class Rehearsal:
     """What became of a rehearsal.
 
     signal_s: seconds of signal served to each wearer; busy_s: seconds of work; wall_s: how
@@ -103,6 +103,7 @@ class Outcome:
         return float(np.percentile(np.concatenate(self.latencies_s), percent)) if self.latencies_s else float("nan")
 
     def to_json(self) -> Dict[str, Any]:
+        """All figures, latencies as two percentiles of them."""
         facts = {key: value for key, value in asdict(self).items() if key != "latencies_s"}
         found = {"latency_p%d_s" % percent: self.latency_s(percent) for percent in (50, 99)} if self.latencies_s else {}
         return dict(facts, decisions_per_s=self.decisions_per_s, load=self.load, sustained=self.sustained, **found)
@@ -133,7 +134,7 @@ class Crowd:
         yield from self._fleet.drain()
 
     def came_in(self, decided: Decided) -> np.ndarray:
-        """The number of the piece that brought each window's last sample."""
+        """(n,) the number of the piece that brought each window's last sample."""
         return np.rint(decided.time_s * self._fleet.signal.rate_hz) // (self._fleet.hop // self._phases)
 
 
@@ -149,14 +150,14 @@ def _in_pieces(hops: Hops, phases: int) -> Hops:
 
 
 def rehearse(fleet: Fleet, hops: Hops, wearers: int, duration_s: float, paced: bool = True, phases: int = 1,
-             clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], Any] = time.sleep) -> Outcome:
+             clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], Any] = time.sleep) -> Rehearsal:
     """Let `wearers` join an empty fleet, fill their windows, and serve them for so many seconds of signal.
 
     paced: in real time, else as fast as it goes. phases: at so many instants of a hop, the
     wearers' hops are complete. Ctrl-C ends it as the time would. Raises InputError where
     phases do not divide the hop.
     """
-    found, crowd = Outcome(wearers), Crowd(fleet, hops, wearers, phases)
+    found, crowd = Rehearsal(wearers), Crowd(fleet, hops, wearers, phases)
     filled, piece_s = crowd.fill(), crowd.piece_s
     started_s = clock()
     try:

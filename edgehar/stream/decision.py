@@ -22,6 +22,7 @@ class Decision:
     probabilities: Dict[str, np.ndarray]
 
     def to_json(self) -> Dict[str, Any]:
+        """Time, labels and how probable each is, without the other probabilities."""
         return {"time_s": round(self.time_s, 6), "label": self.label, "raw_label": self.raw_label,
                 "probability": {task: round(float(p.max()), 6) for task, p in self.probabilities.items()}}
 

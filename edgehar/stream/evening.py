@@ -7,7 +7,7 @@ from typing import List, NamedTuple, Optional
 import numpy as np
 
 from edgehar.data.resampling import interpolate
-from edgehar.stream.timeline import DEPTH, STEP_REACH, Piece, steps_after
+from edgehar.stream.timeline import DEPTH, STEP_REACH, Ordered, steps_after
 
 
 class Even(NamedTuple):
@@ -43,7 +43,7 @@ class Evening:
     def waiting(self) -> int:
         return len(self._group)
 
-    def push(self, piece: Piece) -> List[Even]:
+    def push(self, piece: Ordered) -> List[Even]:
         found = self.flush() if piece.begins else []
         begins, first = piece.begins, 0
         while first < len(piece.times_s):
@@ -85,7 +85,7 @@ class Evening:
             self._group.append(values)
             return []
         found = self._close(time_s, values)
-        return found + self.push(Piece(np.array([time_s]), values[None], False))
+        return found + self.push(Ordered(np.array([time_s]), values[None], False))
 
     def _close(self, next_s: Optional[float], after: Optional[np.ndarray]) -> List[Even]:
         """The samples that waited, after what lacks before them. next_s, after: the sample behind them, or None."""

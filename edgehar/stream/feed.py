@@ -19,7 +19,7 @@ from edgehar.stream.clock import RATE_TOLERANCE, Clock
 from edgehar.stream.evening import Evening
 from edgehar.stream.sources.base import Chunk, Source
 from edgehar.stream.stream import BEFORE_GAP, NO_NUMBER, finite_time
-from edgehar.stream.timeline import Piece, Timeline, steps_after
+from edgehar.stream.timeline import Ordered, Timeline, steps_after
 
 SLOWEST = 0.95  # of the model's rate; a source that is a little slower than it is read between its samples
 FASTEST = 1000.0  # times the model's rate; beyond it the clock is in another unit, or no clock
@@ -163,7 +163,7 @@ class Feed:
         for piece in pieces + self._timeline.push(chunk.times_s, chunk.samples):
             yield from self._gridded(piece, chunk.arrived_s)
 
-    def _gridded(self, piece: Piece, arrived_s: Optional[float]) -> Iterator[Chunk]:
+    def _gridded(self, piece: Ordered, arrived_s: Optional[float]) -> Iterator[Chunk]:
         self._measure(piece)
         if self._resampler is None:
             for each in self._evening.push(piece):
@@ -177,7 +177,7 @@ class Feed:
         self._unspent_s = np.concatenate([self._unspent_s, piece.times_s])
         yield from self._as_chunks(self._timed(self._resampler.push, piece.times_s, piece.samples), arrived_s)
 
-    def _measure(self, piece: Piece) -> None:
+    def _measure(self, piece: Ordered) -> None:
         steps_s = steps_after(-math.inf if piece.begins else self._last_s, piece.times_s)
         steps_s = steps_s[~is_gap(steps_s, self._signal.max_gap_s)]
         self._steps += len(steps_s)

@@ -49,10 +49,12 @@ class Filled(Source):
 
     @property
     def channels(self) -> Tuple[Channel, ...]:
+        """Those of the source, then those that are filled in."""
         return (*self._source.channels, *self.absent)
 
     @property
     def rate_hz(self) -> float:
+        """The source's."""
         return self._source.rate_hz
 
     @property

@@ -33,12 +33,12 @@ from edgehar.backends.base import Session, StepSession
 from edgehar.data.signals import Signal
 from edgehar.errors import ConstraintError, InputError, MismatchError
 from edgehar.files import PathLike, sha256_of_json, written_whole
-from edgehar.stream.clock import RATE_TOLERANCE, Clocks, Hystereses
+from edgehar.stream.clock import RATE_TOLERANCE, Hystereses, PlaceClocks
 from edgehar.stream.decision import Decision, softmax
 from edgehar.stream.microbatches import Steps, WholeWindows
 from edgehar.stream.policy import Policy, require_sensible
 from edgehar.stream.ring import Ring, rows_of
-from edgehar.stream.waiting import Waiting, Work
+from edgehar.stream.waiting import DueWindows, Waiting
 
 MAX_STRIDE = 16  # up to so many times its hop a stream is degraded
 PROBES = 3  # samples of a window by which it is first seen whether a channel moves
@@ -95,7 +95,7 @@ class Fleet:
                             else policy.deadline_s)
         self._ring = Ring(places, len(signal.channels), signal.window,
                           signal.window + (2 * policy.depth + 1) * self.hop)
-        self._clocks = Clocks(places, signal.rate_hz, signal.max_gap_s, RATE_TOLERANCE)
+        self._clocks = PlaceClocks(places, signal.rate_hz, signal.max_gap_s, RATE_TOLERANCE)
         self._waiting = Waiting(places, policy.depth)
         self._hysteresis = {task: Hystereses(places, hold) for task in self.tasks}
         most = policy.batches * self._engine.batch
@@ -112,7 +112,7 @@ class Fleet:
 
     @property
     def streams(self) -> np.ndarray:
-        """The places that are taken, ascending."""
+        """(n,) the places that are taken, ascending."""
         return np.flatnonzero(self._joined)
 
     def join(self) -> int:
@@ -375,11 +375,11 @@ class Fleet:
         self._engine.run(self._ring, places, work.end, sizes, logits, self._probes[:, :count])
         speaking = self._speaking(places, work)
         if not speaking.all():
-            places, work = places[speaking], Work(*(each[speaking] for each in work))
+            places, work = places[speaking], DueWindows(*(each[speaking] for each in work))
             logits = {task: values[speaking] for task, values in logits.items()}
         return self._settled(places, work, logits)
 
-    def _speaking(self, places: np.ndarray, work: Work) -> np.ndarray:
+    def _speaking(self, places: np.ndarray, work: DueWindows) -> np.ndarray:
         """(n,) bool: whose window is whole and moves in every channel."""
         if self._allow_constant:
             return work.whole
@@ -401,7 +401,7 @@ class Fleet:
                 self.signal.channels[still[0]].name, self._window[0, still[0], 0]))
         return not len(still)
 
-    def _settled(self, places: np.ndarray, work: Work, logits: Mapping[str, np.ndarray]) -> Decided:
+    def _settled(self, places: np.ndarray, work: DueWindows, logits: Mapping[str, np.ndarray]) -> Decided:
         rows = rows_of(places) if len(places) else places
         probabilities, raw, label = {}, {}, {}
         for task, hysteresis in self._hysteresis.items():

@@ -28,20 +28,20 @@ class WholeWindows:
         self._most = batches * self.batch
 
     def begin(self, places: np.ndarray, written: np.ndarray, waiting: Waiting) -> None:
-        """Windows know no phase."""
+        """Windows know no phase: places (n,) and written (n,) are not looked at."""
 
     def leave(self, place: int) -> None:
         """Nor a place."""
 
     def snapshot(self) -> Dict[str, np.ndarray]:
-        """Nothing is kept from one window to the next."""
+        """Nothing is kept from one window to the next: no array (places,) either."""
         return {}
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Nor put back."""
+        """Nor put back: {} of no array (places,)."""
 
     def chosen(self, waiting: Waiting, streams: int, until_s: float) -> Tuple[np.ndarray, List[int]]:
-        """The places of full micro-batches, and of all where one is due by `until_s`; the sizes of micro-batches."""
+        """(n,) places of full micro-batches, and of all where one is due by `until_s`; the sizes of micro-batches."""
         size = max(1, min(self.batch, streams))
         count = waiting.count if waiting.due_s() <= until_s else waiting.count // size * size
         places = waiting.earliest(min(count, self._most))
@@ -85,26 +85,33 @@ class Steps:
         self._slots = np.full(places, -1)
 
     def begin(self, places: np.ndarray, written: np.ndarray, waiting: Waiting) -> None:
-        """Seat the places by the number of their grids' first samples; who still waits keeps the old seat."""
+        """Seat places (n,) by the numbers of their grids' first samples, written (n,).
+
+        Who still waits keeps the old seat.
+        """
         settled = (self._slots[places] >= 0) & (waiting.pending(places) > 0)
         for place, phase in zip(places[~settled].tolist(), (written[~settled] % self.first).tolist()):
             self.leave(place)
             self._sit(place, phase)
 
     def leave(self, place: int) -> None:
+        """Give up the seat of `place`, where it has one."""
         if self._slots[place] >= 0:
             self._session.forget(self._slots[place:place + 1])
             self._seats.flat[self._slots[place]] = -1
             self._slots[place] = -1
 
     def snapshot(self) -> Dict[str, np.ndarray]:
-        """Who is seated, in which phase, and the states; where they sit may be another place next time."""
+        """Who is seated (n,), in which phases (n,), and the states (n, floats).
+
+        Where they sit may be another place next time.
+        """
         seated = np.flatnonzero(self._slots >= 0)
         slots = self._slots[seated]
         return {"seated": seated, "phases": self._phases[slots // self.batch], "states": self._session.snapshot(slots)}
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Seat everybody anew, in as many lanes as there are here."""
+        """Seat everybody of `snapshot` anew, seated (n,) and phases (n,), in as many lanes as there are here."""
         self._session.forget(self._slots[self._slots >= 0])
         self._seats[:], self._slots[:] = -1, -1
         for place, phase in zip(arrays["seated"].tolist(), arrays["phases"].tolist()):
@@ -112,7 +119,7 @@ class Steps:
         self._session.restore(self._slots[arrays["seated"]], arrays["states"])
 
     def chosen(self, waiting: Waiting, streams: int, until_s: float) -> Tuple[np.ndarray, List[int]]:
-        """The places of groups with a step of each stream, or with one due by `until_s`; the earliest group first."""
+        """(n,) places of groups with a step of each stream, or with one due by `until_s`; the earliest group first."""
         seated = self._seats >= 0
         due_s = np.where(seated, waiting.oldest_due_s(self._seats), np.inf)
         waits, first_s = due_s < np.inf, due_s.min(axis=1)
@@ -123,7 +130,7 @@ class Steps:
 
     def run(self, ring: Ring, places: np.ndarray, ends: np.ndarray, sizes: Sequence[int],
             out: Mapping[str, np.ndarray], probes: np.ndarray) -> None:
-        """As with whole windows."""
+        """As with whole windows: logits of n places into out {task: (n, K)}, samples into probes (., n, C)."""
         chunk, slots, first = self._chunk[:len(places)], self._slots[places], 0
         ring.gather(places, ends, chunk)
         _probe(chunk, probes)

@@ -6,6 +6,7 @@ connection is made. A password is read from a file and stands in no option, stat
 
 from __future__ import annotations
 
+import logging
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Callable
 
 from edgehar.errors import InputError, MissingError
 
+LOG = logging.getLogger(__name__)
 RETRY_S = (1, 30)  # between attempts to connect: at first, at most
 KEEPALIVE_S = 15
 CONNECT_S = 5.0
@@ -43,6 +45,7 @@ class Broker:
 
     @property
     def name(self) -> str:
+        """``host:port``."""
         return "%s:%d" % (self.host, self.port)
 
     def make_client(self, **options: Any) -> Any:
@@ -91,10 +94,12 @@ class Connection:
         client.on_connect, client.on_connect_fail, client.on_disconnect = self._opened, self._failed, self._lost
 
     def open(self) -> None:
+        """Start to connect, on a thread of its own; returns at once."""
         self._client.connect_async(str(self._broker.host), int(self._broker.port), KEEPALIVE_S)
         self._client.loop_start()
 
     def close(self) -> None:
+        """Disconnect and end the thread."""
         self._client.disconnect()
         self._client.loop_stop()
         self.connected = False
@@ -103,18 +108,22 @@ class Connection:
         if reason.is_failure:
             self.problem = "%s refuses the connection (%s); check username, password_file and its rules" % (
                 self._broker.name, reason)
+            LOG.info(self.problem)
             return
         self.connections += 1
         self.connected, self.problem = True, ""
+        LOG.info("connected to %s (%d so far)", self._broker.name, self.connections)
         self._on_connected()
 
     def _failed(self, *_: Any) -> None:
         self.problem = "%s cannot be reached; it is tried again" % self._broker.name
+        LOG.info(self.problem)
 
     def _lost(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         self.connected = False
         if not self.problem:
             self.problem = "the connection to %s was lost (%s); it is tried again" % (self._broker.name, reason)
+            LOG.info(self.problem)
 
 
 def _paho() -> Any:

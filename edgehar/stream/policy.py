@@ -40,6 +40,7 @@ class Policy(NamedTuple):
 
 
 def require_sensible(places: int, hop: int, hold: int, service: Policy) -> None:
+    """Raise InputError for a number below one, an unknown overflow or a deadline that is none."""
     for name, value in (("places", places), ("hop", hop), ("hold", hold), ("batch", service.batch),
                         ("batches", service.batches), ("depth", service.depth)):
         if value < 1:

@@ -55,11 +55,11 @@ class Ring:
             self._samples[streams[:, None], :, positions] = samples
 
     def snapshot(self) -> Dict[str, np.ndarray]:
-        """All samples, for `restore` of a ring of the same size."""
+        """All samples (streams, C, size + window), for `restore` of a ring of the same size."""
         return {"samples": self._samples.copy()}
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Go on from what `snapshot` gave. Raises ValueError for another size."""
+        """Go on from what `snapshot` gave, (streams, C, size + window). Raises ValueError for another size."""
         self._samples[...] = arrays["samples"]
 
     def gather(self, streams: np.ndarray, ends: np.ndarray, out: np.ndarray) -> None:

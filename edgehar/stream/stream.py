@@ -48,6 +48,7 @@ class Snapshot(NamedTuple):
         return self.clock[3]
 
     def to_json(self) -> Dict[str, Any]:
+        """As `from_json` reads it; samples as base64 of little-endian float32."""
         samples = np.ascontiguousarray(self.samples, dtype="<f4")
         return {"samples": base64.b64encode(samples.tobytes()).decode("ascii"), "channels": samples.shape[1],
                 "clock": list(self.clock), "labels": {task: list(held) for task, held in self.labels.items()}}
@@ -365,6 +366,7 @@ def _at_least_one(value: int, name: str) -> int:
 
 
 def finite_time(time_s: float) -> float:
+    """`time_s`. Raises InputError where it is no number."""
     if not math.isfinite(time_s):
         raise InputError("a chunk has time %s; its time must be a number of seconds." % time_s)
     return float(time_s)

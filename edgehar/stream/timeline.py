@@ -37,7 +37,7 @@ DAYTIMES_S = (604800.0, 86400.0, 43200.0, 3600.0)
 PERIODS_S = np.array(sorted({*DAYTIMES_S, *(2.0 ** bits * unit_s for bits in BITS for unit_s in UNITS_S)}))
 
 
-class Piece(NamedTuple):
+class Ordered(NamedTuple):
     """Samples (n, C) in order at times_s (n,), n >= 1. begins: a gap stands before them, or they are the first."""
 
     times_s: np.ndarray
@@ -83,9 +83,9 @@ class Timeline:
     def waiting(self) -> int:
         return len(self._ahead) + len(self._behind) + len(self._alike)
 
-    def push(self, times_s: np.ndarray, samples: np.ndarray) -> List[Piece]:
+    def push(self, times_s: np.ndarray, samples: np.ndarray) -> List[Ordered]:
         """Take the next samples (n, C) at times_s (n,), finite, n >= 0; return what is in order now."""
-        found: List[Piece] = []
+        found: List[Ordered] = []
         first = 0
         while first < len(times_s):
             plain = self._plain(times_s[first:])
@@ -97,7 +97,7 @@ class Timeline:
             first += plain or 1
         return found + self._collected()
 
-    def flush(self) -> List[Piece]:
+    def flush(self) -> List[Ordered]:
         """Hand on whatever waits; the next sample begins a new line."""
         self._settle_alike(None)
         while self._ahead:
@@ -123,14 +123,14 @@ class Timeline:
         strange = (steps_s <= 0) | (steps_s > STEP_REACH * self._step_s)
         return int(strange.argmax()) if strange.any() else len(times_s)
 
-    def _pass_on(self, times_s: np.ndarray, samples: np.ndarray) -> Piece:
+    def _pass_on(self, times_s: np.ndarray, samples: np.ndarray) -> Ordered:
         self._remember(times_s, samples)
         self._count += len(times_s)
         self._stamp_s = float(times_s[-1])
         times_s = times_s + self._offset_s if self._offset_s else times_s
         self._last_s = float(times_s[-1])
         begins, self._begins = self._begins, False
-        return Piece(times_s, samples, begins)
+        return Ordered(times_s, samples, begins)
 
     def _remember(self, times_s: np.ndarray, samples: np.ndarray) -> None:
         self._recent.append((times_s.copy(), samples.copy()))
@@ -147,14 +147,14 @@ class Timeline:
         alike = (times_s == stamp_s).nonzero()[0]
         return bool(len(alike)) and bool((samples[alike] == values).all(axis=1).any())
 
-    def _collected(self) -> List[Piece]:
+    def _collected(self) -> List[Ordered]:
         """What was handed on one by one, as pieces."""
-        found: List[Piece] = []
+        found: List[Ordered] = []
         edges = [number for number, (_, _, begins) in enumerate(self._ready) if begins or not number]
         for start, stop in zip(edges, [*edges[1:], len(self._ready)]):
             rows = self._ready[start:stop]
-            found.append(Piece(np.array([time_s for time_s, _, _ in rows]), np.stack([values for _, values, _ in rows]),
-                               rows[0][2]))
+            found.append(Ordered(np.array([time_s for time_s, _, _ in rows]),
+                                 np.stack([values for _, values, _ in rows]), rows[0][2]))
         self._ready = []
         return found
 

@@ -14,7 +14,7 @@ from edgehar.stream.clock import Kept
 from edgehar.stream.ring import rows_of
 
 
-class Work(NamedTuple):
+class DueWindows(NamedTuple):
     """Of n places: number of the first sample after the window, time of its last, its grid, and whether it is whole."""
 
     end: np.ndarray
@@ -34,7 +34,7 @@ class Waiting(Kept):
 
     def __init__(self, places: int, depth: int) -> None:
         self._depth = depth
-        self._work = Work(*(np.zeros(places * depth, kind) for kind in (np.int64, np.float64, np.int64, bool)))
+        self._work = DueWindows(*(np.zeros(places * depth, kind) for kind in (np.int64, np.float64, np.int64, bool)))
         self._end, self._time_s, self._grid, self._whole = self._work
         self._due_s = np.zeros(places * depth)
         self._oldest, self._next = np.zeros(places, np.int64), np.zeros(places, np.int64)
@@ -44,12 +44,15 @@ class Waiting(Kept):
         self.count = 0
 
     def snapshot(self) -> Dict[str, np.ndarray]:
-        """Without the deadlines, which are told by a clock of this process."""
+        """As `Kept.snapshot`, (places * depth,) and more.
+
+        Without the deadlines, which are told by a clock of this process.
+        """
         self._close_up()
         return {**super().snapshot(), "count": np.array(self.count)}
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """What waited is due at once."""
+        """As `Kept.restore`, (places * depth,) and more; what waited is due at once."""
         super().restore(arrays)
         self._due_s[:] = -np.inf
         self._head, self._tail, self.count = 0, int(arrays["count"]), int(arrays["count"])
@@ -60,12 +63,13 @@ class Waiting(Kept):
         return float(self.oldest_due_s(self._place[self._head]))
 
     def oldest_due_s(self, places: np.ndarray) -> np.ndarray:
-        """When the oldest of each of `places`, of any shape, should be decided; infinite where nothing waits."""
+        """When the oldest of each of places (...,) should be decided, (...,) seconds; infinite where nothing waits."""
         oldest = self._oldest[places]
         due_s = self._due_s[places * self._depth + oldest % self._depth]
         return np.where(self._next[places] > oldest, due_s, np.inf)
 
     def pending(self, places: np.ndarray) -> np.ndarray:
+        """(n,) how many of each of places (n,) wait."""
         rows = rows_of(places)
         return self._next[rows] - self._oldest[rows]
 
@@ -75,6 +79,7 @@ class Waiting(Kept):
 
     def add(self, places: np.ndarray, end: np.ndarray, time_s: np.ndarray, grid: np.ndarray, whole: np.ndarray,
             due_s: float) -> None:
+        """Let one more of each of places (n,) wait, with the fields of `DueWindows` (n,), to be decided by `due_s`."""
         if self._tail + len(places) > len(self._place):
             self._close_up()
         at, order = self._at(places, self._next), slice(self._tail, self._tail + len(places))
@@ -86,23 +91,25 @@ class Waiting(Kept):
         self.count += len(places)
 
     def earliest(self, limit: int) -> np.ndarray:
-        """Up to `limit` places, each once, whose oldest stand first in the order; ascending. After `due_s`."""
+        """(n,) up to `limit` places, each once, whose oldest stand first in the order; ascending. After `due_s`."""
         order = slice(self._head, min(self._head + limit, self._tail))
         places = self._place[order]
         return np.sort(places[self._number[order] == self._oldest[places]])
 
-    def take(self, places: np.ndarray) -> Work:
-        """The oldest of each place; it waits no longer."""
+    def take(self, places: np.ndarray) -> DueWindows:
+        """The oldest of each of places (n,), fields (n,); it waits no longer."""
         at = self._at(places, self._oldest)
         self.drop_oldest(places)
         end, time_s, grid, whole = self._work
-        return Work(end.take(at), time_s.take(at), grid.take(at), whole.take(at))
+        return DueWindows(end.take(at), time_s.take(at), grid.take(at), whole.take(at))
 
     def drop_oldest(self, places: np.ndarray) -> None:
+        """Give up the oldest of each of places (n,); something waits there."""
         self._oldest[rows_of(places)] += 1
         self.count -= len(places)
 
     def drop_all(self, places: np.ndarray) -> None:
+        """Give up all that waits of places (n,)."""
         self.count -= int(self.pending(places).sum())
         self._oldest[places] = self._next[places]
 

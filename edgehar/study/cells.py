@@ -58,7 +58,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from edgehar.data.channels import Channel, choose
+from edgehar.data.channels import Channel, choose_channels
 from edgehar.data.signals import Framing, scaled
 from edgehar.errors import InputError
 from edgehar.files import sha256_of_json
@@ -117,6 +117,7 @@ class Fold(NamedTuple):
         return Path(file_name(self.name)) / (file_name(self.protocol) + unlike)  # a/b is not a b
 
     def cells(self) -> Iterator["Cell"]:
+        """Each network with each of its seeds, teachers first."""
         return (Cell(self, name, seed) for name, network in self.networks.items() for seed in network.seeds)
 
     def decided(self, name: str) -> Tuple[str, ...]:
@@ -133,10 +134,12 @@ class Cell(NamedTuple):
 
     @property
     def network(self) -> Network:
+        """What the study says of its network."""
         return self.fold.networks[self.name]
 
     @property
     def path(self) -> Path:
+        """``wisdm-device-watch/folds-n-5-fold-1/student-seed0``, below any folder."""
         return self.fold.folder / ("%s-seed%d" % (self.name, self.seed))
 
     @property
@@ -145,15 +148,19 @@ class Cell(NamedTuple):
         return scaled(self.fold.framing, self.network.rate_hz or self.fold.framing.rate_hz)
 
     def run_path(self, results: Path) -> Path:
+        """Where its Run stands below `results`."""
         return results / self.path.with_name(self.path.name + ".json")
 
     def artifact_folder(self, work: Path) -> Path:
+        """Where its artifact stands below `work`."""
         return work / "artifacts" / self.path
 
     def channel_names(self) -> List[str]:
-        return [channel.name for channel in choose(self.fold.channels, self.network.channels)]
+        """The names of the channels that it sees."""
+        return [channel.name for channel in choose_channels(self.fold.channels, self.network.channels)]
 
     def recipe(self) -> Recipe:
+        """The network's recipe with the cell's seed."""
         return replace(Recipe.from_mapping(self.network.recipe), seed=self.seed)
 
     def teachers(self) -> List["Cell"]:
@@ -187,6 +194,7 @@ class Study:
     modalities: str = ""
 
     def cells(self) -> List[Cell]:
+        """All cells, fold by fold."""
         return [cell for fold in self.folds for cell in fold.cells()]
 
 
@@ -213,7 +221,7 @@ def own_run(cell: Cell, results: Path) -> Run:
 
 def _told(run: Run) -> Settings:
     """What a Run tells of the cell that it is of."""
-    facts = run.engine
+    facts = run.engine.to_json()
     return {**{key: facts.get(key) for key in OWN_FACTS}, "recipe": seedless(facts.get("recipe")),
             "teacher": _teachers_told(facts.get("teacher"))}
 

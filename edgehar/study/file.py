@@ -10,7 +10,7 @@ from typing import Dict, Iterator, Mapping, Optional, Sequence, Tuple
 import torch
 
 from edgehar.bench.ensembles import ensemble_model
-from edgehar.data.channels import Channel, choose
+from edgehar.data.channels import Channel, choose_channels
 from edgehar.data.datasets import DATASETS
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.protocols import OWN, People, every_fold, make_split
@@ -46,8 +46,9 @@ def load_study(path: PathLike, root: Optional[str] = None) -> Study:
     if not value.get("corpora") or not value.get("networks"):
         raise InputError("%s needs at least one [corpora.NAME] and one [networks.NAME]." % path)
     folds = [fold for name, corpus in value["corpora"].items() for fold in _folds(name, corpus, value, root, path)]
-    pairs = (_pairs(value, setting, path) for setting in ("contrasts", "exploratory", "non_inferiority"))
-    study = Study(tuple(folds), *pairs, gap=_gap(value, path),
+    contrasts, exploratory, non_inferiority = (
+        _pairs(value, setting, path) for setting in ("contrasts", "exploratory", "non_inferiority"))
+    study = Study(tuple(folds), contrasts, exploratory, non_inferiority, _gap(value, path),
                   modalities=value.get("modalities", {}).get("network", ""))
     _require_shared_tasks(study, path)
     return study
@@ -174,7 +175,7 @@ def _choices(networks: Mapping[str, Network], settings: Settings, channels: Sequ
     if name not in networks:
         raise InputError("%s, modalities of network '%s', which is none of its networks: %s." % (
             path, name, ", ".join(networks)))
-    seen = choose(channels, networks[name].channels)
+    seen = choose_channels(channels, networks[name].channels)
     return {"%s%s%s" % (name, CHOICE, choice): replace(networks[name], **changes)
             for choice, changes in choices(settings, seen).items()}
 
@@ -182,7 +183,7 @@ def _choices(networks: Mapping[str, Network], settings: Settings, channels: Sequ
 def _network(name: str, settings: Settings, study: Settings, path: PathLike) -> Network:
     if "model" not in settings:
         raise InputError("%s, network %s names no model." % (path, name))
-    seeds = tuple(settings.get("seeds", study.get("seeds", (0,))))
+    seeds = tuple(settings["seeds"] if "seeds" in settings else study.get("seeds", (0,)))
     return Network(**dict(settings, tasks=tuple(settings.get("tasks", ())), seeds=seeds))
 
 
@@ -236,8 +237,8 @@ def _make(network: Network, dataset: Dataset, framing: Framing) -> None:
     if network.rate_hz > framing.rate_hz:
         raise InputError("rate_hz = %g is more than the %g samples a second of the corpus; choose a lower rate." % (
             network.rate_hz, framing.rate_hz))
-    signal = Signal(choose(dataset.channels, network.channels), *scaled(framing, network.rate_hz or framing.rate_hz),
-                    dataset.max_gap_s)
+    signal = Signal(choose_channels(dataset.channels, network.channels),
+                    *scaled(framing, network.rate_hz or framing.rate_hz), dataset.max_gap_s)
     with torch.random.fork_rng(devices=()):
         make_model(network.model, signal, tasks)
 
@@ -253,10 +254,10 @@ def _require_teacher(network: Network, teacher: Optional[Network], dataset: Data
     if needed and strange:
         raise InputError("its teacher %s does not decide %s; change the tasks of one of them." % (
             network.teacher, " and ".join(sorted(strange))))
-    rates = [each.rate_hz or framing.rate_hz for each in (teacher, network)]
-    if not (rates[0] / rates[1]).is_integer():
+    theirs_hz, own_hz = (each.rate_hz or framing.rate_hz for each in (teacher, network))
+    if not (theirs_hz / own_hz).is_integer():
         raise InputError("its teacher %s reads %g samples a second, which is no multiple of its own %g; change one of "
-                         "the rates." % (network.teacher, *rates))
+                         "the rates." % (network.teacher, theirs_hz, own_hz))
     if teacher.rate_hz != network.rate_hz and network.recipe.get("views"):
         raise InputError("views of a window are kept at one rate and its teacher %s reads another; use views = 0." % (
             network.teacher))

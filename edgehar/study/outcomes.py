@@ -9,7 +9,7 @@ from edgehar.errors import InputError
 from edgehar.files import PathLike, written_whole
 from edgehar.results.alike import marks
 from edgehar.results.axes import as_file
-from edgehar.results.contrasts import Contrast, Recovery, compare, not_inferior, p_value, recoveries
+from edgehar.results.contrasts import Contrast, Recovery, compare_methods, not_inferior, p_value, recoveries
 from edgehar.results.modalities import Modality, ranking
 from edgehar.results.people import adjusted
 from edgehar.results.plots import Difference, contrast_plot
@@ -54,12 +54,12 @@ def _outcome(study: Study, title: str, results: Path) -> Outcome:
     runs = {name: [own_run(cell, results) for cell in cells if cell.name == name]
             for name in cells[0].fold.networks}
     fixed, exploratory = ([(first, second, contrast) for first, second in pairs
-                           for contrast in compare(runs[first], runs[second])]
+                           for contrast in compare_methods(runs[first], runs[second])]
                           for pairs in (study.contrasts, study.exploratory))
     fixed += [(first, second, not_inferior(contrast)) for first, second in study.non_inferiority
-              for contrast in compare(runs[first], runs[second])]
+              for contrast in compare_methods(runs[first], runs[second])]
     rows = [row for each in runs.values() for row in accuracy_rows(each)]  # two networks may differ in name alone
-    rows.sort(key=lambda row: (row.task, -row.engine["parameters"], row.label))
+    rows.sort(key=lambda row: (row.task, -(row.engine.parameters or 0), row.label))
     return Outcome(title, tuple(marks(runs[cells[0].name][0])), tuple(rows), tuple(fixed),
                    tuple((*each, p_value(each[2])) for each in exploratory),
                    tuple(_recovered(study.gap, cells[0].fold, runs)),

@@ -18,7 +18,7 @@ PROBED_WINDOWS = (256, 1024)  # of an epoch: the difference tells what a window 
 PROBED_EPOCHS = 4  # as many phases as a method has that teaches three stages first
 
 
-class Estimate(NamedTuple):
+class TimeEstimate(NamedTuple):
     """Predicted, from a probe of a few batches: hours of one process. done: cells that have a Run."""
 
     corpus: str
@@ -29,7 +29,7 @@ class Estimate(NamedTuple):
 
 
 def plan(study: Study, root: Optional[str], results: PathLike, watch: Callable[[str], None] = lambda what: None,
-         jobs: int = 1) -> List[Estimate]:
+         jobs: int = 1) -> List[TimeEstimate]:
     """How long what is left of `study` will take on this machine: each network is probed once a corpus.
 
     jobs: folds at a time, among which the cores are divided. The prediction holds for an idle machine, and for as many
@@ -47,18 +47,18 @@ def plan(study: Study, root: Optional[str], results: PathLike, watch: Callable[[
     return found
 
 
-def _estimate(name: str, folds: Sequence[Fold], corpus: Corpus, results: Path, scratch: Path) -> Estimate:
+def _estimate(name: str, folds: Sequence[Fold], corpus: Corpus, results: Path, scratch: Path) -> TimeEstimate:
     cells = [cell for fold in folds for cell in fold.cells() if cell.name == name]
     done = len([own_run(cell, results) for cell in cells if cell.run_path(results).exists()])
     if done == len(cells) or cells[0].members():
-        return Estimate(folds[0].name, name, len(cells), done, 0.0)
+        return TimeEstimate(folds[0].name, name, len(cells), done, 0.0)
     recipe = cells[0].recipe()
     windows = recipe.windows_per_epoch or len(corpus.parts.train)
     few, many = (min(count, windows) for count in PROBED_WINDOWS)
     short, long = (_epoch_s(cells[0], corpus, scratch / str(count), count) for count in (few, many))
     per_window_s = max(0.0, long - short) / max(1, many - few)
     epoch_s = short + per_window_s * (windows - few)
-    return Estimate(folds[0].name, name, len(cells), done, (len(cells) - done) * epoch_s * recipe.epochs / 3600)
+    return TimeEstimate(folds[0].name, name, len(cells), done, (len(cells) - done) * epoch_s * recipe.epochs / 3600)
 
 
 def asked_less(study: Study) -> bool:

@@ -17,7 +17,7 @@ from typing import Callable, Optional
 from edgehar.artifact.manifest import Artifact
 from edgehar.backends import ready_engine
 from edgehar.bench import run as bench
-from edgehar.bench.scenarios import default_scenario
+from edgehar.bench.scenarios import SCENARIOS
 from edgehar.data.corpus import Corpus, cut_corpus, slower
 from edgehar.data.datasets import DATASETS
 from edgehar.data.protocols import People, make_split
@@ -84,7 +84,7 @@ def _run_cell(cell: Cell, corpus: Corpus, work: Path, results: Path, command: st
     corpus = slower(corpus, cell.network.rate_hz)
     artifact = export(fitted, corpus.parts.train, corpus.parts.valid, cell.artifact_folder(work), cell.name)
     engine = ready_engine(artifact.folder, "ort", "fp32")
-    run = bench.run(engine, default_scenario("accuracy"), corpus.parts.test, command=command)
+    run = bench.run(engine, SCENARIOS.create("accuracy"), corpus.parts.test, command=command)
     path = cell.run_path(results)
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(str(work / cell.path / histories.FILE), str(path.with_suffix(".history.jsonl")))
@@ -96,7 +96,7 @@ def _score_ensemble(cell: Cell, corpus: Corpus, work: Path, results: Path, comma
     _require_members(cell, work, results)
     engines = [ready_engine(member.artifact_folder(work), "ort", "fp32") for member in cell.members()]
     test = slower(corpus, cell.network.rate_hz).parts.test
-    run = bench.run_as_one(engines, default_scenario("accuracy"), test, cell.name, cell.seed, command)
+    run = bench.run_as_one(engines, SCENARIOS.create("accuracy"), test, cell.name, cell.seed, command)
     run.write(cell.run_path(results))
 
 
@@ -108,7 +108,7 @@ def _require_members(cell: Cell, work: Path, results: Path) -> None:
             raise InputError("%s has its Run, but its artifact is not in %s, and %s is scored from it; give the folder "
                              "of its training by --work, or remove %s, so that it is made again." % (
                                  member.path, folder, cell.name, path))
-        if path.exists() and Run.load(path).engine["artifact_sha256"] != Artifact.load(folder).sha256:
+        if path.exists() and Run.load(path).engine.artifact_sha256 != Artifact.load(folder).sha256:
             raise InputError("%s is not the artifact that the Run %s was scored with; give the folder of its training "
                              "by --work, or remove the Run, so that it is made again." % (folder, path))
 

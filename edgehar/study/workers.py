@@ -73,5 +73,7 @@ def _begin_worker(plugins: Sequence[Path], jobs: int) -> None:
 
 def _end_with_parent() -> None:
     """End this process where its parent was killed: nobody would read what it finds."""
-    parent_process().join()
-    os._exit(1)
+    parent = parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)

@@ -37,6 +37,7 @@ class CosineHead(nn.Module):
         self.scale = nn.Parameter(torch.tensor(scale))
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (B, D) -> logits (B, K)."""
         return unit(x) @ self.prototypes.T * (self.scale / self.prototypes.norm(dim=1))
 
 
@@ -51,6 +52,7 @@ class MlpHead(nn.Module):
                                     nn.Linear(HIDDEN, classes))
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (B, D) -> logits (B, K)."""
         return self.layers(x)
 
 
@@ -65,6 +67,7 @@ class HopfieldHead(nn.Module):
         self.out = nn.Linear(HIDDEN, classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (B, D) -> logits (B, K)."""
         return self.out(self.memory(x))
 
 
@@ -142,6 +145,7 @@ class Competition(nn.Module):
         return max(self.shares, key=self.shares.__getitem__)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (B, D) -> logits (B, K): of the mixture in training, of the winner in evaluation."""
         if not self.training:
             return self.heads[self.winner](x)
         return mixture([head(x) for head in self.heads.values()], self.importances)
@@ -189,4 +193,5 @@ class Standardise(nn.Module):
         self.deviation = math.sqrt(width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (B, width) -> (B, width)."""
         return self.deviation * unit(x - x @ self.average)

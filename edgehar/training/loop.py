@@ -9,6 +9,7 @@ as one that was not.
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import random
 import shutil
@@ -24,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgehar.data.channels import choose, positions
+from edgehar.data.channels import choose_channels, positions
 from edgehar.data.corpus import Corpus
 from edgehar.data.signals import UNLABELLED, Signal, Windows, paired
 from edgehar.files import PathLike, alone_in, write_json
@@ -43,6 +44,7 @@ from edgehar.training.models.base import Model, Outputs
 from edgehar.training.recipe import Recipe
 from edgehar.training.views import Views
 
+LOG = logging.getLogger(__name__)
 VIEWS = "views"
 SCORED = 2048  # training windows that are scored after each epoch, at most as many as of validation people
 def train(corpus: Corpus, spec: str, channels: str, recipe: Recipe, folder: PathLike, method: str = "none",
@@ -56,7 +58,9 @@ def train(corpus: Corpus, spec: str, channels: str, recipe: Recipe, folder: Path
     """
     dataset = corpus.dataset
     max_gap_s = max(dataset.max_gap_s, 2 / corpus.framing.rate_hz)  # a step of a slow signal is no gap
-    signal = Signal(choose(dataset.channels, channels), *corpus.framing, max_gap_s)
+    signal = Signal(choose_channels(dataset.channels, channels), *corpus.framing, max_gap_s)
+    LOG.info("the network sees %d of %d channels: %s", len(signal.channels), len(dataset.channels),
+             ", ".join(channel.name for channel in signal.channels))
     model = make_model(spec, signal, chosen_tasks(dataset.classes, tasks), recipe.seed)
     return fit(model, corpus.parts.train, corpus.parts.valid, recipe, folder, method, teacher, data_facts(corpus),
                watch, views, teaching.parts.train if teaching else None)
@@ -89,6 +93,7 @@ def fit(model: Model, train: Windows, valid: Windows, recipe: Recipe, folder: Pa
     plan = dict(training_plan(model, train, valid, recipe, method, teachers), **facts or {})
     require_same_plan(folder, plan)
     if (folder / WEIGHTS).is_file():
+        LOG.info("the finished training in %s is taken as it is", folder)
         return Fitted.load(folder)
     together = teach_as_one([each.model for each in teachers]) if teachers else None
     run = _Run(model, together, distiller, train, valid, recipe, Path(views or folder / VIEWS), teaching)
@@ -103,6 +108,7 @@ def _run_to_end(run: "_Run", plan: Dict[str, Any], folder: Path,
     clear_leftovers(folder)
     run.resume(folder / CHECKPOINT)
     write_json(folder / FACTS, plan)
+    LOG.info("training in %s begins after epoch %d", folder, len(run.history))
     while not run.finished:
         progress = run.epoch()
         run.save(folder / CHECKPOINT)

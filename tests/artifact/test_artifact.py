@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 
-from edgehar.artifact.golden import compare, require_passed
+from edgehar.artifact.golden import compare_logits, require_passed
 from edgehar.artifact.manifest import TOLERANCES, Artifact
 from edgehar.errors import AccuracyError, InputError, MismatchError
 from tests.tiny import tiny_artifact
@@ -80,7 +80,7 @@ def test_a_folder_that_is_no_artifact(tmp_path):
 def test_compare_by_hand():
     want = {"a": np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)}
     have = {"a": np.array([[1.1, 0.0], [1.0, 0.9]], np.float32)}
-    found = compare(want, have, TOLERANCES["int8"])[0]
+    found = compare_logits(want, have, TOLERANCES["int8"])[0]
     assert found.agreement == 0.5
     assert found.max_error == pytest.approx(1.0)
     # variance of {1, 0, 0, 1} is 0.25; mean square error (0.01 + 0 + 1 + 0.01) / 4
@@ -93,4 +93,4 @@ def test_compare_by_hand():
 def test_nan_never_passes():
     want = {"a": np.ones((4, 2), np.float32)}
     have = {"a": np.full((4, 2), np.nan, np.float32)}
-    assert not compare(want, have, {"min_snr_db": -1e9, "min_agreement": 0.0})[0].passed
+    assert not compare_logits(want, have, {"min_snr_db": -1e9, "min_agreement": 0.0})[0].passed

@@ -29,7 +29,7 @@ def found(count: int = 2, channels: int = 3, samples: int = 64) -> Attribution:
 def test_what_is_saved_is_loaded(tmp_path):
     kept = {"activity": found(), "placement": found(1)}
     attribution.save(tmp_path / attribution.FILE, kept)
-    read = attribution.load(tmp_path)
+    read = attribution.load_attribution(tmp_path)
     assert list(read) == ["activity", "placement"]
     for task, each in kept.items():
         for name, array in each._asdict().items():
@@ -37,7 +37,7 @@ def test_what_is_saved_is_loaded(tmp_path):
 
 
 def test_an_artifact_without_one_has_none(tmp_path):
-    assert attribution.load(tmp_path) == {}
+    assert attribution.load_attribution(tmp_path) == {}
 
 
 def test_spectrum_finds_rhythm_and_strength_and_no_level():

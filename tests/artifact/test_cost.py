@@ -10,7 +10,7 @@ import pytest
 
 from edgehar.artifact import cost
 from edgehar.artifact.boards import Board, Fit, load_board
-from edgehar.artifact.cost import predict, work_of
+from edgehar.artifact.cost import predict_cost, work_of
 from edgehar.artifact.manifest import Artifact
 from edgehar.errors import InputError
 from edgehar.files import write_json
@@ -42,14 +42,14 @@ def at_clock(mhz: float) -> Board:
 
 
 def test_tiny_networks_are_launch_bound_and_nearly_flat_in_macs():
-    small, large = (predict(BOARD, chain(channels), "MAXN") for channels in (8, 32))
+    small, large = (predict_cost(BOARD, chain(channels), "MAXN") for channels in (8, 32))
     assert work_of(chain(32), False).total_macs == 16 * work_of(chain(8), False).total_macs
     assert small.seconds.value <= large.seconds.value < 1.1 * small.seconds.value
     assert small.shares()["launch"] == large.shares()["launch"] == 1
 
 
 def test_kernels_count_where_macs_do_not():
-    few, many = (predict(BOARD, chain(8, layers), "MAXN").seconds.value for layers in (10, 40))
+    few, many = (predict_cost(BOARD, chain(8, layers), "MAXN").seconds.value for layers in (10, 40))
     assert many > 2 * few
 
 
@@ -57,7 +57,7 @@ def test_kernels_count_where_macs_do_not():
                                               (networks.mnist, "fp32")])
 def test_time_is_a_plus_b_over_clock(graph, precision):
     model, clocks = graph(), (700.0, 1000.0, 1377.0)
-    times = [predict(at_clock(mhz), model, "here", precision).seconds.value for mhz in clocks]
+    times = [predict_cost(at_clock(mhz), model, "here", precision).seconds.value for mhz in clocks]
     slope = (times[0] - times[2]) / (1 / clocks[0] - 1 / clocks[2])
     between = times[2] + slope * (1 / clocks[1] - 1 / clocks[2])
     assert slope > 0 and times[1] == pytest.approx(between, rel=0.03)
@@ -66,32 +66,32 @@ def test_time_is_a_plus_b_over_clock(graph, precision):
 
 def test_resnet50_on_the_cpu_is_cheaper_in_maxn_than_in_the_15_w_mode():
     """Published: 2.27 J against 3.14 J (MLPerf v1.1, Krai, TFLite), for idle power lasts longer."""
-    fast, slow = (predict(BOARD, networks.resnet50(), mode, "fp32", device="cpu") for mode in ("MAXN", "MODE_15W"))
+    fast, slow = (predict_cost(BOARD, networks.resnet50(), mode, "fp32", device="cpu") for mode in ("MAXN", "MODE_15W"))
     assert fast.energy_j["wall"].value < slow.energy_j["wall"].value
     assert fast.watts["wall"] > 2 * slow.watts["wall"]
 
 
 def test_a_cpu_engine_works_on_as_many_cores_as_it_has_threads():
-    found = {threads: predict(BOARD, networks.resnet50(), "MODE_15W", "fp32", device="cpu", threads=threads)
+    found = {threads: predict_cost(BOARD, networks.resnet50(), "MODE_15W", "fp32", device="cpu", threads=threads)
              for threads in (None, 1, 2, 4, 8)}
     times = [found[threads].seconds.value for threads in (1, 2, 4, 8)]
     assert times[0] > times[1] > times[2] == times[3] == found[None].seconds.value, "the mode has four cores"
     assert found[1].watts["wall"] < found[2].watts["wall"] < found[4].watts["wall"] == found[None].watts["wall"]
     assert [each.device_text for each in found.values()][:3] == ["CPU (4 threads)", "CPU (1 thread)", "CPU (2 threads)"]
-    gpu = [predict(BOARD, networks.mnist(), "MAXN", threads=threads) for threads in (None, 1)]
+    gpu = [predict_cost(BOARD, networks.mnist(), "MAXN", threads=threads) for threads in (None, 1)]
     assert gpu[0] == gpu[1] and gpu[0].device_text == "GPU"
 
 
 def test_graphs_batches_and_precisions_help_as_they_should():
     model = networks.resnet50()
-    time_s = lambda *given, **more: predict(BOARD, model, *given, **more).seconds.value  # noqa: E731
+    time_s = lambda *given, **more: predict_cost(BOARD, model, *given, **more).seconds.value  # noqa: E731
     assert time_s("MAXN", "int8", graph=True) < time_s("MAXN", "int8", graph=False)
     assert time_s("MAXN", "int8") < time_s("MAXN", "fp16") < time_s("MAXN", "fp32")
     assert time_s("MAXN", "int8", 32) < 32 * time_s("MAXN", "int8")
 
 
 def test_every_mode_of_the_board_can_be_predicted_and_maxn_is_fastest():
-    times = {mode: predict(BOARD, student(), mode).seconds.value for mode in BOARD.modes}
+    times = {mode: predict_cost(BOARD, student(), mode).seconds.value for mode in BOARD.modes}
     assert set(MODES) < set(times) and min(times, key=times.__getitem__) == "MAXN"
 
 
@@ -130,9 +130,9 @@ def test_engines_of_another_precision_reformat_input_and_output():
 
 @pytest.mark.parametrize("precision, device", [("fp16", "gpu"), ("int8", "gpu"), ("fp32", "cpu"), ("int8", "cpu")])
 def test_students_are_labelled_extrapolation_with_wider_intervals(precision, device):
-    found = predict(BOARD, student(), "MAXN", precision, device=device)
+    found = predict_cost(BOARD, student(), "MAXN", precision, device=device)
     assert "extrapolation" in found.extrapolation and "published networks" in found.extrapolation
-    known = predict(BOARD, networks.resnet50(), "MAXN", "int8" if device == "gpu" else "fp32", device=device)
+    known = predict_cost(BOARD, networks.resnet50(), "MAXN", "int8" if device == "gpu" else "fp32", device=device)
     assert known.extrapolation == "" and known.source == found.source == "simulated"
     if device == "gpu":
         assert found.seconds.high / found.seconds.low > known.seconds.high / known.seconds.low
@@ -141,12 +141,12 @@ def test_students_are_labelled_extrapolation_with_wider_intervals(precision, dev
 def test_what_launches_alone_decide_is_as_sure_as_mnist_and_the_empty_engine_were():
     unsure = replace(BOARD, fits=dict(BOARD.fits, gpu=replace(BOARD.fits["gpu"], tiny_sd=1.0)))
     for model, wider in ((student(), True), (networks.resnet50(), False)):
-        before, after = (predict(board, model, "MAXN", "int8").seconds for board in (BOARD, unsure))
+        before, after = (predict_cost(board, model, "MAXN", "int8").seconds for board in (BOARD, unsure))
         assert (after.high > 1.5 * before.high) == wider and after.value == before.value
 
 
 def test_an_interval_lies_around_its_value():
-    found = predict(BOARD, networks.ssd_mobilenet(), "MAXN", "int8")
+    found = predict_cost(BOARD, networks.ssd_mobilenet(), "MAXN", "int8")
     for each in (found.seconds, *found.energy_j.values()):
         assert 0 < each.low < each.value < each.high
         assert each.value ** 2 == pytest.approx(each.low * each.high)
@@ -158,7 +158,7 @@ def test_students_quantile_is_that_of_the_tables():
 
 
 def test_rails_and_wall_are_told_apart():
-    found = predict(BOARD, networks.resnet50(), "MAXN", "int8")
+    found = predict_cost(BOARD, networks.resnet50(), "MAXN", "int8")
     assert found.idle_w["rails"] < found.idle_w["wall"] and found.watts["rails"] < found.watts["wall"]
     rails, wall = found.energy_j["rails"], found.energy_j["wall"]
     assert rails.value < wall.value and rails.high / rails.low > wall.high / wall.low
@@ -166,7 +166,7 @@ def test_rails_and_wall_are_told_apart():
 
 
 def test_a_paced_window_pays_for_the_idle_time_behind_it():
-    found = predict(BOARD, networks.resnet50(), "MAXN", "int8")
+    found = predict_cost(BOARD, networks.resnet50(), "MAXN", "int8")
     back_to_back = found.paced_j(1 / found.seconds.value)
     assert back_to_back == pytest.approx(found.energy_j["wall"].value)
     assert found.paced_j(1.0) == pytest.approx(found.idle_w["wall"], rel=0.02)
@@ -190,7 +190,7 @@ def test_a_board_survives_its_file(tmp_path):
 ])
 def test_what_a_board_has_not_is_refused(given, sentence):
     with pytest.raises(InputError, match=sentence):
-        predict(BOARD, networks.mnist(), **{"mode": "MAXN", **given})
+        predict_cost(BOARD, networks.mnist(), **{"mode": "MAXN", **given})
 
 
 def test_an_unknown_board_and_a_foreign_file_are_refused(tmp_path):

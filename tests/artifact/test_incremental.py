@@ -22,7 +22,7 @@ from edgehar.backends.base import BuildSpec
 from edgehar.backends.ort import OrtStepSession
 from edgehar.data.signals import Signal
 from edgehar.errors import AccuracyError, ConstraintError, InputError, MismatchError
-from edgehar.stream.choice import Choice, choose_session, sustained, widths
+from edgehar.stream.choice import SessionChoice, choose_session, sustained, widths
 from edgehar.stream.decision import Decision
 from edgehar.stream.fleet import Fleet
 from edgehar.stream.policy import Policy
@@ -657,7 +657,7 @@ def test_the_faster_way_is_kept_and_both_are_told(tmp_path):
 
 
 def test_no_more_are_admitted_than_the_measured_cost_sustains():
-    dear = Choice(session(), {"full window": 0.05, "incremental": 0.02}, "")
+    dear = SessionChoice(session(), {"full window": 0.05, "incremental": 0.02}, "")
     assert (dear.way, dear.limit(SIGNAL), dear.limit(SIGNAL, 2 * HOP)) == ("incremental", 3, 6)
     made = Fleet(dear.session, SIGNAL, TASKS, 8, limit=dear.limit(SIGNAL))
     for _ in range(3):

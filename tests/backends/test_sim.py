@@ -12,7 +12,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 from edgehar.artifact import quantise
 from edgehar.bench import run as bench
-from edgehar.artifact.golden import compare
+from edgehar.artifact.golden import compare_logits
 from edgehar.artifact.manifest import Artifact
 from edgehar.backends import BACKENDS, ready_engine
 from edgehar.backends._rounding import rounded
@@ -24,7 +24,7 @@ from edgehar.files import write_json
 from edgehar.results.markdown import markdown
 from edgehar.results.page import render
 from edgehar.results.runs import SIMULATED, Run
-from edgehar.bench.scenarios import default_scenario
+from edgehar.bench.scenarios import SCENARIOS
 from edgehar.results.alike import marks
 from tests.published import FOLDER, networks
 from tests.runs import make
@@ -144,7 +144,7 @@ def test_int8_of_the_student_agrees_with_onnx_runtime(engines, tmp_path):
     pairs, = run(onnx.load(str(tmp_path / "pairs.onnx")), x[:, :, None])
     with BACKENDS.create("sim").open(engines["int8"]) as session:
         ours = infer_all(session, x)["activity"]
-    found, = compare({"activity": pairs}, {"activity": ours}, artifact.manifest.tolerances["int8"])
+    found, = compare_logits({"activity": pairs}, {"activity": ours}, artifact.manifest.tolerances["int8"])
     assert found.snr_db > 20 and found.agreement > 0.9
 
 
@@ -160,15 +160,15 @@ def test_timings_come_from_the_cost_model_and_no_clock(engines):
     def clock():
         raise AssertionError("a simulated engine was timed")
 
-    found = bench.run(engines["fp16"], default_scenario("single_stream"), clock=clock)
+    found = bench.run(engines["fp16"], SCENARIOS.create("single_stream"), clock=clock)
     assert found.source == SIMULATED and found.measurement("latency") is None
     value, low, high = found.measurement("predicted_latency").values
     assert 1e-5 < low < value < high < 1e-2
-    assert found.engine["running"] == {"board": "xavier-agx", "mode": "MAXN", "graph": True}
+    assert found.engine.running == {"board": "xavier-agx", "mode": "MAXN", "graph": True}
 
 
 def test_a_slower_mode_is_predicted_slower(engines):
-    medians = [bench.run(engines["int8"].run_as({"mode": mode}), default_scenario("offline")).measurement(
+    medians = [bench.run(engines["int8"].run_as({"mode": mode}), SCENARIOS.create("offline")).measurement(
         "predicted_latency").values[0] for mode in ("MAXN", "MODE_15W", "MODE_10W")]
     assert medians == sorted(medians) and medians[0] < medians[-1]
 
@@ -192,7 +192,7 @@ def test_an_unknown_board_or_mode_is_refused(spec):
 
 
 def test_a_simulated_run_is_marked_wherever_it_is_shown(engines, tmp_path):
-    found = bench.run(engines["fp16"], default_scenario("single_stream"))
+    found = bench.run(engines["fp16"], SCENARIOS.create("single_stream"))
     again = Run.load(found.write(tmp_path / "run.json"))
     assert marks(again)[0] == "SIMULATED"
     page = render([again, make(scenario="single_stream")])
@@ -209,4 +209,4 @@ def test_strict_and_meters_refuse_what_is_simulated(engines):
     with pytest.raises(InputError, match="simulated, and what was not measured"):
         verdicts.require_measured(engines["fp16"])
     with pytest.raises(InputError, match="simulated"):
-        bench.run(engines["fp16"], default_scenario("single_stream"), meter=object())
+        bench.run(engines["fp16"], SCENARIOS.create("single_stream"), meter=object())

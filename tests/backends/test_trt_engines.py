@@ -206,7 +206,7 @@ def test_bench_keeps_the_gpu_s_time_and_how_it_was_run(engine, tmp_path, capsys)
     run = Run.load(next((tmp_path / "runs").glob("*.json")))
     wall, gpu = (np.array(run.measurement(name).values) for name in ("latency", "gpu_latency"))
     assert len(wall) == len(gpu) > 0 and (gpu > 0).all()
-    assert run.engine["running"] == {"sync": "spin", "memory": "mapped", "graph": True, "contexts": 1}
+    assert run.engine.running == {"sync": "spin", "memory": "mapped", "graph": True, "contexts": 1}
 
 
 def test_bench_tells_what_speaks_against_its_figures(engine, board, tmp_path, monkeypatch, capsys):

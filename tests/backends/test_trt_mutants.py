@@ -43,7 +43,7 @@ def build(artifact: Artifact, folder: Path, precision: str = "fp32", way: str = 
     built = unusual(build_options(options))
     np.save(str(folder / "windows.npy"), artifact.calibration()["windows"][:9, :, None])
     ranges = calibrated_ranges(artifact.onnx_path, artifact.calibration()) if way == "ranges" else None
-    _trt_build.build(_trt_build.Job(
+    _trt_build.build(_trt_build.BuildJob(
         str(artifact.onnx_path), str(folder), precision, built, str(folder / "timing.bin"), way,
         str(folder / "windows.npy"), str(folder / "calibration.txt"), ranges))
     return Engine(folder, "trt", BuildSpec(precision, options=built), artifact.manifest, {}, {})

@@ -16,14 +16,14 @@ from edgehar.artifact.manifest import Artifact, write_manifest
 from edgehar.backends import BACKENDS
 from edgehar.backends.base import BuildSpec
 from edgehar.bench import accuracy, run as bench, streaming, timing, verdicts
-from edgehar.bench.scenarios import Scenario, default_scenario
+from edgehar.bench.scenarios import SCENARIOS
 from edgehar.data.channels import triad
 from edgehar.data.signals import Recording, Windows
 from edgehar.data.splits import Split
 from edgehar.errors import ConstraintError, InconclusiveError, InputError, MismatchError, UnstableError
 from edgehar.results.events import EventScores, score_events
 from edgehar.results.rows import accuracy_rows
-from edgehar.results.runs import Measurement, Run
+from edgehar.results.runs import NOT_SCORED, UNJUDGED, UNSTABLE, EngineFacts, Measurement, Run, RunWarning
 from edgehar.stream.stream import Stream
 from tests.linear import CHANNELS, SIGNAL, LinearSession, add_plugins, noise
 
@@ -114,7 +114,7 @@ def test_paced_latency_counts_from_the_moment_a_window_was_due(engine, monkeypat
         end    0.05  0.35  0.40  0.45
     """
     fake = FakeTime([9.0, 0.05, 0.25, 0.05, 0.05]).patch(monkeypatch)
-    found = run(engine, Scenario("paced", warmup_s=0, duration_s=0.4, rate_hz=10), fake)
+    found = run(engine, SCENARIOS.create("paced", warmup_s=0, duration_s=0.4, rate_hz=10), fake)
     assert values(found, "latency") == pytest.approx((0.05, 0.25, 0.20, 0.15))
     assert values(found, "lateness") == pytest.approx((0, 0, 0.15, 0.10), abs=1e-9)
     assert values(found, "service") == pytest.approx((0.05, 0.25, 0.05, 0.05))
@@ -123,22 +123,22 @@ def test_paced_latency_counts_from_the_moment_a_window_was_due(engine, monkeypat
 
 def test_an_engine_too_slow_for_the_rate_is_stopped_and_the_unreached_windows_are_missed(engine, monkeypatch):
     fake = FakeTime([1.0] * 100).patch(monkeypatch)
-    found = run(engine, Scenario("paced", warmup_s=0, duration_s=2, rate_hz=10), fake)
+    found = run(engine, SCENARIOS.create("paced", warmup_s=0, duration_s=2, rate_hz=10), fake)
     assert values(found, "latency") == pytest.approx((1.0, 1.9, 2.8, 3.7, 4.6))
     assert values(found, "deadline_misses") == (20.0,)
-    assert any(warning.startswith("overloaded: 15 of 20") for warning in found.warnings)
+    assert any(str(warning).startswith("overloaded: 15 of 20") for warning in found.warnings)
 
 
 def test_warm_up_is_never_counted(engine, monkeypatch):
     fake = FakeTime([0.5, 0.5] + [0.125] * 8).patch(monkeypatch)
-    found = run(engine, Scenario("single_stream", warmup_s=1.0, duration_s=1.0), fake)
+    found = run(engine, SCENARIOS.create("single_stream", warmup_s=1.0, duration_s=1.0), fake)
     assert len(fake.calls) == 10
     assert values(found, "latency") == (0.125,) * 8
 
 
 def test_offline_keeps_latency_and_throughput_of_each_batch(engine, monkeypatch):
     fake = FakeTime([1.0, 0.5, 0.25, 0.25]).patch(monkeypatch)
-    found = run(engine, replace(default_scenario("offline"), batch=6, warmup_s=0, duration_s=1), fake)
+    found = run(engine, SCENARIOS.create("offline", batch=6, warmup_s=0, duration_s=1), fake)
     assert fake.calls == [6] * 4
     assert values(found, "latency") == pytest.approx((0.5, 0.25, 0.25))
     assert values(found, "throughput") == pytest.approx((12, 24, 24))
@@ -155,19 +155,19 @@ def test_inputs_are_the_golden_windows_in_an_order_of_the_seed():
 
 def test_phases_are_told_in_order(engine):
     told = []
-    bench.run(engine, Scenario("single_stream", warmup_s=0, duration_s=0.01), on_phase=told.append)
+    bench.run(engine, SCENARIOS.create("single_stream", warmup_s=0, duration_s=0.01), on_phase=told.append)
     assert told == ["warm-up", "measuring"]
 
 
 def test_the_run_tells_engine_machine_and_scenario(engine):
-    scenario = Scenario("single_stream", warmup_s=0, duration_s=0.01)
+    scenario = SCENARIOS.create("single_stream", warmup_s=0, duration_s=0.01)
     found = bench.run(engine, scenario, command="edgehar bench sign")
     facts = found.engine
-    assert (facts["backend"], facts["precision"], facts["threads"]) == ("linear", "fp32", 1)
-    assert (facts["sha256"], facts["artifact_sha256"]) == (engine.sha256, engine.manifest.sha256)
-    assert (facts["method"], facts["teacher"], facts["seed"]) == ("kd", "big", 7)
-    assert (facts["parameters"], facts["macs"], facts["dataset"]) == (2, 144, "walks")
-    assert facts["size_bytes"] == (engine.folder / "weights.npz").stat().st_size
+    assert (facts.backend, facts.precision, facts.threads) == ("linear", "fp32", 1)
+    assert (facts.sha256, facts.artifact_sha256) == (engine.sha256, engine.manifest.sha256)
+    assert (facts.method, facts.teacher, facts.seed) == ("kd", "big", 7)
+    assert (facts.parameters, facts.macs, facts.dataset) == (2, 144, "walks")
+    assert facts.size_bytes == (engine.folder / "weights.npz").stat().st_size
     assert found.scenario["duration_s"] == 0.01 and found.machine["python"] and found.split["sha256"] == SHA
     assert found.machine["packages"]["edgehar"] == __version__
     assert found.synthetic and found.source == "measured" and found.command == "edgehar bench sign"
@@ -181,13 +181,13 @@ def test_steady_seconds_give_no_warning():
 
 
 def test_varying_seconds_and_a_late_drift_are_unstable():
-    assert "vary by 20.0 %" in verdicts.stability_warnings(np.array([0.8, 1.2] * 5))[0]
+    assert "vary by 20.0 %" in verdicts.stability_warnings(np.array([0.8, 1.2] * 5))[0].text
     drifting = verdicts.stability_warnings(np.array([1.0] * 20 + [1.0, 1.06, 1.12]))
-    assert len(drifting) == 1 and "last three seconds lie 11.3 % apart" in drifting[0]
+    assert len(drifting) == 1 and "last three seconds lie 11.3 % apart" in drifting[0].text
 
 
 def test_two_seconds_are_too_short_to_judge():
-    assert verdicts.stability_warnings(np.array([1.0, 1.0]))[0].startswith(verdicts.UNJUDGED)
+    assert verdicts.stability_warnings(np.array([1.0, 1.0]))[0].kind == UNJUDGED
 
 
 def test_medians_are_of_whole_seconds():
@@ -198,16 +198,16 @@ def test_medians_are_of_whole_seconds():
 
 def test_an_unsteady_measurement_is_warned_of(engine, monkeypatch):
     fake = FakeTime([0.01] + [0.01] * 200 + [0.02] * 200).patch(monkeypatch)
-    found = run(engine, Scenario("single_stream", warmup_s=0, duration_s=5, min_queries=10), fake)
-    assert any(warning.startswith(verdicts.UNSTABLE) for warning in found.warnings)
+    found = run(engine, SCENARIOS.create("single_stream", warmup_s=0, duration_s=5, min_queries=10), fake)
+    assert any(warning.kind == UNSTABLE for warning in found.warnings)
     with pytest.raises(UnstableError):
         verdicts.require_stable(found)
 
 
 def test_too_few_queries_are_warned_of(engine, monkeypatch):
     fake = FakeTime([0.5] * 9).patch(monkeypatch)
-    found = run(engine, Scenario("single_stream", warmup_s=0, duration_s=4), fake)
-    assert any(warning.startswith("too few queries: 8 of the 1000") for warning in found.warnings)
+    found = run(engine, SCENARIOS.create("single_stream", warmup_s=0, duration_s=4), fake)
+    assert any(str(warning).startswith("too few queries: 8 of the 1000") for warning in found.warnings)
     verdicts.require_stable(found)
 
 
@@ -215,20 +215,20 @@ def test_a_busy_machine_and_too_many_threads_are_warned_of(engine, monkeypatch):
     monkeypatch.setattr(verdicts.machine, "usable_cores", lambda: 2)
     monkeypatch.setattr(verdicts.os, "getloadavg", lambda: (2.5, 0.0, 0.0), raising=False)
     threaded = SimpleNamespace(spec=BuildSpec(threads=4))
-    assert [warning.split(":")[0] for warning in verdicts.machine_warnings(threaded)] == [
+    assert [warning.kind for warning in verdicts.machine_warnings(threaded)] == [
         "busy machine", "too many threads"]
-    assert [warning.split(":")[0] for warning in verdicts.machine_warnings(engine)] == ["busy machine"]
+    assert [warning.kind for warning in verdicts.machine_warnings(engine)] == ["busy machine"]
 
 
-def timed_run(latency_s, scenario="single_stream") -> Run:
-    return Run({"name": scenario}, {"artifact": "a", "backend": "b", "precision": "fp32"}, {},
+def timed_run(latency_s, **settings) -> Run:
+    return Run(dict({"name": "made up"}, **settings), EngineFacts("a", "", "", "b", "fp32", "c", "m"), {},
                (Measurement("latency", "s", tuple(latency_s)),))
 
 
 def test_the_latency_bound_is_on_the_99th_percentile():
     latency_s = [0.001] * 980 + [0.005] * 20
     verdicts.require_p99(timed_run(latency_s), 0.006)
-    verdicts.require_p99(timed_run(latency_s, "offline"), 0.001)
+    verdicts.require_p99(timed_run(latency_s, batch=8), 0.001)
     with pytest.raises(ConstraintError, match="5.000 ms"):
         verdicts.require_p99(timed_run(latency_s), 0.004)
     with pytest.raises(InconclusiveError):
@@ -252,7 +252,7 @@ HAND = ([1, 1, -1, -1, 1, -1], [1, 1, 2, 1, 2, -1], ["b", "b", "b", "a", "a", "a
 
 
 def test_confusions_are_right_and_by_person(engine):
-    found = bench.run(engine, default_scenario("accuracy"), handmade_windows(*HAND))
+    found = bench.run(engine, SCENARIOS.create("accuracy"), handmade_windows(*HAND))
     assert found.people == {"activity": {"a": [[0, 0, 0], [0, 0, 1], [0, 1, 0]],
                                          "b": [[0, 0, 0], [0, 2, 0], [0, 0, 1]]}}
     assert found.classes == {"activity": CLASSES} and found.measurements == ()
@@ -261,7 +261,7 @@ def test_confusions_are_right_and_by_person(engine):
 
 def test_calibration_is_recorded_by_person_and_without_the_unlabelled(engine):
     """Logits 0, x, -x at x = 1: each window's winner is as sure as softmax makes it, about 0.67, bin 9 of 15."""
-    found = bench.run(engine, default_scenario("accuracy"), handmade_windows(*HAND))
+    found = bench.run(engine, SCENARIOS.create("accuracy"), handmade_windows(*HAND))
     sure = np.exp(1) / (1 + np.exp(1) + np.exp(-1))
     assert list(found.calibration["activity"]) == ["a", "b"]
     bins = found.reliabilities("activity")
@@ -275,7 +275,7 @@ def test_the_engines_channels_are_selected(engine):
     gyro = triad("gyro", "rad/s", "wrist", "imu")
     wide = replace(windows, x=np.concatenate([np.full_like(windows.x, 9), windows.x], axis=1),
                    channels=gyro + CHANNELS)
-    scenario = default_scenario("accuracy")
+    scenario = SCENARIOS.create("accuracy")
     assert bench.run(engine, scenario, wide).people == bench.run(engine, scenario, windows).people
 
 
@@ -285,21 +285,21 @@ def test_the_engines_channels_are_selected(engine):
     ({"classes": {}}, "nothing")])
 def test_windows_that_are_not_the_engines_test_people_are_refused(engine, changed, told):
     with pytest.raises(MismatchError, match=told):
-        bench.run(engine, default_scenario("accuracy"), handmade_windows(*HAND, **changed))
+        bench.run(engine, SCENARIOS.create("accuracy"), handmade_windows(*HAND, **changed))
 
 
 def test_accuracy_without_a_channel_is_that_of_zeros_and_says_so(engine):
     """The network looks at the first channel alone: without it all is "still"."""
-    whole, blind, deaf = (bench.run(engine, default_scenario("accuracy"), handmade_windows(*HAND), missing=missing)
+    whole, blind, deaf = (bench.run(engine, SCENARIOS.create("accuracy"), handmade_windows(*HAND), missing=missing)
                           for missing in ("", "acc/x", "acc/y"))
-    assert blind.engine["missing"] == "acc/x" and "missing" not in whole.engine
+    assert blind.engine.missing == "acc/x" and "missing" not in whole.engine.to_json()
     assert np.array(blind.people["activity"]["b"])[:, 0].sum() == 3 and deaf.people == whole.people
     assert [row.label for row in accuracy_rows([whole, blind])] == ["sign", "sign, without acc/x"]
 
 
 def test_accuracy_without_windows_is_refused(engine):
     with pytest.raises(InputError, match="test people"):
-        bench.run(engine, default_scenario("accuracy"))
+        bench.run(engine, SCENARIOS.create("accuracy"))
 
 
 def test_windows_for_an_engine_are_those_of_the_test_people(tmp_path):
@@ -323,7 +323,7 @@ def acted(said: str, labels: str, session: str = "a", subject: str = "03", **cha
 
 
 def streamed(engine, *recordings, **settings) -> Run:
-    scenario = replace(default_scenario("streaming"), **dict({"hop": 1, "hold": 1}, **settings))
+    scenario = replace(SCENARIOS.create("streaming"), **dict({"hop": 1, "hold": 1}, **settings))
     return bench.run(engine, scenario, recordings=recordings)
 
 
@@ -379,8 +379,8 @@ def test_a_recording_that_lacks_a_task_is_neither_right_nor_wrong_there(engine):
 def test_recordings_shorter_than_a_window_are_told_and_not_scored(engine):
     found = streamed(engine, acted("w" * 15, "r" * 15), acted("w" * 40, "w" * 40, session="b"))
     assert found.events["activity"]["03"]["true"] == [0, 1, 0]
-    assert found.warnings == ("not scored: 1 recordings (0.3 s in all) are shorter than a window of 0.32 s and end "
-                              "before its first decision.",)
+    assert found.warnings == (RunWarning(NOT_SCORED, "1 recordings (0.3 s in all) are shorter than a window of 0.32 s "
+                                                     "and end before its first decision."),)
     with pytest.raises(InconclusiveError, match="no recording of the test people of walks"):
         streamed(engine, acted("w" * 15, "r" * 15))
 
@@ -395,7 +395,7 @@ def test_recordings_that_are_not_the_engines_test_people_are_refused(engine, cha
 
 def test_streaming_without_recordings_is_refused(engine):
     with pytest.raises(InputError, match="recordings of test people"):
-        bench.run(engine, default_scenario("streaming"))
+        bench.run(engine, SCENARIOS.create("streaming"))
 
 
 def test_a_split_that_deals_out_windows_has_no_recording_to_stream(tmp_path):
@@ -438,7 +438,7 @@ def test_the_command_writes_one_run_a_scenario_and_names_the_next(artifact, caps
     assert code == 0, out
     runs = [Run.load(path) for path in sorted(Path("runs/bench").glob("*.json"))]
     assert [found.scenario["name"] for found in runs] == ["accuracy", "offline", "single_stream"]
-    assert [found.scenario["batch"] for found in runs] == [8, 8, 1]
+    assert [found.scenario.get("batch") for found in runs] == [8, 8, None] and runs[2].batch == 1
     assert all(path.name.startswith("sign-linear-fp32-") for path in Path("runs/bench").iterdir())
     assert "SYNTHETIC DATA" in out and "macro-F1" in out
     assert out.strip().splitlines()[-1] == "next: edgehar report runs/bench -o report.html"
@@ -498,7 +498,7 @@ def test_gates_and_their_exit_codes(artifact, capsys, words, code, told):
 
 
 def test_an_unstable_measurement_fails_strict_and_its_run_is_kept(artifact, capsys, monkeypatch):
-    monkeypatch.setattr(verdicts, "stability_warnings", lambda medians: [verdicts.UNSTABLE + "it varied."])
+    monkeypatch.setattr(verdicts, "stability_warnings", lambda medians: [RunWarning(UNSTABLE, "it varied.")])
     assert edgehar(capsys, artifact, *SHORT)[0] == 0
     code, _, err = edgehar(capsys, artifact, *SHORT, "--strict", "-o", "strict")
     assert code == 5 and "unstable" in err

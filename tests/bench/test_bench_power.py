@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,18 +11,18 @@ import pytest
 from edgehar.backends import BACKENDS
 from edgehar.backends.base import Backend, BuildSpec
 from edgehar.bench import energy, run as bench, trace, verdicts
-from edgehar.bench.metering import Plan
-from edgehar.bench.scenarios import Scenario, default_scenario
+from edgehar.bench.metering import MeteringPlan
+from edgehar.bench.scenarios import SCENARIOS
 from edgehar.errors import InconclusiveError, InputError, UnstableError
 from edgehar.results.page import render
 from edgehar.results.rows import energy_rows
-from edgehar.results.runs import Run
+from edgehar.results.runs import UNVERIFIED, EngineFacts, Run
 from edgehar.results.words import net_energy_text
 from tests.bench.test_bench import edgehar, plugins, write_artifact  # noqa: F401
 from tests.hand_clock import HandMeter
 from tests.linear import LinearSession
 
-SHORT = Plan(1.0, 1.0, 1)
+SHORT = MeteringPlan(1.0, 1.0, 1)
 CALL_S = 1 / 64  # so that its sums are exact
 
 
@@ -55,7 +56,7 @@ def run(engine, scenario, meter, plan=SHORT) -> Run:
 
 
 def test_the_energy_is_of_the_windows_answered_under_load(engine, meter):
-    found = run(engine, Scenario("single_stream", warmup_s=0, duration_s=0.1), meter, Plan())
+    found = run(engine, SCENARIOS.create("single_stream", warmup_s=0, duration_s=0.1), meter, MeteringPlan())
     told = found.energy
     assert told["refusal"] is None, told
     figure = told["figures"][0]
@@ -67,13 +68,15 @@ def test_the_energy_is_of_the_windows_answered_under_load(engine, meter):
 
 
 def test_offline_counts_every_window_of_a_batch(engine, meter):
-    found = run(engine, Scenario("offline", batch=4, warmup_s=0, duration_s=0.1), meter, Plan(0.1, 10 * CALL_S, 2))
+    found = run(engine, SCENARIOS.create("offline", batch=4, warmup_s=0, duration_s=0.1), meter,
+                MeteringPlan(0.1, 10 * CALL_S, 2))
     loads = [phase["windows"] for phase in found.power["phases"] if phase["kind"] == "load"]
     assert loads == [4 * 10, 4 * 10]
 
 
 def test_a_paced_load_lasts_as_long_as_its_windows_and_knows_its_period(engine, meter):
-    found = run(engine, Scenario("paced", warmup_s=0, duration_s=0.1, rate_hz=5), meter, Plan(0.1, 0.8, 2))
+    found = run(engine, SCENARIOS.create("paced", warmup_s=0, duration_s=0.1, rate_hz=5), meter,
+                MeteringPlan(0.1, 0.8, 2))
     loads = [phase for phase in found.power["phases"] if phase["kind"] == "load"]
     assert [phase["windows"] for phase in loads] == [4, 4]
     assert all(phase["end_s"] - phase["start_s"] == pytest.approx(0.8) for phase in loads)
@@ -81,10 +84,10 @@ def test_a_paced_load_lasts_as_long_as_its_windows_and_knows_its_period(engine, 
 
 
 def test_the_run_keeps_raw_power_and_can_be_judged_anew(engine, meter, tmp_path):
-    found = run(engine, Scenario("single_stream", warmup_s=0, duration_s=0.1), meter)
+    found = run(engine, SCENARIOS.create("single_stream", warmup_s=0, duration_s=0.1), meter)
     stored = Run.load(found.write(tmp_path / "run.json"))
-    assert stored.engine["sha256"] == engine.sha256
-    assert stored.engine["verified"]["activity"]["passed"] is True
+    assert stored.engine.sha256 == engine.sha256
+    assert stored.engine.verified["activity"]["passed"] is True
     assert stored.power["rails"] == ["GPU", "SYS5V"] and len(stored.power["watts"]) == len(stored.power["time_s"]) > 20
     assert stored.energy["refusal"]["reason"] == energy.TOO_SHORT
     assert energy.estimate(trace.Trace.from_json(stored.power)).refusal.reason == energy.TOO_SHORT
@@ -93,34 +96,34 @@ def test_the_run_keeps_raw_power_and_can_be_judged_anew(engine, meter, tmp_path)
 
 
 def test_a_run_without_a_meter_has_neither_power_nor_energy(engine, tmp_path):
-    found = bench.run(engine, Scenario("single_stream", warmup_s=0, duration_s=0.05))
-    assert not {"power", "energy"} & set(found.to_json()) and "verified" not in found.engine
+    found = bench.run(engine, SCENARIOS.create("single_stream", warmup_s=0, duration_s=0.05))
+    assert not {"power", "energy"} & set(found.to_json()) and "verified" not in found.engine.to_json()
     assert energy_rows([found]) == []
 
 
 def test_an_engine_that_does_not_reproduce_its_golden_outputs_is_labelled(engine, meter, monkeypatch):
     verify = Backend.verify
     monkeypatch.setattr(Backend, "verify", lambda *given: [each._replace(passed=False) for each in verify(*given)])
-    found = run(engine, Scenario("single_stream", warmup_s=0, duration_s=0.1), meter)
-    assert any(warning.startswith(verdicts.UNVERIFIED) and "activity" in warning for warning in found.warnings)
+    found = run(engine, SCENARIOS.create("single_stream", warmup_s=0, duration_s=0.1), meter)
+    assert any(warning.kind == UNVERIFIED and "activity" in warning.text for warning in found.warnings)
     assert not energy_rows([found])[0].verified
 
 
 @pytest.mark.parametrize("name", ["accuracy", "streaming"])
 def test_energy_of_what_is_no_steady_load_is_refused(engine, meter, name):
     with pytest.raises(InputError, match="steady load"):
-        run(engine, default_scenario(name), meter)
+        run(engine, SCENARIOS.create(name), meter)
 
 
 @pytest.mark.parametrize("reason, kind", [(energy.THROTTLED, UnstableError), (energy.CHANGED, UnstableError),
                                           (energy.UNDER_FLOOR, InconclusiveError), (energy.TOO_FEW, InconclusiveError)])
 def test_strict_tells_unsteady_from_too_little(reason, kind):
     refusal = {"reason": reason, "sentence": "because."}
-    found = Run({"name": "paced"}, {"artifact": "a", "backend": "b", "precision": "fp32"}, {},
+    found = Run({"name": "paced"}, EngineFacts("a", "", "", "b", "fp32", "c", "m"), {},
                 energy={"refusal": refusal})
     with pytest.raises(kind, match="%s: because" % reason):
         verdicts.require_energy(found)
-    verdicts.require_energy(Run({}, {}, {}))
+    verdicts.require_energy(replace(found, energy={}))
 
 
 # ------------------------------------------------------------------ the command

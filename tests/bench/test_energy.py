@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgehar.bench import energy
+from edgehar.bench import energy, rounding
 from edgehar.bench.energy import estimate
-from edgehar.bench.trace import IDLE, LOAD, Phase, Trace
+from edgehar.bench.trace import IDLE, LOAD, Trace, TracePhase
 from edgehar.machine import Conditions
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "energy_coverage.py"
@@ -34,7 +34,7 @@ def phases(idle_s=30.0, load_s=60.0, after_s=None, repeats=3, windows=1000):
     found, now_s = [], 0.0
     for repeat in range(repeats):
         for kind, seconds in ((IDLE, idle_s), (LOAD, load_s), (IDLE, after_s or idle_s)):
-            found.append(Phase(kind, now_s, now_s + seconds, repeat, windows if kind == LOAD else 0))
+            found.append(TracePhase(kind, now_s, now_s + seconds, repeat, windows if kind == LOAD else 0))
             now_s += seconds
     return tuple(found)
 
@@ -128,7 +128,7 @@ def test_the_bias_of_rounding_is_that_of_simulated_means():
     for noise in (0.0, 0.1, 0.3, 0.6):
         true = random.uniform(0, 1, 400)
         means = np.round(true[:, None] + noise * random.normal(size=(400, 4000))).mean(axis=1)
-        predicted = energy._rounding_rms(np.array([noise]), np.array([1.0]))[0]
+        predicted = rounding._rounding_rms(np.array([noise]), np.array([1.0]))[0]
         assert np.sqrt(np.mean((means - true) ** 2)) == pytest.approx(predicted, rel=0.1, abs=0.01)
 
 
@@ -136,7 +136,7 @@ def test_the_noise_of_rounded_samples_is_told_from_their_rounding():
     def rounded(time_s, loaded):
         return np.round((steady(time_s, loaded) + np.random.default_rng(0).normal(0, 0.08, len(time_s))) / 0.2) * 0.2
 
-    found = energy._noise_w(trace(rounded), LOAD, np.array([0.2, 0.2]))
+    found = rounding._noise_w(trace(rounded), LOAD, np.array([0.2, 0.2]))
     assert found == pytest.approx([0.08, 0], abs=0.01)
 
 

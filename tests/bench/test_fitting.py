@@ -62,7 +62,7 @@ def chain(layers):
 def measured(name, seconds, **changed):
     run = make(name, "single_stream", "fp16", machine=MACHINE,
                measurements=(Measurement("latency", "s", (seconds,) * 30),))
-    return replace(run, engine=dict(run.engine, backend="trt", running={"graph": True}), **changed)
+    return replace(run, engine=replace(run.engine, backend="trt", running={"graph": True}), **changed)
 
 
 def slow_board_s(model):
@@ -77,12 +77,12 @@ def test_own_runs_move_the_prediction_and_tighten_its_interval():
             for layers in (10, 20, 40)]
     after = calibrated(BOARD, seen, "2026-01-01")
     unseen = chain(30)
-    before_s, after_s = (cost.predict(board, unseen, "MAXN").seconds for board in (BOARD, after))
+    before_s, after_s = (cost.predict_cost(board, unseen, "MAXN").seconds for board in (BOARD, after))
     assert abs(np.log(after_s.value / slow_board_s(unseen))) < 0.05 < abs(np.log(before_s.value / slow_board_s(unseen)))
     assert after_s.low < slow_board_s(unseen) < after_s.high
     assert after_s.high / after_s.low < 0.7 * before_s.high / before_s.low
     assert after.fits["gpu"].date == "2026-01-01" and after.fits["cpu-fp32"] == BOARD.fits["cpu-fp32"]
-    assert cost.predict(after, unseen, "MAXN").extrapolation == ""
+    assert cost.predict_cost(after, unseen, "MAXN").extrapolation == ""
 
 
 def test_one_artifact_measured_often_counts_once():
@@ -103,8 +103,7 @@ def test_metered_runs_teach_the_rails():
 @pytest.mark.parametrize("backend, threads, cores", [("ort", 1, 1), ("ort", 16, 8), ("ort", None, 8), ("trt", 1, 8)])
 def test_a_run_on_a_cpu_tells_of_as_many_cores_as_its_engine_had_threads(backend, threads, cores):
     run = measured("s", 1e-3)
-    facts = {key: value for key, value in dict(run.engine, backend=backend, precision="fp32", threads=threads).items()
-             if value is not None}
+    facts = replace(run.engine, backend=backend, precision="fp32", threads=threads)
     assert observation(replace(run, engine=facts), chain(10), BOARD).clocks.cpu_cores == cores
 
 
@@ -123,7 +122,7 @@ def test_the_command_writes_a_board_that_predict_reads(tmp_path, capsys):
     artifact = Artifact.load(ENGINES / "wisdm-watch-s")
     seconds = slow_board_s(onnx.load(str(artifact.onnx_path)))
     run = measured("wisdm-watch-s", seconds)
-    replace(run, engine=dict(run.engine, artifact_sha256=artifact.sha256)).write(tmp_path / "run.json")
+    replace(run, engine=replace(run.engine, artifact_sha256=artifact.sha256)).write(tmp_path / "run.json")
     mine = str(tmp_path / "mine.json")
     words = ["calibrate", str(tmp_path / "run.json"), "--artifacts", str(ENGINES), "-o", mine, "--json"]
     assert execute(words) == 0
@@ -138,7 +137,7 @@ def test_the_command_writes_a_board_that_predict_reads(tmp_path, capsys):
 def test_the_command_leaves_simulated_runs_out_and_ends_with_a_line_that_works(tmp_path, capsys):
     artifact = Artifact.load(ENGINES / "wisdm-watch-s")
     run = measured("wisdm-watch-s", 1e-3)
-    run = replace(run, engine=dict(run.engine, artifact_sha256=artifact.sha256, backend="ort", precision="fp32"))
+    run = replace(run, engine=replace(run.engine, artifact_sha256=artifact.sha256, backend="ort", precision="fp32"))
     simulated = replace(run, source=SIMULATED, measurements=(Measurement("predicted_latency", "s", (1e-3,) * 3),))
     simulated.write(tmp_path / "runs" / "simulated.json")
     words = ["calibrate", str(tmp_path / "runs"), "--artifacts", str(ENGINES), "-o", str(tmp_path / "my board.json")]
@@ -194,8 +193,8 @@ def test_published_cpu_energies_are_predicted_mode_by_mode(published):
     rows = [row for row in published[1] if row.network == "resnet50" and row.device == "cpu" and row.watts]
     modes = [next(name for name, clocks in BOARD.modes.items() if clocks == row.clocks) for row in rows]
     published_j = np.array([row.seconds * row.watts for row in rows])
-    predicted_j = np.array([cost.predict(BOARD, networks.resnet50(), mode, "fp32", device="cpu").energy_j["wall"].value
-                            for mode in modes])
+    found = [cost.predict_cost(BOARD, networks.resnet50(), mode, "fp32", device="cpu") for mode in modes]
+    predicted_j = np.array([each.energy_j["wall"].value for each in found])
     assert sorted(modes) == ["MAXN", "MODE_15W", "MODE_30W_4CORE", "MODE_30W_6CORE", "MODE_30W_ALL"]
     assert np.argmax(predicted_j) == np.argmax(published_j) == modes.index("MODE_15W")
     np.testing.assert_allclose(predicted_j, published_j, rtol=0.15)

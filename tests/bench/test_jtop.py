@@ -54,7 +54,7 @@ def test_a_run_of_bench_carries_all_six_rails(board, tmp_path):
     assert found.power["meter"]["how"]["client"] == board.version
     assert found.power["meter"]["supply_v"]["GPU"] == 19.448
     assert found.energy["refusal"]["reason"] == "too short" and found.energy["figures"][0]["at_most_j"] > 0
-    assert found.engine["verified"]["activity"]["passed"]
+    assert found.engine.verified["activity"]["passed"]
 
 
 def test_a_slower_client_that_was_first_is_followed_and_told(board):

@@ -10,7 +10,7 @@ import pytest
 
 from edgehar.bench import energy, metering
 from edgehar.bench.energy import estimate
-from edgehar.bench.metering import Plan, Recorder, record
+from edgehar.bench.metering import MeteringPlan, Recorder, record
 from edgehar.bench.meters.base import Meter, PowerSample
 from edgehar.bench.trace import IDLE, LOAD
 from edgehar.errors import InputError, MissingError
@@ -57,7 +57,7 @@ def test_phases_samples_and_readings_of_one_clock():
         meter.under_load(seconds)
         return 17
 
-    trace = record(meter, load, Plan(20, 40, 2), period_s=0.5, on_phase=told.append,
+    trace = record(meter, load, MeteringPlan(20, 40, 2), period_s=0.5, on_phase=told.append,
                    read=lambda: Conditions(meter.clock(), mode="7"), clock=meter.clock, sleep=meter.clock.sleep)
     assert [phase.kind for phase in trace.phases] == 2 * [IDLE, LOAD, IDLE]
     assert [phase.repeat for phase in trace.phases] == [0, 0, 0, 1, 1, 1]
@@ -82,7 +82,7 @@ def test_phases_samples_and_readings_of_one_clock():
     ("end", "ended without a reason")])
 def test_a_meter_that_dies_ends_the_recording_and_refuses_the_energy(how, told):
     started_s = time.monotonic()
-    trace = record(Bench(dies_after=30, how=how), lambda seconds: 1, Plan(600, 0.1, 3), read=read)
+    trace = record(Bench(dies_after=30, how=how), lambda seconds: 1, MeteringPlan(600, 0.1, 3), read=read)
     assert time.monotonic() - started_s < 300  # not at the end of the idle phase
     assert told in trace.failure and len(trace.time_s) == 30 and len(trace.phases) == 1
     found = estimate(trace)
@@ -91,7 +91,7 @@ def test_a_meter_that_dies_ends_the_recording_and_refuses_the_energy(how, told):
 
 def test_a_meter_that_gives_nothing_is_refused_at_once():
     with pytest.raises(MissingError, match="the cable came off"):
-        record(Bench(dies_after=0), lambda seconds: 1, Plan(0.1, 0.1, 1), read=read)
+        record(Bench(dies_after=0), lambda seconds: 1, MeteringPlan(0.1, 0.1, 1), read=read)
 
 
 def test_a_meter_that_hangs_is_not_waited_for_without_end(monkeypatch):
@@ -102,11 +102,11 @@ def test_a_meter_that_hangs_is_not_waited_for_without_end(monkeypatch):
 
     monkeypatch.setattr(metering, "FIRST_SAMPLE_S", 0.2)
     with pytest.raises(MissingError, match="gave no sample within 0.2 s"):
-        record(Silent(), lambda seconds: 1, Plan(0.1, 0.1, 1), read=read)
+        record(Silent(), lambda seconds: 1, MeteringPlan(0.1, 0.1, 1), read=read)
 
 
 def test_time_that_goes_back_is_noticed():
-    trace = record(Bench(how="back"), lambda seconds: 1, Plan(600, 0.1, 1), read=read)
+    trace = record(Bench(how="back"), lambda seconds: 1, MeteringPlan(600, 0.1, 1), read=read)
     assert "went back by" in trace.failure and len(trace.time_s) == 4
 
 
@@ -117,7 +117,7 @@ def test_the_thread_ends_and_the_meter_is_closed_also_after_an_error_of_the_load
         raise ValueError("no window")
 
     with pytest.raises(ValueError):
-        record(meter, broken, Plan(0.05, 0.1, 1), read=read)
+        record(meter, broken, MeteringPlan(0.05, 0.1, 1), read=read)
     assert meter._stop.is_set()
     assert not [each for each in threading.enumerate() if each.name == "edgehar power recorder"]
 
@@ -131,8 +131,8 @@ def test_a_recorder_waits_for_the_first_sample():
 @pytest.mark.parametrize("plan", [(0, 60, 3), (30, -1, 3), (30, 60, 0), (float("inf"), 60, 3), (30, float("nan"), 3)])
 def test_a_plan_that_cannot_be_made_is_refused(plan):
     with pytest.raises(InputError):
-        Plan(*plan)
+        MeteringPlan(*plan)
 
 
 def test_the_default_plan_is_six_minutes():
-    assert Plan().duration_s == 360
+    assert MeteringPlan().duration_s == 360

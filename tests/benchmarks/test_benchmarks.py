@@ -140,7 +140,7 @@ def test_every_way_to_train_is_timed_in_every_turn(tmp_path):
     cost = script("training_cost")
     runs = cost.compare(windows=128, turns=2)
     stored = {name: Run.load(run.write(tmp_path / (name + ".json"))) for name, run in runs.items()}
-    assert {name: run.engine["method"] for name, run in stored.items()} == {
+    assert {name: run.engine.method for name, run in stored.items()} == {
         name: way.method for name, way in cost.WAYS.items()}
     assert all(len(run.measurement("epoch").values) == 2 for run in stored.values())
     assert cost.ratio(stored, (cost.PLAIN,)) == (1.0, 1.0, 1.0)
@@ -274,7 +274,7 @@ def test_memories_are_looked_at_on_the_windows_of_test_people(searched, monkeypa
     monkeypatch.setattr("sys.argv", arguments)
     script("memory").main()
     (found,), told = read_json(searched / "m.json")["memories"], capsys.readouterr().out
-    run = next(run for run in load_all([searched / "results"]) if run.engine["artifact"] == "hopfield")
+    run = next(run for run in load_all([searched / "results"]) if run.engine.artifact == "hopfield")
     tested = run.people["activity"]
     assert found["people"] == len(tested) and found["split_sha256"] == run.split["sha256"]
     counts = sum(np.array(each) for each in tested.values())

@@ -200,7 +200,6 @@ def test_the_list_of_commands_is_whole_and_not_cut_off(capsys: pytest.CaptureFix
 
 def test_every_command_stands_in_the_readme_or_the_docs() -> None:
     text = "\n".join(path.read_text(encoding="utf-8") for path in DOCS)
-    text = text.replace("edgehar rehearse", "edgehar fleet") if "fleet" in COMMANDS else text  # is being renamed
     assert [name for name in COMMANDS if "edgehar %s" % name not in text] == []
 
 

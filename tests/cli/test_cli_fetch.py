@@ -17,7 +17,7 @@ import pytest
 from edgehar.cli import execute, fetch
 from edgehar.data.corpus import cut_corpus
 from edgehar.data.datasets import DATASETS, REGISTERED
-from edgehar.data.downloads import Download, Progress
+from edgehar.data.downloads import Download, DownloadProgress
 from edgehar.errors import InputError
 from tests.fileserver import Site, serving, zip_of
 
@@ -142,7 +142,7 @@ def test_elsewhere_a_line_comes_now_and_then(capsys: pytest.CaptureFixture, monk
     monkeypatch.setattr(fetch, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     with fetch.transfer_bar(quiet=False) as watch:
         for done, remark in ((1000000, ""), (2000000, ""), (2000000, "broken"), (3000000, ""), (4000000, "")):
-            watch(Progress("a.zip", done, 5000000 if done < 3000000 else None, remark))
+            watch(DownloadProgress("a.zip", done, 5000000 if done < 3000000 else None, remark))
     assert capsys.readouterr().err.splitlines() == ["a.zip: 1.0 of 5.0 MB", "a.zip: broken", "a.zip: 4.0 MB"]
 
 

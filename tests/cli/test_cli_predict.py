@@ -16,7 +16,7 @@ from edgehar.cli import execute
 from edgehar.cli._streaming import source_of
 from edgehar.deploy.health import Health
 from edgehar.deploy.notify import Manager
-from edgehar.deploy.service import Recipe, Service
+from edgehar.deploy.service import ServeSpec, Service
 from tests.published import FOLDER
 
 STUDENT = str(FOLDER.parent / "engines" / "wisdm-watch-s")
@@ -150,7 +150,7 @@ def test_the_line_that_build_ends_with_predicts_for_the_mode_it_was_asked_for(si
 
 
 def test_a_fleet_is_not_rehearsed_on_a_simulated_engine(simulated, walk, capsys):
-    assert execute(["fleet", str(simulated), "--streams", "3", "--fast", "--source", walk]) == 2
+    assert execute(["rehearse", str(simulated), "--streams", "3", "--fast", "--source", walk]) == 2
     told = capsys.readouterr()
     assert told.out == "" and "is simulated" in told.err and "another backend" in told.err
 
@@ -172,8 +172,8 @@ def test_a_service_of_a_simulated_engine_is_marked(simulated, walk, capsys):
     assert execute(["serve", str(simulated), "--source", walk, "--http", "off"]) == 0
     first, summary, _ = capsys.readouterr().err.splitlines()
     assert first.endswith("[SIMULATED]") and summary.endswith("[SIMULATED]")
-    loaded = Recipe(simulated).load()
+    loaded = ServeSpec(simulated).load()
     health = Health(1.0)
-    service = Service(Recipe(simulated), loaded, [], health, Manager())
+    service = Service(ServeSpec(simulated), loaded, [], health, Manager())
     service.close()
     assert health.facts["source"] == "simulated"

@@ -196,17 +196,26 @@ def flipped(path):
 @pytest.mark.parametrize("damage", (
     flipped, lambda path: path.write_bytes(path.read_bytes()[:-2]), lambda path: path.write_bytes(b""),
     lambda path: path.write_text("[]"), lambda path: path.unlink()))
-def test_a_damaged_entry_is_read_anew(corpus, folder, capsys, name, damage):
+def test_a_damaged_entry_is_read_anew(corpus, folder, caplog, name, damage):
     sound = contents(read_recordings(opened(corpus)))
     (entry,) = folder.iterdir()
     whole = (entry / name).read_bytes()
     damage(entry / name)
     assert contents(read_recordings(opened(corpus))) == sound
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1 and "the cached recordings of hapt are damaged" in told
+    (told,) = caplog.messages
+    assert "the cached recordings of hapt are damaged" in told
     assert (entry / name).read_bytes() == whole
+    caplog.clear()
     read_recordings(opened(corpus))
-    assert capsys.readouterr().err == ""
+    assert caplog.messages == []
+
+
+def test_it_is_noted_whether_recordings_are_read_or_taken_from_the_cache(corpus, folder, caplog):
+    caplog.set_level("INFO", "edgehar")
+    for noted in ("are read from", "are taken from"):
+        caplog.clear()
+        read_recordings(opened(corpus))
+        assert [noted in message for message in caplog.messages] == [True]
 
 
 KILLED = """
@@ -217,10 +226,10 @@ _cache.read_recordings(DATASETS.create("hapt", root=sys.argv[1]))
 """
 
 
-def test_a_reader_killed_while_writing_leaves_no_entry(corpus, folder, capsys):
+def test_a_reader_killed_while_writing_leaves_no_entry(corpus, folder, caplog):
     assert subprocess.run([sys.executable, "-c", KILLED, str(corpus)], env=same_path()).returncode == 9
     assert [name[0] for name in entries(folder)] == ["."], "half an entry"
-    assert len(read_recordings(opened(corpus))) == 3 and capsys.readouterr().err == ""
+    assert len(read_recordings(opened(corpus))) == 3 and caplog.messages == []
     assert clear_cache() > 0 and entries(folder) == []
 
 
@@ -232,7 +241,7 @@ def same_path():
 
 
 @pytest.mark.parametrize("limit_bytes", (100, 5000, 100000))
-def test_a_full_disk_costs_one_line_and_the_cache(corpus, folder, capsys, limit_bytes):
+def test_a_full_disk_costs_one_line_and_the_cache(corpus, folder, caplog, limit_bytes):
     """Files that cannot grow beyond a limit stand for the disk: writing fails in the middle."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, before[1]))
@@ -240,35 +249,35 @@ def test_a_full_disk_costs_one_line_and_the_cache(corpus, folder, capsys, limit_
         recordings = read_recordings(opened(corpus))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    told = capsys.readouterr().err
-    assert len(recordings) == 3 and told.count("\n") == 1
+    (told,) = caplog.messages
+    assert len(recordings) == 3
     assert "cannot be cached in %s (File too large); going on without." % folder in told
     assert entries(folder) == []
 
 
-def test_a_place_that_cannot_be_written_costs_one_line(corpus, tmp_path, monkeypatch, capsys):
+def test_a_place_that_cannot_be_written_costs_one_line(corpus, tmp_path, monkeypatch, caplog):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert len(read_recordings(opened(corpus))) == 3
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1 and "Not a directory" in told
+    (told,) = caplog.messages
+    assert "Not a directory" in told
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
-def test_a_read_only_home_costs_one_line(corpus, tmp_path, monkeypatch, capsys):
+def test_a_read_only_home_costs_one_line(corpus, tmp_path, monkeypatch, caplog):
     (tmp_path / "cache").mkdir(mode=0o500)
     assert len(read_recordings(opened(corpus))) == 3
-    assert "Permission denied" in capsys.readouterr().err
+    assert "Permission denied" in caplog.text
 
 
-def test_a_user_without_a_home(corpus, monkeypatch, capsys):
+def test_a_user_without_a_home(corpus, monkeypatch, caplog):
     def homeless():
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setattr(Path, "home", homeless)
     assert len(read_recordings(opened(corpus))) == 3
-    assert capsys.readouterr().err.count("\n") == 1
+    assert len(caplog.messages) == 1
 
 
 def test_a_relative_place_is_none(monkeypatch):

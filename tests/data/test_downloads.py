@@ -21,7 +21,7 @@ import pytest
 from edgehar import __version__
 from edgehar.data import downloads
 from edgehar.data.datasets import DATASETS, REGISTERED, registered
-from edgehar.data.downloads import Download, Fetched, Progress, data_folder, fetch
+from edgehar.data.downloads import Download, DownloadProgress, Fetched, data_folder, fetch
 from edgehar.errors import InputError, MismatchError, MissingError
 from tests.broker import until
 from tests.fileserver import Site, serving, zip_of
@@ -65,7 +65,7 @@ def sentence(caught: Any) -> str:
 
 
 def test_a_file_comes_whole_and_its_digest_is_recorded(site: Site, tmp_path: Path) -> None:
-    seen: List[Progress] = []
+    seen: List[DownloadProgress] = []
     fetched = bring(site, tmp_path, watch=seen.append)
     assert fetched == (tmp_path / FILE, len(CONTENT), SHA256, "recorded")
     assert fetched.path.read_bytes() == CONTENT
@@ -271,7 +271,7 @@ def test_a_part_that_is_whole_is_only_put_in_place(site: Site, tmp_path: Path) -
 @pytest.mark.parametrize("length", ["chunked", "unstated"])
 def test_an_unknown_length_is_no_obstacle(site: Site, tmp_path: Path, length: str) -> None:
     site.length = length
-    seen: List[Progress] = []
+    seen: List[DownloadProgress] = []
     bring(site, tmp_path, watch=seen.append)
     assert (tmp_path / FILE).read_bytes() == CONTENT and {progress.size_bytes for progress in seen} == {None}
 

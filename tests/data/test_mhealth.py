@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from edgehar.data.channels import choose
+from edgehar.data.channels import choose_channels
 from edgehar.data.corpus import cut_corpus
 from edgehar.data.datasets.mhealth import PEOPLE, Mhealth
 from tests.damage import cut_off, refusal
@@ -72,10 +72,11 @@ def test_stacked_placements_are_recordings_of_one_accelerometer_each(tmp_path):
 
 def test_channels_by_sensor_and_placement():
     assert len(Mhealth.channels) == 23
-    assert len(choose(Mhealth.channels, "left_ankle")) == len(choose(Mhealth.channels, "right_lower_arm")) == 9
-    assert [channel.placement for channel in choose(Mhealth.channels, "acc/x")] == [
+    assert len(choose_channels(Mhealth.channels, "left_ankle")) == 9
+    assert len(choose_channels(Mhealth.channels, "right_lower_arm")) == 9
+    assert [channel.placement for channel in choose_channels(Mhealth.channels, "acc/x")] == [
         "chest", "left_ankle", "right_lower_arm"]
-    assert not any(channel.kind == "gyro" for channel in choose(Mhealth.channels, "live"))
+    assert not any(channel.kind == "gyro" for channel in choose_channels(Mhealth.channels, "live"))
 
 
 def test_whole_corpus_becomes_windows_by_person(tmp_path):

@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from edgehar.data.channels import choose
+from edgehar.data.channels import choose_channels
 from edgehar.data.corpus import cut_corpus
 from edgehar.data.datasets._archive import open_archive
 from edgehar.data.datasets.openpack import ALIASES, PEOPLE, SENSORS, SESSIONS, USERS, Openpack
@@ -421,7 +421,7 @@ def test_real_labels_cover_what_was_annotated(sample, real):
 
 
 def test_real_sample_cuts_into_windows_of_one_wrist(sample, real):
-    windows = cut(real, Openpack.window, Openpack.hop).select(choose(real.channels, "right_wrist"))
+    windows = cut(real, Openpack.window, Openpack.hop).select(choose_channels(real.channels, "right_wrist"))
     assert windows.x.shape == (730, 6, 128)
     with pytest.raises(InputError, match="the valid part"):
         cut_corpus("openpack", root=str(sample))

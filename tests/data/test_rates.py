@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgehar.data.channels import choose, positions
+from edgehar.data.channels import choose_channels, positions
 from edgehar.data.corpus import cut_corpus, framed
 from edgehar.data.datasets import DATASETS
 from edgehar.data.signals import Framing, paired
@@ -69,7 +69,7 @@ class Chopped(Source):
 
 def test_the_device_makes_of_the_fast_stream_what_the_student_learnt_from() -> None:
     recording = next(DATASETS.create(SPEC).recordings())
-    channels = choose(recording.channels, "kind=acc")
+    channels = choose_channels(recording.channels, "kind=acc")
     signal = replace(SIGNAL, channels=channels, rate_hz=SLOW.rate_hz, window=SLOW.window, hop=SLOW.hop)
     live = np.concatenate([chunk.samples for chunk in Feed(Chopped(recording), signal)])
     learnt = framed(recording, SLOW.rate_hz).samples[:, positions(recording.channels, channels)]

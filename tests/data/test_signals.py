@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from edgehar.data.channels import Channel, choose, positions, same_end, sensors_of, triad
+from edgehar.data.channels import Channel, choose_channels, positions, same_end, sensors_of, triad
 from edgehar.data.signals import (UNLABELLED, Framing, Recording, Windows, concatenate, cut, labelled, paired,
                                   require_alive, scaled, silenced, stack_placements, windows_sha256, worn_at)
 from edgehar.errors import InputError
@@ -243,13 +243,13 @@ def test_channel_names_are_paths_without_empty_parts() -> None:
     ("sensor=watch/kind=gyro+acc", ACC + GYRO), ("all/axis=x", (ACC[0], GYRO[0])),
 ])
 def test_a_pattern_chooses_channels_by_whole_parts_of_their_names(pattern: str, expected: object) -> None:
-    assert choose(ACC + GYRO, pattern) == expected
+    assert choose_channels(ACC + GYRO, pattern) == expected
 
 
 @pytest.mark.parametrize("pattern", ["ac", "mag", "cc/x", ""])
 def test_a_pattern_without_a_match_is_refused_with_the_choice(pattern: str) -> None:
     with pytest.raises(InputError, match="no channel matches .* there are: wrist/watch/acc/x"):
-        choose(ACC, pattern)
+        choose_channels(ACC, pattern)
 
 
 @pytest.mark.parametrize("pattern, told", [
@@ -257,13 +257,13 @@ def test_a_pattern_without_a_match_is_refused_with_the_choice(pattern: str) -> N
     ("acc,gryo", "no channel matches 'acc,gryo'")])
 def test_a_typo_in_an_alternative_is_not_dropped(pattern: str, told: str) -> None:
     with pytest.raises(InputError, match=told):
-        choose(ACC + GYRO, pattern)
+        choose_channels(ACC + GYRO, pattern)
 
 
 @pytest.mark.parametrize("pattern", ["colour=red", "kind=acc/wrist", "live/x"])
 def test_an_unknown_field_is_refused_with_the_known_ones(pattern: str) -> None:
     with pytest.raises(InputError, match="chooses no channel; write all, live, or one of kind=, sensor=, placement="):
-        choose(ACC + GYRO, pattern)
+        choose_channels(ACC + GYRO, pattern)
 
 
 def test_placements_are_stacked_into_equal_recordings_with_a_task_of_their_own() -> None:
@@ -288,7 +288,7 @@ def test_a_task_that_a_recording_lacks_is_unlabelled_in_its_windows() -> None:
 
 def test_a_signal_of_nothing_but_filtered_channels_has_no_live_ones() -> None:
     with pytest.raises(InputError, match="none is live"):
-        choose(GYRO, "live")
+        choose_channels(GYRO, "live")
 
 
 def test_a_missing_channel_is_named() -> None:

@@ -20,7 +20,7 @@ from edgehar.artifact.manifest import Artifact, write_manifest
 from edgehar.backends import BACKENDS, ready_engine
 from edgehar.deploy import installation
 from edgehar.deploy.bundle import Bundle
-from edgehar.deploy.installation import Outcome, current, default_place, install, roll_back, stream_settings
+from edgehar.deploy.installation import InstallOutcome, current, default_place, install, roll_back, stream_settings
 from edgehar.errors import InputError, MismatchError
 from tests import linear
 from tests.bundles import linear_bundle
@@ -44,7 +44,7 @@ def place(tmp_path: Path) -> Path:
     return tmp_path / "place"
 
 
-def put(bundle: Bundle, place: Path, **options: Any) -> Outcome:
+def put(bundle: Bundle, place: Path, **options: Any) -> InstallOutcome:
     return install(bundle, place, BACKENDS.create("linear"), **options)
 
 

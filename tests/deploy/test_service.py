@@ -20,8 +20,8 @@ import pytest
 from edgehar.deploy.health import Health, Line
 from edgehar.deploy.notify import Manager
 from edgehar.deploy.pages import Pages
-from edgehar.deploy.service import Loaded, Recipe, Service, signals_to
-from edgehar.deploy.state import Kept, Moment
+from edgehar.deploy.service import Loaded, ServeSpec, Service, signals_to
+from edgehar.deploy.state import Moment, ServiceState
 from edgehar.errors import InputError, MismatchError
 from edgehar.stream.sinks.base import Sink
 from edgehar.stream.sources.base import Chunk, Source
@@ -68,21 +68,21 @@ def test_a_stream_of_another_signal_is_refused():
 
 def test_what_is_kept_is_read_again_and_nonsense_is_refused(tmp_path):
     path = tmp_path / "state.json"
-    assert Kept.load(path) is None
-    kept = Kept("digest", stream().snapshot(), 1.5, Moment("boot", 10.0, 1e9), missed=4, starts=2, waiting=3)
+    assert ServiceState.load(path) is None
+    kept = ServiceState("digest", stream().snapshot(), 1.5, Moment("boot", 10.0, 1e9), missed=4, starts=2, waiting=3)
     path.write_text(json.dumps(kept.to_json()))
-    again = Kept.load(path)
+    again = ServiceState.load(path)
     assert again._replace(stream=None) == kept._replace(stream=None)
     for text in ("[1]", "{}", json.dumps(dict(kept.to_json(), format=9)),
                  json.dumps(dict(kept.to_json(), stream={"samples": "?"}))):
         path.write_text(text)
         with pytest.raises(InputError, match="is no state of a service .*; remove it"):
-            Kept.load(path)
+            ServiceState.load(path)
 
 
 def test_decisions_missed_are_counted_by_the_source_or_by_the_machine_that_nobody_set():
     now = Moment.now()
-    kept = Kept("", stream().snapshot(), 20.0, now._replace(up_s=now.up_s - 3.02))
+    kept = ServiceState("", stream().snapshot(), 20.0, now._replace(up_s=now.up_s - 3.02))
     assert kept.missed_until(20.5, goes_on=True, hop_s=0.5) == 0
     assert kept.missed_until(22.0, goes_on=True, hop_s=0.5) == 3
     assert kept.missed_until(0.3, goes_on=False, hop_s=0.5) == 5
@@ -114,7 +114,7 @@ class Given(Source):
 @pytest.fixture
 def recipe(tmp_path, monkeypatch):
     add_plugins(monkeypatch)
-    return Recipe(write_artifact(tmp_path / "linear").folder, backend="linear")
+    return ServeSpec(write_artifact(tmp_path / "linear").folder, backend="linear")
 
 
 def served(recipe, source, state=None, sinks=(), clock=None):
@@ -164,7 +164,7 @@ def test_what_was_kept_of_another_signal_is_gone_for_good(recipe, tmp_path):
     served(recipe, Given(chunks(0, 100)), state)
     state.write_text(state.read_text().replace('"signal_sha256": "', '"signal_sha256": "0'))
     served(recipe, Given(()), state)
-    assert len(Kept.load(state).stream.samples) == 0 and Kept.load(state).decision_s == 1.9
+    assert len(ServiceState.load(state).stream.samples) == 0 and ServiceState.load(state).decision_s == 1.9
     source = Given(chunks(100, 200))
     health, _ = served(recipe, source, state)
     assert source.after_s is None and (health.decisions, health.missed, health.starts) == (17, 3, 3)
@@ -185,7 +185,7 @@ def test_a_second_signal_does_not_disturb_the_end(recipe, tmp_path):
     source = Given(chunks(0, 100))
     service.run(source.samples(), source)
     service.close()
-    assert Kept.load(state).stopped and Kept.load(state).decision_s == 0.3
+    assert ServiceState.load(state).stopped and ServiceState.load(state).decision_s == 0.3
 
 
 def test_a_signal_at_the_end_of_a_source_that_failed_does_not_disturb_it(recipe, tmp_path):
@@ -201,7 +201,7 @@ def test_a_signal_at_the_end_of_a_source_that_failed_does_not_disturb_it(recipe,
     with pytest.raises(OSError, match="unplugged"):
         service.run(failing(), Given(()))
     service.close()
-    assert Kept.load(tmp_path / "state.json").stopped
+    assert ServiceState.load(tmp_path / "state.json").stopped
 
 
 def test_a_state_that_cannot_be_written_is_told_once_and_costs_no_decision(recipe, tmp_path):
@@ -234,11 +234,11 @@ def test_a_new_engine_for_another_signal_is_refused(recipe, tmp_path, monkeypatc
     service = Service(recipe, recipe.load(), [], health, Manager({}), None, told.append)
     loaded = recipe.load()
     other = stream(replace(SIGNAL, rate_hz=25.0))
-    monkeypatch.setattr(Recipe, "load", lambda self: Loaded(loaded.engine, loaded.session, other))
+    monkeypatch.setattr(ServeSpec, "load", lambda self: Loaded(loaded.engine, loaded.session, other))
     service.reload()
     assert (health.reloads, health.refused_reloads) == (0, 1)
     assert "it reads another signal (3 channels, 16 samples at 25 Hz instead of 3, 16 at 50 Hz" in told[0]
-    monkeypatch.setattr(Recipe, "load", lambda self: 1 / 0)
+    monkeypatch.setattr(ServeSpec, "load", lambda self: 1 / 0)
     service.reload()
     assert health.refused_reloads == 2 and "division by zero" in told[1]
     service.close()
@@ -252,7 +252,7 @@ def test_an_engine_that_is_loaded_while_the_service_ends_is_released(recipe, mon
         service.close()
         return late
 
-    monkeypatch.setattr(Recipe, "load", load)
+    monkeypatch.setattr(ServeSpec, "load", load)
     service.reload()
     assert late.session.closed and told == []
 

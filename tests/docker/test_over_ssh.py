@@ -20,7 +20,7 @@ pytest.importorskip("cryptography")
 
 from edgehar.artifact.golden import read_golden
 from edgehar.artifact.manifest import Artifact, write_manifest
-from edgehar.deploy.packing import Streaming, pack
+from edgehar.deploy.packing import StreamSettings, pack
 from edgehar.results.runs import load_all
 from edgehar.deploy.signing import generate_keys, read_private_key
 from tests.loopback import ROOT, Device, Ended, Workstation, ended, missing, script
@@ -77,7 +77,7 @@ def packer(folder: Path) -> Callable[..., Release]:
     def release(version: str, artifact: Path = STUDENT) -> Release:
         path = folder / ("student %s.ehar" % version)  # with a blank, as people name files
         if not path.exists():
-            bundle = pack(Artifact.load(artifact), version, Streaming(hop=100))
+            bundle = pack(Artifact.load(artifact), version, StreamSettings(hop=100))
             bundle.signed(read_private_key(keys.private)).write(path)
         return Release(path, keys.public)
 
@@ -446,7 +446,7 @@ def test_a_bench_sets_power_and_clocks_restores_them_and_brings_its_runs(fleet: 
     assert done.status == 0, done.words
     assert "power mode 7 and its clocks are restored" in done.words and power(jetson) == ["7", "free"]
     run, = load_all([tmp_path / "runs"])
-    assert (run.machine["power_mode"], run.engine["artifact"]) == ("MODE_0", "wisdm-watch-s")
+    assert (run.machine["power_mode"], run.engine.artifact) == ("MODE_0", "wisdm-watch-s")
     changes = [line for line in (jetson.home / "calls").read_text().splitlines() if line[-2:] not in ("-q", "ow")]
     assert changes == ["jetson_clocks --store", "nvpmodel -m 0", "jetson_clocks --store", "jetson_clocks ",
                        "jetson_clocks --restore", "nvpmodel -m 7", "jetson_clocks --restore"]

@@ -22,7 +22,6 @@ PAGES = ["README.md", *sorted("docs/" + path.name for path in (ROOT / "docs").gl
 FENCED = re.compile(r"(?ms)^```(\w*)\n(.*?)^```$")
 FILE = re.compile(r"# (\S+\.py)\n")  # the first line of a block of Python that shows a whole file
 PROMPT = re.compile(r"(?:board)?\$ ")
-RENAMED = {"rehearse": "fleet"}  # a command that the docs already call by its new name
 
 # By the first words of a command. All others must be of edgehar, and are executed here.
 BY_A_TEST: Dict[str, str] = {
@@ -155,8 +154,7 @@ def parse(words: List[str]) -> None:
     group = edgehar_command.make_context("edgehar", list(words))
     first = group._protected_args if hasattr(group, "_protected_args") else group.protected_args  # click 8.2, 8.1
     name, *arguments = [*first, *group.args]
-    known = edgehar_command.list_commands(group)
-    command = edgehar_command.get_command(group, name if name in known else RENAMED.get(name, name))
+    command = edgehar_command.get_command(group, name)
     assert command, "there is no command '%s'" % name
     command.make_context(name, arguments, parent=group)
 
@@ -211,8 +209,7 @@ def smaller(text: str) -> List[str]:
     if words[0] == "bench" and "--duration" not in words and "--missing" not in words:
         words += ["--duration", SMALLER_VALUES["--duration"]]
     words += QUICKER.get(words[0], [])
-    known = edgehar_command.list_commands(click.Context(edgehar_command))
-    return [words[0] if words[0] in known else RENAMED.get(words[0], words[0]), *words[1:]]
+    return words
 
 
 def run(text: str, folder: Path) -> "subprocess.CompletedProcess[str]":

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+import zipfile
 from pathlib import Path
-from typing import Iterator
+from typing import Callable, Iterator
 
 import pytest
 
+import edgehar
 from edgehar.data.datasets import DATASETS
 from edgehar.errors import InputError
-from edgehar.registry import Registry, add_plugin, canonical, parse_spec, quoted
+from edgehar.registry import Registry, _entry_points, add_plugin, canonical, parse_spec, quoted
 from edgehar.stream.sinks import SINKS
 
 LAMP = '''
@@ -141,3 +145,115 @@ def test_quotes_hold_commas_and_a_value_without_them_is_as_before():
     assert canonical(spec) == canonical('csv:rate-hz=50,ignore="timestamp (+0200)",path="a,b.csv"')
     with pytest.raises(InputError, match="option 'b.csv' .* has no value; .* in quotes"):
         parse_spec("csv:path=a,b.csv")
+
+
+# ------------------------------------------------------------------ installed packages
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Installs a package as pip leaves it, module and dist-info, with one entry point of the room."""
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.syspath_prepend(str(site))
+
+    def install(distribution: str, name: str, source: str, value: str = "") -> None:
+        package = distribution.replace("-", "_")
+        (site / package).mkdir()
+        (site / package / "__init__.py").write_text("", encoding="utf-8")
+        (site / package / (name.replace("-", "_") + ".py")).write_text(source, encoding="utf-8")
+        facts = site / (package + "-1.0.dist-info")
+        facts.mkdir()
+        (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: %s\nVersion: 1.0\n" % distribution, "utf-8")
+        (facts / "entry_points.txt").write_text("[edgehar.lamproom]\n%s = %s\n" % (
+            name, value or "%s.%s" % (package, name.replace("-", "_"))), encoding="utf-8")
+        _entry_points.cache_clear()  # pip runs in another process
+
+    yield install
+    _entry_points.cache_clear()
+    for name in [name for name in sys.modules if str(getattr(sys.modules[name], "__file__", "")).startswith(str(site))]:
+        del sys.modules[name]
+
+
+BULB = "from lamproom.base import Lamp\n\n\nclass Bulb(Lamp):\n    pass\n"
+
+
+def test_a_plugin_of_an_installed_package_is_found_and_not_imported_by_its_name(lamps: Registry, installed) -> None:
+    installed("my-lamps", "bright_bulb", BULB)
+    assert lamps.names() == ["bright-bulb", "desk-lamp", "empty", "faulty"]
+    assert "my_lamps.bright_bulb" not in sys.modules
+    assert lamps.create("bright-bulb:watts=60").watts == 60
+
+
+def test_a_name_of_two_packages_is_refused_and_the_others_are_not(lamps: Registry, installed) -> None:
+    installed("my-lamps", "desk-lamp", BULB)
+    installed("your-lamps", "bulb", BULB)
+    installed("their-lamps", "bulb", BULB)
+    assert lamps.names() == ["bulb", "desk-lamp", "empty", "faulty"]
+    with pytest.raises(InputError) as refused:
+        lamps.kind("desk-lamp")
+    assert str(refused.value) == ("two packages have a lamproom named 'desk-lamp': edgehar and my-lamps; uninstall one "
+                                  "of them.")
+    with pytest.raises(InputError, match="named 'bulb': their-lamps and your-lamps; uninstall one"):
+        lamps.kind("bulb")
+
+
+@pytest.mark.parametrize("source, said", [
+    ("import no_such_package_at_all", r"\(ModuleNotFoundError: No module named 'no_such_package_at_all'\); mend or"),
+    ("1 / 0", r"\(ZeroDivisionError: division by zero\); mend or uninstall"),
+    ("class (", r"\(SyntaxError: "),
+])
+def test_a_broken_one_is_told_with_its_package(lamps: Registry, installed, source: str, said: str) -> None:
+    installed("my-lamps", "bulb", source)
+    with pytest.raises(InputError, match="plug-in 'bulb' of the package my-lamps cannot be loaded " + said):
+        lamps.kind("bulb")
+    assert lamps.create("desk-lamp").watts == 5
+
+
+def test_an_installed_module_must_be_named_like_its_plugin(lamps: Registry, installed) -> None:
+    """A plug-in takes its own name from its module, and an engine is opened by the name of its backend."""
+    installed("my-lamps", "bulb", BULB, value="my_lamps.bulb:Bulb")
+    with pytest.raises(InputError, match="announces plug-in 'bulb' as my_lamps.bulb:Bulb; it must be a module"):
+        lamps.kind("bulb")
+
+
+GYM = '''
+from edgehar.data.channels import triad
+from edgehar.data.datasets.base import Dataset
+from edgehar.data.splits import Split
+
+
+class Gym(Dataset):
+    """A corpus of another package."""
+
+    title = "Gym of another package"
+    rate_hz, window, hop, max_gap_s = 25.0, 64, 32, 0.2
+    channels = triad("acc", "m/s^2", "wrist")
+    classes = {"activity": ("squat", "lunge")}
+
+    def split(self):
+        return Split("gym", "fixed", ("a",), ("b",), ("c",))
+
+    def recordings(self):
+        return iter(())
+'''
+WHEEL = {
+    "gym_corpus/__init__.py": "", "gym_corpus/gym.py": GYM,
+    "gym_corpus-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: gym-corpus\nVersion: 1.0\n",
+    "gym_corpus-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    "gym_corpus-1.0.dist-info/entry_points.txt": "[edgehar.datasets]\ngym = gym_corpus.gym\n",
+}
+
+
+def test_a_package_that_pip_installed_serves_the_commands(tmp_path: Path) -> None:
+    wheel, site = tmp_path / "gym_corpus-1.0-py3-none-any.whl", tmp_path / "site"
+    with zipfile.ZipFile(str(wheel), "w") as archive:
+        for name, text in WHEEL.items():
+            archive.writestr(name, text)
+        archive.writestr("gym_corpus-1.0.dist-info/RECORD", "".join("%s,,\n" % name for name in WHEEL))
+    subprocess.run([sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-index",
+                    "--target", str(site), str(wheel)], check=True)
+    house = str(Path(edgehar.__file__).resolve().parents[1])
+    done = subprocess.run([sys.executable, "-m", "edgehar", "datasets", "gym"], stdout=subprocess.PIPE, cwd=house,
+                          env=dict(os.environ, PYTHONPATH=os.pathsep.join([house, str(site)])), universal_newlines=True)
+    assert done.returncode == 0 and "Gym of another package" in done.stdout

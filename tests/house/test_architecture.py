@@ -236,7 +236,7 @@ def stand_in(room: str) -> str:
 def registry_of(package: str) -> List[str]:
     """The name of a room's registry and of its interface, from ``NAME = Registry("edgehar.room", "Interface")``."""
     for node in ast.walk(ast.parse(MODULES[package].read_text(encoding="utf-8"))):
-        if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Call):
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and len(getattr(node.value, "args", ())) == 2:
             target = node.targets[0] if isinstance(node, ast.Assign) else node.target
             return [target.id, node.value.args[1].value]
     raise AssertionError("%s makes no Registry" % package)

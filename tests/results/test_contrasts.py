@@ -11,7 +11,8 @@ import pytest
 from edgehar import cli
 from edgehar.errors import InputError
 from edgehar.results.alike import grouped, people_of
-from edgehar.results.contrasts import compare, contrasts, difference_text, not_inferior, recoveries, recovery_text
+from edgehar.results.contrasts import (compare_methods, contrasts, difference_text, not_inferior, recoveries,
+                                       recovery_text)
 from edgehar.results.people import Interval, paired_difference, verdict
 from edgehar.results.rows import accuracy_rows
 from edgehar.results.runs import SIMULATED
@@ -52,18 +53,18 @@ def moved(run, count: int, people: str = "abcd"):
                 counts[k, k] += count
                 counts[k, (k + 1) % 3] -= count
         changed[person] = counts.tolist()
-    engine = dict(run.engine, sha256="e" * 64, artifact_sha256="f" * 64, artifact="moved", method="none")
+    engine = replace(run.engine, sha256="e" * 64, artifact_sha256="f" * 64, artifact="moved", method="none")
     return replace(run, engine=engine, people={"activity": changed})
 
 
 def test_the_difference_is_a_minus_b_over_the_same_people():
     b = make("b")
     a = moved(b, -8)
-    (found,) = compare([a], [b])
+    (found,) = compare_methods([a], [b])
     assert found.difference == paired_difference([a.confusions("activity")], [b.confusions("activity")])
     assert found.difference.value < 0 and found.verdict == "worse"
-    assert compare([b], [a])[0].verdict == "better"
-    assert compare([b], [b])[0].verdict == "tied"
+    assert compare_methods([b], [a])[0].verdict == "better"
+    assert compare_methods([b], [b])[0].verdict == "tied"
     assert difference_text(found).startswith("-0.")
 
 
@@ -71,34 +72,34 @@ def test_a_network_of_two_tasks_is_compared_with_one_of_a_single_task_on_what_bo
     b = make("b")
     two = replace(moved(b, -8), people=dict(moved(b, -8).people, placement=b.people["activity"]),
                   classes=dict(b.classes, placement=b.classes["activity"]), calibration={})
-    (found,), (turned,) = compare([two], [b]), compare([b], [two])
+    (found,), (turned,) = compare_methods([two], [b]), compare_methods([b], [two])
     assert found.row.task == turned.row.task == "activity"
     assert found.difference.value == pytest.approx(-turned.difference.value) and found.verdict == "worse"
 
 
 def test_a_difference_that_one_person_makes_is_not_resolvable():
     b = make("b")
-    assert compare([moved(b, -8, "a")], [b])[0].verdict.startswith("not resolvable (+-0.0")
+    assert compare_methods([moved(b, -8, "a")], [b])[0].verdict.startswith("not resolvable (+-0.0")
 
 
 def test_seeds_of_one_method_are_averaged():
     a, b = ([make("%s-s%d" % (name, seed), seed=seed, method=name) for seed in range(3)] for name in ("kd", "none"))
-    (found,) = compare(a, b)
+    (found,) = compare_methods(a, b)
     assert (found.row.seeds, found.partner.seeds) == (3, 3)
     assert found.difference.value == pytest.approx(found.row.macro_f1.value - found.partner.macro_f1.value)
 
 
 def test_one_person_is_no_evidence():
     b = make("b", people={"activity": {"a": (40 * np.eye(3, dtype=int) + 10).tolist()}})
-    (found,) = compare([moved(b, -8)], [b])
+    (found,) = compare_methods([moved(b, -8)], [b])
     assert found.verdict == "not resolvable" and difference_text(found).endswith("(one person)")
 
 
 def test_what_is_no_more_than_a_point_below_is_not_inferior():
     b = make("b")
-    assert not_inferior(compare([b], [b])[0]).verdict == "non-inferior (margin 0.01)"
-    assert not_inferior(compare([moved(b, -8)], [b])[0]).verdict == "inferior (margin 0.01)"
-    assert not_inferior(compare([moved(b, -8, "a")], [b])[0]).verdict.startswith("not resolvable (+-0.0")
+    assert not_inferior(compare_methods([b], [b])[0]).verdict == "non-inferior (margin 0.01)"
+    assert not_inferior(compare_methods([moved(b, -8)], [b])[0]).verdict == "inferior (margin 0.01)"
+    assert not_inferior(compare_methods([moved(b, -8, "a")], [b])[0]).verdict.startswith("not resolvable (+-0.0")
 
 
 def test_half_of_a_gap_is_recovered_by_hand():
@@ -126,8 +127,8 @@ def test_two_spellings_of_a_corpus_are_one_and_stay_as_they_were_written():
     spelt = {"none": "made_up:people=5,minutes=0.3", "kd": "made-up:minutes=0.3,people=5"}
     alone, kd = (make(name, method=name, teacher=None, dataset=dataset, split={"name": "fixed", "sha256": "8" * 64})
                  for name, dataset in spelt.items())
-    (found,), (same,) = compare([kd], [alone]), contrasts(accuracy_rows([kd, alone]))
-    assert found.difference == same.difference and found.partner.engine["dataset"] == spelt["none"]
+    (found,), (same,) = compare_methods([kd], [alone]), contrasts(accuracy_rows([kd, alone]))
+    assert found.difference == same.difference and found.partner.engine.dataset == spelt["none"]
     assert len(grouped([kd, alone], people_of)) == 1
 
 
@@ -148,13 +149,13 @@ def other_classes(run):
     (lambda run: replace(run, people={}), "was not scored")])
 def test_what_cannot_be_compared_is_refused_in_one_sentence(change, told):
     with pytest.raises(InputError, match=told) as refusal:
-        compare([make("a")], [change(make("b"))])
+        compare_methods([make("a")], [change(make("b"))])
     assert "\n" not in str(refusal.value)
 
 
 def test_a_side_that_is_several_methods_is_refused():
     with pytest.raises(InputError, match="here are 2, from a fp32 to a int8"):
-        compare([make("a"), make("a", precision="int8")], [make("b")])
+        compare_methods([make("a"), make("a", precision="int8")], [make("b")])
 
 
 # ------------------------------------------------------------------ the command

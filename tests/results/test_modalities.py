@@ -14,7 +14,7 @@ from edgehar.errors import InputError
 from edgehar.results.modalities import choices, ranking
 from edgehar.results.page import render
 from edgehar.results.people import Interval
-from edgehar.results.plots import Choice, choice_plot
+from edgehar.results.plots import SensorChoice, choice_plot
 from tests.runs import make
 
 CHANNELS = triad("acc", "m/s^2", "wrist") + triad("gyro", "rad/s", "wrist") + triad("acc", "m/s^2", "hip")
@@ -49,7 +49,7 @@ def test_windows_keep_their_seconds_at_another_rate() -> None:
 def tried(choice: str, names, macs: int, right: int, rate_hz: float = 50.0):
     run = make("student@" + choice)
     people = {person: (np.full((3, 3), 10) + right * np.eye(3, dtype=int)).tolist() for person in "abcd"}
-    return replace(run, people={"activity": people}, calibration={}, engine=dict(
+    return replace(run, people={"activity": people}, calibration={}, engine=replace(
         run.engine, macs=macs, channel_names=list(names), channels=len(names), rate_hz=rate_hz))
 
 
@@ -58,7 +58,7 @@ RUNS = [tried("wrist", ["w"], 100, 60), tried("hip", ["h"], 90, 40), tried("wris
 
 
 def test_a_second_sensor_is_told_against_the_best_alone() -> None:
-    found = ranking("student", {run.engine["artifact"]: [run] for run in RUNS})
+    found = ranking("student", {run.engine.artifact: [run] for run in RUNS})
     assert [each.name for each in found] == ["wrist+hip", "wrist", "hip", "hip@25Hz"]
     both, wrist, hip, slow = found
     assert both.over == "wrist" and both.gain.difference.value == pytest.approx(
@@ -74,8 +74,9 @@ def test_the_report_draws_the_choices() -> None:
 
 
 def test_the_picture_has_a_dot_a_choice_and_a_line_through_the_best() -> None:
-    points = [Choice("a<b", 1e5, Interval(0.5, 0.4, 0.6), True), Choice("c", 2e5, Interval(0.4, 0.3, 0.5), False),
-              Choice("d", 4e5, Interval(0.9, 0.8, 1.0), True)]
+    points = [SensorChoice("a<b", 1e5, Interval(0.5, 0.4, 0.6), True),
+              SensorChoice("c", 2e5, Interval(0.4, 0.3, 0.5), False),
+              SensorChoice("d", 4e5, Interval(0.9, 0.8, 1.0), True)]
     picture = choice_plot(points)
     assert picture.count("<circle") == 3 and "a&lt;b, 0.500" in picture
     (line,) = re.findall(r'class="front" points="([^"]+)"', picture)

@@ -17,7 +17,8 @@ from edgehar import cli
 from edgehar.errors import InputError
 from edgehar.results import axes, page as report, plots, rows as tables
 from edgehar.results.events import score_events
-from edgehar.results.runs import SIMULATED, Measurement
+from edgehar.results.runs import SIMULATED, UNSTABLE, Measurement, RunWarning
+from edgehar.results.words import interval_text
 from tests.runs import everything, make
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
@@ -184,11 +185,11 @@ def test_one_person_gives_no_interval():
     one = make(people={"activity": {"a": (10 * np.eye(3, dtype=int)).tolist()}})
     words = Page(report.render([one])).words
     assert "one person, no interval" in words
-    assert words.interval_text(tables.accuracy_rows([one])[0].macro_f1, 1) == "1.000 (one person)"
+    assert interval_text(tables.accuracy_rows([one])[0].macro_f1, 1) == "1.000 (one person)"
 
 
 def test_warnings_are_shown():
-    words = Page(report.render([make(scenario="single_stream", warnings=("unstable: it varied.",))])).words
+    words = Page(report.render([make(scenario="single_stream", warnings=(RunWarning(UNSTABLE, "it varied."),))])).words
     assert "Warnings" in words and "unstable: it varied." in words
 
 

@@ -11,19 +11,20 @@ import pytest
 
 from edgehar.errors import InconclusiveError, InputError
 from edgehar.files import sha256_of_json, write_json
-from edgehar.results.runs import Measurement, Run, load_all
+from edgehar.results.runs import UNSTABLE, EngineFacts, Measurement, Run, RunWarning, load_all
 
+ENGINE = EngineFacts("student", "a" * 64, "e" * 64, "ort", "fp32", "corpus", "mobilenet", seed=3, teacher=None)
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 
 
 def example() -> Run:
     return Run(
-        scenario={"name": "accuracy", "batch": 64}, engine={"artifact": "student", "seed": 3, "teacher": None},
+        scenario={"name": "accuracy", "batch": 64}, engine=ENGINE,
         machine={"python": "3.8", "packages": {"numpy": "1.23"}},
         measurements=(Measurement("latency", "s", (0.25, 1e-05, 3.0)), Measurement("empty", "J", ())),
         people={"activity": {"ä": [[3, 1], [0, 4]], "b": [[1, 0], [2, 2]]}},
         classes={"activity": ("sit", "walk")}, split={"name": "fixed", "sha256": "0" * 64}, synthetic=True,
-        command="edgehar bench student", warnings=("unstable: it varied.",))
+        command="edgehar bench student", warnings=(RunWarning(UNSTABLE, "it varied."),))
 
 
 # ------------------------------------------------------------------ Run
@@ -115,6 +116,26 @@ def test_committed_runs_from_before_these_fields_keep_their_digest():
     assert len(paths) > 50
     for path in paths:
         assert Run.load(path).to_json()["sha256"] == json.loads(path.read_text(encoding="utf-8"))["sha256"]
+
+
+def test_a_run_of_sentences_is_read_by_kind_and_keeps_its_digest(tmp_path):
+    """Schema 1 kept each warning as one sentence."""
+    told = ["unstable: it varied.", "no CUDA graph: a kernel of its own.", "it rained."]
+    value = dict(example().to_json(), schema=1, warnings=told)
+    del value["sha256"]
+    write_json(tmp_path / "old.json", dict(value, sha256=sha256_of_json(value)))
+    read = Run.load(tmp_path / "old.json")
+    assert read.warnings == (RunWarning(UNSTABLE, "it varied."), RunWarning("", told[1]), RunWarning("", told[2]))
+    assert list(map(str, read.warnings)) == told and read.to_json()["sha256"] == sha256_of_json(value)
+
+
+def test_facts_that_were_not_told_are_not_written_and_strange_ones_are_kept():
+    written = replace(ENGINE, more={"trained_on": "a corpus"}, tasks=("activity",)).to_json()
+    assert set(written) == {"artifact", "artifact_sha256", "sha256", "backend", "precision", "dataset", "model", "seed",
+                            "teacher", "trained_on", "tasks"}
+    assert written["teacher"] is None and EngineFacts.from_json(written).to_json() == written
+    with pytest.raises(TypeError, match="model"):
+        EngineFacts.from_json({key: value for key, value in written.items() if key != "model"})
 
 
 # ------------------------------------------------------------------ Measurement

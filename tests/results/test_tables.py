@@ -29,8 +29,8 @@ def test_seeds_of_one_method_are_averaged_within_a_person_first():
 
 def test_another_method_precision_or_teacher_is_another_row():
     base = make("a")
-    others = [make("b", seed=1, precision="int8"), make("c", seed=2, engine=dict(make("c").engine, method="none")),
-              make("d", seed=3, engine=dict(make("d").engine, teacher="other"))]
+    others = [make("b", seed=1, precision="int8"), make("c", seed=2, engine=replace(make("c").engine, method="none")),
+              make("d", seed=3, engine=replace(make("d").engine, teacher="other"))]
     assert len(tables.accuracy_rows([base, *others])) == 4
 
 
@@ -38,7 +38,7 @@ def test_teachers_that_differ_in_their_seed_alone_are_one_method_and_recipes_are
     def taught(name, seed, epochs=10):
         teacher = {"model": "resnet", "seed": seed, "valid_macro_f1": 0.9 + seed / 100}
         facts = {"teacher": teacher, "recipe": {"epochs": epochs, "seed": seed}}
-        return make(name, seed=seed, engine=dict(make(name, seed=seed).engine, **facts))
+        return make(name, seed=seed, engine=replace(make(name, seed=seed).engine, **facts))
 
     (row,) = tables.accuracy_rows([taught("a-s0", 0), taught("a-s1", 1)])
     assert row.seeds == 2 and row.origin == "mobilenet, kd from resnet"
@@ -50,7 +50,7 @@ def test_teachers_that_differ_in_their_seed_alone_are_one_method_and_recipes_are
     (["tsak", "resnet", "tsak"], "ensemble of 2 x tsak + resnet")])
 def test_teachers_who_teach_as_one_are_counted(models, told):
     teacher = {"model": "ensemble", "members": [{"model": model} for model in models]}
-    (row,) = tables.accuracy_rows([make("a", engine=dict(make("a").engine, teacher=teacher))])
+    (row,) = tables.accuracy_rows([make("a", engine=replace(make("a").engine, teacher=teacher))])
     assert row.origin == "mobilenet, kd from " + told
 
 
@@ -61,9 +61,10 @@ def test_two_artifacts_of_one_seed_are_not_averaged_and_a_repeated_run_counts_on
 
 def test_two_artifacts_of_one_name_are_told_apart():
     first = make("a")
-    second = replace(first, engine=dict(first.engine, artifact_sha256="f" * 64, sha256="e" * 64, seed=9, method="none"))
+    engine = replace(first.engine, artifact_sha256="f" * 64, sha256="e" * 64, seed=9, method="none")
+    second = replace(first, engine=engine)
     labels = {row.label for row in tables.accuracy_rows([first, second])}
-    assert labels == {"a (%s)" % first.engine["artifact_sha256"][:6], "a (ffffff)"}
+    assert labels == {"a (%s)" % first.engine.artifact_sha256[:6], "a (ffffff)"}
 
 
 @pytest.mark.parametrize("labels, told", [
@@ -84,7 +85,7 @@ def test_throughput_and_medians_by_hand():
 def test_numbers_as_text():
     assert [words.milliseconds(s) for s in (3.2e-5, 1.234e-3, 0.0321, 0.5, None)] == [
         "0.032 ms", "1.23 ms", "32.1 ms", "500 ms", "n/a (too few)"]
-    assert [words.scaled(v) for v in (19812, 1.24e6, 512)] == ["19.8 k", "1.24 M", "512"]
+    assert [words.with_prefix(v) for v in (19812, 1.24e6, 512)] == ["19.8 k", "1.24 M", "512"]
     assert words.per_second(23110.4) == "23,110/s" and words.per_second(None) == "–"
 
 

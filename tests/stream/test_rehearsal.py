@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from edgehar.cli.fleet import command
+from edgehar.cli.rehearse import command
 from edgehar.errors import InconclusiveError, InputError
 from edgehar.stream.crowd import in_hops, rehearse
 from edgehar.stream.policy import Policy
@@ -138,9 +138,9 @@ def artifact(tmp_path_factory):
 
 
 def run(*words):
-    """(exit code, stdout, stderr) of one ``edgehar fleet``."""
+    """(exit code, stdout, stderr) of one ``edgehar rehearse``."""
     line = [sys.executable, "-c", "from edgehar.cli import main; main()", "--plugin", str(BACKEND), "--plugin",
-            str(DATASET), "fleet", *map(str, words), "--backend", "linear"]
+            str(DATASET), "rehearse", *map(str, words), "--backend", "linear"]
     done = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=60,
                           cwd=str(Path(__file__).resolve().parents[2]))
     return done.returncode, done.stdout, done.stderr

@@ -308,12 +308,12 @@ def test_a_column_of_words_may_be_ignored_as_advised(written, name, advised):
     assert len(read(Csv(path, ignore=name))) == 2
 
 
-def test_a_terminal_is_told_that_it_is_read(monkeypatch, capsys):
+def test_a_terminal_is_told_that_it_is_read(monkeypatch, caplog):
     terminal = io.StringIO(table(noise(200)))
     terminal.isatty = lambda: True
     monkeypatch.setattr("sys.stdin", terminal)
     Csv("-")
-    assert capsys.readouterr().err == "reading CSV from the terminal; give path=FILE to read a file.\n"
+    assert caplog.messages == ["reading CSV from the terminal; give path=FILE to read a file."]
 
 
 def test_a_stated_rate_must_agree_with_the_clock(written):

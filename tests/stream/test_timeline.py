@@ -17,7 +17,7 @@ from edgehar.stream.feed import Feed
 from edgehar.stream.ledger import ledger
 from edgehar.stream.sources.base import Chunk, Source
 from edgehar.stream.stream import Stream
-from edgehar.stream.timeline import DEPTH, Piece, Timeline
+from edgehar.stream.timeline import DEPTH, Ordered, Timeline
 
 SLOW = replace(SIGNAL, rate_hz=20.0, max_gap_s=0.3)
 STEP_S = 0.05
@@ -191,7 +191,7 @@ def test_every_sample_is_counted_once(events, size, kind, hop, tells):
 # ------------------------------------------------------------------ one by one
 
 
-def ordered(times_s, samples=None, rate_hz: float = 20.0, size: int = 5, tell=None) -> Tuple[Timeline, List[Piece]]:
+def ordered(times_s, samples=None, rate_hz: float = 20.0, size: int = 5, tell=None) -> Tuple[Timeline, List[Ordered]]:
     timeline, found = Timeline(rate_hz, 0.3, tell), []
     times_s = np.asarray(times_s, dtype=np.float64)
     samples = np.arange(len(times_s), dtype=np.float32)[:, None] if samples is None else samples
@@ -203,7 +203,7 @@ def ordered(times_s, samples=None, rate_hz: float = 20.0, size: int = 5, tell=No
     return timeline, found
 
 
-def lines(pieces: List[Piece]) -> List[List[float]]:
+def lines(pieces: List[Ordered]) -> List[List[float]]:
     found: List[List[float]] = []
     for piece in pieces:
         if piece.begins:
@@ -280,11 +280,11 @@ def test_a_hole_is_filled_by_the_cubic_and_a_stall_is_none():
     signal = np.sin(GRID * 2)[:, None].astype(np.float32)
     evening = Evening(20.0)
     kept = np.delete(np.arange(40), [10, 11, 20])
-    found = evening.push(Piece(GRID[kept], signal[kept], True)) + evening.flush()
+    found = evening.push(Ordered(GRID[kept], signal[kept], True)) + evening.flush()
     assert evening.filled == 3 and np.concatenate([each.samples for each in found]) == pytest.approx(signal, abs=1e-2)
     assert np.concatenate([each.arrived for each in found]).tolist() == [k in kept for k in range(40)]
     stalled_s = GRID.copy()
     stalled_s[10:15] = GRID[15] - 0.01 + np.arange(5) * 0.001
     evening = Evening(20.0)
-    found = evening.push(Piece(stalled_s, signal, True)) + evening.flush()
+    found = evening.push(Ordered(stalled_s, signal, True)) + evening.flush()
     assert evening.filled == 0 and np.concatenate([each.samples for each in found]).tobytes() == signal.tobytes()

@@ -93,8 +93,8 @@ def test_it_travels_in_the_artifact_only_where_recorded_windows_may(tmp_path):
     fitted = fit(model, parts.train, parts.valid, small.recipe(epochs=2), tmp_path / "t", facts=small.DATA)
     with_windows = export(fitted, parts.train, parts.valid, tmp_path / "a", "small")
     assert attribution.FILE in Artifact.load(with_windows.folder).manifest.files
-    found = attribution.load(with_windows.folder)["activity"]
+    found = attribution.load_attribution(with_windows.folder)["activity"]
     valid = {window.tobytes() for window in parts.valid.x}
     assert len(found.labels) and all(window.tobytes() in valid for window in found.x)
     without = export(fitted, parts.train, parts.valid, tmp_path / "b", "small", Samples("synthetic", "ranges"))
-    assert attribution.FILE not in without.manifest.files and attribution.load(without.folder) == {}
+    assert attribution.FILE not in without.manifest.files and attribution.load_attribution(without.folder) == {}

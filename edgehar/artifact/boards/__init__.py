@@ -14,7 +14,7 @@ from edgehar.files import PathLike, read_json
 BOARDS = Path(__file__).parent
 
 
-class Clocks(NamedTuple):
+class BoardClocks(NamedTuple):
     """Clocks of a moment, MHz; `tpcs` of the GPU that have power."""
 
     gpu_mhz: float
@@ -25,7 +25,7 @@ class Clocks(NamedTuple):
     tpcs: int = 4
 
 
-def on_threads(clocks: Clocks, threads: Optional[int]) -> Clocks:
+def on_threads(clocks: BoardClocks, threads: Optional[int]) -> BoardClocks:
     """`clocks` with as many of the mode's cores at work as a CPU engine has threads; with all of them where None."""
     return clocks._replace(cpu_cores=min(threads or clocks.cpu_cores, clocks.cpu_cores))
 
@@ -38,6 +38,7 @@ class Estimate(NamedTuple):
     high: float
 
     def to_json(self) -> Dict[str, float]:
+        """{field: value}, the units as the fields have them."""
         return self._asdict()
 
 
@@ -61,9 +62,11 @@ class Fit:
 
     @property
     def parameters(self) -> Dict[str, float]:
+        """{name: value} on the scale they are used on; `logs` holds their logarithms."""
         return dict(zip(self.names, np.exp(self.logs).tolist()))
 
     def to_json(self) -> Dict[str, Any]:
+        """As `from_json` reads it; parameters are added for people to read."""
         body = dict(vars(self), parameters={key: float("%.4g" % value) for key, value in self.parameters.items()})
         body["logs"] = [round(value, 5) for value in self.logs]
         body["covariance"] = [[round(value, 6) for value in row] for row in self.covariance]
@@ -71,6 +74,7 @@ class Fit:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Fit":
+        """What `to_json` gave."""
         return cls(tuple(value["names"]), tuple(value["logs"]), tuple(map(tuple, value["covariance"])),
                    value["residual_sd"], value["tiny_sd"], value["freedom"], tuple(value["macs"]),
                    tuple(value["models"]), value["date"])
@@ -89,16 +93,17 @@ class Board:
     name: str
     title: str
     models: Tuple[str, ...]
-    modes: Mapping[str, Clocks]
+    modes: Mapping[str, BoardClocks]
     devices: Mapping[str, Mapping[str, Any]]
     rails: Mapping[str, float]
     fits: Mapping[str, Fit]
 
     @property
-    def fastest(self) -> Clocks:
+    def fastest(self) -> BoardClocks:
+        """The clocks of the power mode with the fastest GPU."""
         return max(self.modes.values(), key=lambda clocks: (clocks.gpu_mhz, clocks.cpu_mhz))
 
-    def clocks(self, mode: str) -> Clocks:
+    def clocks(self, mode: str) -> BoardClocks:
         """Raises InputError for a mode that the board has not."""
         if mode not in self.modes:
             raise InputError("%s has no power mode '%s'; choose from: %s." % (
@@ -106,9 +111,11 @@ class Board:
         return self.modes[mode]
 
     def fit_name(self, device: str, precision: str) -> str:
+        """The name of the fit for a device; a processor has one for each precision."""
         return "cpu-" + precision if device == "cpu" else device
 
     def to_json(self) -> Dict[str, Any]:
+        """All facts of the board, as its file holds them."""
         return {"name": self.name, "title": self.title, "models": list(self.models),
                 "modes": {name: clocks._asdict() for name, clocks in self.modes.items()},
                 "devices": self.devices, "rails": self.rails,
@@ -133,7 +140,7 @@ def load_board(name: PathLike) -> Board:
     value = read_json(path if path.suffix else shipped)
     try:
         return Board(value["name"], value["title"], tuple(value["models"]),
-                     {key: Clocks(**mode) for key, mode in value["modes"].items()}, value["devices"], value["rails"],
-                     {key: Fit.from_json(fit) for key, fit in value["fits"].items()})
+                     {key: BoardClocks(**mode) for key, mode in value["modes"].items()}, value["devices"],
+                     value["rails"], {key: Fit.from_json(fit) for key, fit in value["fits"].items()})
     except (KeyError, TypeError) as error:
         raise InputError("%s is no board file (%s); make one with `edgehar calibrate`." % (name, error)) from error

@@ -31,7 +31,7 @@ SENTENCE = "edgehar: "
 
 
 @dataclass(frozen=True)
-class Job:
+class BuildJob:
     """What the builder needs to know; absolute paths, as text.
 
     ranges_by: "entropy", "minmax", "ranges" or "qdq" for INT8, else "". windows: .npy of
@@ -53,7 +53,7 @@ def main(path: str) -> None:
     """Do the job in the file `path`, as long as whoever started this process lives."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        build(Job(**read_json(path)))
+        build(BuildJob(**read_json(path)))
     except EdgeharError as error:
         print(SENTENCE + " ".join(str(error).split()), file=sys.stderr, flush=True)
         sys.exit(error.exit_code)
@@ -65,7 +65,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def build(job: Job) -> None:
+def build(job: BuildJob) -> None:
     """Write the plan, its layers and, for a DLA, who runs what. Raises EdgeharErrors."""
     log().echo = True
     gpu = _cuda.Gpu()
@@ -76,7 +76,7 @@ def build(job: Job) -> None:
         gpu.close()
 
 
-def _build_and_forget(job: Job, gpu: Any) -> None:
+def _build_and_forget(job: BuildJob, gpu: Any) -> None:
     """TensorRT's objects must be gone before their CUDA context; a traceback would keep those of a failed build."""
     try:
         _build(job, build_options(job.options), gpu)
@@ -85,7 +85,7 @@ def _build_and_forget(job: Job, gpu: Any) -> None:
         raise
 
 
-def _build(job: Job, options: BuildOptions, gpu: Any) -> None:
+def _build(job: BuildJob, options: BuildOptions, gpu: Any) -> None:
     builder = _builder()
     network, _parser = _parsed(builder, Path(job.onnx))
     config = builder.create_builder_config()
@@ -230,7 +230,7 @@ def _set_dla(builder: Any, network: Any, config: Any, options: BuildOptions, fol
                                     for where in ("dla", "gpu")})
 
 
-def _set_int8(builder: Any, network: Any, config: Any, job: Job, options: BuildOptions, gpu: Any) -> Any:
+def _set_int8(builder: Any, network: Any, config: Any, job: BuildJob, options: BuildOptions, gpu: Any) -> Any:
     """Ranges by the one way chosen; returns the calibrator where that is one."""
     if job.ranges_by == "ranges":
         set_ranges(network, job.ranges or {})
@@ -253,7 +253,7 @@ def _set_timings(config: Any, cache: Path) -> None:
         config.set_timing_cache(config.create_timing_cache(b""), False)
 
 
-def _keep_caches(config: Any, ranges: Any, job: Job) -> None:
+def _keep_caches(config: Any, ranges: Any, job: BuildJob) -> None:
     timings = config.get_timing_cache()
     if timings is not None:
         with written_whole(job.timing_cache) as temporary:

@@ -23,7 +23,10 @@ BY_WINDOWS = ("entropy", "minmax")
 
 
 def chosen(asked: str, stored: Mapping[str, np.ndarray], artifact: Artifact) -> str:
-    """The way to the ranges. Raises InputError where it needs windows and the artifact stores none."""
+    """The way to the ranges; stored: windows (N, C, T) or ranges (2,).
+
+    Raises InputError where the way needs windows and the artifact stores none.
+    """
     way = asked or ("entropy" if "windows" in stored else "ranges")
     if way in BY_WINDOWS and "windows" not in stored:
         raise InputError("the artifact %s stores ranges and no windows that the %s calibrator could run; use "

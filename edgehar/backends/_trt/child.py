@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import BinaryIO, Callable, Dict, Type
 
 from edgehar import errors
-from edgehar.backends._trt.build import SENTENCE, Job
+from edgehar.backends._trt.build import SENTENCE, BuildJob
 from edgehar.errors import EdgeharError, MissingError
 
 HEARTBEAT_S = 1.0
 BUILDER = "edgehar.backends._trt.build"
 
 
-def build_in_child(job: Job, scratch: Path, on_progress: Callable[[str], None]) -> None:
+def build_in_child(job: BuildJob, scratch: Path, on_progress: Callable[[str], None]) -> None:
     """Do `job` in a process of its own, told to `on_progress` once a second.
 
     scratch: a folder for what they tell each other. The child ends when we do. Raises the

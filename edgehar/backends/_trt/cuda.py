@@ -114,13 +114,13 @@ class Gpu:
         """A zeroed host array and its place on the device; the same memory where `mapped`."""
         return Buffer(self, self._driver, tuple(shape), dtype, mapped)
 
-    def stream(self) -> "Stream":
+    def stream(self) -> "CudaStream":
         """A queue of work: in order within itself, side by side with other streams."""
-        return self.own(Stream(self, self._driver))
+        return self.own(CudaStream(self, self._driver))
 
-    def event(self) -> "Event":
+    def event(self) -> "CudaEvent":
         """A point in time on a stream."""
-        return self.own(Event(self._driver))
+        return self.own(CudaEvent(self._driver))
 
     def close(self) -> None:
         """Wait for all work, free all that was made here and the context. Drop what uses it before."""
@@ -157,18 +157,18 @@ class Buffer:
         self._memory: Any = memory
         self.address: int = pages.get_device_pointer() if memory is None else int(memory)
 
-    def upload(self, stream: "Stream", rows: Optional[int] = None) -> None:
+    def upload(self, stream: "CudaStream", rows: Optional[int] = None) -> None:
         """Copy the first `rows` rows, or all, to the device, in the stream's order; nothing to do where mapped."""
         if self._memory is not None:
             self._driver.memcpy_htod_async(self._memory, self.host[:rows], stream.queue)
 
-    def download(self, stream: "Stream", rows: Optional[int] = None) -> None:
+    def download(self, stream: "CudaStream", rows: Optional[int] = None) -> None:
         """Copy the first `rows` rows, or all, to the host, in the stream's order; nothing to do where mapped."""
         if self._memory is not None:
             self._driver.memcpy_dtoh_async(self.host[:rows], self._memory, stream.queue)
 
 
-class Stream:
+class CudaStream:
     """A queue of work on the GPU. queue: pycuda's own; handle: what TensorRT and libcudart take."""
 
     def __init__(self, gpu: Gpu, driver: Any) -> None:
@@ -178,6 +178,7 @@ class Stream:
 
     @property
     def handle(self) -> int:
+        """The stream's number, as TensorRT takes it."""
         return self.queue.handle
 
     def synchronize(self) -> None:
@@ -212,6 +213,7 @@ class Stream:
             pass  # the capture was broken already; why, the caller is about to hear
 
     def free(self) -> None:
+        """Let go of the stream."""
         self.queue = None  # pycuda destroys it with the last reference
 
 
@@ -227,28 +229,31 @@ class Graph:
         finally:
             runtime.call("cudaGraphDestroy", recorded)
 
-    def launch(self, stream: Stream) -> None:
+    def launch(self, stream: CudaStream) -> None:
         """Put the captured work on the stream."""
         self._runtime.call("cudaGraphLaunch", self._launchable, ctypes.c_void_p(stream.handle))
 
     def free(self) -> None:
+        """Destroy the graph. Raises CudaError."""
         self._runtime.call("cudaGraphExecDestroy", self._launchable)
 
 
-class Event:
+class CudaEvent:
     """A point in time on a stream. Not to be recorded during a capture."""
 
     def __init__(self, driver: Any) -> None:
         self._mark = driver.Event()
 
-    def record(self, stream: Stream) -> None:
+    def record(self, stream: CudaStream) -> None:
+        """Mark the place that `stream` has come to."""
         self._mark.record(stream.queue)
 
-    def elapsed_ms(self, since: "Event") -> float:
+    def elapsed_ms(self, since: "CudaEvent") -> float:
         """GPU time between two recorded events of which the stream was synchronised."""
         return self._mark.time_since(since._mark)
 
     def free(self) -> None:
+        """Let go of the event."""
         self._mark = None  # pycuda destroys it with the last reference
 
 

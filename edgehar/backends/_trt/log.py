@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from functools import lru_cache
 from typing import Any, List
 
+LOG = logging.getLogger(__name__)
 LONGEST = 240  # characters of a reason in a sentence of ours
 
 
@@ -22,7 +23,7 @@ def _log_of(tensorrt: Any) -> Any:
     grave = (levels.INTERNAL_ERROR, levels.ERROR)
 
     class Log(tensorrt.ILogger):
-        """Keeps the errors since the last `clear`. echo: whether what matters goes to stderr as it comes."""
+        """Keeps the errors since the last `clear`. echo: whether what matters is logged as it comes."""
 
         def __init__(self) -> None:
             tensorrt.ILogger.__init__(self)  # super() would do for Python, not for the binding
@@ -33,7 +34,7 @@ def _log_of(tensorrt: Any) -> Any:
             if severity in grave:
                 self.errors.append(" ".join(message.split()))
             if self.echo and (severity in grave or severity == levels.WARNING):
-                print("TensorRT: %s" % message, file=sys.stderr, flush=True)
+                LOG.warning("TensorRT: %s", message)
 
         def clear(self) -> None:
             self.errors.clear()

@@ -39,10 +39,12 @@ class BuildOptions:
 
     @property
     def is_static(self) -> bool:
+        """Whether the engine takes one batch size alone."""
         return len(self.batch) == 1
 
     @property
     def uses_dla(self) -> bool:
+        """Whether a DLA runs what it can of the network."""
         return self.dla >= 0
 
 

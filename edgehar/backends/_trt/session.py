@@ -36,7 +36,7 @@ class TrtSession(Session):
         self.warnings: List[str] = []
         self._sizes = _needed(built.batch, max_batch)
         self._rows = min(max_batch, self._sizes[-1])
-        self._plan = Plan()
+        self._plan = LoadedPlan()
         self._slots: List[Slot] = []
         self._gpu: Optional[_cuda.Gpu] = _cuda.Gpu(options.sync)
         try:
@@ -48,20 +48,25 @@ class TrtSession(Session):
 
     @property
     def batches(self) -> Sequence[int]:
+        """One a size the engine was built for, as far as the input holds it."""
         return [min(size, self._rows) for size in self._sizes]
 
     def input(self, slot: int = 0) -> np.ndarray:
+        """As `Session.input`: (max_batch, C, T) float32 in page-locked memory, owned by the session."""
         return self._slots[slot].x.host[:self._rows, :, 0]
 
     def launch(self, count: int, slot: int = 0) -> None:
+        """Start the slot's first `count` windows; returns while the GPU works."""
         with self._context():
             self._slots[slot].launch(count)
 
     def wait(self, slot: int = 0) -> Dict[str, np.ndarray]:
+        """{task: (count, K)} of the slot's last launch, owned by the session until the next launch."""
         with self._context():
             return self._slots[slot].wait()
 
     def gpu_time_s(self, slot: int = 0) -> Optional[float]:
+        """As `Session.gpu_time_s`, by CUDA events; None before the first launch."""
         with self._context():
             return self._slots[slot].gpu_time_s()
 
@@ -71,6 +76,7 @@ class TrtSession(Session):
         return self._gpu
 
     def close(self) -> None:
+        """Wait for what is under way and give back the GPU's memory; may be called twice."""
         gpu, self._gpu = self._gpu, None
         if gpu is None:
             return
@@ -124,7 +130,7 @@ class TrtSession(Session):
         return True
 
 
-class Plan:
+class LoadedPlan:
     """A deserialised engine. source: the name of its input."""
 
     def __init__(self) -> None:
@@ -162,6 +168,7 @@ class Plan:
         return inputs[0]
 
     def close(self) -> None:
+        """Let go of the engine and its runtime."""
         self.engine = None
         self._runtime = None
 
@@ -177,7 +184,7 @@ class Slot:
         self._lanes: Dict[int, Lane] = {}
         self._count = 0
 
-    def add_lane(self, plan: Plan, size: int, profile: Optional[int]) -> None:
+    def add_lane(self, plan: LoadedPlan, size: int, profile: Optional[int]) -> None:
         """A lane for batches of `size`, run once: what TensorRT puts off to the first run is done then."""
         self._lanes[size] = lane = Lane(self._stream)
         lane.start(plan, profile, (size, *self.x.host.shape[1:]), self._addresses)
@@ -193,10 +200,12 @@ class Slot:
             self._stream.synchronize()
 
     def forget_graphs(self) -> None:
+        """Launch kernels one by one from now on."""
         for lane in self._lanes.values():
             lane.graph = None
 
     def launch(self, count: int) -> None:
+        """Copy the first `count` windows in, compute, copy the logits out; returns while the GPU works."""
         lane = self._lanes[self._size_for(count)]
         self._count = count
         self.x.upload(self._stream, count)
@@ -207,16 +216,20 @@ class Slot:
             logits.download(self._stream, count)
 
     def finish(self) -> None:
+        """Wait until the GPU has done all of it."""
         self._stream.synchronize()
 
     def wait(self) -> Dict[str, np.ndarray]:
+        """{task: (count, K)} of the last launch, in page-locked memory that the next launch overwrites."""
         self.finish()
         return {task: logits.host[:self._count] for task, logits in self._logits.items()}
 
     def gpu_time_s(self) -> Optional[float]:
+        """Seconds the GPU computed for the last launch, copies left out; None before the first."""
         return self._end.elapsed_ms(self._begin) / 1e3 if self._count else None
 
     def close(self) -> None:
+        """Let go of the lanes."""
         for lane in self._lanes.values():
             lane.close()
 
@@ -236,7 +249,8 @@ class Lane:
         self._stream = stream
         self._context: Any = None
 
-    def start(self, plan: Plan, profile: Optional[int], shape: Sequence[int], addresses: Mapping[str, int]) -> None:
+    def start(self, plan: LoadedPlan, profile: Optional[int], shape: Sequence[int],
+              addresses: Mapping[str, int]) -> None:
         """profile: of an engine with several batch sizes; None for a static one."""
         self._context = plan.engine.create_execution_context()
         _require(self._context is not None, "give a batch in flight its memory")
@@ -254,9 +268,11 @@ class Lane:
             _require(self._context.execute_async_v3(self._stream.handle), "run")
 
     def capture(self) -> None:
+        """Record what `enqueue` launches as one CUDA graph. Raises CudaError."""
         self.graph = self._stream.capture(self.enqueue)
 
     def close(self) -> None:
+        """Let go of graph and execution context."""
         self.graph = None
         self._context = None
 

@@ -44,6 +44,7 @@ class Meter(ABC):
 
     @property
     def name(self) -> str:
+        """The file's name, with ``-`` for ``_``."""
         return type(self).__module__.rsplit(".", 1)[-1].replace("_", "-")
 
     @property

@@ -15,7 +15,7 @@ NOT_CONNECTED = "NC"
 REMEDY = "use --power jtop, whose service reads them for you, or run as root"
 
 
-class Channel(NamedTuple):
+class RailFiles(NamedTuple):
     """One rail: where its voltage (mV) and its current (mA) stand, and amperes a step."""
 
     rail: str
@@ -38,14 +38,16 @@ class Ina3221(Meter):
     def __init__(self, interval_s: float = 0.05) -> None:
         super().__init__()
         self._interval_s = interval_s
-        self._channels: List[Channel] = []
+        self._channels: List[RailFiles] = []
         self._volts: Dict[str, float] = {}
 
     @property
     def rails(self) -> Tuple[str, ...]:
+        """The labels of the chips' channels."""
         return tuple(channel.rail for channel in self._found())
 
     def missing(self) -> Optional[str]:
+        """As `Meter.missing`, after a sample."""
         try:
             self._pass()
         except MissingError as error:
@@ -53,17 +55,21 @@ class Ina3221(Meter):
         return None
 
     def samples(self) -> Iterator[PowerSample]:
+        """All channels, one after the other, at uneven steps of `interval_s` on average."""
         for _ in self._ticks(self._interval_s):
             yield self._pass()
 
     def steps_w(self) -> Dict[str, float]:
+        """A step of each channel's current at the voltage it was last measured at."""
         return {channel.rail: channel.step_a * self._volts[channel.rail] for channel in self._channels
                 if channel.rail in self._volts}
 
     def supply_v(self) -> Dict[str, float]:
+        """Volts of each rail, of the last sample."""
         return dict(self._volts)
 
     def facts(self) -> Dict[str, Any]:
+        """The interval asked for, and over how many conversions each chip averages."""
         chips = sysfs.found(CHIPS)
         return {"interval_s": self._interval_s,
                 "averaged": {path.split("/")[-3]: sysfs.number(path + "/samples") for path in chips}}
@@ -77,7 +83,7 @@ class Ina3221(Meter):
             watts.append(volts * _thousandth(channel.amperes))
         return PowerSample((started_s + time.monotonic()) / 2, tuple(watts))
 
-    def _found(self) -> List[Channel]:
+    def _found(self) -> List[RailFiles]:
         self._channels = self._channels or [channel for chip in sysfs.found(CHIPS) for channel in _channels_of(chip)]
         if not self._channels:
             raise MissingError("no INA3221 shows under %s; on JetPack 4 use --power tegrastats, elsewhere another "
@@ -85,13 +91,13 @@ class Ina3221(Meter):
         return self._channels
 
 
-def _channels_of(chip: str) -> Iterator[Channel]:
+def _channels_of(chip: str) -> Iterator[RailFiles]:
     for label in sysfs.found(chip + "/in[123]_label"):
         number, rail = label[-len("1_label")], _read(label).strip()
         if rail and NOT_CONNECTED not in rail and sysfs.number("%s/in%s_enable" % (chip, number)) != 0:
             shunt_ohm = (sysfs.number("%s/shunt%s_resistor" % (chip, number)) or 0) / 1e6
-            yield Channel(rail, "%s/in%s_input" % (chip, number), "%s/curr%s_input" % (chip, number),
-                          SHUNT_STEP_V / shunt_ohm if shunt_ohm else XAVIER_STEP_A)
+            yield RailFiles(rail, "%s/in%s_input" % (chip, number), "%s/curr%s_input" % (chip, number),
+                            SHUNT_STEP_V / shunt_ohm if shunt_ohm else XAVIER_STEP_A)
 
 
 def _thousandth(path: str) -> float:

@@ -42,10 +42,12 @@ class Jtop(Meter):
 
     @property
     def rails(self) -> Tuple[str, ...]:
+        """The rails that the service names."""
         self._rails = self._rails or tuple(self._watts())
         return self._rails
 
     def missing(self) -> Optional[str]:
+        """As `Meter.missing`, after a connection."""
         try:
             self._rails = self.rails
         except MissingError as error:
@@ -62,16 +64,20 @@ class Jtop(Meter):
             taken += 1
 
     def steps_w(self) -> Dict[str, float]:
+        """Those of an AGX Xavier at the voltages last measured."""
         return xavier_steps_w(self._volts)
 
     def supply_v(self) -> Dict[str, float]:
+        """Volts of each rail, as the service told them last."""
         return dict(self._volts)
 
     def facts(self) -> Dict[str, Any]:
+        """The intervals asked for and granted, and the client's version."""
         client = self._connected()
         return {"interval_s": self._interval_s, "granted_s": client.interval, "client": _client_version()}
 
     def warnings(self) -> List[str]:
+        """That the service samples more slowly than it was asked to."""
         granted_s = self._connected().interval
         if granted_s <= 1.01 * self._interval_s:
             return []
@@ -79,6 +85,7 @@ class Jtop(Meter):
                 "was there first; close it." % (self._interval_s, granted_s)]
 
     def close(self) -> None:
+        """As `Meter.close`; ends the connection."""
         super().close()
         client, self._client = self._client, None
         if client is not None:

@@ -39,9 +39,11 @@ class Rapl(Meter):
 
     @property
     def rails(self) -> Tuple[str, ...]:
+        """The zones' names, those within a package behind its name and a slash."""
         return tuple(zone.rail for zone in self._found())
 
     def missing(self) -> Optional[str]:
+        """As `Meter.missing`, after a reading."""
         try:
             self._read()
         except MissingError as error:
@@ -49,6 +51,7 @@ class Rapl(Meter):
         return None
 
     def samples(self) -> Iterator[PowerSample]:
+        """Mean watts between two readings of the energy counters, at uneven steps of `interval_s` on average."""
         before_s, before_j = time.monotonic(), self._read()
         for _ in self._ticks(self._interval_s):
             now_s, now_j = time.monotonic(), self._read()
@@ -60,13 +63,16 @@ class Rapl(Meter):
             before_s, before_j = now_s, now_j
 
     def totals(self) -> Dict[str, Tuple[str, ...]]:
+        """The packages and their memory; zones within a package are counted there already."""
         summed = tuple(rail for rail in self.rails if rail.rsplit("/", 1)[-1].startswith(IN_TOTAL))
         return {TOTAL: summed or self.rails}
 
     def steps_w(self) -> Dict[str, float]:
+        """A step of the energy counter over the interval."""
         return dict.fromkeys(self.rails, DEFAULT_STEP_J / self._interval_s)
 
     def facts(self) -> Dict[str, Any]:
+        """The interval asked for."""
         return {"interval_s": self._interval_s}
 
     def _read(self) -> List[float]:

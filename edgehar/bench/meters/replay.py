@@ -48,18 +48,23 @@ class Replay(Meter):
 
     @property
     def rails(self) -> Tuple[str, ...]:
+        """Those of the file."""
         return self._rails
 
     def missing(self) -> Optional[str]:
+        """None: the file was read when this was made."""
         return None
 
     def totals(self) -> Dict[str, Tuple[str, ...]]:
+        """As `Meter.totals`; of a single rail that rail."""
         return totals_of(self._rails) if len(self._rails) > 1 else {TOTAL: self._rails}
 
     def facts(self) -> Dict[str, Any]:
+        """Which clock the file's times are of, and how far it is behind this machine's."""
         return {"clock": self._clock, "offset_s": self._offset_s}
 
     def warnings(self) -> List[str]:
+        """That the power is another's, unless it was recorded beside this run."""
         return [] if not self.mark else ["its power is replayed from %s and not of this machine" % self._path.name]
 
     def samples(self) -> Iterator[PowerSample]:

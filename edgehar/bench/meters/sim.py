@@ -38,12 +38,15 @@ class Sim(Meter):
 
     @property
     def rails(self) -> Tuple[str, ...]:
+        """Those of an AGX Xavier."""
         return XAVIER_RAILS
 
     def missing(self) -> Optional[str]:
+        """None: nothing is needed."""
         return None
 
     def samples(self) -> Iterator[PowerSample]:
+        """Idle watts, and load by how busy this process was since the last sample."""
         then_s, worked_s = time.monotonic(), time.process_time()
         for _ in self._ticks(self._interval_s):
             now_s, work_s = time.monotonic(), time.process_time()
@@ -52,9 +55,11 @@ class Sim(Meter):
             yield PowerSample(now_s, tuple(self._shown(rail, busy) for rail in self.rails))
 
     def steps_w(self) -> Dict[str, float]:
+        """The step that its values are rounded to."""
         return dict.fromkeys(self.rails, STEP_W)
 
     def facts(self) -> Dict[str, Any]:
+        """What it was asked to make up."""
         return {"board": self._board, "load_w": self._load_w, "noise_w": self._noise_w}
 
     def _shown(self, rail: str, busy: float) -> float:

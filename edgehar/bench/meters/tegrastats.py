@@ -47,12 +47,14 @@ class Tegrastats(Meter):
 
     @property
     def rails(self) -> Tuple[str, ...]:
+        """The rails of the first line that the program prints."""
         if not self._rails:
             with closing(self._lines()) as lines:
                 self._rails = tuple(next(lines, ()))
         return self._rails
 
     def missing(self) -> Optional[str]:
+        """As `Meter.missing`, after a line."""
         if shutil.which(self._program) is None:
             return "%s is not on PATH; it is part of Jetson Linux, elsewhere use another meter." % self._program
         try:
@@ -61,16 +63,19 @@ class Tegrastats(Meter):
             return str(error)
 
     def samples(self) -> Iterator[PowerSample]:
+        """One a line with the same rails as the first."""
         rails = self.rails
         for watts in self._lines():
             if tuple(watts) == rails:
                 yield PowerSample(time.monotonic(), tuple(watts.values()))
 
     def steps_w(self) -> Dict[str, float]:
+        """Those of an AGX Xavier, at the supply voltage that was assumed."""
         volts = {rail: CARRIER_V if rail == CARRIER_RAIL else self._supply_v for rail in self._rails}
         return xavier_steps_w(volts)
 
     def facts(self) -> Dict[str, Any]:
+        """The interval asked for and the supply voltage assumed."""
         return {"interval_s": self._interval_s, "assumed_supply_v": self._supply_v}
 
     def _lines(self) -> Generator[Dict[str, float], None, None]:

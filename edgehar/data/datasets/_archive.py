@@ -102,6 +102,7 @@ class Archive:
         return sorted(name for name in self._members if name.endswith(suffix))
 
     def has(self, name: str) -> bool:
+        """Whether a file of that name is in the archive."""
         return name in self._members
 
     def where(self, name: str) -> str:

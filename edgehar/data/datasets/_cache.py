@@ -12,9 +12,9 @@ and removing any or all of them only costs the next reading.
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import shutil
-import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
@@ -35,29 +35,34 @@ _KINDS = {SAMPLES: "<f4", LABELS: "<i2"}
 _ARRAYS = ("samples", "labels")  # fields of a Recording that do not stand in the index
 
 
+LOG = logging.getLogger(__name__)
+
+
 def read_recordings(dataset: Dataset) -> Sequence[Recording]:
     """All recordings of `dataset`: from the cache where it has them, else read, and kept for the next time.
 
     Samples and labels may be read-only. `skipped` of the dataset is as after reading.
     Raises InputError as ``dataset.recordings()`` does; a cache that cannot be used costs
-    one line on stderr.
+    one warning.
     """
     entry = _entry_of(dataset)
     if entry is None:
         return list(dataset.recordings())
     try:
         if entry.exists():
+            LOG.info("the recordings of %s are taken from %s", dataset.name, entry)
             return _load(entry, dataset)
     except (InputError, OSError) as error:
-        _tell("the cached recordings of %s are damaged (%s) and read anew" % (dataset.name, _cause(error)))
+        LOG.warning("the cached recordings of %s are damaged (%s) and read anew.", dataset.name, _cause(error))
         shutil.rmtree(str(entry), ignore_errors=True)
+    LOG.info("the recordings of %s are read from %s", dataset.name, dataset.folder)
     recordings = list(dataset.recordings())
     try:
         if recordings:
             _store(entry, recordings, dataset.skipped)
     except (InputError, OSError) as error:
-        _tell("the recordings of %s cannot be cached in %s (%s); going on without" % (
-            dataset.name, entry.parent, _cause(error)))
+        LOG.warning("the recordings of %s cannot be cached in %s (%s); going on without.",
+                    dataset.name, entry.parent, _cause(error))
     return recordings
 
 
@@ -90,7 +95,7 @@ def _entry_of(dataset: Dataset) -> Optional[Path]:
     try:
         return cache_folder() / ("%s-%s" % (dataset.name, _key(dataset, files)[:32]))
     except OSError as error:
-        _tell("the recordings of %s cannot be cached (%s); going on without" % (dataset.name, _cause(error)))
+        LOG.warning("the recordings of %s cannot be cached (%s); going on without.", dataset.name, _cause(error))
         return None
 
 
@@ -212,7 +217,3 @@ def _cause(error: Exception) -> str:
     """Why something could not be read or written, without the remedies for a file that a user asked for."""
     cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
     return getattr(cause, "strerror", None) or str(cause).rstrip(".")
-
-
-def _tell(sentence: str) -> None:
-    print(sentence + ".", file=sys.stderr)

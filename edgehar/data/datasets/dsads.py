@@ -37,13 +37,14 @@ _BESIDE = re.compile(r"a\d\d/p\d/.*")
 _FIELD = (0.3, 3.0)  # what the median length of a magnetometer keeps to; 0.66 to 1.39 in the corpus
 
 
-class Session(NamedTuple):
+class _Session(NamedTuple):
     """One activity, counted from 1, of one person."""
 
     activity: int
     person: int
 
     def file_of(self, segment: int) -> str:
+        """The name of a segment's file in the archive."""
         return "a%02d/p%d/s%02d.txt" % (self.activity, self.person, segment)
 
 
@@ -122,10 +123,15 @@ class Dsads(Dataset):
         return Split(self.name, "fixed", train, valid, test)
 
     def lacking(self) -> str:
+        """As `Dataset.lacking`: which segments are not at hand."""
         with self.archive() as archive:
             return _sentence_on_missing(archive, self.classes["activity"])
 
     def recordings(self) -> Iterator[Recording]:
+        """The longest chains of segments, session by session, one a placement where `stacked`.
+
+        Raises InputError for damage.
+        """
         with self.archive() as archive:
             at_hand = _at_hand(archive)
             archive.require_distinct(each.file_of(number) for each, segments in at_hand.items() for number in segments)
@@ -134,14 +140,14 @@ class Dsads(Dataset):
                 if session not in copies:
                     yield from self.sound(self._session, archive, session, segments)
 
-    def _session(self, archive: Archive, session: Session, segments: Sequence[int]) -> Iterator[Recording]:
+    def _session(self, archive: Archive, session: _Session, segments: Sequence[int]) -> Iterator[Recording]:
         columns = [9 * PLACEMENTS.index(place) + column for place in self.placements for column in range(9)]
         rows = np.stack([_read_segment(archive, session, number) for number in segments])
         _require_units(rows, "the files like %s" % archive.where(session.file_of(segments[0])))
         for track, first, samples in _stretches(np.array(segments), rows):
             yield from self._recordings(session, track, first, samples[:, columns])
 
-    def _recordings(self, session: Session, track: int, first: int, samples: np.ndarray) -> Sequence[Recording]:
+    def _recordings(self, session: _Session, track: int, first: int, samples: np.ndarray) -> Sequence[Recording]:
         label = session.activity - 1
         name = self.classes["activity"][label]
         whole = Recording(samples=samples, labels={"activity": np.full(len(samples), label, dtype=np.int16)},
@@ -171,20 +177,20 @@ def _placements_in(text: str) -> Tuple[str, ...]:
 # ------------------------------------------------------------------ files
 
 
-def _at_hand(archive: Archive) -> Dict[Session, List[int]]:
+def _at_hand(archive: Archive) -> Dict[_Session, List[int]]:
     """The numbers of the segments at hand, by activity, then person. Refuses files of others."""
-    found: Dict[Session, List[int]] = {}
+    found: Dict[_Session, List[int]] = {}
     for name in filter(_BESIDE.fullmatch, archive.names(".txt")):
         match = _FILE.fullmatch(name)
         activity, person, segment = map(int, match.groups()) if match else (0, 0, 0)
         if not 1 <= activity <= 19 or person not in PEOPLE or segment not in SEGMENTS:
             raise InputError("%s is none of the corpus' 19 activities, 8 people and 60 segments; remove it." % (
                 archive.where(name)))
-        found.setdefault(Session(activity, person), []).append(segment)
+        found.setdefault(_Session(activity, person), []).append(segment)
     return found
 
 
-def _read_segment(archive: Archive, session: Session, number: int) -> np.ndarray:
+def _read_segment(archive: Archive, session: _Session, number: int) -> np.ndarray:
     """One file, (125, 45) float32."""
     name = session.file_of(number)
     table = read_rows(archive.read(name), COLUMNS, b",", archive.where(name))
@@ -216,7 +222,7 @@ def _sentence_on_missing(archive: Archive, names: Tuple[str, ...]) -> str:
     at_hand = _at_hand(archive)
     there = {session.activity for session in at_hand}
     absent = [name for number, name in enumerate(names, 1) if number not in there]
-    lost = [session.file_of(number) for session in (Session(a, p) for a in sorted(there) for p in PEOPLE)
+    lost = [session.file_of(number) for session in (_Session(a, p) for a in sorted(there) for p in PEOPLE)
             for number in SEGMENTS if number not in at_hand.get(session, ())]
     parts = []
     if absent:
@@ -228,13 +234,13 @@ def _sentence_on_missing(archive: Archive, names: Tuple[str, ...]) -> str:
     return "In %s, %s." % (archive.source, "; ".join(parts)) if parts else ""
 
 
-def _copies(archive: Archive, at_hand: Dict[Session, List[int]]) -> Dict[Session, int]:
+def _copies(archive: Archive, at_hand: Dict[_Session, List[int]]) -> Dict[_Session, int]:
     """{session: the person who has the same one}, where half of the first segment is in that person's first.
 
     A segment that cannot be read is no copy; reading its session tells what is wrong with it.
     """
-    copies: Dict[Session, int] = {}
-    firsts: Dict[Session, Set[bytes]] = {}
+    copies: Dict[_Session, int] = {}
+    firsts: Dict[_Session, Set[bytes]] = {}
     for session, segments in at_hand.items():
         if segments[0] != 1:
             continue

@@ -36,6 +36,7 @@ class Experiment(NamedTuple):
     person: int
 
     def file_of(self, kind: str) -> str:
+        """The name of its file of that kind, "acc" or "gyro"."""
         return "RawData/%s_exp%02d_user%02d.txt" % (kind, self.number, self.person)
 
 
@@ -92,12 +93,14 @@ class Hapt(Dataset):
         return published_split(self.name)
 
     def lacking(self) -> str:
+        """As `Dataset.lacking`: which recorded files are not at hand."""
         with self.archive() as archive:
             absent = [name for each in _experiments() for name in _files_of(each) if not archive.has(name)]
         return "%s lacks %d of the 122 recorded files: %s." % (
             archive.source, len(absent), ", ".join(absent)) if absent else ""
 
     def recordings(self) -> Iterator[Recording]:
+        """One an experiment, in rising order. Raises InputError for damage."""
         with self.archive() as archive:
             at_hand = _at_hand(archive)
             archive.require_distinct(name for each in at_hand for name in _files_of(each))

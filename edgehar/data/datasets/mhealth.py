@@ -87,11 +87,13 @@ class Mhealth(Dataset):
         return split_by_fives(self.name, PEOPLE)
 
     def lacking(self) -> str:
+        """As `Dataset.lacking`: which people's logs are not at hand."""
         with self.archive() as archive:
             absent = [person for person in PEOPLE if not archive.has(_file_of(person))]
         return "%s lacks the logs of person %s." % (archive.source, ", ".join(absent)) if absent else ""
 
     def recordings(self) -> Iterator[Recording]:
+        """One a person, in rising order. Raises InputError for damage."""
         with self.archive() as archive:
             _require_known(archive)
             archive.require_distinct(map(_file_of, PEOPLE))

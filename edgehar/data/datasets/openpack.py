@@ -112,6 +112,7 @@ class Openpack(Dataset):
         return split_by_fives(self.name, PEOPLE)
 
     def lacking(self) -> str:
+        """As `Dataset.lacking`: which sessions are not at hand."""
         with self.archive() as archive:
             found = _sessions_in(archive)
         people = {_person(user) for user, _ in found}
@@ -122,6 +123,7 @@ class Openpack(Dataset):
             "" if len(people) > 2 else ", and no split by person can be made without it")
 
     def recordings(self) -> Iterator[Recording]:
+        """The unbroken stretches of each session, session by session. Raises InputError for damage."""
         with self.archive() as archive:
             found = _sessions_in(archive)
             archive.require_distinct(_file_of(user, session, sensor) for user, session in found for sensor in SENSORS)

@@ -103,6 +103,7 @@ class Synthetic(Dataset):
         return Split(self.name, "fixed", everybody[:train], everybody[train:train + valid], everybody[train + valid:])
 
     def recordings(self) -> Iterator[Recording]:
+        """Person by person, activity by activity; the same for the same options."""
         for person in range(self.people):
             for label, activity in enumerate(_ACTIVITIES):
                 yield from self._session(person, label, activity)

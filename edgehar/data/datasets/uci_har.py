@@ -72,11 +72,13 @@ class UciHar(Dataset):
         return published_split(self.name)
 
     def lacking(self) -> str:
+        """As `Dataset.lacking`: which files are not at hand."""
         with self.archive() as archive:
             absent = [name for part in _PARTS for name in _files_of(part) if not archive.has(name)]
         return "%s lacks %s." % (archive.source, ", ".join(absent)) if absent else ""
 
     def recordings(self) -> Iterator[Recording]:
+        """Stretches put together from overlapping windows, person by person. Raises InputError for damage."""
         with self.archive() as archive:
             archive.require_distinct(file for name in _PARTS for file in _signals_of(name))
             for name in _PARTS:

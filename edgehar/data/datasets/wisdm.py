@@ -102,6 +102,7 @@ class Wisdm(Dataset):
         return split_by_fives(self.name, PEOPLE)
 
     def lacking(self) -> str:
+        """As `Dataset.lacking`: which people's files are not at hand."""
         with self.archive() as archive:
             absent = {device: [person for person in PEOPLE if not archive.has(_file_of(device, person))]
                       for device in self.devices}
@@ -109,6 +110,7 @@ class Wisdm(Dataset):
             device, len(people), archive.source, ", ".join(people)) for device, people in absent.items() if people)
 
     def recordings(self) -> Iterator[Recording]:
+        """The unbroken stretches of each device and person. Raises InputError for damage."""
         with self.archive() as archive:
             _require_key(archive, self.classes["activity"])
             people = {device: self._at_hand(archive, device) for device in self.devices}

@@ -26,4 +26,5 @@ class Jsonl(Sink):
         self._lines.write(json.dumps(decision.to_json(), sort_keys=True))
 
     def close(self) -> None:
+        """Flush and close the file."""
         self._lines.close()

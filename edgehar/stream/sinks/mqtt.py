@@ -62,10 +62,12 @@ class Mqtt(Sink):
 
     @property
     def waiting(self) -> int:
+        """Decisions that are queued, or sent and not yet acknowledged."""
         return len(self._queue) + len(self._flying)
 
     @property
     def problem(self) -> str:
+        """The connection's."""
         return self._connection.problem
 
     @property

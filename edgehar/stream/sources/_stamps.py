@@ -37,10 +37,10 @@ def reader_of(unit: str, cell: str) -> Read:
     if unit in WRITTEN:
         return _iso_s if unit == "iso" else _daytime_s
     factor = UNITS_S[unit]
-    return lambda text: number(text) * factor
+    return lambda text: number_in(text) * factor
 
 
-def number(text: str) -> float:
+def number_in(text: str) -> float:
     """As float() reads it, which also takes 1_0 for ten."""
     if "_" in text:
         raise ValueError(text)

@@ -16,6 +16,7 @@ a table counts as even, and its samples are told apart by their number.
 from __future__ import annotations
 
 import csv
+import logging
 import math
 import shlex
 import sys
@@ -28,9 +29,10 @@ import numpy as np
 from edgehar.data.channels import Channel, same_end
 from edgehar.data.signals import Signal
 from edgehar.errors import InputError
-from edgehar.stream.sources._stamps import Packets, Pace, ignored_columns, number, pace_of, reader_of
+from edgehar.stream.sources._stamps import Packets, Pace, ignored_columns, number_in, pace_of, reader_of
 from edgehar.stream.sources.base import Chunk, Source
 
+LOG = logging.getLogger(__name__)
 TIME = "time_s"
 CLOCKS = ("t", "time", "timestamp")  # what others call it
 HEAD = 128  # rows from which the rate is measured
@@ -102,6 +104,7 @@ class Csv(Source):
 
     @property
     def channels(self) -> Tuple[Channel, ...]:
+        """One a column that is no time and not ignored."""
         return tuple(_channel(name) for index, name in enumerate(self._header) if self._holds_samples(index))
 
     @property
@@ -119,6 +122,7 @@ class Csv(Source):
             yield Chunk(np.array([row.values for row in rows], dtype=np.float32), rows[0].time_s, times_s)
 
     def close(self) -> None:
+        """Close the file, unless it is standard input."""
         if self._stream is not sys.stdin:
             self._stream.close()
 
@@ -342,7 +346,7 @@ class Csv(Source):
 
 def _standard_input() -> IO[str]:
     if sys.stdin and sys.stdin.isatty():
-        print("reading CSV from the terminal; give path=FILE to read a file.", file=sys.stderr)
+        LOG.warning("reading CSV from the terminal; give path=FILE to read a file.")
     return sys.stdin
 
 
@@ -364,7 +368,7 @@ def _channel(name: str) -> Channel:
 
 def _value(cell: str) -> float:
     """The number in a cell; NaN where there is none that float32 can hold."""
-    value = number(cell) if cell.strip() else math.nan
+    value = number_in(cell) if cell.strip() else math.nan
     return value if abs(value) < TOO_LARGE else math.nan
 
 
@@ -374,7 +378,7 @@ def _may_be_number(cell: str) -> bool:
 
 def _is_number(text: str) -> bool:
     try:
-        number(text)
+        number_in(text)
     except ValueError:
         return False
     return True

@@ -84,18 +84,22 @@ class Mqtt(Source):
 
     @property
     def channels(self) -> Tuple[Channel, ...]:
+        """As they were stated, else those of the model's signal."""
         return self._channels
 
     @property
     def rate_hz(self) -> float:
+        """As it was stated, else that of the model's signal."""
         return self._rate_hz
 
     @property
     def waiting(self) -> int:
+        """Messages that have come and are not yet handed over."""
         return self._arrived.qsize()
 
     @property
     def problem(self) -> str:
+        """The connection's, or why a message was dropped."""
         return self._connection.problem or self._complaint
 
     @property
@@ -104,6 +108,7 @@ class Mqtt(Source):
         return self._connection.connections
 
     def resume(self, after_s: float) -> None:
+        """Leave out messages up to `after_s`, which an earlier process took."""
         self._taken_s = self._resumed_s = after_s
 
     def samples(self) -> Iterator[Chunk]:
@@ -122,6 +127,7 @@ class Mqtt(Source):
             quiet_s = time.monotonic()
 
     def close(self) -> None:
+        """Disconnect."""
         self._connection.close()
 
     def _keep(self, client: Any, userdata: Any, message: Any) -> None:

@@ -51,10 +51,12 @@ class Replay(Source):
 
     @property
     def channels(self) -> Tuple[Channel, ...]:
+        """The corpus'."""
         return tuple(self._dataset.channels)
 
     @property
     def rate_hz(self) -> float:
+        """The corpus'."""
         return self._dataset.rate_hz
 
     def samples(self) -> Iterator[Chunk]:

@@ -61,10 +61,12 @@ class Sample(Source):
 
     @property
     def channels(self) -> Tuple[Channel, ...]:
+        """The model's."""
         return self._signal.channels
 
     @property
     def rate_hz(self) -> float:
+        """The model's."""
         return self._signal.rate_hz
 
     def samples(self) -> Iterator[Chunk]:

@@ -37,6 +37,7 @@ class Stage(NamedTuple):
 
 
 class Size(NamedTuple):
+    """Channels of the stem and of the last 1x1 convolution, and the stages between them."""
     stem: int
     stages: Tuple[Stage, ...]
     head: int
@@ -92,6 +93,7 @@ class Mobilenet(Model):
         self.columns = geometry.length
 
     def features(self, x: Tensor) -> Tuple[List[Tensor], Tensor]:
+        """As `Model.features`: normalised x (B, C, 1, T) -> stages [(B, D, 1, T')] and embedding (B, D)."""
         maps = stage_maps(x, self.stem, self.stages)
         pooled = self.late_se(self.pool(self.head(maps[-1])))
         return maps, self.dropout(pooled.flatten(1))
@@ -135,6 +137,7 @@ class Block(nn.Module):
         self.crop = (before - geometry.length) // 2 if self.skip else 0
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (B, inputs, 1, L) -> (B, outputs, 1, L'); without padding the skip is cropped to L'."""
         y = self.layers(x)
         if not self.skip:
             return y
@@ -151,6 +154,7 @@ class SqueezeExcite(nn.Module):
                                   nn.Conv2d(hidden, channels, 1), nn.Hardsigmoid())
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (B, C, 1, L) -> the same shape, each channel scaled."""
         return x * self.gate(x)
 
 

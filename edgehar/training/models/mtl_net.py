@@ -51,6 +51,7 @@ class MtlNet(Model):
             inputs * columns.length)
 
     def features(self, x: Tensor) -> Tuple[List[Tensor], Tensor]:
+        """As `Model.features`: normalised x (B, C, 1, T) -> stages [(B, D, 1, T')] and embedding (B, D)."""
         maps = []
         for stage in self.stages:
             x = stage(x)

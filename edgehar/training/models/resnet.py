@@ -26,18 +26,19 @@ class Resnet(Model):
         inputs = width
         for number, outputs in enumerate((width, 2 * width, 4 * width)):
             self.stages.append(nn.Sequential(*(
-                Block(inputs if first else outputs, outputs, kernel, stride=2 if first and number else 1)
+                ResidualBlock(inputs if first else outputs, outputs, kernel, stride=2 if first and number else 1)
                 for first in [True] + [False] * (blocks - 1))))
             inputs = outputs
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(dropout)
 
     def features(self, x: Tensor) -> Tuple[List[Tensor], Tensor]:
+        """As `Model.features`: normalised x (B, C, 1, T) -> stages [(B, D, 1, T')] and embedding (B, D)."""
         maps = stage_maps(x, self.stem, self.stages)
         return maps, self.dropout(self.pool(maps[-1]).flatten(1))
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """Two convolutions around a skip, which is a 1x1 convolution where the shape changes."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int) -> None:
@@ -49,6 +50,7 @@ class Block(nn.Module):
         self.act = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (B, inputs, 1, L) -> (B, outputs, 1, L'), L' a `stride`-th of L."""
         return self.act(self.layers(x) + self.skip(x))
 
 

@@ -64,6 +64,7 @@ class Tsak(Model):
             task: nn.Linear(width, len(names)) for task, names in tasks.items()}) for branch in BRANCHES})
 
     def features(self, x: Tensor) -> Tuple[List[Tensor], Tensor]:
+        """As `Model.features`: normalised x (B, C, 1, T) -> stages [(B, D, 1, T')] and embedding (B, D)."""
         fused = self.sense(x)
         return [fused], self.semantic(list(self.represent(fused).values()))
 
@@ -77,6 +78,7 @@ class Tsak(Model):
         return dict(zip(BRANCHES, (attended, causal, self.combine(torch.cat([attended, causal], dim=1)))))
 
     def recognise(self, x: Tensor) -> Outputs:
+        """As `Model.recognise`: x (B, C, 1, T) in physical units; with what each branch says in `named`."""
         fused = self.sense(self.normalise(x))
         found = self.represent(fused)
         embedding = self.semantic(list(found.values()))
@@ -109,6 +111,7 @@ class AttentionBranch(nn.Module):
         self.as_matrix, self.as_column = (-1, width, columns), (-1, columns, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (B, W, 1, L) -> (B, W)."""
         x = x + self.attend(self.norm(x))
         x = x + self.mix(x)
         shares = torch.softmax(self.score(x).reshape(self.as_column), dim=1)  # (B, L, 1)
@@ -128,6 +131,7 @@ class Attention(nn.Module):
         self.scale = 1 / math.sqrt(width // HEADS)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (B, W, 1, L) -> (B, W, 1, L)."""
         query, key, value = (layer(x).reshape(self.apart) for layer in (self.query, self.key, self.value))
         shares = torch.softmax(query.transpose(2, 3) @ key * self.scale, dim=3)  # (B, heads, L, L)
         return self.out((value @ shares.transpose(2, 3)).reshape(self.together))
@@ -147,6 +151,7 @@ class CausalBranch(nn.Module):
                                     for dilation in DILATIONS)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (B, W, 1, L) -> (B, W)."""
         x = self.lead(x)[..., -REACH:]
         for dilation, block in zip(DILATIONS, self.blocks):
             x = x[..., 2 * dilation:] + block(x)
@@ -162,6 +167,7 @@ class SemanticClassifier(nn.Module):
         self.merge = nn.Sequential(nn.Linear(len(BRANCHES) * width, width), nn.ReLU(), nn.Dropout(dropout))
 
     def forward(self, tokens: Sequence[Tensor]) -> Tensor:
+        """tokens, (B, width) a branch -> (B, width)."""
         return self.merge(torch.cat([self.standardise(token) for token in tokens], dim=1))
 
 
@@ -174,6 +180,7 @@ class ColumnNorm(nn.Module):
         self.offset = nn.Parameter(torch.zeros(1, width, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (B, W, 1, L) -> (B, W, 1, L)."""
         centred = x - x.mean(dim=1, keepdim=True)
         return centred / centred.norm(dim=1, keepdim=True).clamp(min=1e-6) * self.gain + self.offset
 

@@ -1,4 +1,4 @@
-"""``edgehar fleet``: how many wearers does this machine serve?"""
+"""``edgehar rehearse``: how many wearers does this machine serve?"""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Optional
 
 import click
 
+from edgehar.cli._options import constant_option, engine_options, hold_option, hop_option, json_option, root_option
 from edgehar.cli._show import names_in_room, progress_line, show_json, show_next
-from edgehar.cli._streaming import marks, open_source, warn
+from edgehar.cli._streaming import open_source, stream_marks, warn
 
 if TYPE_CHECKING:
-    from edgehar.stream.choice import Choice
-    from edgehar.stream.crowd import Outcome
+    from edgehar.stream.choice import SessionChoice
+    from edgehar.stream.crowd import Rehearsal
 
 PREPARED_S = 600.0  # of the source, which the wearers go round
 
@@ -29,29 +30,27 @@ PREPARED_S = 600.0  # of the source, which the wearers go round
 @click.option("--source", default="replay", metavar="SPEC",
               help="What they wear is replayed from here (%s), each from another moment on.  [default: replay of the "
               "test people of the model's corpus]" % names_in_room("sources"))
-@click.option("--root", type=click.Path(), help="Folder with the downloaded corpora; default EDGEHAR_DATA.")
-@click.option("--backend", help="For an artifact: what runs it; default ort.")
-@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="For an artifact; default fp32.")
-@click.option("--hop", type=click.IntRange(1), help="Samples from one window to the next.  [default: the model's]")
-@click.option("--hold", type=click.IntRange(1), default=3, show_default=True,
-              help="Windows that must agree before a label changes.")
-@click.option("--allow-constant", is_flag=True, help="Accept a channel that does not move during a window.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@root_option()
+@engine_options()
+@hop_option()
+@hold_option(by_task=False)
+@constant_option()
+@json_option()
 def command(path: str, wearers: int, duration_s: float, phases: int, fast: bool, source: str, root: Optional[str],
             backend: Optional[str], precision: Optional[str], hop: Optional[int], hold: int, allow_constant: bool,
             as_json: bool) -> None:
-    """Serve many wearers at once and tell how it went: throughput, latency, late and lost decisions.
+    """Rehearse with many wearers at once and tell how it went: throughput, latency, late and lost decisions.
 
     Whole windows and incremental steps are measured first, and the faster is kept. All wearers' hops are complete at
     the same instant, which is the worst case for latency; --phases spreads them over the hop.
 
     \b
     Will a thousand wearers do, with a decision twice a second?
-      edgehar fleet engines/wisdm-watch-s --streams 1000 --hop 10
+      edgehar rehearse engines/wisdm-watch-s --streams 1000 --hop 10
     What is the most this machine could do?
-      edgehar fleet engines/wisdm-watch-s --streams 2000 --fast
+      edgehar rehearse engines/wisdm-watch-s --streams 2000 --fast
     And if each wearer sends in a phase of its own?
-      edgehar fleet engines/wisdm-watch-s --streams 1000 --hop 10 --phases 10
+      edgehar rehearse engines/wisdm-watch-s --streams 1000 --hop 10 --phases 10
     """
     from edgehar.backends import ready_engine
     from edgehar.bench.verdicts import require_measured
@@ -82,7 +81,7 @@ def command(path: str, wearers: int, duration_s: float, phases: int, fast: bool,
                        fed_synthetic=synthetic, trained_on_synthetic=manifest.data["synthetic"]))
         return
     click.echo(_chosen(choice))
-    click.echo(_told(found) + marks(manifest.data, synthetic))
+    click.echo(_told(found) + stream_marks(manifest.data, synthetic))
     show_next("edgehar serve %s --source mqtt:topic=wearers/anna/samples" % engine.folder)
 
 
@@ -92,14 +91,14 @@ def _warn_beyond(limit: int, wearers: int) -> None:
              "smaller network or another machine." % (wearers, _rough(limit)))
 
 
-def _chosen(choice: Choice) -> str:
+def _chosen(choice: SessionChoice) -> str:
     """Which way was kept, and why."""
     costs = ", ".join("%s %.2f us" % (way, 1e6 * cost_s) for way, cost_s in choice.costs_s.items())
     why = "; not incremental: %s" % choice.reason.rstrip(".") if choice.reason else ""
     return "kept: %s, measured a window: %s%s" % (choice.way, costs, why)
 
 
-def _told(found: Outcome) -> str:
+def _told(found: Rehearsal) -> str:
     """Two lines on how it went."""
     paced = "" if not found.latencies_s else ", latency: %.2f ms (p99 %.2f ms), late: %s" % (
         1e3 * found.latency_s(50), 1e3 * found.latency_s(99), "{:,}".format(found.late))

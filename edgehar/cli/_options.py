@@ -1,0 +1,144 @@
+"""Options that several commands take, each written once."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Optional, Union
+
+import click
+
+from edgehar.cli._show import names_in_room
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+PRECISIONS = ("fp32", "fp16", "int8")
+HOLD = 3  # windows; that of `edgehar.stream.stream`, which --help need not wait for
+
+
+class Hold(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
+    """A number of windows, or one for each task that is named."""
+
+    name = "N|TASK=N,..."
+
+    def convert(self, value: Any, param: Any, context: Any) -> Union[int, Dict[str, int]]:
+        """A number, or {task: number}."""
+        if not isinstance(value, str):
+            return value
+        if value.isdigit():
+            return int(value)
+        parts = [part.partition("=") for part in value.split(",")]
+        if not all(task and number.isdigit() for task, _, number in parts):
+            self.fail("'%s' is no number of windows, nor one for each task as in activity=3,placement=10." % value,
+                      param, context)
+        return {task.strip(): int(number) for task, _, number in parts}
+
+
+class Speed(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
+    """"max", or a positive factor of real time."""
+
+    name = "max|FACTOR"
+
+    def convert(self, value: Any, param: Any, context: Any) -> Optional[float]:
+        """None for "max", else the factor."""
+        if value == "max" or value is None:
+            return None
+        try:
+            factor = float(value)
+        except ValueError:
+            factor = 0.0
+        if not 0 < factor < float("inf"):
+            self.fail("'%s' is neither 'max' nor a positive number." % value, param, context)
+        return factor
+
+
+def together(*options: Decorator) -> Decorator:
+    """Several options as one decorator; --help shows them in this order."""
+    def give(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return give
+
+
+def json_option(what: str = "JSON") -> Decorator:
+    """``--json``; what: it prints."""
+    return click.option("--json", "as_json", is_flag=True, help="Print %s." % what)
+
+
+def quiet_option(what: str = "No progress bar.") -> Decorator:
+    """``--quiet``."""
+    return click.option("--quiet", is_flag=True, help=what)
+
+
+def root_option(what: str = "Folder with the downloaded corpora; default EDGEHAR_DATA.") -> Decorator:
+    """``--root``, the data folder."""
+    return click.option("--root", type=click.Path(), metavar="FOLDER", help=what)
+
+
+def engine_options(several: bool = False) -> Decorator:
+    """What runs ENGINE_OR_ARTIFACT; in `several` precisions one by one."""
+    precision = ("--precision", "precisions") if several else ("--precision",)
+    return together(
+        click.option("--backend", metavar="NAME[:OPTION=VALUE,...]",
+                     help="For an artifact: what runs it; default ort. For an engine: how it is run, e.g. "
+                     "trt:sync=spin."),
+        click.option(*precision, multiple=several, type=click.Choice(PRECISIONS),
+                     help="For an artifact; default fp32.%s" % (" Repeatable." if several else "")))
+
+
+def building_options(example: str) -> Decorator:
+    """What an engine is built with. example: ends the help of --backend."""
+    return together(
+        click.option("--backend", default="ort", show_default=True, metavar="NAME[:OPTION=VALUE,...]",
+                     help="What runs it, e.g. %s." % example),
+        click.option("--precision", type=click.Choice(PRECISIONS), help="Default: fp16 for trt, else fp32."))
+
+
+def board_option(what: str) -> Decorator:
+    """``--board``, by name or file."""
+    return click.option("--board", "board_name", metavar="NAME|FILE.json", default="xavier-agx", show_default=True,
+                        help=what)
+
+
+def model_option(default: str, what: str) -> Decorator:
+    """``--model``, a network and its options."""
+    return click.option("--model", "model_spec", default=default, show_default=True, metavar="SPEC",
+                        help="%s. There are: %s." % (what, names_in_room("models")))
+
+
+def constant_option() -> Decorator:
+    """``--allow-constant``."""
+    return click.option("--allow-constant", is_flag=True, help="Accept a channel that does not move during a window.")
+
+
+def hop_option(default: str = "the model's") -> Decorator:
+    """``--hop``, in samples."""
+    return click.option("--hop", type=click.IntRange(1), metavar="SAMPLES",
+                        help="From one window to the next.  [default: %s]" % default)
+
+
+def hold_option(packed: bool = False, by_task: bool = True) -> Decorator:
+    """packed: whether a bundle may say it; by_task: whether each task may have its own."""
+    own = ", or one number a task, e.g. activity=3,placement=10" if by_task else ""
+    told = "  [default: as packed, or %d]" % HOLD if packed else ""
+    return click.option("--hold", type=Hold() if by_task else click.IntRange(1), default=None if packed else HOLD,
+                        show_default=not packed,
+                        help="Windows that must agree before a label changes%s.%s" % (own, told))
+
+
+def sink_option(examples: str, default: str) -> Decorator:
+    """``--sink``, repeatable."""
+    return click.option("--sink", "sinks", multiple=True, metavar="SPEC",
+                        help="Where decisions go (%s), e.g. %s. Repeatable.  [default: %s]" % (
+                            names_in_room("sinks"), examples, default))
+
+
+def stream_options() -> Decorator:
+    """How a stream is cut, mended and decided, where a bundle may say it too."""
+    return together(
+        hop_option("as packed, or the model's"), hold_option(packed=True),
+        click.option("--missing", type=click.Choice(["refuse", "zero", "hold"]), default="refuse", show_default=True,
+                     help="Where a channel is not there, or comes as NaN: refuse, or feed zeros, or its last value."),
+        constant_option(),
+        click.option("--speed", type=Speed(), default="max",
+                     help="For a source that is not live: 1.0 is real time.  [default: max]"))
