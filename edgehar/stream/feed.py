@@ -254,7 +254,7 @@ def weigh(chunks: Iterable[Chunk], signal: Signal, warn: Callable[[str], Any]) -
 
     So looks acceleration in g, or a sensor's mark of missing values, for which a model has
     wrong labels and no error. Every window's worth of samples is looked at, to the end; two
-    in a row must look so, or the only one that there is.
+    in a row must look so, or the first.
     """
     seen = np.empty((0, len(signal.channels)), dtype=np.float32)
     before: List[Doubt] = []
@@ -265,13 +265,11 @@ def weigh(chunks: Iterable[Chunk], signal: Signal, warn: Callable[[str], Any]) -
             found = doubts(seen[:signal.window], signal.channels)
             looked += 1
             for doubt in found:
-                if doubt[:2] not in told and doubt[:2] in {each[:2] for each in before}:
+                if doubt[:2] not in told and (looked == 1 or doubt[:2] in {each[:2] for each in before}):
                     warn(doubt.sentence + ".")
                     told.add(doubt[:2])
             seen, before = seen[signal.window:], found
         yield chunk
-    for doubt in before if looked == 1 else ():
-        warn(doubt.sentence + ".")
 
 
 def require_rate(have_hz: float, want_hz: float) -> None:
