@@ -95,6 +95,11 @@ def _tell_left_out(corpus: Corpus) -> None:
     nobody = [name for name in (*own, *corpus.dataset.left_out) if name not in corpus.split.people]
     if nobody:
         click.echo("in no part: %s" % ", ".join(dict.fromkeys(nobody)))
+    for part in corpus.parts:
+        empty = [name for name in getattr(corpus.split, part.part) if name not in set(part.subjects)]
+        if empty:
+            click.echo("without a window in %s: %s; their recordings are not at hand, shorter than %d samples, or "
+                       "without a label" % (part.part, ", ".join(empty), corpus.framing.window))
     for sentence in remarks(corpus.dataset.classes):
         click.echo(sentence)
 

@@ -15,7 +15,7 @@ import pytest
 
 from edgehar.artifact.manifest import Artifact
 from edgehar.cli._streaming import open_source
-from edgehar.cli.run import _percent
+from edgehar.cli.run import _percent, _tell_losses
 from tests.broker import PATIENCE_S, until
 from tests.linear import BACKEND, DATASET, SPLIT, noise, write_artifact
 
@@ -181,6 +181,14 @@ def test_the_summary_as_json_stands_alone_unless_a_sink_is_asked_for(artifact):
     assert (facts["decisions"], facts["gaps"], facts["signal_s"], facts["interrupted"]) == (21, 0, 2.4, False)
     assert facts["trained_on_synthetic"] and not facts["fed_synthetic"]
     assert run(artifact, "--source", "csv", "--json", "--sink", "jsonl", fed=table())[1].count("time_s") == 21
+
+
+def test_messages_that_were_not_taken_are_told(capsys):
+    fed = type("Fed", (), {"keeps_rate": True})()
+    lossy = type("Lossy", (), {"dropped": 3, "problem": "a message on x is damaged"})()
+    _tell_losses(fed, lossy)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "warning: 3 messages were not taken; the last because: a message on x is damaged."
 
 
 @pytest.mark.parametrize("sink", ["jsonl", "console:all=true"])

@@ -268,3 +268,12 @@ def test_check_split_and_training_refuse_alike(kind, words, tmp_path: Path, monk
     with pytest.raises(InputError, match="odd"):
         cut_corpus("odd:kind=%s" % kind)
     assert unicodedata.is_normalized("NFC", said)
+
+
+def test_recordings_shorter_than_a_window_are_the_reason_told():
+    from edgehar.data.parts import partition
+
+    split = Split("given", "fixed", ("1",), ("2",), ("3",))
+    given = [recording(name, seed, values=samples(seed, 400 if name != "2" else 63)) for seed, name in enumerate("123")]
+    with pytest.raises(InputError, match="the valid part .* its longest recording has 63 samples and a window 64"):
+        partition(given, split, 64, 32)
