@@ -83,15 +83,16 @@ class Registry(Generic[T]):
         free = [key for key in allowed if key not in given]
         unknown = sorted(set(options) - set(free))
         if unknown:
-            raise InputError("%s '%s' has no option '%s'; it takes: %s." % (
-                self._noun(), name, unknown[0], ", ".join(free) or "none"))
+            which = "option '%s'" % unknown[0] if without_passwords(spec) == spec else "such option"
+            raise InputError("%s '%s' has no %s; it takes: %s." % (
+                self._noun(), name, which, ", ".join(free) or "none"))
         arguments = {key: value for key, value in given.items() if key in allowed}
         arguments.update(options)
         try:
             return kind(**arguments)
         except (TypeError, ValueError) as error:
             raise InputError("%s '%s' cannot use its options (%s); check their values." % (
-                self._noun(), spec, error)) from error
+                self._noun(), without_passwords(spec), error)) from error
 
     def _noun(self) -> str:
         return self.room.rsplit(".", 1)[-1].rstrip("s")
@@ -154,6 +155,11 @@ def quoted(text: str, declared: bool = False) -> str:
     return text if plain else '"%s"' % text.replace('"', '""')
 
 
+def without_passwords(spec: str) -> str:
+    """`spec` as it may be shown: of a password, or where one may have been typed for its file, nothing."""
+    return re.sub(r"(?i)(pass\w*=).*", r"\1...", spec, flags=re.DOTALL)
+
+
 def canonical(spec: str, without: Collection[str] = ()) -> str:
     """One text for the spellings of a spec that differ in dashes or the order of options; to compare by.
 
@@ -177,8 +183,10 @@ def _split(spec: str) -> Tuple[str, Dict[str, Tuple[str, bool]]]:
         key, equals, value = item.partition("=")
         value = value.strip()
         if not equals:
-            raise InputError("option '%s' in '%s' has no value; write name:key=value,key=value, and a value that holds "
-                             "a comma in quotes: key=\"a,b\"." % (item, spec))
+            shown = without_passwords(spec)
+            what = "an option" if shown != spec else "option '%s'" % item
+            raise InputError("%s in '%s' has no value; write name:key=value,key=value, and quotes around a value "
+                             "that is to be kept whole: key=\"a,b\"." % (what, shown))
         mark = value[:1] if QUOTED.fullmatch(value) else ""
         text = value[1:-1].replace(2 * mark, mark) if mark else value
         options[key.strip().replace("-", "_")] = (text, bool(mark))

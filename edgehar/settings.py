@@ -1,4 +1,4 @@
-"""What a table that people write may hold: which settings, and of what kind each is."""
+"""What people may set: the kinds of settings in a table that they write, and a default that several rooms share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import math
 from typing import Any, Callable, Mapping, NamedTuple
 
 from edgehar.errors import InputError
+
+HOLD = 3  # windows that must agree before a label changes, unless one says otherwise
 
 
 class Kind(NamedTuple):

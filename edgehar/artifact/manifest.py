@@ -24,7 +24,7 @@ import numpy as np
 from edgehar.artifact.golden import Golden, read_golden
 from edgehar.data.signals import Signal
 from edgehar.errors import InputError, MismatchError
-from edgehar.files import PathLike, read_json, schema_fault, sha256_of, sha256_of_json, write_json
+from edgehar.files import PathLike, UnopenedError, read_json, schema_fault, sha256_of, sha256_of_json, write_json
 
 SCHEMA = 1
 FILES = ("model.onnx", "golden.npz", "calibration.npz")
@@ -150,6 +150,8 @@ def _why_no_artifact(folder: Path) -> str:
 def _read_manifest(path: Path) -> Dict[str, Any]:
     try:
         return read_json(path)
+    except UnopenedError:
+        raise
     except InputError as error:
         raise MismatchError("%s is damaged; copy the artifact again or export it again." % path) from error
 

@@ -11,7 +11,7 @@ from typing import Any, Dict, Mapping
 from edgehar.artifact.golden import Golden, read_golden
 from edgehar.artifact.manifest import Artifact, Manifest
 from edgehar.errors import InputError, MismatchError
-from edgehar.files import PathLike, read_json, sha256_of, sha256_of_json, write_json
+from edgehar.files import PathLike, UnopenedError, read_json, sha256_of, sha256_of_json, write_json
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,8 @@ def _read_sidecar(path: Path) -> Mapping[str, Any]:
         raise InputError("%s holds no engine.json, so it is no engine; make one with `edgehar build`." % path.parent)
     try:
         value = read_json(path)
+    except UnopenedError:
+        raise
     except InputError as error:
         raise MismatchError("%s is damaged; build it again with `edgehar build`." % path) from error
     wanted = {"backend", "spec", "fingerprint", "files"}

@@ -25,6 +25,7 @@ PIPE_CLOSED = 141
 EXTRAS = {"torch": "train", "onnx": "cpu", "onnxruntime": "cpu", "pycuda": "jetson", "jtop": "jetson", "paho": "mqtt",
           "cryptography": "bundle"}
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
+OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
 class Ending(NamedTuple):
@@ -166,7 +167,10 @@ def _of_this_machine(error: BaseException) -> Optional[Ending]:
                       "`pip install 'edgehar[%s]'`." % (package, EXTRAS[package]), MissingError.exit_code)
     if isinstance(error, MemoryError):
         return Ending("this machine ran out of memory; close other programs or use less data at once.",
-                      MissingError.exit_code)
+                       MissingError.exit_code)
+    if isinstance(error, OSError) and error.errno in OUT_OF_DESCRIPTORS:
+        return Ending("too many files are open (%s); raise the limit with `ulimit -n`, or end other programs." % (
+            error.filename or error.strerror), MissingError.exit_code)
     if isinstance(error, OSError) and error.errno in OUT_OF_SPACE:
         return Ending("the disk is full (%s); free space or choose another folder with -o." % (
             error.filename or error.strerror), InputError.exit_code)

@@ -7,11 +7,11 @@ from typing import Any, Callable, Dict, Optional, Union
 import click
 
 from edgehar.cli._show import names_in_room
+from edgehar.settings import HOLD
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 PRECISIONS = ("fp32", "fp16", "int8")
-HOLD = 3  # windows; that of `edgehar.stream.stream`, which --help need not wait for
 
 
 class Hold(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none

@@ -64,7 +64,8 @@ def warn(sentence: str) -> None:
 class Sparing:
     """Warns of each kind of fault the first, second, fourth, ... time; sentences of a kind differ in numbers."""
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[str], Any] = warn) -> None:
+        self._say = say
         self._times: Counts[str] = Counter()
 
     def __call__(self, sentence: str) -> None:
@@ -72,7 +73,7 @@ class Sparing:
         self._times[kind] += 1
         times = self._times[kind]
         if times & (times - 1) == 0:
-            warn(sentence if times == 1 else "%s (%d times so far)" % (sentence, times))
+            self._say(sentence if times == 1 else "%s (%d times so far)" % (sentence, times))
 
 
 def balance_told(found: Ledger) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Tuple, Union
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Dict, Iterable, Optional, Sequence, Tuple, Union
 
 import click
 
@@ -11,14 +13,14 @@ from edgehar.cli._show import names_in_room, progress_line
 from edgehar.cli._streaming import Sparing, announce, open_source, source_of, stream_marks, warn
 
 if TYPE_CHECKING:
-    from contextlib import ExitStack
-
+    from edgehar.data.signals import Signal
     from edgehar.deploy.health import Health
-    from edgehar.deploy.service import Loaded
-    from edgehar.stream.sinks.base import Sink
+    from edgehar.deploy.spec import Loaded
+    from edgehar.stream.sources.base import Chunk
 
 PORT = 9746
 LEAST_STALE_S = 30.0
+TELL_S = 0.1
 
 
 class Address(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
@@ -83,10 +85,11 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
     from edgehar.deploy.health import Health
     from edgehar.deploy.pages import Pages
     from edgehar.deploy.notify import Manager
-    from edgehar.deploy.service import ServeSpec, Service, lines_of, signals_to
+    from edgehar.deploy.spec import ServeSpec
+    from edgehar.deploy.service import Service, lines_of, signals_to
     from edgehar.stream.feed import Feed, weigh
     from edgehar.stream.ledger import ledger
-    from edgehar.stream.pump import paced
+    from edgehar.stream.sinks import SINKS
 
     spec = ServeSpec(path, backend, precision, hop, hold, allow_constant or missing != "refuse")
     with ExitStack() as opened:
@@ -95,36 +98,30 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
         opened.callback(loaded.session.close)
         manifest, signal = loaded.engine.manifest, loaded.stream.signal
         named: Dict[str, Any] = {}
-        tell = Sparing()
         health = Health(stale_s or _stale_s(loaded), lambda: lines_of(named), allow_silence)
-        manager = Manager()
+        manager, tell = Manager(), Sparing(lambda sentence: _tell("warning: " + sentence))
         _doubt_watchdog(manager.watchdog_s, loaded)
         if address:
             opened.enter_context(Pages(health, *address))
             click.echo("health: http://%s:%d/health and /metrics" % address, err=True)
         origin = named["source"] = opened.enter_context(open_source(source, manifest, root, tell))
         feed = Feed(filled(origin, signal.channels, missing), signal, tell=tell)
-        targets = _open_sinks(sinks or ["console"], opened, named)
+        targets = [opened.enter_context(SINKS.create(sink)) for sink in sinks or ["console"]]
         marked = stream_marks(manifest.data, origin.synthetic, source_of([loaded.engine]))
         click.echo(announce(loaded.stream, origin, feed) + marked, err=True)
         service = Service(spec, loaded, targets, health, manager, state, _tell)
         opened.callback(service.close)
+        named.update((outlet.name, outlet) for outlet in service.outlets)
         health.samples = lambda: ledger(origin, feed, service.stream).to_json()
-        chunks = weigh(feed, signal, tell)
         with signals_to(service):
-            service.run(chunks if speed is None else paced(chunks, signal.rate_hz * speed), origin)
+            service.run(_at_speed(weigh(feed, signal, tell), signal, speed), origin)
     click.echo("%s%s\nnext: edgehar bench %s" % (_describe(health, named), marked, path), err=True)
 
 
-def _open_sinks(specs: Sequence[str], opened: ExitStack, named: Dict[str, Any]) -> Sequence[Sink]:
-    """The sinks, in order; each also into `named`, by a name of its own."""
-    from edgehar.stream.sinks import SINKS
+def _at_speed(chunks: Iterable[Chunk], signal: Signal, speed: Optional[float]) -> Iterable[Chunk]:
+    from edgehar.stream.pump import paced
 
-    targets = []
-    for number, spec in enumerate(specs, 1):
-        targets.append(opened.enter_context(SINKS.create(spec)))
-        named["sink %d (%s)" % (number, spec.partition(":")[0])] = targets[-1]
-    return targets
+    return chunks if speed is None else paced(chunks, signal.rate_hz * speed)
 
 
 def _stale_s(loaded: Loaded) -> float:
@@ -150,4 +147,9 @@ def _describe(health: Health, named: Dict[str, Any]) -> str:
 
 
 def _tell(sentence: str) -> None:
-    click.echo(sentence, err=True)
+    """On standard error, where its reader takes it at once: a log that stalls must not stall the service."""
+    from edgehar.files import takes
+
+    with suppress(OSError, ValueError):
+        if takes(sys.stderr.fileno(), TELL_S):
+            click.echo(sentence, err=True)

@@ -27,7 +27,7 @@ from urllib.request import Request, urlopen
 
 from edgehar import __version__
 from edgehar.errors import InputError, MismatchError, MissingError
-from edgehar.files import read_json, sha256_of, write_json, written_whole
+from edgehar.files import lock, read_json, sha256_of, write_json, written_whole
 
 BLOCK = 1 << 16  # bytes between two steps of the progress
 TIMEOUT_S = 30.0  # without a byte, after which a connection counts as broken
@@ -194,12 +194,9 @@ def _part_of(download: Download, target: Path) -> Iterator[_Part]:
 
 def _require_alone(stream: BinaryIO, path: Path) -> None:
     """Lock the part; refuse one that another process holds, or has just put in its place under our hands."""
-    import fcntl
-
     try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        alone = os.path.samestat(os.fstat(stream.fileno()), path.stat())
-    except (BlockingIOError, FileNotFoundError):
+        alone = lock(stream.fileno()) is not False and os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    except FileNotFoundError:
         alone = False
     if not alone:
         raise InputError("another edgehar is writing %s; wait until it has ended." % path)

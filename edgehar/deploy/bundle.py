@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence, Tuple
 
 from edgehar.deploy.signing import signer
 from edgehar.errors import InputError, MismatchError
-from edgehar.files import PathLike, schema_fault, written_whole
+from edgehar.files import PathLike, parse_json, schema_fault, unopened, written_whole
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -131,8 +131,10 @@ def read_unpacked(folder: Path, sha256: str) -> Bundle:
                 folder / STATEMENT))
         members = {name: (folder / name).read_bytes() for name in json.loads(statement.decode("utf-8"))["members"]}
         signature = (folder / SIGNATURE).read_bytes() if (folder / SIGNATURE).is_file() else b""
-    except OSError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise MismatchError("%s is damaged (%s); install the bundle again." % (folder, error)) from error
+    except OSError as error:
+        raise unopened(folder, error) from error
     _require_as_stated(statement, members, folder)
     return Bundle(statement, members, signature)
 
@@ -219,7 +221,7 @@ def _require_signed(statement: bytes, signature: bytes, keys: Sequence[Ed25519Pu
 def _require_as_stated(statement: bytes, members: Mapping[str, bytes], where: PathLike) -> None:
     """Raise MismatchError unless `members` are those of the statement, all of them and no other."""
     try:
-        facts = json.loads(statement.decode("utf-8"))
+        facts = parse_json(statement)
     except (ValueError, RecursionError) as error:
         raise MismatchError("%s in %s is not readable JSON; pack it again." % (STATEMENT, where)) from error
     fault = schema_fault(facts, SCHEMA_FILE)

@@ -33,7 +33,8 @@ from edgehar.backends import BACKENDS, built_folder
 from edgehar.backends.base import Backend, BuildSpec, Engine
 from edgehar.deploy.bundle import ARTIFACT, STATEMENT, TIMINGS, Bundle, read_unpacked, version_key
 from edgehar.errors import AccuracyError, InputError, MismatchError
-from edgehar.files import PathLike, flush_folder, flush_names, read_json, write_json, written_whole
+from edgehar.files import (PathLike, UnopenedError, alone_with, flush_folder, flush_names, read_json, write_json,
+                           written_whole)
 
 CURRENT, VERSIONS, CACHES, LOCK = "current", "versions", "caches", ".lock"
 BUNDLE, RECORD = "bundle", "installed.json"
@@ -49,9 +50,11 @@ class Installed:
 
     @classmethod
     def load(cls, folder: Path) -> "Installed":
-        """Raises MismatchError where the record is missing or damaged."""
+        """Raises MismatchError where the record is missing or damaged, InputError where it cannot be opened."""
         try:
             return cls(folder, read_json(folder / RECORD))
+        except UnopenedError:
+            raise
         except InputError as error:
             raise MismatchError("%s is damaged; remove %s and install again." % (
                 folder / RECORD, folder.parent.parent)) from error
@@ -189,17 +192,11 @@ def roll_back(place: PathLike) -> InstallOutcome:
 @contextmanager
 def _alone_in(place: Path) -> Iterator[None]:
     """Hold the lock of `place`; what the disk refuses meanwhile is told in one sentence."""
-    import fcntl
-
     try:
         place.mkdir(parents=True, exist_ok=True)
         _require_ours(place)
         (place / VERSIONS).mkdir(exist_ok=True)
-        with open(str(place / LOCK), "a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise InputError("another installation is at work in %s; wait until it has ended." % place) from error
+        with alone_with(place / LOCK, "another installation is at work in %s; wait until it has ended." % place):
             _clear_half_installed(place)
             yield
     except OSError as error:

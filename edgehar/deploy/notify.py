@@ -27,6 +27,10 @@ class Manager:
         environment = os.environ if environment is None else environment
         path = environment.get("NOTIFY_SOCKET", "")
         self._address = "\0" + path[1:] if path.startswith("@") else path
+        self._sender: Optional[socket.socket] = None
+        if path:  # once: when descriptors have run out, the watchdog must still be fed
+            self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            self._sender.settimeout(1.0)
         self.watchdog_s = _watchdog_s(environment) if path else 0.0
 
     def ready(self) -> None:
@@ -51,11 +55,9 @@ class Manager:
 
     def _send(self, text: str) -> None:
         """A manager that has gone, or whose queue is full, is no fault of the service."""
-        if not self._address:
-            return
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-            sender.settimeout(1.0)
-            sender.sendto(text.encode("utf-8"), self._address)
+        if self._sender is not None:
+            with suppress(OSError):
+                self._sender.sendto(text.encode("utf-8"), self._address)
 
 
 def _watchdog_s(environment: Mapping[str, str]) -> float:

@@ -16,7 +16,8 @@ from edgehar.errors import InputError
 from edgehar.files import PathLike, read_json
 from edgehar.results.markdown import markdown
 from edgehar.results.runs import Run
-from edgehar.stream.stream import HOLD, Hold
+from edgehar.settings import HOLD
+from edgehar.stream.stream import Hold
 
 
 class StreamSettings(NamedTuple):

@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import socket
 import sys
 import threading
+import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Tuple
+from typing import Any, Dict, Tuple
 
 from edgehar.deploy.health import OK, Health
+from edgehar.deploy.reserve import Reserve
 from edgehar.errors import InputError
+from edgehar.files import OUT_OF_DESCRIPTORS
+
+MOST = 16  # connections at once; a new one ends the oldest
+LONGEST_S = 5.0  # from a connection's beginning to its end, whatever its client does
+LOOK_S = 0.2
+AT_ONCE = 4096
 
 
 class Pages:
     """Serves `health` at host:port from threads of its own until closed; port 0 takes a free one.
+
+    At most 16 connections are open, none longer than 5 s; a client that comes then ends the
+    one that has been there longest, so that those who say nothing keep nobody out.
 
     Raises InputError where the address cannot be had.
     """
 
     def __init__(self, health: Health, host: str = "127.0.0.1", port: int = 0) -> None:
         try:
-            self._server = _Server((host, port), _handler(health))
+            self._server = _Server((host, port), health)
         except (OSError, OverflowError) as error:
             raise InputError("cannot serve health at %s:%d (%s); choose another address with --http, or --http off." % (
                 host, port, getattr(error, "strerror", None) or error)) from error
         self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.2,), name="health", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_until_shutdown, name="health", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -42,15 +56,97 @@ class Pages:
 
 
 class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False  # clients are ended, not waited for
+
+    def __init__(self, address: Tuple[str, int], health: Health) -> None:
+        self._open: Dict[socket.socket, float] = {}  # by when they began, the oldest first
+        self._counting = threading.Lock()
+        self._reserve = Reserve(1)
+        self._ended = False
+        self._health = health
+        super().__init__(address, _handler(health))
+
+    def serve_until_shutdown(self) -> None:
+        """Whatever goes wrong at one turn, the next one comes."""
+        while True:
+            with suppress(Exception):
+                self.serve_forever(LOOK_S)
+            if self._ended:
+                return
+            time.sleep(LOOK_S)
+
+    def shutdown(self) -> None:
+        self._ended = True
+        super().shutdown()
+
+    def server_close(self) -> None:
+        super().server_close()
+        self._end_those_before(time.monotonic())
+        self._reserve.close()
+
+    def get_request(self) -> Tuple[socket.socket, Any]:
+        """A connection, in need by the descriptor that is kept for it: else this would be called again and again."""
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno not in OUT_OF_DESCRIPTORS:
+                raise
+        with self._reserve.spent():
+            client, _ = super().get_request()
+            with client:
+                client.settimeout(LOOK_S)
+                self._answer(client)
+        raise OSError(errno.EMFILE, "answered from the reserve")
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._counting:
+            oldest = list(self._open)[:max(0, len(self._open) + 1 - MOST)]
+            self._open[request] = time.monotonic()
+        for each in oldest:
+            self._end(each)
+        super().process_request(request, client_address)
+
+    def service_actions(self) -> None:
+        """Between two looks for new connections."""
+        self._end_those_before(time.monotonic() - LONGEST_S)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._counting:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away in the middle is no news; anything else is shown."""
-        if not isinstance(sys.exc_info()[1], OSError):
-            super().handle_error(request, client_address)
+        if not isinstance(sys.exc_info()[1], (OSError, ValueError)):
+            with suppress(Exception):
+                super().handle_error(request, client_address)
+
+    def _answer(self, client: socket.socket) -> None:
+        """One look at what it wants, one answer: it has the only descriptor."""
+        words = client.recv(AT_ONCE).split(None, 2)
+        code, kind, text = _page(self._health, words[1].decode("latin-1").split("?")[0] if len(words) > 1 else "")
+        body = text.encode("utf-8")
+        client.sendall(b"HTTP/1.0 %d \r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s" % (
+            code, kind.encode("ascii"), len(body), body))
+
+    def _end_those_before(self, moment_s: float) -> None:
+        with self._counting:
+            late = [each for each, began_s in self._open.items() if began_s <= moment_s]
+        for each in late:
+            self._end(each)
+
+    def _end(self, client: socket.socket) -> None:
+        """Its thread, which waits for it, wakes and closes it."""
+        with self._counting:
+            self._open.pop(client, None)
+        with suppress(OSError):
+            client.shutdown(socket.SHUT_RDWR)
 
 
 def _handler(health: Health) -> type:
     class Handler(BaseHTTPRequestHandler):
-        timeout = 5.0  # seconds for a client to say what it wants
+        timeout = LONGEST_S  # seconds for a client to say what it wants
         server_version, sys_version = "edgehar", ""
 
         def do_GET(self) -> None:

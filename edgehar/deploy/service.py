@@ -2,13 +2,16 @@
 
 ::
 
-    main thread    source -> take a chunk -> sinks -> write the state -> next chunk (which is the source's receipt)
+    main thread    source -> take a chunk, piece by piece -> outlets -> write the state -> next chunk (which is the
+                   source's receipt)
+    outlets        one thread a sink; what a sink does not take waits in its queue and holds nobody up
     keeper         feeds the watchdog while decisions advance, looks whether a reload is asked for
     listener       hears of signals, also of those that the main thread does not see because it waits
-    reload         verifies a new engine while the old one decides, and swaps them between two chunks
+    reload         verifies a new engine while the old one decides, and swaps them between two pieces
 
 A killed service goes on from its state file: the samples of its window are kept, so that
-what was delivered and not yet written there, less than a chunk, is all that is lost.
+what was delivered and not yet written there, less than a piece, is all that is lost. A
+decision that no sink had taken by then is counted as dropped after the restart.
 """
 
 from __future__ import annotations
@@ -18,75 +21,34 @@ import os
 import signal
 import threading
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Union
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Union
 
-from edgehar.artifact.golden import require_passed
-from edgehar.backends import BACKENDS, ready_engine
-from edgehar.backends.base import Engine, Session
+import numpy as np
+
+from edgehar.backends import BACKENDS
 from edgehar.data.signals import Signal
 from edgehar.deploy.health import Health, Line
-from edgehar.deploy.installation import stream_settings
 from edgehar.deploy.notify import Manager
-from edgehar.deploy.state import Moment, ServiceState
-from edgehar.errors import EdgeharError, InputError, MismatchError
-from edgehar.files import PathLike, sha256_of_json, write_json
+from edgehar.deploy.outlets import Outlet, end_all
+from edgehar.deploy.spec import Loaded, ServeSpec
+from edgehar.deploy.state import ServiceState, Moment, StateFile
+from edgehar.errors import InputError, MismatchError
+from edgehar.files import PathLike, UnopenedError, sha256_of_json
 from edgehar.stream.decision import Decision
 from edgehar.stream.sinks.base import Sink
 from edgehar.stream.sources.base import Chunk, Source
-from edgehar.stream.stream import Hold, Stream
+from edgehar.stream.stream import Stream
 
 LOG = logging.getLogger(__name__)
 TICK_S = 0.1  # how soon a reload begins after it was asked for
 SAID_EVERY_S = 5.0
+SETTLE_S = 1.0  # for sinks to take what a piece gave, before its receipt
+PIECE = 32  # decisions, at most, between two looks whether to stop
+FAULTS = 3  # chunks in a row that nobody knows how to refuse, before the engine is the likelier culprit
 
 Tell = Callable[[str], Any]
-
-
-# ------------------------------------------------------------------ what runs
-
-
-class Loaded(NamedTuple):
-    """A verified engine, open, and a stream through it."""
-
-    engine: Engine
-    session: Session
-    stream: Stream
-
-
-@dataclass(frozen=True)
-class ServeSpec:
-    """What is to run, and how; read anew at every reload.
-
-    path: of an engine or an artifact, or a link to one. backend, precision: as for
-    `ready_engine`; hop, hold, allow_constant: as for `installation.stream_settings`.
-    """
-
-    path: PathLike
-    backend: Optional[str] = None
-    precision: Optional[str] = None
-    hop: Optional[int] = None
-    hold: Optional[Hold] = None
-    allow_constant: bool = False
-
-    def load(self, on_progress: Optional[Callable[[str], None]] = None) -> Loaded:
-        """Verify what stands at `path` now, and open it. Raises what that raises."""
-        engine = ready_engine(Path(self.path).resolve(), self.backend, self.precision, on_progress)
-        backend = BACKENDS.create(engine.backend)
-        require_passed(backend.verify(engine), engine.spec.precision, "the %s engine" % engine.backend)
-        session = backend.open(engine, max_batch=1)
-        try:
-            return Loaded(engine, session, self._stream(engine, session))
-        except EdgeharError:
-            session.close()
-            raise
-
-    def _stream(self, engine: Engine, session: Session) -> Stream:
-        manifest = engine.manifest
-        settings = stream_settings(engine.folder, self.hop, self.hold, self.allow_constant)
-        return Stream(session, manifest.signal, manifest.tasks, **settings)
 
 
 # ------------------------------------------------------------------ the service
@@ -101,30 +63,40 @@ class Service:
 
     loaded: what it starts with; `close` closes it, or whatever took its place. sinks and
     source stay the caller's to close. state: its file, none where None; what an earlier
-    service left there is taken up. tell: is given sentences for a log.
+    service left there is taken up, and no other service may have it meanwhile. tell: is given sentences for a log.
 
-    A chunk that cannot be used is counted and told; a sink that cannot be written raises.
+    A chunk that cannot be used is counted and told; a sink that cannot be written is told, and its decisions wait.
+    BrokenPipeError where every sink's reader has gone for good.
     """
 
     def __init__(self, spec: ServeSpec, loaded: Loaded, sinks: Sequence[Sink], health: Health, manager: Manager,
                  state: Optional[PathLike] = None, tell: Tell = print,
                  clock: Callable[[], float] = time.monotonic) -> None:
-        self._spec, self._loaded, self._sinks = spec, loaded, sinks
+        self._spec, self._loaded = spec, loaded
+        self.outlets = [Outlet("sink %d (%s)" % (number, type(sink).__name__.lower()), sink)
+                        for number, sink in enumerate(sinks, 1)]
         self._health, self._manager, self._tell, self._clock = health, manager, tell, clock
-        self._state = state
+        self._state = StateFile(state)
         self._kept = ServiceState(_digest(loaded), loaded.stream.snapshot(), None, Moment.now())
         self._before: Optional[ServiceState] = None  # until the first decision after it
         self._goes_on: Optional[bool] = None
         self._swapping = threading.Lock()
         self._closed = threading.Event()
         self._stopping = self._interruptible = self._reload_asked = False
-        self._fed = 0
+        self._begins, self._faults, self._fed = False, 0, 0
         self._problems: Dict[str, str] = {}
         self._describe()
 
     def run(self, chunks: Iterable[Chunk], source: Source) -> None:
-        """Decide on `chunks`, which come of `source`, to their end or until `stop`."""
-        self._take_up(source)
+        """Decide on `chunks`, which come of `source`, to their end or until `stop`.
+
+        Raises InputError where another service has the state, or it cannot be opened.
+        """
+        with self._state.alone():
+            self._take_up(source)
+            self._decide_all(chunks)
+
+    def _decide_all(self, chunks: Iterable[Chunk]) -> None:
         keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
         try:
             self._manager.ready()
@@ -137,6 +109,7 @@ class Service:
             self._interruptible = False
             self._health.stopping = True
             self._manager.stopping()
+            end_all(self.outlets)
             self._closed.set()
             if keeper.ident:
                 keeper.join()
@@ -149,12 +122,15 @@ class Service:
 
     def close(self) -> None:
         """Release the engine; one that is being loaded meanwhile will not take its place."""
+        for outlet in self.outlets:
+            outlet.end()
+        self._state.close()
         with self._swapping:
             self._closed.set()
             self._loaded.session.close()
 
     def stop(self) -> None:
-        """End in order, after the chunk in hand. For a signal's handler on the thread that runs."""
+        """End in order, after the piece in hand. For a signal's handler on the thread that runs."""
         first, self._stopping = not self._stopping, True
         if first and self._interruptible:  # a second signal must not disturb the end
             raise _Stopped
@@ -202,32 +178,61 @@ class Service:
             yield chunk
 
     def _take(self, chunk: Chunk) -> None:
+        """Decide on it piece by piece; told to stop in between, what is left of it has no receipt and comes again."""
         arrived_s = self._clock() if chunk.arrived_s is None else chunk.arrived_s
         if self._goes_on is None:
             self._goes_on = self._before is not None and chunk.time_s > self._before.stream.end_s
+        for piece in _pieces(chunk, self._loaded.stream):
+            self._take_piece(piece, arrived_s)
+            self._health.moved(waiting=False)
+            if self._stopping:
+                return
+
+    def _take_piece(self, piece: Chunk, arrived_s: float) -> None:
         with self._swapping:
             stream = self._loaded.stream
-            decisions = self._pushed(stream, chunk)
+            decisions = self._pushed(stream, piece)
             snapshot = stream.snapshot()
         for decision in decisions:
             self._account(decision, stream)
-            for sink in self._sinks:
-                sink.write(decision)
+            for outlet in self.outlets:
+                outlet.put(decision)
             latency_s = self._clock() - arrived_s
             self._health.decided(decision.label, latency_s, late=latency_s > stream.hop / stream.signal.rate_hz)
+        self._settle()
         self._kept = self._kept._replace(stream=snapshot)
         self._save()
 
-    def _pushed(self, stream: Stream, chunk: Chunk) -> List[Decision]:
+    def _settle(self) -> None:
+        """See that decisions are with their sinks before the receipt; those of a sink that is late are counted."""
+        until_s = time.monotonic() + SETTLE_S
+        for outlet in self.outlets:
+            outlet.settle(until_s)
+        if self.outlets and all(outlet.gone for outlet in self.outlets):
+            raise BrokenPipeError("the readers of all sinks have gone")
+
+    def _pushed(self, stream: Stream, piece: Chunk) -> List[Decision]:
+        """Its decisions; none where it is refused, and then nothing that comes after it spans it."""
+        begins, self._begins = piece.begins or self._begins, False
         try:
-            decisions = stream.push(chunk.samples, chunk.time_s, chunk.begins, chunk.stands_for)
-        except InputError as error:
-            self._health.refused += 1
-            if _is_power_of_two(self._health.refused):
-                self._tell("chunk refused (%d so far): %s" % (self._health.refused, error))
+            decisions = stream.push(piece.samples, piece.time_s, begins, piece.stands_for)
+            self._faults = 0 if decisions else self._faults
+        except Exception as error:  # a chunk that ended the service would come again and end it again
             decisions = []
+            self._refuse(error)
         self._health.gaps = stream.gaps
         return decisions
+
+    def _refuse(self, error: Exception) -> None:
+        """Count and tell it. Raises `error` where chunk after chunk ends in a fault that is not theirs."""
+        self._begins = True
+        if not isinstance(error, InputError):
+            self._faults += 1
+            if self._faults >= FAULTS:
+                raise error
+        self._health.refused += 1
+        if _is_power_of_two(self._health.refused):
+            self._tell("chunk refused (%d so far): %s" % (self._health.refused, error or type(error).__name__))
 
     def _account(self, decision: Decision, stream: Stream) -> None:
         """Note the decision; at the first one, tell how many fell out while no service was there."""
@@ -245,10 +250,10 @@ class Service:
 
     def _take_up(self, source: Source) -> None:
         """Go on where an earlier service stood, as far as its state is of use."""
-        if self._state is None:
-            return
         try:
-            before = ServiceState.load(self._state)
+            before = self._state.load()
+        except UnopenedError:
+            raise
         except InputError as error:
             self._tell("begins anew: %s" % error)
             return
@@ -256,21 +261,31 @@ class Service:
             return
         self._before = before
         self._health.missed, self._health.starts = before.missed, before.starts + 1
-        usable = before.signal_sha256 == self._kept.signal_sha256
-        if usable:
-            self._loaded.stream.restore(before.stream)
-            if len(before.stream.samples):
-                source.resume(before.stream.end_s)
+        self._count_lost(before)
+        usable = before.signal_sha256 == self._kept.signal_sha256 and self._restored(before)
+        if usable and len(before.stream.samples):
+            source.resume(before.stream.end_s)
         self._kept = before._replace(starts=before.starts + 1, signal_sha256=self._kept.signal_sha256,
                                      stream=before.stream if usable else self._kept.stream)
         self._tell(_earlier(before, usable))
 
-    def _save(self, stopped: bool = False) -> None:
-        if self._state is None:
-            return
-        kept = self._kept._replace(waiting=sum(sink.waiting for sink in self._sinks), stopped=stopped)
+    def _restored(self, before: ServiceState) -> bool:
         try:
-            write_json(self._state, kept.to_json(), indent=None, durable=False)
+            self._loaded.stream.restore(before.stream)
+        except MismatchError:
+            return False
+        return True
+
+    def _count_lost(self, before: ServiceState) -> None:
+        """What an earlier service's sinks gave up, and what they had not sent when it ended."""
+        for outlet in self.outlets:
+            outlet.note_lost(sum(before.sinks.get(outlet.name, ())))
+
+    def _save(self, stopped: bool = False) -> None:
+        self._kept = self._kept._replace(stopped=stopped, sinks={
+            outlet.name: (outlet.waiting, outlet.dropped) for outlet in self.outlets})
+        try:
+            self._state.save(self._kept)
             self._note_problem("state", "")
         except InputError as error:
             self._note_problem("state", str(error))
@@ -282,13 +297,17 @@ class Service:
         due_s = self._clock()
         reloading = threading.Thread()
         while not self._closed.wait(min(TICK_S, period_s)):
-            if self._reload_asked and not reloading.is_alive():
-                self._reload_asked = False
-                reloading = threading.Thread(target=self.reload, name="reload", daemon=True)
-                reloading.start()
-            if self._clock() >= due_s:
-                due_s = self._clock() + period_s
-                self._feed()
+            try:
+                if self._reload_asked and not reloading.is_alive():
+                    self._reload_asked = False
+                    reloading = threading.Thread(target=self.reload, name="reload", daemon=True)
+                    reloading.start()
+                if self._clock() >= due_s:
+                    due_s = self._clock() + period_s
+                    self._feed()
+            except Exception as error:  # whatever is short, it may be there again at the next turn
+                with suppress(Exception):
+                    self._tell("the keeper goes on: %s" % (error or type(error).__name__))
 
     def _feed(self) -> None:
         health, decisions = self._health, self._health.decisions
@@ -334,7 +353,7 @@ class Service:
                               "trained_on_synthetic": str(bool(manifest.data["synthetic"])).lower()}
 
 
-def lines_of(named: Mapping[str, Union[Source, Sink]]) -> List[Line]:
+def lines_of(named: Mapping[str, Union[Source, Outlet]]) -> List[Line]:
     """How far sources and sinks are behind."""
     return [Line(name, each.waiting, each.dropped, each.problem) for name, each in list(named.items())]
 
@@ -378,10 +397,21 @@ def _require_same_signal(old: Signal, new: Signal) -> None:
 
 def _earlier(before: ServiceState, usable: bool) -> str:
     last = "none yet" if before.decision_s is None else "at %.2f s" % before.decision_s
-    lost = "; up to %d decisions that waited to be sent are lost" % before.waiting if before.waiting else ""
+    waited = sum(waiting for waiting, _ in before.sinks.values())
+    lost = "; up to %d decisions that waited to be sent are lost" % waited if waited else ""
     window = "its window is kept" if usable else "its window was of another signal and is not kept"
     return "start %d: the earlier service was %s; last decision %s; %s%s." % (
         before.starts + 1, "stopped" if before.stopped else "killed", last, window, lost)
+
+
+def _pieces(chunk: Chunk, stream: Stream) -> Iterator[Chunk]:
+    """`chunk` in pieces of so few samples that each is soon decided on."""
+    most = max(PIECE * stream.hop, stream.signal.window)
+    for start in range(0, max(1, len(chunk.samples)), most):
+        cut: Dict[str, Any] = {name: value[start:start + most] for name, value in chunk._asdict().items()
+                               if isinstance(value, np.ndarray)}
+        yield chunk._replace(begins=chunk.begins and not start, time_s=chunk.time_s + start / stream.signal.rate_hz,
+                             **cut)
 
 
 def _is_power_of_two(number: int) -> bool:

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional, Sequence, Tuple
 
 from edgehar.errors import InputError
-from edgehar.files import PathLike
+from edgehar.files import PathLike, read_bytes
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+MOST_BYTES = 1 << 16  # of a file with a key
 
 
 class KeyPair(NamedTuple):
@@ -83,10 +85,9 @@ def _read(path: PathLike, parse: Callable[[bytes], Any]) -> Optional[Any]:
     """What `parse` makes of the file; None where it is not of its kind."""
     from cryptography.exceptions import UnsupportedAlgorithm
 
+    content = read_bytes(path, MOST_BYTES)
     try:
-        return parse(Path(path).read_bytes())
-    except OSError as error:
-        raise InputError("cannot read the key %s: %s." % (path, error.strerror or error)) from error
+        return parse(content)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         return None
 

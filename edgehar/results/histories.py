@@ -11,7 +11,7 @@ from typing import Any, Dict, List, NamedTuple, Tuple
 import numpy as np
 
 from edgehar.errors import InputError
-from edgehar.files import PathLike, written_whole
+from edgehar.files import PathLike, UnopenedError, parse_json, read_bytes, written_whole
 
 FILE = "history.jsonl"
 GAP = "overfitting gap"
@@ -57,14 +57,16 @@ def load_history(path: PathLike) -> History:
     path = Path(path)
     file = path / FILE if path.is_dir() else path
     try:
-        epochs = tuple(json.loads(line) for line in file.read_text(encoding="utf-8").splitlines())
+        epochs = tuple(map(parse_json, read_bytes(file).decode("utf-8").splitlines()))
         name = path.name if path.is_dir() else file.name.split(".")[0]
         if not epochs or not all({"epoch", "loss", "valid_macro_f1", "best_epoch"} <= set(epoch) for epoch in epochs):
             raise ValueError("it holds no epochs")
-    except FileNotFoundError:
+    except UnopenedError:
+        raise
+    except InputError:
         raise InputError("%s holds no history of a training; name the folder that `edgehar train` or `edgehar distill` "
                          "wrote." % path) from None
-    except (OSError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise InputError("%s is no history of a training (%s); name another, or train again." % (
             file, error)) from error
     return History(name, epochs)
@@ -112,9 +114,9 @@ def write_history(path: Path, history: List[Progress]) -> None:
 def read_history(path: Path) -> Tuple[Progress, ...]:
     """Raises InputError for a damaged file."""
     try:
-        history = tuple(Progress(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines())
+        history = tuple(Progress(**parse_json(line)) for line in read_bytes(path).decode("utf-8").splitlines())
         if not history:
             raise ValueError("it holds no epochs")
-    except (OSError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise InputError("%s is damaged (%s); remove its folder and train again." % (path, error)) from error
     return history

@@ -33,6 +33,7 @@ from edgehar.backends.base import Session, StepSession
 from edgehar.data.signals import Signal
 from edgehar.errors import ConstraintError, InputError, MismatchError
 from edgehar.files import PathLike, sha256_of_json, written_whole
+from edgehar.settings import HOLD
 from edgehar.stream.clock import RATE_TOLERANCE, Hystereses, PlaceClocks
 from edgehar.stream.decision import Decision, softmax
 from edgehar.stream.microbatches import Steps, WholeWindows
@@ -82,7 +83,7 @@ class Fleet:
     """
 
     def __init__(self, session: Union[Session, StepSession], signal: Signal, tasks: Mapping[str, Sequence[str]],
-                 places: int, hop: Optional[int] = None, hold: int = 3, allow_constant: bool = False,
+                 places: int, hop: Optional[int] = None, hold: int = HOLD, allow_constant: bool = False,
                  policy: Policy = Policy(), limit: Optional[int] = None,
                  clock: Callable[[], float] = time.monotonic) -> None:
         self.signal, self.tasks = signal, dict(tasks)

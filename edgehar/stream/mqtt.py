@@ -6,11 +6,13 @@ connection is made. A password is read from a file and stands in no option, stat
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import secrets
+import socket
+import time
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 from edgehar.errors import InputError, MissingError
 
@@ -18,6 +20,10 @@ LOG = logging.getLogger(__name__)
 RETRY_S = (1, 30)  # between attempts to connect: at first, at most
 KEEPALIVE_S = 15
 CONNECT_S = 5.0
+SHORT_S = 10.0  # a connection that ends sooner, and again and again, is one that another client takes
+QUARREL = 3
+MOST_PASSWORD = 4096  # characters
+MOST_DEPTH = 10 ** 6  # of a queue
 
 
 @dataclass(frozen=True)
@@ -67,10 +73,11 @@ class Broker:
         if not self.password_file:
             return ""
         try:
-            return Path(self.password_file).read_text(encoding="utf-8").splitlines()[0]
-        except (OSError, UnicodeDecodeError, IndexError) as error:
-            raise InputError("cannot read a password from %s: %s." % (
-                self.password_file, getattr(error, "strerror", None) or "it holds no line of text")) from None
+            with open(self.password_file, encoding="utf-8") as stream:
+                return stream.readline(MOST_PASSWORD).splitlines()[0]
+        except (OSError, ValueError, IndexError) as error:  # not named: it may be the password itself
+            raise InputError("cannot read a password: %s; password_file must name a file whose first line it is." % (
+                getattr(error, "strerror", None) or "there is no line of text")) from None
 
     def _encrypt(self, client: Any) -> None:
         try:
@@ -83,18 +90,24 @@ class Connection:
     """Keeps `client` connected to `broker` from a thread of its own until closed; the first attempt may fail.
 
     on_connected: called at each connection, on that thread. problem: why it is not
-    connected; empty where it is. connections: how often it was.
+    connected, or not for long; empty where all is well. connections: how often it was.
     """
 
     def __init__(self, broker: Broker, client: Any, on_connected: Callable[[], None]) -> None:
         self._broker, self._client, self._on_connected = broker, client, on_connected
         self.problem = ""
         self.connected = False
-        self.connections = 0
+        self.connections = self._short = 0
+        self._opened_s = 0.0
+        self._claim: Optional[socket.socket] = None
         client.on_connect, client.on_connect_fail, client.on_disconnect = self._opened, self._failed, self._lost
 
     def open(self) -> None:
-        """Start to connect, on a thread of its own; returns at once."""
+        """Start to connect, on a thread of its own; returns at once.
+
+        Raises InputError where another process of this machine is the same client of the same broker.
+        """
+        self._claim = _claim(self._broker)
         self._client.connect_async(str(self._broker.host), int(self._broker.port), KEEPALIVE_S)
         self._client.loop_start()
 
@@ -103,6 +116,8 @@ class Connection:
         self._client.disconnect()
         self._client.loop_stop()
         self.connected = False
+        if self._claim is not None:
+            self._claim.close()
 
     def _opened(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         if reason.is_failure:
@@ -111,7 +126,11 @@ class Connection:
             LOG.info(self.problem)
             return
         self.connections += 1
-        self.connected, self.problem = True, ""
+        self._opened_s = time.monotonic()
+        self.connected = True
+        self.problem = "" if self._short < QUARREL else (
+            "%s ends the connection again and again; if another client is called '%s', give each a name of its own" % (
+                self._broker.name, self._broker.client))
         LOG.info("connected to %s (%d so far)", self._broker.name, self.connections)
         self._on_connected()
 
@@ -120,10 +139,30 @@ class Connection:
         LOG.info(self.problem)
 
     def _lost(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+        self._short = self._short + 1 if self.connected and time.monotonic() - self._opened_s < SHORT_S else 0
         self.connected = False
         if not self.problem:
             self.problem = "the connection to %s was lost (%s); it is tried again" % (self._broker.name, reason)
             LOG.info(self.problem)
+
+
+def _claim(broker: Broker) -> Optional[socket.socket]:
+    """A name that one process of this machine has at a time, for a client by whose name the broker keeps what waits.
+
+    It is a socket, for that is seen from a service with a private /tmp too, and is gone with its process.
+    """
+    if not broker.client:
+        return None
+    host = "localhost" if broker.host in ("127.0.0.1", "::1") else str(broker.host)
+    digest = hashlib.sha256(("%s %s %s" % (host, broker.port, broker.client)).encode("utf-8")).hexdigest()
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    try:
+        claim.bind("\0edgehar/mqtt/" + digest)
+    except OSError:
+        claim.close()
+        raise InputError("another edgehar of this machine is the client '%s' of %s, and a broker ends the older one of "
+                         "two; give each a client of its own." % (broker.client, broker.name)) from None
+    return claim
 
 
 def _paho() -> Any:

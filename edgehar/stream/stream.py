@@ -12,7 +12,6 @@ going and counts.
 from __future__ import annotations
 
 import base64
-import math
 from collections import Counter
 from typing import Any, Callable, Counter as Counts, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
 from typing import Tuple, Union
@@ -22,10 +21,11 @@ import numpy as np
 from edgehar.backends.base import Session
 from edgehar.data.signals import Signal, require_alive
 from edgehar.errors import InputError, MismatchError
+from edgehar.settings import HOLD
 from edgehar.stream.clock import Clock, Hysteresis
 from edgehar.stream.decision import Decision, softmax
+from edgehar.stream.sources.base import LATEST_S
 
-HOLD = 3  # windows
 NO_NUMBER, STUCK = "not a number", "stuck channel"
 BEFORE_GAP, BETWEEN = "no full window before a gap", "between two windows"
 Hold = Union[int, Mapping[str, int]]
@@ -97,7 +97,7 @@ class Stream:
     session: fed (1, C, window) at a time; stays the caller's to close. tasks: {task:
     class names in the order of the logits}. hop: samples, the signal's own unless
     given. hold: a label changes only after this many consecutive windows agree on the
-    new one; one number, or {task: number}, 3 for a task that is not named; the first
+    new one; one number, or {task: number}, HOLD for a task that is not named; the first
     decision after a start or a gap speaks at once. allow_constant: accept a channel that
     does not move during a whole window. route: students for some labels of one task; a
     change between them is no gap, for all read the same ring. tell: is given the sentence
@@ -366,7 +366,7 @@ def _at_least_one(value: int, name: str) -> int:
 
 
 def finite_time(time_s: float) -> float:
-    """`time_s`. Raises InputError where it is no number."""
-    if not math.isfinite(time_s):
-        raise InputError("a chunk has time %s; its time must be a number of seconds." % time_s)
+    """`time_s`. Raises InputError where it is no number of seconds that samples can be told apart by."""
+    if not abs(time_s) <= LATEST_S:
+        raise InputError("a chunk has time %s; its time must be a number of seconds, at most %g." % (time_s, LATEST_S))
     return float(time_s)

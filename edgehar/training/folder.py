@@ -16,7 +16,7 @@ from edgehar import __version__
 from edgehar.data.corpus import Corpus
 from edgehar.data.signals import Signal, Windows, windows_sha256
 from edgehar.errors import InputError
-from edgehar.files import PathLike, read_json, written_whole
+from edgehar.files import OUT_OF_DESCRIPTORS, PathLike, read_json, unopened, written_whole
 from edgehar.results.histories import FILE as HISTORY, Progress, read_history
 from edgehar.training.models import make_model
 from edgehar.training.models.base import Model
@@ -166,6 +166,8 @@ def load_checkpoint(path: Path) -> Any:
     try:
         return torch.load(str(path), weights_only=True)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in OUT_OF_DESCRIPTORS:
+            raise unopened(path, error) from error
         raise InputError("%s is damaged (%s); remove its folder and train again." % (path, _cause(error))) from error
 
 

@@ -37,7 +37,7 @@ def test_every_case_passes_and_its_figures_are_runs(gpu_check, board, tmp_path, 
     runs = load_all([tmp_path / "figures"])
     assert len(runs) == 9 + 12 + 4
     assert all(run.machine["gpu"] == "NVIDIA H200" and run.synthetic for run in runs)
-    assert all(run.warnings[0].startswith("no Jetson: measured on NVIDIA H200;") for run in runs)
+    assert all(run.warnings[0].text.startswith("no Jetson: measured on NVIDIA H200;") for run in runs)
     assert {run.engine.precision for run in runs} == {"fp32", "fp16", "int8"}
     timed = [run for run in runs if run.measurement("gpu_latency")]
     assert len(timed) == 12 and all(len(run.measurement("latency").values) == 20 for run in timed)

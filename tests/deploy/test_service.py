@@ -20,10 +20,10 @@ import pytest
 from edgehar.deploy.health import Health, Line
 from edgehar.deploy.notify import Manager
 from edgehar.deploy.pages import Pages
-from edgehar.deploy.service import Loaded, ServeSpec, Service, signals_to
-from edgehar.deploy.state import Moment, ServiceState
+from edgehar.deploy.spec import Loaded, ServeSpec
+from edgehar.deploy.service import Service, signals_to
+from edgehar.deploy.state import ServiceState, Moment
 from edgehar.errors import InputError, MismatchError
-from edgehar.stream.sinks.base import Sink
 from edgehar.stream.sources.base import Chunk, Source
 from edgehar.stream.stream import Snapshot
 from tests.linear import CHANNELS, SIGNAL, add_plugins, noise, same, stream, write_artifact
@@ -69,15 +69,38 @@ def test_a_stream_of_another_signal_is_refused():
 def test_what_is_kept_is_read_again_and_nonsense_is_refused(tmp_path):
     path = tmp_path / "state.json"
     assert ServiceState.load(path) is None
-    kept = ServiceState("digest", stream().snapshot(), 1.5, Moment("boot", 10.0, 1e9), missed=4, starts=2, waiting=3)
+    kept = ServiceState("digest", stream().snapshot(), 1.5, Moment("boot", 10.0, 1e9), missed=4, starts=2,
+                sinks={"sink 1 (mqtt)": (3, 1)})
     path.write_text(json.dumps(kept.to_json()))
     again = ServiceState.load(path)
     assert again._replace(stream=None) == kept._replace(stream=None)
     for text in ("[1]", "{}", json.dumps(dict(kept.to_json(), format=9)),
-                 json.dumps(dict(kept.to_json(), stream={"samples": "?"}))):
+                 json.dumps(dict(kept.to_json(), stream={"samples": "?"})),
+                 *(json.dumps(strange) for strange in of_other_types(kept.to_json()))):
         path.write_text(text)
         with pytest.raises(InputError, match="is no state of a service .*; remove it"):
             ServiceState.load(path)
+
+
+OTHERS = (None, True, -1, 1.5, 1e308, 10 ** 30, "x", [], {}, [[]], {"a": 1}, "[" * 100)
+
+
+def of_other_types(value):
+    """Copies of a state, each with one value, however deep, that is none of its kind."""
+    kinds = {"decision_s": (type(None), int, float), "stopped": (bool,), "boot": (str,)}
+    for key in value:
+        for other in OTHERS:
+            if type(other) is not type(value[key]) and not isinstance(other, kinds.get(key, ())):
+                yield {**value, key: other}
+    clock, label = value["stream"]["clock"], value["stream"]["labels"]["activity"]
+    for other in (None, "x", [], {}, math.nan, 1e308, -1e12):
+        yield {**value, "decided": ["boot", other, 0.0]}
+        yield {**value, "stream": {**value["stream"], "clock": [*clock[:3], other]}}
+        yield {**value, "stream": {**value["stream"], "channels": other}}
+        yield {**value, "sinks": {"sink": [0, other]}}
+        yield {**value, "stream": {**value["stream"], "labels": {"activity": [*label[:2], other]}}}
+    yield {**value, "decision_s": math.nan}
+    yield {**value, "more": 1}
 
 
 def test_decisions_missed_are_counted_by_the_source_or_by_the_machine_that_nobody_set():
@@ -177,13 +200,13 @@ def test_a_second_signal_does_not_disturb_the_end(recipe, tmp_path):
         def stopping(self):
             service.stop()
 
-    class Signalled(Sink):
-        def write(self, decision):
-            service.stop()
+    def signalled():
+        for chunk in chunks(0, 20):
+            yield chunk
+        service.stop()
 
-    service = Service(recipe, loaded, [Signalled()], Health(stale_s=10.0), Stopping({}), state)
-    source = Given(chunks(0, 100))
-    service.run(source.samples(), source)
+    service = Service(recipe, loaded, [], Health(stale_s=10.0), Stopping({}), state)
+    service.run(signalled(), Given(()))
     service.close()
     assert ServiceState.load(state).stopped and ServiceState.load(state).decision_s == 0.3
 

@@ -8,17 +8,18 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import List
+from typing import Callable, List
 
 import pytest
 
 from edgehar.errors import InputError
-from edgehar.files import (alone_in, folder_written_whole, read_json, sha256_of, sha256_of_json, write_json,
-                           written_whole)
+from edgehar.files import (alone_in, alone_with, folder_written_whole, parse_json, read_bytes, read_json, read_toml,
+                           sha256_of, sha256_of_json, sweep_half_written, write_json, written_whole)
 
 MARKER = "old.bin"
 SAME_PATH = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
@@ -278,3 +279,182 @@ def test_digests_are_plain_sha256(tmp_path: Path) -> None:
     assert sha256_of(path) == hashlib.sha256(bytes(range(256)) * 10000).hexdigest()
     assert sha256_of_json({"b": 1, "a": [2, "x"]}) == hashlib.sha256(b'{"a":[2,"x"],"b":1}').hexdigest()
     assert sha256_of_json({"a": 1, "b": 2}) == sha256_of_json({"b": 2, "a": 1}) != sha256_of_json({"a": 1, "b": 3})
+
+
+# ------------------------------------------------------------------ what is no plain file
+
+
+def write(path: Path, text: str = "whole") -> None:
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def test_a_link_is_followed_and_stays(tmp_path: Path) -> None:
+    target, link, dangling = tmp_path / "there" / "page.html", tmp_path / "link", tmp_path / "dangling"
+    target.parent.mkdir()
+    target.write_text("old", encoding="utf-8")
+    link.symlink_to(target)
+    dangling.symlink_to(tmp_path / "new" / "page.html")
+    write(link)
+    write(dangling)
+    assert link.is_symlink() and target.read_text(encoding="utf-8") == "whole"
+    assert dangling.is_symlink() and (tmp_path / "new" / "page.html").read_text(encoding="utf-8") == "whole"
+    assert names_in(target.parent) == ["page.html"]
+
+
+def test_a_link_to_a_folder_is_followed_and_stays(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "engine", target_is_directory=True)
+    for content in ("old", "new"):
+        with folder_written_whole(link, MARKER) as temporary:
+            (temporary / MARKER).write_text(content, encoding="utf-8")
+    assert link.is_symlink() and (tmp_path / "engine" / MARKER).read_text(encoding="utf-8") == "new"
+    assert names_in(tmp_path) == ["engine", "link"]
+
+
+def test_a_link_in_a_circle_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(InputError, match="cannot write"):
+        write(tmp_path / "a")
+    assert names_in(tmp_path) == ["a", "b"]
+
+
+def test_a_pipe_is_written_in_place_where_somebody_reads_it(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(str(pipe))
+    with pytest.raises(InputError, match="nobody reads that pipe; start its reader first"):
+        write(pipe)
+    reader = os.open(str(pipe), os.O_RDONLY | os.O_NONBLOCK)
+    write(pipe)
+    assert os.read(reader, 99) == b"whole" and stat.S_ISFIFO(pipe.stat().st_mode)
+    os.close(reader)
+    assert names_in(tmp_path) == ["pipe"]
+
+
+def test_a_device_is_written_in_place_and_stays_one(tmp_path: Path) -> None:
+    before = os.stat("/dev/null")
+    (tmp_path / "null").symlink_to("/dev/null")
+    write(Path("/dev/null"))
+    write(tmp_path / "null")
+    with pytest.raises(InputError, match="cannot write /dev/full: No space left on device"):
+        write(Path("/dev/full"))
+    assert os.path.samestat(before, os.stat("/dev/null")) and (tmp_path / "null").is_symlink()
+
+
+def test_standard_output_is_written_in_place_whatever_it_leads_to(tmp_path: Path) -> None:
+    line = ("from edgehar.files import written_whole\n"
+            "print('before', flush=True)\n"
+            "with written_whole('/dev/stdout') as temporary: temporary.write_text('whole')\n"
+            "print(' after')")
+    with open(str(tmp_path / "page.html"), "wb") as page:
+        subprocess.run([sys.executable, "-c", line], stdout=page, check=True, env=SAME_PATH)
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == "before\nwhole after\n"
+    done = subprocess.run([sys.executable, "-c", line], stdout=subprocess.PIPE, check=True, env=SAME_PATH)
+    assert done.stdout == b"before\nwhole after\n"
+
+
+def test_a_folder_and_a_socket_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        for name, what in (("folder", "a folder"), ("socket", "a socket")):
+            with pytest.raises(InputError, match="it is %s; choose another path" % what):
+                write(tmp_path / name)
+        with pytest.raises(InputError, match="holds something else"), folder_written_whole(tmp_path / "socket", MARKER):
+            pass
+    assert names_in(tmp_path) == ["folder", "socket"]
+
+
+# ------------------------------------------------------------------ what killed writers left
+
+
+def test_what_a_killed_writer_of_a_file_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    line = ("import os\nfrom edgehar.files import written_whole\n"
+            "with written_whole(%r, durable=False): os.kill(os.getpid(), 9)" % str(tmp_path / "state.json"))
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", line], env=SAME_PATH)
+    (tmp_path / ".state.json.mine.part").write_text("not of that form", encoding="utf-8")
+    assert len(names_in(tmp_path)) == 4
+    with written_whole(tmp_path / "state.json") as living:
+        sweep_half_written(tmp_path / "state.json")
+        assert living.exists()
+        living.write_text("whole", encoding="utf-8")
+    assert names_in(tmp_path) == [".state.json.mine.part", "state.json"]
+
+
+def test_one_at_a_time_is_alone_with_a_file(tmp_path: Path) -> None:
+    with alone_with(tmp_path / "new" / ".lock", "busy"):
+        with pytest.raises(InputError, match="busy"), alone_with(tmp_path / "new" / ".lock", "busy"):
+            pass
+    with alone_with(tmp_path / "new" / ".lock", "busy"):
+        pass
+
+
+# ------------------------------------------------------------------ what comes from outside is bounded
+
+DEEP = "[" * 200000 + "]" * 200000
+
+
+@pytest.mark.parametrize("text", [DEEP, "[" * 200000, '{"a":' * 100000, "[" * 65 + "]" * 65, "1" * 500,
+                                  "[-0.%s]" % ("7" * 10 ** 6)])
+def test_json_without_measure_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "value.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match="is not readable JSON .(it is nested deeper than 64|a number of more than 4)"):
+        read_json(path)
+
+
+@pytest.mark.parametrize("text", ["a = " + DEEP, "a = " + "[" * 200000, "a = " + "{a=" * 100000, "a = " + "1" * 500,
+                                  ".".join("a" * 2000) + " = 1", "[%s]" % ".".join("a" * 2000)])
+def test_toml_without_measure_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "value.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match="is not readable TOML|holds more than"):
+        read_toml(path)
+
+
+def test_nested_as_deep_as_is_allowed_is_read(tmp_path: Path) -> None:
+    (tmp_path / "value.json").write_text("[" * 64 + "]" * 64, encoding="utf-8")
+    read_json(tmp_path / "value.json")
+    assert parse_json(b'{"a": [1, {"b": 2.5}]}') == {"a": [1, {"b": 2.5}]} and parse_json("7") == 7
+
+
+@pytest.mark.parametrize("read", [read_json, read_toml, read_bytes])
+def test_a_device_without_an_end_is_not_read_to_its_end(read: Callable) -> None:
+    with pytest.raises(InputError, match="/dev/zero holds more than [0-9]+ bytes"):
+        read("/dev/zero")
+
+
+UNOPENED = """
+import os, resource, sys
+from edgehar.deploy.installation import Installed
+from edgehar.errors import EdgeharError
+from edgehar.files import UnopenedError, read_json, sha256_of
+from pathlib import Path
+import edgehar.artifact.manifest as manifest, edgehar.backends._engine as engine
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+held = []
+try:
+    while True:
+        held.append(os.open(os.devnull, os.O_RDONLY))
+except OSError:
+    pass
+folder = Path(sys.argv[1])
+for attempt in (lambda: read_json(folder / "installed.json"), lambda: sha256_of(folder / "installed.json"),
+                lambda: Installed.load(folder), lambda: manifest._read_manifest(folder / "installed.json"),
+                lambda: engine._read_sidecar(folder / "installed.json")):
+    try:
+        attempt()
+        print("read")
+    except UnopenedError as error:
+        print(error)
+"""
+
+
+def test_what_could_not_be_opened_is_never_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / "installed.json").write_text("{}", encoding="utf-8")
+    done = subprocess.run([sys.executable, "-c", UNOPENED, str(tmp_path)], stdout=subprocess.PIPE, check=True,
+                          universal_newlines=True, env=SAME_PATH)
+    assert done.stdout.splitlines() == 5 * ["cannot read %s: Too many open files; raise the limit of open files "
+                                            "(ulimit -n)." % (tmp_path / "installed.json")]

@@ -143,7 +143,7 @@ def test_quotes_hold_commas_and_a_value_without_them_is_as_before():
     spec = """csv:path="a,b.csv",ignore='timestamp (+0200)',rate_hz=50"""
     assert parse_spec(spec) == ("csv", {"path": "a,b.csv", "ignore": "timestamp (+0200)", "rate_hz": 50})
     assert canonical(spec) == canonical('csv:rate-hz=50,ignore="timestamp (+0200)",path="a,b.csv"')
-    with pytest.raises(InputError, match="option 'b.csv' .* has no value; .* in quotes"):
+    with pytest.raises(InputError, match="option 'b.csv' .* has no value; .* quotes around a value"):
         parse_spec("csv:path=a,b.csv")
 
 

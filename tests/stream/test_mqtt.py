@@ -203,7 +203,7 @@ def test_a_time_that_no_clock_shows_is_damage(broker, time_s):
     with source(broker.port, idle_s=0.3) as given:
         until(lambda: given.subscribed, "it listens")
         peer.publish("samples", dict(message(0), time_s=time_s))
-        assert list(given.samples()) == [] and given.dropped == 1 and "are they milliseconds?" in given.problem
+        assert list(given.samples()) == [] and given.dropped == 1 and "is it of another unit?" in given.problem
     peer.close()
 
 
@@ -295,6 +295,92 @@ def test_more_than_fits_is_dropped_and_counted(broker):
     peer.close()
 
 
+# ------------------------------------------------------------------ what no message may do
+
+POISON = [
+    b"", b"\0", b"\xff\xfe", b"null", b"[]", b"7", b'"x"', b"{}", b'{"time_s": 0}', b'{"samples": [[1, 2, 3]]}',
+    b"[" * 200000 + b"]" * 200000, b'{"time_s": 0, "samples": ' + b"[" * 200000, b'{"a":' * 100000,
+    b'{"time_s": 0, "samples": ' + b"[" * 40 + b"]" * 40 + b"}",
+    b'{"time_s": ' + b"9" * 1000000 + b', "samples": [[1, 2, 3]]}', b'{"time_s": 1e999, "samples": [[1, 2, 3]]}',
+    *(json.dumps({"time_s": strange, "samples": [[1, 2, 3]]}).encode() for strange in (
+        1e308, -1e308, 1.7e308, 1e12, -1e12, 10 ** 300, float("nan"), float("inf"), None, [], {}, "x", "1e308")),
+    *(json.dumps({"time_s": 0, "samples": strange}).encode() for strange in (
+        [1, 2, 3], [[1, 2]], [[1, 2, 3], [1]], [["x", 1, 2]], [[None, [], {}]], "xxx", {"a": 1}, [[[1, 2, 3]]],
+        [[10 ** 400, 0, 0]])),
+]
+
+
+def test_a_message_that_cannot_be_taken_is_receipted_counted_and_set_aside(broker):
+    peer = Peer(broker.port)
+    with source(broker.port, client="anna", depth=10000, idle_s=0.5) as given:
+        until(lambda: given.subscribed, "it listens")
+        for number, payload in enumerate(POISON):
+            peer.publish("samples", payload)
+            peer.publish("samples", message(5 * number))
+        chunks = list(given.samples())
+        assert [round(50 * chunk.time_s) for chunk in chunks] == list(range(0, 5 * len(POISON), 5))
+        assert given.dropped == len(POISON) and len(given.problem) < 400
+    with source(broker.port, client="anna", idle_s=0.5) as again:
+        until(lambda: again.subscribed, "it listens again")
+        assert list(again.samples()) == [] and again.dropped == 0  # nothing comes again
+    peer.close()
+
+
+def test_messages_beyond_measure_are_dropped_with_a_receipt(broker, monkeypatch):
+    monkeypatch.setattr("edgehar.stream.sources.mqtt.MESSAGE_BYTES", 1000)
+    monkeypatch.setattr("edgehar.stream.sources.mqtt.WAITING_BYTES", 1500)
+    peer = Peer(broker.port)
+    with source(broker.port, client="anna", idle_s=0.5) as given:
+        until(lambda: given.subscribed, "it listens")
+        for first, count in ((0, 3), (3, 300), (303, 10), (313, 10), (323, 10)):
+            peer.publish("samples", message(first, count))
+        until(lambda: given.dropped >= 2, "what is too much is dropped")
+        taken = [round(50 * chunk.time_s) for chunk in given.samples()]
+        assert taken[0] == 0 and 3 not in taken and len(taken) + given.dropped == 5
+        peer.publish("samples", message(400, 10))
+        assert [round(50 * chunk.time_s) for chunk in given.samples()] == [400]  # there is room again
+    peer.close()
+
+
+def test_a_long_message_is_handed_over_in_parts_and_gone_on_with(broker, monkeypatch):
+    monkeypatch.setattr("edgehar.stream.sources.mqtt.ROWS", 40)
+    peer = Peer(broker.port)
+    with source(broker.port, client="anna") as given:
+        until(lambda: given.subscribed, "it listens")
+        peer.publish("samples", message(0, 100))
+        parts = given.samples()
+        chunks = [next(parts), next(parts)]
+        assert [(round(50 * chunk.time_s), len(chunk.samples)) for chunk in chunks] == [(0, 40), (40, 40)]
+        parts.close()  # killed: no receipt
+    with source(broker.port, client="anna", idle_s=0.5) as given:
+        given.resume(chunks[1].time_s + 39 / 50)
+        rest = list(given.samples())
+        assert [(round(50 * chunk.time_s), len(chunk.samples)) for chunk in rest] == [(80, 20)]
+        assert (np.concatenate([chunk.samples for chunk in [*chunks, *rest]]) == noise(100)).all()
+    with source(broker.port, client="anna", idle_s=0.5) as given:
+        assert list(given.samples()) == []
+    peer.close()
+
+
+def test_two_of_one_name_are_refused_on_one_machine(broker):
+    with source(broker.port, client="anna"):
+        for make in (source, sink):
+            for host in ("localhost", "127.0.0.1"):
+                with pytest.raises(InputError, match="is the client .anna. of .*; give each"):
+                    make(broker.port, client="anna", host=host)
+        with source(broker.port, client="bert"), source(broker.port), source(broker.port):
+            pass
+    with source(broker.port, client="anna"):
+        pass
+
+
+def test_another_client_of_the_same_name_elsewhere_is_told(broker):
+    with source(broker.port, client="anna") as given:
+        peer = Peer(broker.port, client="anna")  # of no edgehar, or of another machine: each ends the other, for ever
+        until(lambda: "if another client is called 'anna', give each a name of its own" in given.problem, "it is told")
+        peer.close()
+
+
 # ------------------------------------------------------------------ passwords and options
 
 
@@ -329,6 +415,21 @@ def test_a_password_is_read_from_a_file_and_shown_nowhere(guarded, tmp_path, cap
     assert SECRET not in "".join(capfd.readouterr())
 
 
+def test_a_password_in_the_place_of_its_file_is_not_echoed():
+    pytest.importorskip("paho.mqtt.client")
+    for spec in ("mqtt:topic=a,username=anna,password_file=%s", "mqtt:topic=a,port=x,username=anna,password_file=%s",
+                 "mqtt:topic=a,username=anna,password_file=comma,%s", "mqtt:topic=a,username=anna,password=%s",
+                 "mqtt:topic=a,username=anna,password_file=NUL\0,qos=1,%s=1"):
+        with pytest.raises(InputError) as told:
+            SINKS.create(spec % SECRET)
+        assert SECRET not in str(told.value) and "comma" not in str(told.value)
+
+
+def test_a_device_is_no_password_file():
+    pytest.importorskip("paho.mqtt.client")
+    Broker(username="anna", password_file="/dev/zero").make_client()  # its first 4096 characters, and no more
+
+
 def test_an_encrypted_connection_is_made_to_the_right_broker_alone(tmp_path):
     require_mosquitto()
     if shutil.which("openssl") is None:
@@ -350,7 +451,7 @@ def test_an_encrypted_connection_is_made_to_the_right_broker_alone(tmp_path):
 
 @pytest.mark.parametrize("options, sentence", [
     ({"port": 0}, "port is 0"), ({"password_file": "x"}, "without a username"),
-    ({"username": "a", "password_file": "nowhere"}, "cannot read a password from nowhere: No such file"),
+    ({"username": "a", "password_file": "nowhere"}, "cannot read a password: No such file"),
     ({"ca": "nowhere"}, "cannot use nowhere as the authority's certificate"),
 ])
 def test_senseless_options_are_refused(options, sentence):
@@ -360,6 +461,7 @@ def test_senseless_options_are_refused(options, sentence):
 
 
 @pytest.mark.parametrize("options, sentence", [({"qos": 2}, "qos is 2"), ({"depth": 0}, "depth 0"),
+                                               ({"depth": 10 ** 9}, "at most 1000000"), ({"depth": "x"}, "depth x"),
                                                ({"overflow": "wait"}, "overflow 'wait'")])
 def test_senseless_options_of_a_sink_are_refused(options, sentence):
     with pytest.raises(InputError, match=sentence):
@@ -369,6 +471,12 @@ def test_senseless_options_of_a_sink_are_refused(options, sentence):
 def test_a_source_of_another_qos_is_refused():
     with pytest.raises(InputError, match="qos is 3; it must be 0 or 1"):
         SOURCES.create("mqtt:topic=a,qos=3", signal=SIGNAL)
+
+
+@pytest.mark.parametrize("options", ["depth=0", "depth=-1", "depth=1e3", "depth=x", "idle_s=-1", "idle_s=nan"])
+def test_a_source_without_measure_is_refused(options):
+    with pytest.raises(InputError, match="depth must be 1 to 1000000|cannot use its options"):
+        SOURCES.create("mqtt:topic=a," + options, signal=SIGNAL)
 
 
 @pytest.mark.parametrize("topic", ["", "a/#", "+/b"])

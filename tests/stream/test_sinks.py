@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -11,6 +14,8 @@ import pytest
 from edgehar.errors import InputError
 from edgehar.stream.decision import Decision
 from edgehar.stream.sinks import SINKS
+from edgehar.stream.sinks._lines import Lines
+from edgehar.stream.sinks.base import NotTaken
 from edgehar.stream.sinks.console import Console
 from edgehar.stream.sinks.jsonl import Jsonl
 from tests.linear import decision
@@ -67,30 +72,29 @@ def test_a_full_disk_is_one_sentence():
     sink.close()
 
 
-def test_a_file_that_filled_the_disk_ends_after_its_last_whole_line(tmp_path):
-    path = tmp_path / "decisions.jsonl"
-    sink = Jsonl(str(path))
-    sink.write(decision())
-    sink._lines._stream = HalfWriter(sink._lines._stream)
-    with pytest.raises(InputError, match="No space left"):
-        sink.write(decision())
-    sink.close()
-    assert [json.loads(line)["time_s"] for line in path.read_text().splitlines()] == [1.5]
+FILLED = """
+import resource, signal, sys
+from edgehar.errors import InputError
+from edgehar.stream.sinks._lines import Lines
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then a write beyond the limit fails, as on a full disk
+lines = Lines(sys.argv[1])
+lines.write("first")
+for limit in (10, 100):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        lines.write("second")
+    except InputError as error:
+        print(error, open(sys.argv[1]).read())
+lines.close()
+"""
 
 
-class HalfWriter:
-    """A file on a disk that fills up in the middle of a line."""
-
-    def __init__(self, stream) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> None:
-        self._stream.write(text[:len(text) // 2])
-        self._stream.flush()
-        raise OSError(28, "No space left on device")
-
-    def close(self) -> None:
-        self._stream.close()
+def test_a_file_that_filled_the_disk_ends_after_its_last_whole_line_and_goes_on(tmp_path):
+    path = tmp_path / "lines.txt"
+    done = subprocess.run([sys.executable, "-c", FILLED, str(path)], stdout=subprocess.PIPE, check=True,
+                          universal_newlines=True, env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)))
+    assert done.stdout == "cannot write to %s: File too large; free space or choose another path. first\n\n" % path
+    assert path.read_text() == "first\nsecond\n"
 
 
 def test_a_reader_of_standard_output_that_left_is_the_command_lines_to_tell(monkeypatch):
@@ -155,3 +159,77 @@ def test_full_files_are_set_aside_and_the_oldest_goes(tmp_path):
 def test_senseless_files_are_refused(spec, tmp_path):
     with pytest.raises(InputError, match="standard output cannot"):
         SINKS.create(spec.format(tmp_path))
+
+
+# ------------------------------------------------------------------ readers that do not take, and what is no file
+
+
+def test_a_reader_that_takes_nothing_is_waited_for_no_longer_than_said(tmp_path):
+    pipe = str(tmp_path / "pipe")
+    os.mkfifo(pipe)
+    lines = Lines(pipe)
+    with pytest.raises(NotTaken, match="nobody reads .*pipe; start its reader"):
+        lines.write("nobody is there", 0.0)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    written = 0
+    with pytest.raises(NotTaken, match="the reader of .*pipe takes nothing"):
+        while True:
+            lines.write("%d %s" % (written, 9000 * "x"), 0.0)
+            written += 1
+    assert written > 3
+    read = b""
+    for _ in range(100):  # the last line was taken in part: the rest comes before the next one
+        with suppress(NotTaken):
+            lines.write("again", 0.0)
+        with suppress(BlockingIOError):
+            read += os.read(reader, 1 << 20)
+    os.close(reader)
+    lines.close()
+    rows = read.decode().splitlines()
+    assert rows[:written] == ["%d %s" % (number, 9000 * "x") for number in range(written)]
+    assert len(rows) > written and set(rows[written:-1]) == {"again"}
+
+
+def test_another_reader_of_a_pipe_gets_the_next_line(tmp_path):
+    pipe = str(tmp_path / "pipe")
+    os.mkfifo(pipe)
+    lines = Lines(pipe)
+    for turn in range(2):
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        lines.write("turn %d" % turn, 0.0)
+        assert os.read(reader, 99).decode() == "turn %d\n" % turn
+        os.close(reader)
+        with pytest.raises(InputError, match="Broken pipe"):
+            lines.write("nobody", 0.0)
+    lines.close()
+
+
+def test_a_link_is_followed_also_when_a_file_is_set_aside(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there" / "lines")
+    lines = Lines(str(tmp_path / "link"), max_bytes=10, keep=2)
+    for number in range(3):
+        lines.write("line %d" % number)
+    lines.close()
+    assert (tmp_path / "link").read_text() == "line 2\n" and (tmp_path / "link").is_symlink()
+    assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["lines", "lines.1", "lines.2"]
+
+
+@pytest.mark.parametrize("append", [False, True])
+def test_a_device_stays_one_and_is_not_set_aside(append):
+    before = os.stat("/dev/null")
+    lines = Lines("/dev/null", append)
+    lines.write("gone")
+    lines.close()
+    with pytest.raises(InputError, match="/dev/null is no file that could be set aside; leave out max_mb"):
+        Lines("/dev/null", append, max_bytes=10)
+    assert os.path.samestat(before, os.stat("/dev/null"))
+
+
+def test_two_do_not_write_one_file(tmp_path):
+    with SINKS.create("jsonl:path=%s/d,append=true" % tmp_path) as sink:
+        sink.write(decision())
+        for append in ("true", "false"):
+            with pytest.raises(InputError, match="another process writes .*/d; give each a path of its own"):
+                SINKS.create("jsonl:path=%s/d,append=%s" % (tmp_path, append))
+    assert (tmp_path / "d").read_text().count("\n") == 1

@@ -19,10 +19,11 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from edgehar.bench.meters.base import REPLAYED_POWER, TOTAL, Meter, PowerSample, totals_of
 from edgehar.errors import InputError, MissingError
-from edgehar.files import read_json
+from edgehar.files import read_bytes, read_json
 
 START, UNIX = "start", "unix"
 POLL_S = 0.1
+MOST_HEADER = 1 << 16  # characters
 
 
 class Replay(Meter):
@@ -86,7 +87,7 @@ class Replay(Meter):
         if self._path.suffix == ".json":
             trace = _trace_in(self._path)
             return (PowerSample(time_s, tuple(watts)) for time_s, watts in zip(trace["time_s"], trace["watts"]))
-        return _parsed(self._path, self._path.read_text(encoding="utf-8").splitlines()[1:], len(self._rails))
+        return _parsed(self._path, read_bytes(self._path).decode("utf-8").splitlines()[1:], len(self._rails))
 
     def _followed(self) -> Iterator[PowerSample]:
         """Rows as they are written; one that is not finished yet is left for later."""
@@ -106,12 +107,12 @@ def _rails_in(path: Path) -> Tuple[str, ...]:
         return tuple(_trace_in(path)["rails"])
     try:
         with open(str(path), encoding="utf-8") as stream:
-            header = [name.strip() for name in stream.readline().split(",")]
-    except OSError as error:
-        raise InputError("cannot read %s: %s." % (path, error.strerror or error)) from error
+            header = [name.strip() for name in stream.readline(MOST_HEADER).split(",")]
+    except (OSError, ValueError) as error:
+        raise InputError("cannot read %s: %s." % (path, getattr(error, "strerror", None) or error)) from error
     if len(header) < 2 or header[0] != "time_s":
         raise InputError("%s has the header '%s'; it must begin with time_s and name a rail in watts." % (
-            path, ",".join(header)))
+            path, ",".join(header)[:200]))
     return tuple(header[1:])
 
 

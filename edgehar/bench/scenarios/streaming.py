@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from edgehar.backends.base import Engine
 from edgehar.bench.scenarios.base import RECORDINGS, Findings, Scenario, Trial, setting
 from edgehar.bench.streaming import replay
-from edgehar.stream.stream import HOLD
+from edgehar.settings import HOLD
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from edgehar.data.channels import Channel
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.signals import Recording
 from edgehar.errors import InputError
-from edgehar.files import folder_written_whole, read_json, sha256_of, sha256_of_json, write_json
+from edgehar.files import UnopenedError, folder_written_whole, read_json, sha256_of, sha256_of_json, write_json
 
 LIMIT_BYTES = 2 << 30  # of all entries together
 SAMPLES, LABELS, INDEX = "samples.npy", "labels.npy", "index.json"
@@ -52,6 +52,10 @@ def read_recordings(dataset: Dataset) -> Sequence[Recording]:
         if entry.exists():
             LOG.info("the recordings of %s are taken from %s", dataset.name, entry)
             return _load(entry, dataset)
+    except UnopenedError as error:
+        LOG.warning("the cached recordings of %s cannot be opened (%s); going on without.", dataset.name,
+                    _cause(error))
+        return list(dataset.recordings())
     except (InputError, OSError) as error:
         LOG.warning("the cached recordings of %s are damaged (%s) and read anew.", dataset.name, _cause(error))
         shutil.rmtree(str(entry), ignore_errors=True)

@@ -24,7 +24,7 @@ class Console(Sink):
     def write(self, decision: Decision) -> None:
         """Raises BrokenPipeError where the reader of standard output has gone."""
         if self._all or decision.label != self._label:
-            self._lines.write(line(decision))
+            self._lines.write(line(decision), self.patience_s)
         self._label = decision.label
 
 

@@ -13,8 +13,9 @@ class Jsonl(Sink):
     """Writes ``{"label": {task: name}, "probability": {...}, "raw_label": {...}, "time_s": ...}`` lines.
 
     path: "-" is standard output; a missing folder is made. An existing file is replaced;
-    append: it goes on. max_mb: before a file grows beyond so many megabytes (10^6 bytes) it
-    becomes ``path.1``, that one ``path.2`` and so on, of which `keep` are kept; 0: it grows.
+    append: it goes on. A link is followed, a pipe or a terminal written in place. max_mb:
+    before a file grows beyond so many megabytes (10^6 bytes) it becomes ``path.1``, that one
+    ``path.2`` and so on, of which `keep` are kept; 0: it grows.
     Every line is flushed.
     """
 
@@ -23,7 +24,7 @@ class Jsonl(Sink):
 
     def write(self, decision: Decision) -> None:
         """Raises InputError where the disk is full or the reader of a named pipe has gone."""
-        self._lines.write(json.dumps(decision.to_json(), sort_keys=True))
+        self._lines.write(json.dumps(decision.to_json(), sort_keys=True), self.patience_s)
 
     def close(self) -> None:
         """Flush and close the file."""

@@ -11,7 +11,7 @@ from typing import Any, Deque, Optional, Set
 
 from edgehar.errors import InputError
 from edgehar.stream.decision import Decision
-from edgehar.stream.mqtt import Broker, Connection, topic_of
+from edgehar.stream.mqtt import MOST_DEPTH, Broker, Connection, topic_of
 from edgehar.stream.sinks.base import Sink
 
 OVERFLOWS = ("drop-oldest", "drop-newest")
@@ -131,9 +131,18 @@ class Mqtt(Sink):
                 text = self._taken()
                 if text is None:
                     break
-                sent = self._client.publish(self._topic, text, qos=self._qos, retain=self._retain)
-                if self._qos:
-                    self._flying.append(sent.mid)
+                self._publish(text)
+
+    def _publish(self, text: str) -> None:
+        try:
+            sent = self._client.publish(self._topic, text, qos=self._qos, retain=self._retain)
+        except (OSError, RuntimeError, ValueError):  # the thread that sends must not end of one message
+            self.dropped += 1
+            return
+        if self._qos:
+            self._flying.append(sent.mid)
+        elif sent.rc:  # the connection went in this very moment
+            self.dropped += 1
 
     def _taken(self) -> Optional[str]:
         with self._queueing:
@@ -141,6 +150,6 @@ class Mqtt(Sink):
 
 
 def _require_sensible(qos: int, depth: int, overflow: str) -> None:
-    if qos not in (0, 1) or depth < 1 or overflow not in OVERFLOWS:
-        raise InputError("qos is %s, depth %s and overflow '%s'; qos must be 0 or 1, depth 1 or more, and overflow "
-                         "one of %s." % (qos, depth, overflow, ", ".join(OVERFLOWS)))
+    if qos not in (0, 1) or not isinstance(depth, int) or not 1 <= depth <= MOST_DEPTH or overflow not in OVERFLOWS:
+        raise InputError("qos is %s, depth %s and overflow '%s'; qos must be 0 or 1, depth 1 or more and at most %d, "
+                         "and overflow one of %s." % (qos, depth, overflow, MOST_DEPTH, ", ".join(OVERFLOWS)))

@@ -9,6 +9,8 @@ import numpy as np
 
 from edgehar.data.channels import Channel
 
+LATEST_S = 1e11  # seconds: beyond, floating point tells no samples apart, and whoever sends it means another unit
+
 
 class Chunk(NamedTuple):
     """Some consecutive samples as they arrived.

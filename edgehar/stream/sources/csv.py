@@ -29,6 +29,7 @@ import numpy as np
 from edgehar.data.channels import Channel, same_end
 from edgehar.data.signals import Signal
 from edgehar.errors import InputError
+from edgehar.stream.sources._bounded import bounded_lines
 from edgehar.stream.sources._stamps import Packets, Pace, ignored_columns, number_in, pace_of, reader_of
 from edgehar.stream.sources.base import Chunk, Source
 
@@ -37,8 +38,8 @@ TIME = "time_s"
 CLOCKS = ("t", "time", "timestamp")  # what others call it
 HEAD = 128  # rows from which the rate is measured
 RATE_TOLERANCE = 0.02
+MOST_COLUMNS, MOST_ROWS = 4096, 4096  # of a table, and of a chunk of it
 TOO_LARGE = 3.4e38  # for float32; NaN is not below it either
-LONGEST_LINE = 1 << 20
 CUT, NO_TIME = "line cut short", "without a time"
 
 
@@ -69,6 +70,8 @@ class Csv(Source):
 
     def __init__(self, path: str = "-", rate_hz: float = 0.0, chunk_s: float = 0.5, ignore: str = "", unit: str = "",
                  signal: Optional[Signal] = None) -> None:
+        if not 0 < float(chunk_s) < math.inf:
+            raise InputError("chunk_s is %s; it must be a number of seconds above 0." % chunk_s)
         self._path = path
         self._name = "standard input" if self._path == "-" else self._path
         self._stream = _standard_input() if self._path == "-" else _opened(self._path)
@@ -96,7 +99,7 @@ class Csv(Source):
         except BaseException:
             self.close()
             raise
-        self._chunk = max(1, int(round(chunk_s * self._rate_hz)))
+        self._chunk = max(1, min(MOST_ROWS, int(round(chunk_s * self._rate_hz))))
 
     @property
     def lost(self) -> Mapping[str, int]:
@@ -177,6 +180,9 @@ class Csv(Source):
             raise InputError("%s is empty; its first line must name the channels, e.g. time_s,acc/x,acc/y." %
                              self._name)
         self._require_commas(header)
+        if len(header) > MOST_COLUMNS:
+            raise InputError("%s names %d columns, and at most %d are read; leave out those that are no channels." % (
+                self._name, len(header), MOST_COLUMNS))
         if any(map(_is_number, header)):
             raise InputError("%s begins with numbers; its first line must name the channels, e.g. time_s,acc/x,acc/y." %
                              self._name)
@@ -287,9 +293,7 @@ class Csv(Source):
     def _text_lines(self) -> Iterator[str]:
         """The lines as they are written, without NUL characters, which a device that lost power leaves behind."""
         cleaned = False
-        for line in iter(lambda: self._stream.readline(LONGEST_LINE), ""):
-            if len(line) == LONGEST_LINE and not line.endswith("\n"):
-                raise InputError("%s has a line of over %d characters and is no table." % (self._name, LONGEST_LINE))
+        for line in bounded_lines(self._stream, self._name):
             if "\0" in line:
                 line = line.replace("\0", "")
                 if not cleaned:

@@ -11,7 +11,6 @@ sample, on a clock of the sender that does not go back; a sender that began anew
 
 from __future__ import annotations
 
-import json
 import math
 import queue
 import time
@@ -23,15 +22,19 @@ import numpy as np
 from edgehar.data.channels import Channel
 from edgehar.data.signals import Signal
 from edgehar.errors import InputError
-from edgehar.stream.mqtt import Broker, Connection, topic_of
-from edgehar.stream.sources.base import Chunk, Source
+from edgehar.files import parse_json
+from edgehar.stream.mqtt import MOST_DEPTH, Broker, Connection, topic_of
+from edgehar.stream.sources.base import LATEST_S, Chunk, Source
 from edgehar.stream.timeline import DUPLICATE, LATE
 
 BEFORE_S = 300.0  # so far back a message comes too late; farther, its sender's clock was set back
 RECENT = 1024  # messages that are known by their times when they come again, however far back
 RESENT = 32  # messages in a row that a broker may send again of those that an earlier process took
-LATEST_S = 1e11  # the year 5138; a time beyond it is not in seconds
 POLL_S = 0.5
+MESSAGE_BYTES = 32 << 20  # of one message; a larger one is dropped
+WAITING_BYTES = 64 << 20  # of all that wait
+ROWS = 4096  # of a chunk; a longer message is handed over in parts
+WORDS = 200  # characters of what is said of a damaged message
 
 
 class Mqtt(Source):
@@ -48,8 +51,9 @@ class Mqtt(Source):
     max_inflight_messages 1); else, when much waits after its restart, some may overtake
     others, and those that then come too late are dropped.
     rate_hz, channels (joined by "+"): of the samples, the model's unless given. idle_s: ends after so long without a
-    message; 0: never. Beyond `depth`, or where a message is damaged, it is `dropped`, and
-    `problem` says why. lost: {reason: samples} of messages that came before, or too late.
+    message; 0: never. Beyond `depth` or 64 MiB, or where a message is damaged or over 32 MiB, it is `dropped` with a
+    receipt, and `problem` says why.
+    lost: {reason: samples} of messages that came before, or too late.
 
     A message that is earlier than the last one is too late; where the next one goes on from
     it, the clock was set back, or the last one's time was wrong, and both are believed.
@@ -60,6 +64,9 @@ class Mqtt(Source):
                  idle_s: float = 0.0, username: str = "", password_file: str = "", ca: str = "") -> None:
         if qos not in (0, 1):
             raise InputError("qos is %s; it must be 0 or 1." % qos)
+        if not isinstance(depth, int) or not 1 <= depth <= MOST_DEPTH or not 0 <= float(idle_s) < math.inf:
+            raise InputError("depth is %s and idle_s %s; depth must be 1 to %d messages, and idle_s 0 s or more." % (
+                depth, idle_s, MOST_DEPTH))
         self.topic = topic_of(topic)
         self.subscribed = False
         self._channels = _channels(channels, signal)
@@ -71,6 +78,7 @@ class Mqtt(Source):
         self._late_s, self._late = math.nan, 0  # where a message would go on from the one too late, and how many were
         self._lost: Counts[str] = Counter()
         self._complaint = ""
+        self._bytes_in = self._bytes_out = 0
         broker = Broker(host, port, client, username, password_file, ca)
         self._client = broker.make_client(manual_ack=True)
         self._client.on_message = self._keep
@@ -112,7 +120,7 @@ class Mqtt(Source):
         self._taken_s = self._resumed_s = after_s
 
     def samples(self) -> Iterator[Chunk]:
-        """Yield a chunk a message; asking for the next one is the receipt for the last."""
+        """Yield a chunk a message, several where it is long; asking for what follows it is its receipt."""
         quiet_s = time.monotonic()
         while not self._idle_s or time.monotonic() - quiet_s < self._idle_s:
             try:
@@ -121,8 +129,9 @@ class Mqtt(Source):
                 continue
             chunk = self._read(message.payload, arrived_s)
             if chunk is not None:
-                yield chunk
+                yield from self._parts(chunk)
                 self._note_taken(chunk)
+            self._bytes_out += len(message.payload)
             self._client.ack(message.mid, message.qos)
             quiet_s = time.monotonic()
 
@@ -131,11 +140,20 @@ class Mqtt(Source):
         self._connection.close()
 
     def _keep(self, client: Any, userdata: Any, message: Any) -> None:
+        size, waiting_bytes = len(message.payload), self._bytes_in - self._bytes_out
         try:
-            self._arrived.put_nowait((message, time.monotonic()))
+            if size > MESSAGE_BYTES:
+                self._drop("a message of %d bytes came, and %d are taken; send fewer samples at once" % (
+                    size, MESSAGE_BYTES))
+            elif waiting_bytes and waiting_bytes + size > WAITING_BYTES:
+                raise queue.Full
+            else:
+                self._arrived.put_nowait((message, time.monotonic()))
+                self._bytes_in += size
+                return
         except queue.Full:
             self._drop("%d messages wait and no more are taken; is the machine too slow?" % self.waiting)
-            self._client.ack(message.mid, message.qos)
+        self._client.ack(message.mid, message.qos)
 
     def _subscribed(self, client: Any, userdata: Any, number: int, reasons: Any, facts: Any) -> None:
         refused = [str(reason) for reason in reasons if reason.is_failure]
@@ -162,6 +180,16 @@ class Mqtt(Source):
             return None
         believed, self._late = self._late > 0, 0
         return Chunk(samples, time_s, begins=begins or believed, arrived_s=arrived_s)
+
+    def _parts(self, chunk: Chunk) -> Iterator[Chunk]:
+        """In chunks of at most `ROWS`, without the samples that an earlier process took of it."""
+        first = 0
+        if not chunk.begins and chunk.time_s <= self._resumed_s < self._last_s(chunk.time_s, len(chunk.samples)):
+            first = int((self._resumed_s - chunk.time_s) * self._rate_hz + 0.5) + 1
+            self._lost[DUPLICATE] += first
+        for start in range(first, len(chunk.samples), ROWS):
+            yield chunk._replace(samples=chunk.samples[start:start + ROWS], begins=chunk.begins and not start,
+                                 time_s=chunk.time_s + start / self._rate_hz)
 
     def _note_taken(self, chunk: Chunk) -> None:
         last_s = self._last_s(chunk.time_s, len(chunk.samples))
@@ -196,17 +224,17 @@ class Mqtt(Source):
 def _parsed(payload: bytes, channels: int) -> Tuple[np.ndarray, float, bool]:
     """Samples (n, C), time of the first, and whether a gap stands before. Raises InputError saying what is wrong."""
     try:
-        value: Dict[str, Any] = json.loads(payload.decode("utf-8"))
+        value: Dict[str, Any] = parse_json(payload)
         samples = np.array(value["samples"], dtype=np.float64)
         time_s, begins = float(value["time_s"]), value.get("begins", False) is True
-    except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
         raise InputError('is not {"time_s": seconds, "samples": rows of numbers} (%s: %s).' % (
-            type(error).__name__, error)) from None
-    if samples.size and (samples.ndim != 2 or samples.shape[1] != channels):
+            type(error).__name__, str(error)[:WORDS])) from None
+    if samples.shape != (0,) and (samples.ndim != 2 or samples.shape[1] != channels):
         raise InputError("holds samples of shape %s and there are %d channels." % (samples.shape, channels))
-    if not abs(time_s) < LATEST_S:
-        raise InputError("has the time %s, which is no number of seconds that a clock shows; are they milliseconds?" %
-                         time_s)
+    if not abs(time_s) <= LATEST_S:
+        raise InputError("has the time %g, and a time in seconds is at most %g; is it of another unit?" % (
+            time_s, LATEST_S))
     with np.errstate(over="ignore"):  # beyond float32 becomes infinite, and the stream refuses that
         return samples.reshape(-1, channels).astype(np.float32), time_s, begins
 

@@ -1,0 +1,56 @@
+"""What a service runs, and how it is made ready."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, NamedTuple, Optional
+
+from edgehar.artifact.golden import require_passed
+from edgehar.backends import BACKENDS, ready_engine
+from edgehar.backends.base import Engine, Session
+from edgehar.deploy.installation import stream_settings
+from edgehar.errors import EdgeharError
+from edgehar.files import PathLike
+from edgehar.stream.stream import Hold, Stream
+
+
+class Loaded(NamedTuple):
+    """A verified engine, open, and a stream through it."""
+
+    engine: Engine
+    session: Session
+    stream: Stream
+
+
+@dataclass(frozen=True)
+class ServeSpec:
+    """What is to run, and how; read anew at every reload.
+
+    path: of an engine or an artifact, or a link to one. backend, precision: as for
+    `ready_engine`; hop, hold, allow_constant: as for `installation.stream_settings`.
+    """
+
+    path: PathLike
+    backend: Optional[str] = None
+    precision: Optional[str] = None
+    hop: Optional[int] = None
+    hold: Optional[Hold] = None
+    allow_constant: bool = False
+
+    def load(self, on_progress: Optional[Callable[[str], None]] = None) -> Loaded:
+        """Verify what stands at `path` now, and open it. Raises what that raises."""
+        engine = ready_engine(Path(self.path).resolve(), self.backend, self.precision, on_progress)
+        backend = BACKENDS.create(engine.backend)
+        require_passed(backend.verify(engine), engine.spec.precision, "the %s engine" % engine.backend)
+        session = backend.open(engine, max_batch=1)
+        try:
+            return Loaded(engine, session, self._stream(engine, session))
+        except EdgeharError:
+            session.close()
+            raise
+
+    def _stream(self, engine: Engine, session: Session) -> Stream:
+        manifest = engine.manifest
+        settings = stream_settings(engine.folder, self.hop, self.hold, self.allow_constant)
+        return Stream(session, manifest.signal, manifest.tasks, **settings)
