@@ -9,8 +9,9 @@ An installed package adds such files of its own by entry points, a group a room:
     [project.entry-points."edgehar.datasets"]
     gym = "my_package.gym"
 
-A *spec* names a plug-in and its options: ``"mobilenet:size=S,conv=valid"``. A file may stand
-first without the name of its option, which is ``path``: ``"table:mine.toml"``.
+A *spec* names a plug-in and its options: ``"mobilenet:size=S,conv=valid"``. A value that
+holds a comma stands in quotes: ``'csv:path="a,b.csv"'``. A file may stand first without the
+name of its option, which is ``path``: ``"table:mine.toml"``.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from edgehar.errors import InputError
 T = TypeVar("T")
 TEXT = ("str", "Optional[str]", str, Optional[str])  # annotations, as they are read from a file with or without futures
 WHOLE = re.compile(r"[-+]?\d+")
+QUOTED = re.compile(r'"(?:[^"]|"")*"|\'(?:[^\']|\'\')*\'')
+OPTION = re.compile(r'[^,=]*=\s*(?:%s)\s*(?=,|$)|[^,]+' % QUOTED.pattern)  # one of them, up to the next comma
 HOUSE = Path(__file__).resolve().parent
 DECIMAL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
@@ -134,11 +137,23 @@ def parse_spec(spec: str, taker: Optional[Callable[..., Any]] = None) -> Tuple[s
     """Split ``"name:key=value,..."`` into the name and its typed options.
 
     Whole numbers, decimals and true/false are converted; all else stays text, and so does
-    whatever `taker`, who is to get the options, declares as text: a file may be called 007.
+    what is quoted, and whatever `taker`, who is to get the options, declares as text: a file
+    may be called 007. Quotes are double or single; one of them twice in a row stands for itself.
     """
     texts = _declared_as_text(taker) if taker else ()
     name, options = _split(spec)
-    return name, {key: value if key in texts else _typed(value) for key, value in options.items()}
+    return name, {key: value if quoted or key in texts else _typed(value)
+                  for key, (value, quoted) in options.items()}
+
+
+def quoted(text: str, declared: bool = False) -> str:
+    """`text` as the value of an option, such that `parse_spec` gives just that text.
+
+    declared: whoever takes the option declares it as text.
+    """
+    as_it_is = declared or isinstance(_typed(text), str)
+    plain = as_it_is and text == text.strip() and text and not re.search("[,\"']", text)
+    return text if plain else '"%s"' % text.replace('"', '""')
 
 
 def without_passwords(spec: str) -> str:
@@ -156,22 +171,28 @@ def canonical(spec: str, without: Collection[str] = ()) -> str:
         name, options = _split(spec)
     except InputError:
         return spec
-    kept = sorted("%s=%s" % each for each in options.items() if each[0] not in without)
+    kept = sorted("%s=%s" % (key, quoted(value) if marked else value) for key, (value, marked) in options.items()
+                  if key not in without)
     return _shown(name) + (":" + ",".join(kept) if kept else "")
 
 
-def _split(spec: str) -> Tuple[str, Dict[str, str]]:
+def _split(spec: str) -> Tuple[str, Dict[str, Tuple[str, bool]]]:
+    """The name, and {key: (value, whether it was quoted)}."""
     name, _, rest = spec.partition(":")
-    options: Dict[str, str] = {}
-    for item in rest.split(",") if rest else []:
+    options: Dict[str, Tuple[str, bool]] = {}
+    for item in OPTION.findall(rest):
         key, equals, value = item.partition("=")
         if not equals and not options and ("." in item or "/" in item):  # a file alone is the path
             key, equals, value = "path", "=", item
+        value = value.strip()
         if not equals:
             shown = without_passwords(spec)
             what = "an option" if shown != spec else "option '%s'" % item
-            raise InputError("%s in '%s' has no value; write name:key=value,key=value." % (what, shown))
-        options[key.strip().replace("-", "_")] = value.strip()
+            raise InputError("%s in '%s' has no value; write name:key=value,key=value, and quotes around a value "
+                             "that is to be kept whole: key=\"a,b\"." % (what, shown))
+        mark = value[:1] if QUOTED.fullmatch(value) else ""
+        text = value[1:-1].replace(2 * mark, mark) if mark else value
+        options[key.strip().replace("-", "_")] = (text, bool(mark))
     return name.strip(), options
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
 
 if TYPE_CHECKING:
     from edgehar.data.datasets import Registered
     from edgehar.data.datasets.base import Dataset
+    from edgehar.data.signals import Recording
 
 AT_HAND, PARTLY, ABSENT = "yes", "partly", "no"
 
@@ -65,16 +66,27 @@ def checked(spec: str, root: Optional[str] = None) -> Dict[str, Any]:
     """What a reading of the whole corpus finds, its damaged parts left out and listed as faults.
 
     measured_hz: lowest, highest and median rate of its recordings by their clocks; empty
-    where there is none. Raises InputError for a fault of the whole corpus.
+    where there is none. unsound: what speaks against its units and its people's names. Raises
+    InputError for a fault of the whole corpus.
     """
     from statistics import median
 
     from edgehar.data.datasets import DATASETS
+    from edgehar.data.vetting import faults, remarks
 
     dataset = DATASETS.create(spec, root=root, skip_bad=True)
-    found = [(each.subject, each.duration_s, each.measured_hz) for each in dataset.recordings()]
+    found: List[Tuple[str, float, float]] = []
+
+    def noted() -> Iterator[Recording]:
+        for each in dataset.recordings():
+            found.append((each.subject, each.duration_s, each.measured_hz))
+            yield each
+
+    unsound = faults(dataset, noted())
     rates = [rate_hz for _, _, rate_hz in found if rate_hz]
-    return {"name": dataset.name, "recordings": len(found), "people": len({person for person, _, _ in found}),
+    people = {dataset.aliases.get(person, person) for person, _, _ in found}
+    return {"name": dataset.name, "recordings": len(found), "people": len(people), "unsound": unsound,
+            "remarks": remarks(dataset.classes),
             "of_people": len(dataset.split().people), "hours": sum(seconds for _, seconds, _ in found) / 3600,
             "rate_hz": dataset.rate_hz, "measured_hz": (min(rates), max(rates), median(rates)) if rates else (),
             "lacking": dataset.missing(), "faults": dataset.skipped}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Iterable, Mapping, Optional
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Callable, Counter as Counts, Iterable, Mapping, Optional
 
 import click
 
@@ -13,18 +15,29 @@ if TYPE_CHECKING:
     from edgehar.backends.base import Engine
     from edgehar.stream.sources.base import Source
     from edgehar.stream.feed import Feed
+    from edgehar.stream.ledger import Ledger
     from edgehar.stream.stream import Stream
 
 
-def open_source(spec: str, manifest: Manifest, root: Optional[str]) -> Source:
-    """The source that `spec` names; a replay is of the model's own corpus and split unless it names another corpus."""
+NUMBER = re.compile(r"[-+]?\d[\d.,e+-]*")
+
+
+def open_source(spec: str, manifest: Manifest, root: Optional[str],
+                tell: Optional[Callable[[str], Any]] = None) -> Source:
+    """The source that `spec` names; a replay is of the model's own corpus and split unless it names another corpus.
+
+    tell: is given sentences on what is wrong with its samples.
+    """
     from edgehar.registry import parse_spec
     from edgehar.stream.sources import SOURCES
     from edgehar.data.splits import Split
 
     given = {"dataset": manifest.data["dataset"], "root": root or ""}
-    return SOURCES.create(spec, split=Split.from_json(manifest.data["split"]), signal=manifest.signal,
+    source = SOURCES.create(spec, split=Split.from_json(manifest.data["split"]), signal=manifest.signal,
                           **{key: value for key, value in given.items() if key not in parse_spec(spec)[1]})
+    if tell is not None:
+        source.tell = tell
+    return source
 
 
 def announce(stream: Stream, origin: Source, feed: Feed) -> str:
@@ -46,6 +59,28 @@ def _resampling(origin: Source, feed: Feed, signal: Signal) -> str:
 def warn(sentence: str) -> None:
     """Tell a warning on stderr."""
     click.echo("warning: " + sentence, err=True)
+
+
+class Sparing:
+    """Warns of each kind of fault the first, second, fourth, ... time; sentences of a kind differ in numbers."""
+
+    def __init__(self, say: Callable[[str], Any] = warn) -> None:
+        self._say = say
+        self._times: Counts[str] = Counter()
+
+    def __call__(self, sentence: str) -> None:
+        kind = NUMBER.sub("#", sentence)
+        self._times[kind] += 1
+        times = self._times[kind]
+        if times & (times - 1) == 0:
+            self._say(sentence if times == 1 else "%s (%d times so far)" % (sentence, times))
+
+
+def balance_told(found: Ledger) -> str:
+    """What became of the samples, in some words."""
+    dropped = ", ".join("{:,} {}".format(count, reason) for reason, count in sorted(found.dropped.items()))
+    return "samples: {:,} arrived, {:,} decided, {:,} waiting{}".format(
+        found.arrived, found.decided, found.waiting, ", dropped: " + dropped if dropped else "")
 
 
 def source_of(engines: Iterable[Engine]) -> str:

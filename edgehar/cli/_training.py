@@ -73,6 +73,7 @@ class Doubts:
 def show_training(fitted: Fitted, folder: str, as_json: bool, doubts: Doubts) -> None:
     """The closing table: what was trained, and how well it does on validation people."""
     from edgehar.cli._show import marked, show_json, show_table
+    from edgehar.data.vetting import remarks
 
     best = fitted.best
     doubts.tell_of(fitted)
@@ -85,6 +86,8 @@ def show_training(fitted: Fitted, folder: str, as_json: bool, doubts: Doubts) ->
     click.echo(_people_told(fitted))
     click.echo(rate_told(fitted.facts["signal"]["rate_hz"], data["measured_hz"]))
     _tell_skipped(data["skipped"])
+    for sentence in remarks(fitted.model.tasks):
+        click.echo(sentence)
     click.echo(_method_told(fitted.facts["method"]))
     _tell_pace(fitted.facts)
     _tell_heads(fitted.facts.get("search", {}))

@@ -64,6 +64,9 @@ def _check(name: Optional[str], root: Optional[str], as_json: bool) -> None:
         show_json(facts)
     else:
         _show_checked(facts)
+    if facts["unsound"]:
+        raise InputError("%s cannot be used as it is, for %d reasons; mend its files or its loader." % (
+            facts["name"], len(facts["unsound"])))
     if facts["faults"]:
         raise InputError("%s is damaged in %d places; download it again, or leave them out: edgehar train --data %s "
                          "--skip-bad." % (facts["name"], len(facts["faults"]), name))
@@ -73,9 +76,10 @@ def _show_checked(facts: Dict[str, Any]) -> None:
     rows = [("recordings", facts["recordings"]), ("people", "%(people)d of %(of_people)d" % facts),
             ("hours", "%.2f" % facts["hours"]), ("rate", "%g Hz" % facts["rate_hz"]),
             ("rates measured", "%.4g to %.4g Hz, median %.4g" % facts["measured_hz"] if facts["measured_hz"] else ""),
-            ("lacking", facts["lacking"]), ("damaged", str(len(facts["faults"])))]
+            ("lacking", facts["lacking"]), ("damaged", str(len(facts["faults"]))),
+            ("units and people", "%d faults" % len(facts["unsound"]) if facts["unsound"] else "")]
     show_table(facts["name"], ("what", "value"), [row for row in rows if row[1] != ""])
-    for fault in facts["faults"]:
+    for fault in facts["faults"] + facts["unsound"] + facts["remarks"]:
         click.echo(fault)
 
 

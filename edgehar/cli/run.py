@@ -8,13 +8,15 @@ import click
 
 from edgehar.cli._options import engine_options, json_option, quiet_option, root_option, sink_option, stream_options
 from edgehar.cli._show import names_in_room, progress_line, show_json
-from edgehar.cli._streaming import announce, open_source, source_of, stream_marks, warn
+from edgehar.cli._streaming import Sparing, announce, balance_told, open_source, source_of, stream_marks, warn
 
 if TYPE_CHECKING:
     from edgehar.data.signals import Signal
     from edgehar.backends.base import Engine
     from edgehar.stream.feed import Feed
+    from edgehar.stream.ledger import Ledger
     from edgehar.stream.pump import Summary
+    from edgehar.stream.sources.base import Source
 
 
 @click.command()
@@ -57,15 +59,17 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
     from edgehar.deploy.installation import stream_settings
     from edgehar.stream.sinks import SINKS
     from edgehar.stream.feed import Feed, weigh
+    from edgehar.stream.ledger import ledger
     from edgehar.stream.pump import pump
     from edgehar.stream.stream import Stream
 
     with progress_line() as on_progress:
         engine = ready_engine(path, backend, precision, on_progress)
-    manifest = engine.manifest
+    manifest, tell = engine.manifest, Sparing()
     with ExitStack() as opened:
-        origin = filled(opened.enter_context(open_source(source, manifest, root)), manifest.signal.channels, missing)
-        feed = Feed(origin, manifest.signal, limit_s)
+        raw = opened.enter_context(open_source(source, manifest, root, tell))
+        origin = filled(raw, manifest.signal.channels, missing)
+        feed = Feed(origin, manifest.signal, limit_s, tell)
         session = opened.enter_context(BACKENDS.create(engine.backend).open(engine, max_batch=1))
         settings = stream_settings(engine.folder, hop, hold, allow_constant or missing != "refuse")
         engines = [engine]
@@ -75,30 +79,52 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
             return engines[-1]
 
         settings["route"] = open_route(route, students, manifest, ready, opened)
-        stream = Stream(session, manifest.signal, manifest.tasks, **settings)
+        stream = Stream(session, manifest.signal, manifest.tasks, tell=tell, **settings)
         targets = [opened.enter_context(SINKS.create(sink)) for sink in sinks or ([] if as_json else ["console"])]
         kind = source_of(engines)
         marked = stream_marks(manifest.data, origin.synthetic, kind)
         if not quiet:
             click.echo(announce(stream, origin, feed) + marked, err=True)
-        summary = pump(weigh(feed, manifest.signal, warn), stream, targets, speed)
+        summary = pump(weigh(feed, manifest.signal, tell), stream, targets, speed)
         summary.busy_s += feed.busy_s
-    _require_decisions(summary, manifest.signal)
-    if not feed.keeps_rate:
-        warn("the source claims %.4g samples a second and delivered %.4g on average; check its rate." % (
-            feed.claimed_hz, feed.measured_hz))
+        counted = ledger(raw, feed, stream)
+    _tell_losses(feed, raw)
     if as_json:
-        show_json(dict(_facts(summary, kind), **feed.to_json(), engine=str(engine.folder),
-                       trained_on_synthetic=manifest.data["synthetic"], fed_synthetic=origin.synthetic))
-    elif not quiet:
-        click.echo("%s%s\nnext: edgehar bench %s" % (_describe(summary, feed, kind), marked, engine.folder), err=True)
+        show_json(dict(_facts(summary, kind), **feed.to_json(), samples=counted.to_json(), messages_dropped=raw.dropped,
+                       **_whose(engine, origin)))
+    elif not quiet and (summary.decisions or summary.fault and counted.arrived):
+        click.echo(_describe(summary, feed, kind, counted) + marked, err=True)
+    _require_decisions(summary, manifest.signal, stream.fault)
+    if not quiet and not as_json:
+        click.echo("next: edgehar bench %s" % engine.folder, err=True)
 
 
-def _require_decisions(summary: Summary, signal: Signal) -> None:
-    """Raise InconclusiveError for a signal that ended before its first window was full."""
-    from edgehar.errors import InconclusiveError
+def _whose(engine: Engine, origin: Source) -> Dict[str, Any]:
+    return {"engine": str(engine.folder), "trained_on_synthetic": engine.manifest.data["synthetic"],
+            "fed_synthetic": origin.synthetic}
 
+
+def _tell_losses(feed: Feed, source: Source) -> None:
+    """Warn of samples that never came, of messages that were not taken, and of a rate that was not kept."""
+    if not feed.keeps_rate:
+        made_up = "; %d samples never came and were made up from their neighbours" % feed.lacking
+        warn("the source claims %.4g samples a second and delivered %.4g on average%s; check its rate and its "
+             "connection." % (feed.claimed_hz, feed.measured_hz, made_up if feed.lacking else ""))
+    if source.dropped:
+        warn("%d messages were not taken; the last because: %s." % (
+            source.dropped, source.problem or "it was not wanted"))
+
+
+def _require_decisions(summary: Summary, signal: Signal, fault: str) -> None:
+    """Raise InputError for a source that could not be read to its end, or whose samples could not be used, and
+    InconclusiveError for a signal that ended before its first window was full."""
+    from edgehar.errors import InconclusiveError, InputError
+
+    if summary.fault:
+        raise InputError(summary.fault)
     if not summary.decisions and not summary.interrupted:
+        if fault:
+            raise InputError(fault)
         raise InconclusiveError(
             "the signal ended after %.2f s with %d gaps and a window takes %.2f s without one; give a longer signal or "
             "raise --limit-s." % (summary.signal_s, summary.gaps, signal.window / signal.rate_hz))
@@ -112,13 +138,14 @@ def _facts(summary: Summary, kind: str) -> Dict[str, Any]:
     return {**summary.to_json(), **timed, "source": kind}
 
 
-def _describe(summary: Summary, feed: Feed, kind: str) -> str:
+def _describe(summary: Summary, feed: Feed, kind: str, counted: Ledger) -> str:
     """One line on what the stream did."""
     share = _facts(summary, kind)["realtime_factor"]
     rates = ", rate: %.4g Hz measured, %.4g Hz claimed" % (feed.measured_hz, feed.claimed_hz)
-    return "decisions: {:,}, label changes: {:,}, gaps: {:,}, signal: {:,.1f} s{}{}{}".format(
+    return "decisions: {:,}, label changes: {:,}, gaps: {:,}, signal: {:,.1f} s{}{}{}{}".format(
         summary.decisions, summary.changes, summary.gaps, summary.signal_s,
         "" if share is None else ", computing took %s of it" % _percent(share), rates if feed.measured_hz else "",
+        "; " + balance_told(counted),
         "; stopped by Ctrl-C" if summary.interrupted else "")
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, Iterable, Optional, Sequence, Tuple, Union
 
 import click
 
 from edgehar.cli._options import engine_options, root_option, sink_option, stream_options
 from edgehar.cli._show import names_in_room, progress_line
-from edgehar.cli._streaming import announce, open_source, source_of, stream_marks, warn
+from edgehar.cli._streaming import Sparing, announce, open_source, source_of, stream_marks, warn
 
 if TYPE_CHECKING:
+    from edgehar.data.signals import Signal
     from edgehar.deploy.health import Health
     from edgehar.deploy.spec import Loaded
+    from edgehar.stream.sources.base import Chunk
 
 PORT = 9746
 LEAST_STALE_S = 30.0
@@ -86,7 +88,7 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
     from edgehar.deploy.spec import ServeSpec
     from edgehar.deploy.service import Service, lines_of, signals_to
     from edgehar.stream.feed import Feed, weigh
-    from edgehar.stream.pump import paced
+    from edgehar.stream.ledger import ledger
     from edgehar.stream.sinks import SINKS
 
     spec = ServeSpec(path, backend, precision, hop, hold, allow_constant or missing != "refuse")
@@ -97,23 +99,29 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
         manifest, signal = loaded.engine.manifest, loaded.stream.signal
         named: Dict[str, Any] = {}
         health = Health(stale_s or _stale_s(loaded), lambda: lines_of(named), allow_silence)
-        manager = Manager()
+        manager, tell = Manager(), Sparing(lambda sentence: _tell("warning: " + sentence))
         _doubt_watchdog(manager.watchdog_s, loaded)
         if address:
             opened.enter_context(Pages(health, *address))
             click.echo("health: http://%s:%d/health and /metrics" % address, err=True)
-        origin = named["source"] = opened.enter_context(open_source(source, manifest, root))
-        feed = Feed(filled(origin, signal.channels, missing), signal)
+        origin = named["source"] = opened.enter_context(open_source(source, manifest, root, tell))
+        feed = Feed(filled(origin, signal.channels, missing), signal, tell=tell)
         targets = [opened.enter_context(SINKS.create(sink)) for sink in sinks or ["console"]]
         marked = stream_marks(manifest.data, origin.synthetic, source_of([loaded.engine]))
         click.echo(announce(loaded.stream, origin, feed) + marked, err=True)
         service = Service(spec, loaded, targets, health, manager, state, _tell)
         opened.callback(service.close)
         named.update((outlet.name, outlet) for outlet in service.outlets)
-        chunks = weigh(feed, signal, lambda sentence: _tell("warning: " + sentence))
+        health.samples = lambda: ledger(origin, feed, service.stream).to_json()
         with signals_to(service):
-            service.run(chunks if speed is None else paced(chunks, signal.rate_hz * speed), origin)
+            service.run(_at_speed(weigh(feed, signal, tell), signal, speed), origin)
     click.echo("%s%s\nnext: edgehar bench %s" % (_describe(health, named), marked, path), err=True)
+
+
+def _at_speed(chunks: Iterable[Chunk], signal: Signal, speed: Optional[float]) -> Iterable[Chunk]:
+    from edgehar.stream.pump import paced
+
+    return chunks if speed is None else paced(chunks, signal.rate_hz * speed)
 
 
 def _stale_s(loaded: Loaded) -> float:

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 def command(data: str, protocol: str, root: Optional[str], path: Optional[str], as_json: bool) -> None:
     """Divide the people of a corpus by a protocol, and prove that nothing leaks.
 
-    The audit looks at every window: no person, under whatever name, and no raw sample may
-    be in two parts. Exit 2 where it finds one. The hash of the split goes with every
-    training, artifact, engine and result made from it.
+    The audit looks at every window: no person as the corpus names them, no raw sample, and
+    no copy of samples under another name may be in two parts. Exit 2 where it finds one. The
+    hash of the split goes with every training, artifact, engine and result made from it.
     """
     from edgehar.cli._cutting import split_by
     from edgehar.cli._show import show_json, show_next
@@ -62,6 +62,7 @@ def _sessions(corpus: Corpus) -> Dict[str, Dict[str, Any]]:
 def _show(corpus: Corpus) -> None:
     from edgehar.cli._show import show_table
     from edgehar.cli._training import rate_told
+    from edgehar.data.copies import EVERY, STRETCH
     from edgehar.data.parts import overlapping
     from edgehar.data.splits import LEAKY, SAME_PEOPLE
 
@@ -79,8 +80,28 @@ def _show(corpus: Corpus) -> None:
         click.echo("%s: divided in time; audited: no sample of the %d windows is in two parts" % (
             SAME_PEOPLE, sum(map(len, parts))))
     else:
-        click.echo("audited: no person, and no sample of the %d windows, is in two parts" % sum(map(len, parts)))
+        click.echo("audited: no person as the corpus names them, no sample of the %d windows by its place in its "
+                   "recording, and no copy of %d samples (about one stretch in %d was looked at) is in two parts" % (
+                       sum(map(len, parts)), STRETCH, EVERY))
+    _tell_left_out(corpus)
     _tell_untrained(parts)
+
+
+def _tell_left_out(corpus: Corpus) -> None:
+    """Say who is in no part, and which class nobody will be able to read."""
+    from edgehar.data.vetting import remarks
+
+    own = corpus.dataset.split().people
+    nobody = [name for name in (*own, *corpus.dataset.left_out) if name not in corpus.split.people]
+    if nobody:
+        click.echo("in no part: %s" % ", ".join(dict.fromkeys(nobody)))
+    for part in corpus.parts:
+        empty = [name for name in getattr(corpus.split, part.part) if name not in set(part.subjects)]
+        if empty:
+            click.echo("without a window in %s: %s; their recordings are not at hand, shorter than %d samples, or "
+                       "without a label" % (part.part, ", ".join(empty), corpus.framing.window))
+    for sentence in remarks(corpus.dataset.classes):
+        click.echo(sentence)
 
 
 def _tell_untrained(parts: Parts) -> None:

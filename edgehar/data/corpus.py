@@ -14,6 +14,7 @@ from edgehar.data.parts import Parts, partition
 from edgehar.data.resampling import resample
 from edgehar.data.signals import Framing, Recording, scaled
 from edgehar.data.splits import Split, require_apart
+from edgehar.data.vetting import require_sound
 from edgehar.errors import InputError, MismatchError
 
 LOG = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ def cut_corpus(spec: str, root: Optional[str] = None, split: Optional[Split] = N
     split, framing = split or dataset.split(), framing or dataset.framing
     require_split_of(dataset, split)
     recordings = read_recordings(dataset)
+    require_sound(dataset, recordings)
     parts = partition((framed(recording, framing.rate_hz) for recording in recordings), split, framing.window,
                       framing.hop, aliases=dataset.aliases)
     LOG.info("%s by split '%s': windows of %d samples every %d at %g Hz; %d to train on, %d to validate, %d to test",

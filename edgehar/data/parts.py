@@ -27,29 +27,43 @@ def partition(recordings: Iterable[Recording], split: Split, window: int, hop: i
               aliases: Optional[Mapping[str, str]] = None) -> Parts:
     """Divide recordings by person, then cut each part into windows of `window` samples every `hop`.
 
-    Windows without a label are left out. aliases: {another name: the person}, for the
-    audit. Raises InputError where a part stays empty, or where the audit finds a leak; a
-    split that leaks on purpose is dealt as it says and not audited.
+    Windows without a label are left out. aliases: {another name: the person}, by which
+    recordings are divided. Raises InputError where a part stays empty, or where the audit
+    finds a leak; a split that leaks on purpose is dealt as it says and not audited.
     """
     pieces: Dict[str, List[Windows]] = {part: [] for part in PARTS}
     places: List[str] = []
     sessions = set()
+    longest = dict.fromkeys(PARTS, 0)
     for number, recording in enumerate(recordings):
+        person = (aliases or {}).get(recording.subject, recording.subject)
+        recording = recording if person == recording.subject else replace(recording, subject=person)
         part = split.place(recording)
         places.append(recording.placement)
         sessions.add(recording.session)
         if part:
+            longest[part] = max(longest[part], len(recording.samples))
             pieces[part].append(labelled(cut(recording, window, hop, purity, number)))
     _require_met(split, set(places), sessions)
     if split.same_people:
         everything = [piece for part in PARTS for piece in pieces[part]]
         found = _dealt(everything, split) if split.leaky else _in_time(everything, split, places)
     else:
+        _require_long_enough(split, longest, window)
         found = {part: _joined(pieces[part], part, split) for part in PARTS}
     parts = Parts(*(replace(found[part], split_sha256=split.sha256, part=part) for part in PARTS))
     if not split.leaky:
         audit(parts, aliases or {}, split.same_people)
     return parts
+
+
+def _require_long_enough(split: Split, longest: Mapping[str, int], window: int) -> None:
+    """Raise InputError for a part all of whose recordings, of `longest` samples at most, are shorter than a window."""
+    for part, samples in longest.items():
+        if 0 < samples < window:
+            raise InputError("the %s part of split '%s' of %s has no window: its longest recording has %d samples and "
+                             "a window %d; give longer recordings, or shorter windows with --window." % (
+                                 part, split.name, split.dataset, samples, window))
 
 
 def _require_met(split: Split, placements: Collection[str], sessions: Collection[str]) -> None:

@@ -20,9 +20,10 @@ from __future__ import annotations
 import inspect
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
+from edgehar.data.people import named
 from edgehar.data.splits import Split, require_apart
 from edgehar.errors import InputError
-from edgehar.registry import parse_spec
+from edgehar.registry import parse_spec, quoted
 
 OWN = "own"
 
@@ -46,10 +47,11 @@ def make_split(protocol: str, people: People) -> Split:
 
     Raises InputError for an unknown protocol or option, or one the corpus has too few people for.
     """
-    name, options = parse_spec(protocol)
+    name = parse_spec(protocol)[0]
     maker = PROTOCOLS.get(name.replace("_", "-"))
     if maker is None:
         raise InputError("there is no protocol '%s'; choose from: %s." % (name, ", ".join(PROTOCOLS)))
+    options = parse_spec(protocol, maker)[1]  # where a name is text, whatever it looks like
     allowed = list(inspect.signature(maker).parameters)[1:]
     unknown = sorted(set(options) - set(allowed))
     if unknown:
@@ -72,7 +74,7 @@ def every_fold(protocol: str, people: People) -> List[str]:
         whole = protocol if "n" in options else "%s:n=%d" % (name, n)
         return ["%s,fold=%d" % (whole, fold) for fold in range(1, n + 1 if isinstance(n, int) else 2)]
     if name.replace("_", "-") == "leave-one-out" and "person" not in options:
-        return ["leave-one-out:person=%s" % unit[0] for unit in people.units()]
+        return ["leave-one-out:person=%s" % quoted(unit[0], declared=True) for unit in people.units()]
     return [protocol]
 
 
@@ -93,10 +95,11 @@ def folds(people: People, n: int = 5, fold: int = 1) -> Split:
     return Split(people.own.dataset, "folds:n=%d,fold=%d" % (n, fold), train, valid, test)
 
 
-def leave_one_out(people: People, person: Any = "") -> Split:
+def leave_one_out(people: People, person: str = "") -> Split:
     """`person` (with whoever shares recordings) is tested on; a fifth of the others, the next in order, selected on."""
     units = people.units()
-    test = next((unit for unit in units if any(_same(name, person) for name in unit)), None)
+    meant = named(person, _flat(units))
+    test = next((unit for unit in units if len(meant) == 1 and meant[0] in unit), None)
     if test is None:
         raise InputError("%s has no person '%s' to leave out; there are: %s." % (
             people.own.dataset, person, ", ".join(_flat(units))))
@@ -119,14 +122,14 @@ def session_shift(people: People, train: str, test: str, n: int = 0, fold: int =
     return _shifted(people, "session-shift:train=%s,test=%s" % (train, test), n, fold, sessions=patterns)
 
 
-def in_time(people: People, person: Any = "") -> Split:
+def in_time(people: People, person: str = "") -> Split:
     """`person` trains with the first 60 % of each session, selects with the next 20 and is tested on the last 20."""
     everybody = _flat(people.units())
-    named = tuple(name for name in everybody if _same(name, person))
-    if not named:
+    meant = tuple(named(person, everybody))
+    if len(meant) != 1:
         raise InputError("%s has no person '%s' to divide in time; there are: %s." % (
             people.own.dataset, person, ", ".join(everybody)))
-    return Split(people.own.dataset, "in-time:person=%s" % named[0], named, named, named, in_time=True)
+    return Split(people.own.dataset, "in-time:person=%s" % meant[0], meant, meant, meant, in_time=True)
 
 
 def paper_random(people: People, seed: int = 0) -> Split:
@@ -151,12 +154,6 @@ def _flat(units: Sequence[Sequence[str]]) -> Tuple[str, ...]:
 
 def _listed(text: Any) -> Tuple[str, ...]:
     return tuple(part for part in str(text).split("+") if part)
-
-
-def _same(name: str, given: Any) -> bool:
-    """Whether `given` names the person; an option turns "05" into 5."""
-    given = str(given)
-    return name == given or (name.isdigit() and given.isdigit() and int(name) == int(given))
 
 
 PROTOCOLS: Dict[str, Callable[..., Split]] = {

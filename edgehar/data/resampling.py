@@ -25,6 +25,8 @@ ATTENUATION_DB = 46.0
 FASTER = 2 * STOP  # up to so many times the output's rate a signal holds nothing that the filter would stop
 INSTANT_S = 1e-6  # a grid's time is a sample's own time within this, whatever the last digits of a clock
 
+MOST_FACTOR = 1000  # times the output's rate; the filter's length is in proportion
+
 _BLOCK = 8192  # samples taken at a time, which bounds memory and changes no bit
 
 
@@ -112,6 +114,9 @@ class Resampler:
             if not 0 < value < math.inf:
                 raise InputError("a signal cannot be resampled with %s = %s; it must be a positive number." % (
                     name, value))
+        if fastest_hz > MOST_FACTOR * rate_hz:
+            raise InputError("a signal of %.4g samples a second cannot be brought to %.4g; up to %d times as fast can, "
+                             "so is its clock in seconds?" % (fastest_hz, rate_hz, MOST_FACTOR))
         self._rate_hz = rate_hz
         self._max_gap_s = max_gap_s
         self._start_s = start_s

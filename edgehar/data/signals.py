@@ -21,9 +21,9 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 import numpy as np
 
 from edgehar.data.channels import Channel, positions
+from edgehar.data.labels import UNLABELLED as UNLABELLED, require_classes, require_labels
 from edgehar.errors import InputError
 
-UNLABELLED = -1
 STANDARD_GRAVITY = 9.80665  # m/s^2 per g
 
 
@@ -53,10 +53,11 @@ class Recording:
         if self.samples.ndim != 2 or self.samples.shape[1] != len(self.channels):
             raise InputError("%s has samples of shape %s for %d channels; expected (T, %d)." % (
                 self.name, self.samples.shape, len(self.channels), len(self.channels)))
-        for task, values in self.labels.items():
-            if values.shape != (len(self.samples),):
-                raise InputError("%s has %d labels of task '%s' for %d samples." % (
-                    self.name, len(values), task, len(self.samples)))
+        for what, name in (("subject", self.subject), ("session", self.session)):
+            if not isinstance(name, str) or (what == "subject" and not name.strip()):
+                raise InputError("a recording has %s %r, which is no name; give text, as in \"7\"." % (what, name))
+        require_classes(self.classes, self.name)
+        require_labels(self.labels, self.classes, len(self.samples), self.name)
         require_finite(self.samples, self.channels, self.name)
 
     @property

@@ -6,6 +6,7 @@ every window, model and engine that came from it.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
@@ -112,7 +113,7 @@ class Split:
             raise InputError("%s has '%s', which is nothing of a split; it takes: %s." % (
                 where, unknown[0], ", ".join(sorted(known))))
         try:
-            split = cls(**{key: _as_tuples(item) for key, item in value.items() if key in known})
+            split = cls(**{key: _as_tuples(item, key, where) for key, item in value.items() if key in known})
         except (TypeError, AttributeError) as error:
             raise InputError("%s is no split (%s); make one with `edgehar split`." % (where, error)) from error
         if value.get("sha256", split.sha256) != split.sha256:
@@ -161,12 +162,17 @@ def _as_lists(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _as_tuples(value: Any) -> Any:
+def _as_tuples(value: Any, key: str, where: str) -> Any:
+    """Lists of names as tuples. Raises InputError for a name that is no text: which one it is, is not certain."""
     if isinstance(value, Mapping):
-        return {key: _as_tuples(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return tuple(map(str, value))
-    return value
+        return {part: _as_tuples(item, key, where) for part, item in value.items()}
+    if not isinstance(value, list):
+        return value
+    strange = [name for name in value if not isinstance(name, str)]
+    if strange:
+        raise InputError("%s has %s among its names of %s, which is no text; write \"%s\"." % (
+            where, json.dumps(strange[0]), key, strange[0]))
+    return tuple(value)
 
 
 def split_by_fives(dataset: str, people: Sequence[str]) -> Split:

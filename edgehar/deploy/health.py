@@ -38,12 +38,14 @@ class Health:
     nothing is no fault. decisions, changes, late, gaps, refused: of this process; late is a
     decision that came over a hop after its last sample, refused a chunk that could not be
     used. missed: decisions that fell out because the service was not there. starts: times
-    that the service was started, this one included.
+    that the service was started, this one included. samples: asked for what became of those
+    that arrived, as `stream.ledger.Ledger.to_json` has it.
     """
 
     def __init__(self, stale_s: float, lines: Callable[[], List[Line]] = list, allow_silence: bool = False,
                  clock: Callable[[], float] = time.monotonic) -> None:
         self.stale_s, self.allow_silence, self.lines, self._clock = stale_s, allow_silence, lines, clock
+        self.samples: Callable[[], Dict[str, Any]] = dict
         self.facts: Dict[str, str] = {}
         self.decisions = self.changes = self.late = self.gaps = self.refused = self.missed = 0
         self.starts, self.reloads, self.refused_reloads = 1, 0, 0
@@ -99,6 +101,7 @@ class Health:
                 "label": self.label, "decisions": self.decisions, "late": self.late, "gaps": self.gaps,
                 "refused": self.refused, "missed": self.missed, "starts": self.starts, "reloads": self.reloads,
                 "refused_reloads": self.refused_reloads, "lines": [line._asdict() for line in self.lines()],
+                "samples": self.samples(),
                 **self.facts}
 
     def to_metrics(self) -> str:
@@ -127,6 +130,14 @@ class Health:
             ("", {"line": line.name}, line.waiting) for line in lines]
         yield "dropped_total", "counter", "Chunks or decisions that were given up.", [
             ("", {"line": line.name}, line.dropped) for line in lines]
+        samples = self.samples()
+        if samples:
+            yield "samples_total", "counter", "Samples that arrived.", [("", {}, samples["arrived"])]
+            yield "samples_waiting", "gauge", "Samples that no window is full with yet.", [("", {}, samples["waiting"])]
+            yield "samples_decided_total", "counter", "Samples in a window that was decided.", [
+                ("", {}, samples["decided"])]
+            yield "samples_dropped_total", "counter", "Samples that were given up.", [
+                ("", {"reason": reason}, count) for reason, count in samples["dropped"].items()]
         yield "info", "gauge", "What is running.", [("", self.facts, 1)]
 
 

@@ -115,6 +115,11 @@ class Service:
                 keeper.join()
             self._save(stopped=True)
 
+    @property
+    def stream(self) -> Stream:
+        """What decides now; another one after a reload."""
+        return self._loaded.stream
+
     def close(self) -> None:
         """Release the engine; one that is being loaded meanwhile will not take its place."""
         for outlet in self.outlets:
@@ -210,7 +215,7 @@ class Service:
         """Its decisions; none where it is refused, and then nothing that comes after it spans it."""
         begins, self._begins = piece.begins or self._begins, False
         try:
-            decisions = stream.push(piece.samples, piece.time_s, begins)
+            decisions = stream.push(piece.samples, piece.time_s, begins, piece.stands_for)
             self._faults = 0 if decisions else self._faults
         except Exception as error:  # a chunk that ended the service would come again and end it again
             decisions = []
@@ -334,7 +339,7 @@ class Service:
             except MismatchError:
                 new.session.close()
                 raise
-            new.stream.gaps = old.stream.gaps
+            new.stream.succeed(old.stream)
             self._loaded = new
         old.session.close()
         self._describe()

@@ -71,9 +71,10 @@ class Hysteresis:
 
     def settle(self, raw: str) -> str:
         """Take the label of one window; return the label that stands."""
+        fresh = not self._votes
         self._votes = self._votes + 1 if raw == self._rival else 1
         self._rival = raw
-        if not self._label or self._votes >= self._hold:
+        if fresh or self._votes >= self._hold:
             self._label = raw
         return self._label
 

@@ -5,48 +5,69 @@ from __future__ import annotations
 import math
 import sys
 import time
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence
+from collections import Counter
+from typing import Any, Callable, Counter as Counts, Dict, Iterable, Iterator, List, Optional
 
 import numpy as np
 
-from edgehar.data.channels import Channel, match_channels
-from edgehar.data.resampling import Resampler, Stretch, is_gap
+from edgehar.data.channels import match_channels
+from edgehar.data.plausible import Doubt, doubts
+from edgehar.data.resampling import INSTANT_S, Resampler, Stretch, is_gap
 from edgehar.data.signals import Signal
 from edgehar.errors import InputError
 from edgehar.stream.clock import RATE_TOLERANCE, Clock
+from edgehar.stream.evening import Evening
 from edgehar.stream.sources.base import Chunk, Source
-from edgehar.stream.stream import finite_time
+from edgehar.stream.stream import BEFORE_GAP, NO_NUMBER, finite_time
+from edgehar.stream.timeline import Ordered, Timeline, steps_after
 
-WEAK_GRAVITY = 3.0  # m/s^2; a mean below it is not of a sensor on Earth, but may well be in g
+SLOWEST = 0.95  # of the model's rate; a source that is a little slower than it is read between its samples
+FASTEST = 1000.0  # times the model's rate; beyond it the clock is in another unit, or no clock
+JITTER = 0.25  # of a step; what deviates less says nothing of samples that lack
+ODD = 3  # chunks in a row by which a unit shows
+UNITS_S = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "min": 60.0, "h": 3600.0, "days": 86400.0}
 
 
 class Feed:
     """The chunks of `source` with the channels of `signal` in its order and on its grid; to be iterated once.
 
-    A source within 2 % of the signal's rate whose samples stand at even steps passes as it
-    is. A faster or an uneven one is resampled, by the same code as a corpus: by the times
-    of its samples where it gives them, else by their number at its rate.
+    Samples with times are put in order first, each once, by `Timeline`. A source within 2 %
+    of the signal's rate whose samples stand at even steps then passes as it is, what lacks
+    between them filled in. A faster, a little slower or an uneven one is resampled, by the
+    same code as a corpus: by the times of its samples where it gives them, else by their
+    number at its rate.
 
-    limit_s: ends after so many seconds of samples. claimed_hz: the source's rate.
-    delay_s: how long a sample waits, at most, for later ones that it is made from.
-    busy_s: seconds spent on resampling so far.
+    limit_s: ends after so many seconds of samples. tell: is given a sentence where the
+    source is not as it should be. claimed_hz: the source's rate. delay_s: how long a sample
+    waits, at most, for later ones that it is made from. busy_s: seconds spent on resampling
+    so far. arrived: samples taken from the source; each is handed on, `dropped` for a reason
+    or `waiting`.
 
     Checks at once, before a sample is read. Raises InputError for a missing or ambiguous
-    channel, or a rate more than 2 % below the signal's.
+    channel, or a rate more than 5 % below the signal's or a thousand times as high.
     """
 
-    def __init__(self, source: Source, signal: Signal, limit_s: float = math.inf) -> None:
+    def __init__(self, source: Source, signal: Signal, limit_s: float = math.inf,
+                 tell: Optional[Callable[[str], Any]] = None) -> None:
         self._columns = match_channels(source.channels, signal.channels)
         require_rate(source.rate_hz, signal.rate_hz)
-        self._source = source
-        self._max_gap_s = signal.max_gap_s
+        self._source, self._signal = source, signal
+        self._tell = tell or (lambda sentence: None)
         self._limit = int(round(min(limit_s * source.rate_hz, sys.maxsize)))
         self._resampler: Optional[Resampler] = None
-        if source.rate_hz > (1 + RATE_TOLERANCE) * signal.rate_hz or not source.even:
+        if abs(source.rate_hz / signal.rate_hz - 1) > RATE_TOLERANCE or not source.even:
             self._resampler = Resampler(signal.rate_hz, source.rate_hz, signal.max_gap_s)
+        self._timeline = Timeline(source.rate_hz, signal.max_gap_s, self._tell)
+        self._evening = Evening(source.rate_hz)
+        self._clock = Clock(source.rate_hz, signal.max_gap_s)  # of a source that does not time each sample
+        self._unspent_s = np.empty(0)  # times of the samples that no output stands for yet
         self.claimed_hz = source.rate_hz
         self.busy_s = 0.0
+        self.arrived, self._lacking = 0, 0.0
+        self._lost: Counts[str] = Counter()
         self._steps, self._steps_s, self._last_s = 0, 0.0, -math.inf
+        self._chunk_s, self._chunk_count, self._odd = math.nan, 0, 0
+        self._fresh = True
 
     @property
     def resampled(self) -> bool:
@@ -68,46 +89,149 @@ class Feed:
         """Whether samples come at the rate claimed, as far as can be told."""
         return not self._steps or abs(self.measured_hz - self.claimed_hz) <= RATE_TOLERANCE * self.claimed_hz
 
+    @property
+    def lacking(self) -> int:
+        """Samples that never came between two that did, gaps left out, as far as can be told."""
+        return max(0, int(round(self._lacking)))
+
+    @property
+    def dropped(self) -> Dict[str, int]:
+        """{reason: samples}."""
+        return dict(self._lost + self._timeline.dropped)
+
+    @property
+    def waiting(self) -> int:
+        """Samples that others must come before, or that an output is still made of."""
+        return self._timeline.waiting + self._evening.waiting + len(self._unspent_s)
+
     def __iter__(self) -> Iterator[Chunk]:
-        return self._selected() if self._resampler is None else self._regridded(self._resampler)
+        for chunk in self._selected():
+            yield from self._by_number(chunk) if chunk.times_s is None else self._by_time(chunk)
+        for piece in self._timeline.flush():
+            yield from self._gridded(piece, None)
+        yield from self._flushed(None)
 
     def to_json(self) -> Dict[str, Any]:
         """What it makes of the source's rate."""
         return {"claimed_hz": self.claimed_hz, "measured_hz": self.measured_hz or None, "resampled": self.resampled,
-                "delay_s": self.delay_s}
+                "delay_s": self.delay_s, "lacking": self.lacking, "swapped": self._timeline.swapped,
+                "clock_steps": self._timeline.steps, "clock_wraps": self._timeline.wraps}
+
+    # -------------------------------------------------------------- what arrives
 
     def _selected(self) -> Iterator[Chunk]:
+        """Chunks of finite samples of the wanted channels, up to the limit."""
         left = self._limit
         for chunk in self._source.samples():
-            times_s = None if chunk.times_s is None else chunk.times_s[:left]
-            self._measure(times_s)
-            yield chunk._replace(samples=chunk.samples[:left, self._columns], times_s=times_s)
+            samples = chunk.samples[:left, self._columns]
+            times_s = None if chunk.times_s is None else np.asarray(chunk.times_s[:left], dtype=np.float64)
+            self.arrived += len(samples)
             left -= len(chunk.samples)
+            yield from self._finite(chunk._replace(samples=samples, times_s=times_s))
             if left <= 0:
                 return
 
-    def _measure(self, times_s: Optional[np.ndarray]) -> None:
-        if times_s is None or not len(times_s):
+    def _finite(self, chunk: Chunk) -> Iterator[Chunk]:
+        """`chunk` without the samples that are no numbers; one that does not time its samples goes on after a gap."""
+        good = np.isfinite(chunk.samples).all(axis=1)
+        if good.all():
+            yield chunk
             return
-        steps_s = np.diff(times_s, prepend=self._last_s)
-        steps_s = steps_s[~is_gap(steps_s, self._max_gap_s)]
+        self._lose_numbers(chunk, good)
+        if chunk.times_s is not None:
+            yield chunk._replace(samples=chunk.samples[good], times_s=chunk.times_s[good])
+            return
+        edges = np.flatnonzero(np.diff(good, prepend=False, append=False)).tolist()
+        for start, stop in zip(edges[::2], edges[1::2]):
+            yield chunk._replace(samples=chunk.samples[start:stop], time_s=chunk.time_s + start / self.claimed_hz,
+                                 begins=chunk.begins or start > 0)
+
+    def _lose_numbers(self, chunk: Chunk, good: np.ndarray) -> None:
+        if not self._lost[NO_NUMBER]:
+            row = int(np.argmin(good))
+            column = int(np.argmin(np.isfinite(chunk.samples[row])))
+            time_s = chunk.time_s + row / self.claimed_hz if chunk.times_s is None else chunk.times_s[row]
+            self._tell("the source holds %s in channel '%s' at %.3f s; such samples are left out, or filled with "
+                       "--missing hold." % (chunk.samples[row, column], self._signal.channels[column].name, time_s))
+        self._lost[NO_NUMBER] += int((~good).sum())
+
+    # -------------------------------------------------------------- samples with times
+
+    def _by_time(self, chunk: Chunk) -> Iterator[Chunk]:
+        assert chunk.times_s is not None
+        if not np.isfinite(chunk.times_s).all():
+            raise InputError("a chunk at %s s has samples without finite times; give each sample a number of seconds."
+                             % chunk.time_s)
+        pieces = self._timeline.flush() if chunk.begins else []
+        for piece in pieces + self._timeline.push(chunk.times_s, chunk.samples):
+            yield from self._gridded(piece, chunk.arrived_s)
+
+    def _gridded(self, piece: Ordered, arrived_s: Optional[float]) -> Iterator[Chunk]:
+        self._measure(piece)
+        if self._resampler is None:
+            for each in self._evening.push(piece):
+                begins, self._fresh = each.begins and not self._fresh, False
+                yield Chunk(each.samples, each.time_s, begins=begins, arrived_s=arrived_s,
+                            stands_for=None if each.arrived.all() else each.arrived)
+            return
+        if piece.begins:
+            yield from self._flushed(arrived_s)
+            self._lose_unspent()
+        self._unspent_s = np.concatenate([self._unspent_s, piece.times_s])
+        yield from self._as_chunks(self._timed(self._resampler.push, piece.times_s, piece.samples), arrived_s)
+
+    def _measure(self, piece: Ordered) -> None:
+        steps_s = steps_after(-math.inf if piece.begins else self._last_s, piece.times_s)
+        steps_s = steps_s[~is_gap(steps_s, self._signal.max_gap_s)]
         self._steps += len(steps_s)
         self._steps_s += float(steps_s.sum())
-        self._last_s = times_s[-1]
+        beyond = steps_s * self.claimed_hz - 1
+        self._lacking += float(beyond[np.abs(beyond) > JITTER].sum())
+        self._last_s = piece.times_s[-1]
 
-    def _regridded(self, resampler: Resampler) -> Iterator[Chunk]:
-        clock = Clock(self.claimed_hz, self._max_gap_s)  # stays at 0 where the source times each sample
-        for chunk in self._selected():
-            times_s = chunk.times_s
-            if chunk.begins or (times_s is None and clock.is_gap(chunk.time_s)):
-                yield from _as_chunks(self._timed(resampler.flush), clock, chunk.arrived_s)
-                clock.start(0.0)
-            if times_s is None:
-                first = clock.count
-                clock.stamp(finite_time(chunk.time_s), len(chunk.samples))
-                times_s = np.arange(first, clock.count) / self.claimed_hz
-            yield from _as_chunks(self._timed(resampler.push, times_s, chunk.samples), clock, chunk.arrived_s)
-        yield from _as_chunks(self._timed(resampler.flush), clock)
+    # -------------------------------------------------------------- samples told apart by their number
+
+    def _by_number(self, chunk: Chunk) -> Iterator[Chunk]:
+        self._doubt_unit(chunk)
+        if self._resampler is None or not len(chunk.samples):
+            yield chunk
+            return
+        clock = self._clock
+        if chunk.begins or clock.is_gap(chunk.time_s):
+            yield from self._flushed(chunk.arrived_s)
+            self._lose_unspent()
+            clock.start(0.0)
+        first = clock.count
+        clock.stamp(finite_time(chunk.time_s), len(chunk.samples))
+        times_s = np.arange(first, clock.count) / self.claimed_hz
+        self._unspent_s = np.concatenate([self._unspent_s, times_s])
+        yield from self._as_chunks(self._timed(self._resampler.push, times_s, chunk.samples), chunk.arrived_s)
+
+    def _doubt_unit(self, chunk: Chunk) -> None:
+        """Tell once where the times of chunks advance in another unit than the samples between them take."""
+        step_s = chunk.time_s - self._chunk_s
+        taken_s = self._chunk_count / self.claimed_hz
+        unit = next((unit for unit, unit_s in UNITS_S.items()
+                     if taken_s and abs(step_s * unit_s / taken_s - 1) < 0.2), "")
+        self._odd = self._odd + 1 if unit else 0
+        if self._odd == ODD:
+            self._tell("the times of the source advance %.4g times as fast as its samples are taken; they seem to be "
+                       "in %s: send seconds." % (step_s / taken_s, unit))
+        self._chunk_s, self._chunk_count = chunk.time_s, len(chunk.samples)
+
+    # -------------------------------------------------------------- resampling
+
+    def _flushed(self, arrived_s: Optional[float]) -> Iterator[Chunk]:
+        """What the samples so far still hold."""
+        if self._resampler is not None:
+            yield from self._as_chunks(self._timed(self._resampler.flush), arrived_s)
+            return
+        for each in self._evening.flush():
+            yield Chunk(each.samples, each.time_s, arrived_s=arrived_s, stands_for=each.arrived)
+
+    def _lose_unspent(self) -> None:
+        self._lost[BEFORE_GAP] += len(self._unspent_s)
+        self._unspent_s = self._unspent_s[:0]
 
     def _timed(self, work: Callable[..., List[Stretch]], *given: Any) -> List[Stretch]:
         started_s = time.monotonic()
@@ -115,46 +239,66 @@ class Feed:
         self.busy_s += time.monotonic() - started_s
         return found
 
+    def _as_chunks(self, stretches: Iterable[Stretch], arrived_s: Optional[float]) -> Iterator[Chunk]:
+        for each in stretches:
+            yield Chunk(each.samples, self._clock.time_of(0) + each.start_s, begins=each.begins, arrived_s=arrived_s,
+                        stands_for=self._spend(each))
 
-def _as_chunks(stretches: Iterable[Stretch], clock: Clock, arrived_s: Optional[float] = None) -> Iterator[Chunk]:
-    return (Chunk(each.samples, clock.time_of(0) + each.start_s, begins=each.begins, arrived_s=arrived_s)
-            for each in stretches)
+    def _spend(self, stretch: Stretch) -> np.ndarray:
+        """(n,) int64: how many samples came since the output before it, for each output of `stretch`."""
+        until_s = stretch.start_s + np.arange(len(stretch.samples)) / self._signal.rate_hz + INSTANT_S
+        reached = np.searchsorted(self._unspent_s, until_s, side="right")
+        self._unspent_s = self._unspent_s[reached[-1]:]
+        return np.diff(reached, prepend=0)
 
 
 def weigh(chunks: Iterable[Chunk], signal: Signal, warn: Callable[[str], Any]) -> Iterator[Chunk]:
-    """Pass `chunks` on; call `warn` with one sentence where their first window is too light to hold gravity.
+    """Pass `chunks` on; call `warn` once for each way in which they cannot be SI of a worn sensor.
 
-    So looks acceleration in g, for which a model has wrong labels and no error.
+    So looks acceleration in g, or a sensor's mark of missing values, for which a model has
+    wrong labels and no error. Every window's worth of samples is looked at, to the end; two
+    in a row must look so, or the first.
     """
-    first = np.empty((0, len(signal.channels)), dtype=np.float32)
+    seen = np.empty((0, len(signal.channels)), dtype=np.float32)
+    before: List[Doubt] = []
+    told, looked = set(), 0
     for chunk in chunks:
-        if len(first) < signal.window:
-            first = np.concatenate([first, chunk.samples])[:signal.window]
-            if len(first) == signal.window:
-                _doubt_light(_mean_norms(first, signal.channels), warn)
+        seen = np.concatenate([seen, chunk.samples])
+        while len(seen) >= signal.window:
+            found = doubts(seen[:signal.window], signal.channels)
+            looked += 1
+            for doubt in found:
+                if doubt[:2] not in told and (looked == 1 or doubt[:2] in {each[:2] for each in before}):
+                    warn(doubt.sentence + ".")
+                    told.add(doubt[:2])
+            seen, before = seen[signal.window:], found
         yield chunk
 
 
-def _doubt_light(norms: Mapping[str, float], warn: Callable[[str], Any]) -> None:
-    light = ["%.2g m/s^2 at %s" % (norm, name) for name, norm in norms.items() if 0 < norm < WEAK_GRAVITY]
-    if light:
-        warn("acceleration is only %s, and gravity alone is 9.8 m/s^2; if it is in g, multiply it by 9.80665." %
-             ", ".join(light))
-
-
-def _mean_norms(samples: np.ndarray, channels: Sequence[Channel]) -> Dict[str, float]:
-    """{"wrist/acc": mean norm over samples (n, C)} of each triad of acceleration with gravity."""
-    triads: Dict[str, List[int]] = {}
-    for column, channel in enumerate(channels):
-        if channel.kind == "acc":
-            triads.setdefault(channel.name.rsplit("/", 1)[0], []).append(column)
-    return {name: float(np.linalg.norm(samples[:, columns], axis=1).mean())
-            for name, columns in triads.items() if len(columns) == 3}
-
-
 def require_rate(have_hz: float, want_hz: float) -> None:
-    """Raise InputError where a source delivers over 2 % fewer samples than are read, or no rate at all."""
-    if not (1 - RATE_TOLERANCE) * want_hz <= have_hz < math.inf:
-        raise InputError("the source delivers %.4g samples a second and the model reads %.4g, and samples that were "
-                         "not taken cannot be made up; set the sensor to %.4g Hz or more, or use a model of a lower "
-                         "rate." % (have_hz, want_hz, want_hz))
+    """Raise InputError where a source delivers over 5 % fewer samples than are read, or over a thousand times more.
+
+    It names the unit that a clock seems to count in.
+    """
+    if SLOWEST * want_hz <= have_hz <= FASTEST * want_hz:
+        return
+    unit = likely_unit(have_hz, want_hz)
+    if unit:
+        raise InputError("the source delivers %.4g samples a second by its clock and the model reads %.4g; its times "
+                         "seem to be in %s and not in seconds: add unit=%s to the source, as in csv:path=FILE,unit=%s."
+                         % (have_hz, want_hz, unit, unit, unit))
+    if have_hz > want_hz:
+        raise InputError("the source delivers %.4g samples a second by its clock and the model reads %.4g; is its "
+                         "clock in seconds? Else add its unit, as in csv:path=FILE,unit=ms." % (have_hz, want_hz))
+    raise InputError("the source delivers %.4g samples a second and the model reads %.4g, and samples that were "
+                     "not taken cannot be made up; set the sensor to %.4g Hz or more, or use a model of a lower "
+                     "rate." % (have_hz, want_hz, want_hz))
+
+
+def likely_unit(have_hz: float, want_hz: float) -> str:
+    """The unit in which times would give a rate from `want_hz` to ten times as much; empty where none would."""
+    if not 0 < have_hz < math.inf:
+        return ""
+    fitting = {unit: have_hz / unit_s / want_hz for unit, unit_s in UNITS_S.items()
+               if SLOWEST <= have_hz / unit_s / want_hz <= 10}
+    return min(fitting, key=fitting.__getitem__) if fitting else ""

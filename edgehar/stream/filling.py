@@ -12,7 +12,7 @@ decisions are worth then is told by ``edgehar bench --scenario accuracy --missin
 
 from __future__ import annotations
 
-from typing import Iterator, List, Optional, Sequence, Tuple
+from typing import Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -56,6 +56,11 @@ class Filled(Source):
     def rate_hz(self) -> float:
         """The source's."""
         return self._source.rate_hz
+
+    @property
+    def lost(self) -> Mapping[str, int]:
+        """As of the source."""
+        return self._source.lost
 
     def samples(self) -> Iterator[Chunk]:
         """As they come, each value that did not come replaced; nothing is held over a gap that the source tells."""

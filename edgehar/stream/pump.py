@@ -6,6 +6,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any, Callable, Dict, Iterable, Iterator, Optional, Sequence
 
+from edgehar.errors import InputError
 from edgehar.stream.sinks.base import Sink
 from edgehar.stream.sources.base import Chunk
 from edgehar.stream.stream import Stream
@@ -13,7 +14,11 @@ from edgehar.stream.stream import Stream
 
 @dataclass
 class Summary:
-    """What a stream did. signal_s: seconds of signal taken; busy_s: seconds spent on them, waiting left out."""
+    """What a stream did.
+
+    signal_s: seconds of signal taken; busy_s: seconds spent on them, waiting left out. fault:
+    what the source could not read on for; empty where it came to its end.
+    """
 
     decisions: int = 0
     changes: int = 0
@@ -21,6 +26,7 @@ class Summary:
     signal_s: float = 0.0
     busy_s: float = 0.0
     interrupted: bool = False
+    fault: str = ""
 
     @property
     def realtime_factor(self) -> float:
@@ -38,14 +44,15 @@ def pump(chunks: Iterable[Chunk], stream: Stream, sinks: Sequence[Sink], speed: 
 
     speed: 1.0 delivers samples at the rate they were taken at, 2.0 twice as fast, None
     as fast as possible; pauses between chunks are not waited for. Ctrl-C ends it like
-    the end of the signal does. Source and sinks stay the caller's to close.
+    the end of the signal does, and so does a source that cannot be read on. Source and
+    sinks stay the caller's to close.
     """
     summary = Summary()
     label: Dict[str, str] = {}
     try:
         for chunk in chunks if speed is None else paced(chunks, stream.signal.rate_hz * speed, clock, sleep):
             started_s = clock()
-            for decision in stream.push(chunk.samples, chunk.time_s, chunk.begins):
+            for decision in stream.push(chunk.samples, chunk.time_s, chunk.begins, chunk.stands_for):
                 summary.changes += bool(label) and label != decision.label
                 summary.decisions += 1
                 label = decision.label
@@ -55,6 +62,8 @@ def pump(chunks: Iterable[Chunk], stream: Stream, sinks: Sequence[Sink], speed: 
             summary.signal_s += len(chunk.samples) / stream.signal.rate_hz
     except KeyboardInterrupt:
         summary.interrupted = True
+    except InputError as error:
+        summary.fault = str(error)
     summary.gaps = stream.gaps
     return summary
 

@@ -12,7 +12,9 @@ going and counts.
 from __future__ import annotations
 
 import base64
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from collections import Counter
+from typing import Any, Callable, Counter as Counts, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Tuple, Union
 
 import numpy as np
 
@@ -24,6 +26,8 @@ from edgehar.stream.clock import Clock, Hysteresis
 from edgehar.stream.decision import Decision, softmax
 from edgehar.stream.sources.base import LATEST_S
 
+NO_NUMBER, STUCK = "not a number", "stuck channel"
+BEFORE_GAP, BETWEEN = "no full window before a gap", "between two windows"
 Hold = Union[int, Mapping[str, int]]
 
 
@@ -96,7 +100,12 @@ class Stream:
     new one; one number, or {task: number}, HOLD for a task that is not named; the first
     decision after a start or a gap speaks at once. allow_constant: accept a channel that
     does not move during a whole window. route: students for some labels of one task; a
-    change between them is no gap, for all read the same ring.
+    change between them is no gap, for all read the same ring. tell: is given the sentence
+    of each fault of the samples, which then do no more than begin a new grid; where None,
+    faults are raised.
+
+    decided: samples that were in a window that was decided; dropped: {reason: samples} that
+    never will be; pending: those that came since and may be; fault: the last that was told.
 
     Raises MismatchError where a session does not read this signal, InputError for a hold
     or route of a task that is not decided.
@@ -104,42 +113,65 @@ class Stream:
 
     def __init__(self, session: Session, signal: Signal, tasks: Mapping[str, Sequence[str]],
                  hop: Optional[int] = None, hold: Hold = HOLD, allow_constant: bool = False,
-                 route: Optional[Route] = None) -> None:
+                 route: Optional[Route] = None, tell: Optional[Callable[[str], Any]] = None) -> None:
         self.signal = signal
         self.tasks = dict(tasks)
         self.hop = _at_least_one(signal.hop if hop is None else hop, "hop")
         self.hold = _hold_of_each(hold, self.tasks)
         self.allow_constant = allow_constant
-        self.gaps = 0
+        self.gaps = self.decided = self.pending = 0
+        self.dropped: Counts[str] = Counter()
+        self._tell, self.fault = tell, ""
         self._session, self._route = session, route
         self._clock = Clock(signal.rate_hz, signal.max_gap_s)
         self._require_session_fits()
         self._require_route()
         # Each sample is kept twice, `window` rows apart, so that every window is one slice.
+        self._skipped: List[int] = []  # counts of the newest samples, at most a window, where windows stand apart
         self._ring = np.zeros((2 * signal.window, len(signal.channels)), dtype=np.float32)
         self._start(0.0)
 
-    def push(self, samples: np.ndarray, time_s: Optional[float] = None, begins: bool = False) -> List[Decision]:
+    def push(self, samples: np.ndarray, time_s: Optional[float] = None, begins: bool = False,
+             stands_for: Optional[np.ndarray] = None) -> List[Decision]:
         """Take the next samples (n, C), physical units, n >= 0; return the decisions that became due.
 
         time_s: time of the first sample; where None, the chunk follows the last one
         without a gap, and the first one starts at 0. begins: a gap stands before the
-        chunk, whatever its time. `samples` is copied.
+        chunk, whatever its time. stands_for: (n,) how many of the source's samples each is
+        counted for; 1 unless given. `samples` is copied.
 
         Raises InputError for a wrong number of channels, NaN or infinity, or a channel
         that stays constant over a window; the chunk is lost then and the next one
-        starts anew, so that no window spans the loss.
+        starts anew, so that no window spans the loss. Where faults are told, a stuck
+        channel costs no more than its window.
         """
         samples = self._shaped(samples)
+        counts = np.ones(len(samples), np.int64) if stands_for is None else stands_for
         if not len(samples):
             return []
         self._follow_clock(len(samples), time_s, begins)
         try:
             self._require_finite(samples)
-            return self._advance(samples)
-        except InputError:
-            self._start(self._end_s)
-            raise
+        except InputError as error:
+            self._lose(NO_NUMBER, counts, error)
+            return []
+        return self._advance(samples, counts)
+
+    def _lose(self, reason: str, counts: np.ndarray, error: InputError) -> None:
+        """Begin a new grid, the samples of `counts` being lost; raise `error` where nobody is told."""
+        self._drop_pending(BEFORE_GAP)
+        self.dropped[reason] += int(counts.sum())
+        self._start(self._end_s)
+        if self._tell is None:
+            raise error
+        self.gaps += 1
+        self.fault = str(error)
+        self._tell(self.fault)
+
+    def _drop_pending(self, reason: str) -> None:
+        self.dropped[reason] += self.pending
+        self.pending = 0
+        self._skipped = []
 
     def snapshot(self) -> Snapshot:
         """All that it remembers, owned by the caller."""
@@ -166,6 +198,11 @@ class Stream:
             if task in self.tasks and {*held[:2]} <= {"", *self.tasks[task]}:
                 self._hysteresis[task].restore(held)
 
+    def succeed(self, other: "Stream") -> None:
+        """Take over what another stream counted, whose samples this one goes on with."""
+        self.gaps, self.decided, self.dropped = other.gaps, other.decided, Counter(other.dropped)
+        self.pending, self._skipped = other.pending, list(other._skipped)
+
     def _start(self, time_s: float) -> None:
         """Forget everything; the next sample is the first of a new grid, at `time_s` unless it says otherwise."""
         self._count = 0
@@ -181,18 +218,47 @@ class Stream:
         time_s = self._end_s if time_s is None else finite_time(time_s)
         if self._count and (begins or self._clock.is_gap(time_s)):
             self.gaps += 1
+            self._drop_pending(BEFORE_GAP)
             self._start(time_s)
         self._clock.stamp(time_s, count)
 
-    def _advance(self, samples: np.ndarray) -> List[Decision]:
+    def _advance(self, samples: np.ndarray, counts: np.ndarray) -> List[Decision]:
         decisions = []
         while len(samples):
             due = self._samples_until_due()
             piece, samples = samples[:due], samples[due:]
             self._append(piece)
+            self._count_in(counts[:due])
+            counts = counts[due:]
             if len(piece) == due:
-                decisions.append(self._decide())
+                decisions += self._decided(counts)
         return decisions
+
+    def _count_in(self, counts: np.ndarray) -> None:
+        """Take samples as pending; with windows apart, those before the next window will not be decided."""
+        self.pending += int(counts.sum())
+        if self.hop > self.signal.window:
+            self._skipped = (self._skipped + counts.tolist())[-self.signal.window:]
+
+    def _decided(self, beyond: np.ndarray) -> List[Decision]:
+        """The decision that is due, if its window can be used. beyond: counts of the samples after it."""
+        try:
+            decision = self._decide()
+        except InputError as error:
+            self._drop_pending(STUCK)
+            self._start(self._end_s)
+            if self._tell is None:
+                self.dropped[BEFORE_GAP] += int(beyond.sum())
+                raise
+            self.gaps += 1
+            self.fault = str(error)
+            self._tell(self.fault)
+            return []
+        within = sum(self._skipped) if self.hop > self.signal.window else self.pending
+        self.dropped[BETWEEN] += self.pending - within
+        self.decided += within
+        self.pending, self._skipped = 0, []
+        return [decision]
 
     def _samples_until_due(self) -> int:
         beyond = self._count - self.signal.window
@@ -212,7 +278,7 @@ class Stream:
         time_s = self._clock.time_of(self._count - 1)
         if not self.allow_constant:
             require_alive(window, self.signal.channels,
-                          "the window that ends at %.3f s (allow_constant is off)" % time_s)
+                          "the window that ends at %.3f s (--allow-constant accepts that)" % time_s)
         probabilities = self._ask(self._session, window)
         label = self._settle(probabilities, [self._route.task] if self._route else [])
         probabilities.update(self._ask_student(label, window))
@@ -247,6 +313,7 @@ class Stream:
         wanted = len(self.signal.channels)
         if samples.ndim == 2 and samples.shape[1] == wanted:
             return samples
+        self._drop_pending(BEFORE_GAP)
         self._start(self._end_s)
         raise InputError("a chunk at %.3f s has shape %s and the model reads %d channels; pass samples of shape "
                          "(n, %d) in this order: %s." % (self._end_s, samples.shape, wanted, wanted,

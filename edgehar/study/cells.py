@@ -9,6 +9,8 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Tuple
 from edgehar.data.channels import Channel, choose_channels
 from edgehar.data.signals import Framing, scaled
 from edgehar.errors import InputError
+from edgehar.files import sha256_of_json
+from edgehar.registry import parse_spec
 from edgehar.results.alike import CHOICE
 from edgehar.training.recipe import Recipe
 
@@ -55,7 +57,9 @@ class Fold(NamedTuple):
     @property
     def folder(self) -> Path:
         """``wisdm-device-watch/folds-n-5-fold-1``."""
-        return Path(file_name(self.name)) / file_name(self.protocol)
+        person = str(parse_spec(self.protocol)[1].get("person", ""))
+        unlike = "" if person.isalnum() or not person else "-" + sha256_of_json(self.protocol)[:8]
+        return Path(file_name(self.name)) / (file_name(self.protocol) + unlike)  # a/b is not a b
 
     def cells(self) -> Iterator["Cell"]:
         """Each network with each of its seeds, teachers first."""

@@ -15,7 +15,7 @@ import pytest
 
 from edgehar.artifact.manifest import Artifact
 from edgehar.cli._streaming import open_source
-from edgehar.cli.run import _percent
+from edgehar.cli.run import _percent, _tell_losses
 from tests.broker import PATIENCE_S, until
 from tests.linear import BACKEND, DATASET, SPLIT, noise, write_artifact
 
@@ -54,7 +54,7 @@ def table(rate_hz: float = 50.0, columns: str = "time_s,acc/x,acc/y,acc/z", bad:
 def refused(result, code: int, *parts: str) -> None:
     """One sentence on stderr, naming `parts`, and no traceback."""
     assert result[0] == code, result[2]
-    (sentence,) = [line for line in result[2].splitlines() if not line.startswith("recognising ")]
+    (sentence,) = [line for line in result[2].splitlines() if not line.startswith(("recognising ", "warning: "))]
     assert sentence.startswith("edgehar: ")
     for part in parts:
         assert part in sentence
@@ -169,6 +169,7 @@ def test_rates_stand_in_the_json_and_one_that_is_not_kept_is_warned_of(artifact)
     assert (facts["claimed_hz"], facts["resampled"]) == (pytest.approx(100), True)
     assert facts["measured_hz"] == pytest.approx(70, abs=2) and facts["delay_s"] == pytest.approx(0.13, abs=0.005)
     assert "warning: the source claims 100 samples a second and delivered 69" in err
+    assert "samples never came and were made up from their neighbours" in err
     facts = json.loads(run(artifact, "--json")[1])
     assert (facts["claimed_hz"], facts["measured_hz"], facts["resampled"], facts["delay_s"]) == (50, None, False, 0)
 
@@ -180,6 +181,14 @@ def test_the_summary_as_json_stands_alone_unless_a_sink_is_asked_for(artifact):
     assert (facts["decisions"], facts["gaps"], facts["signal_s"], facts["interrupted"]) == (21, 0, 2.4, False)
     assert facts["trained_on_synthetic"] and not facts["fed_synthetic"]
     assert run(artifact, "--source", "csv", "--json", "--sink", "jsonl", fed=table())[1].count("time_s") == 21
+
+
+def test_messages_that_were_not_taken_are_told(capsys):
+    fed = type("Fed", (), {"keeps_rate": True})()
+    lossy = type("Lossy", (), {"dropped": 3, "problem": "a message on x is damaged"})()
+    _tell_losses(fed, lossy)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "warning: 3 messages were not taken; the last because: a message on x is damaged."
 
 
 @pytest.mark.parametrize("sink", ["jsonl", "console:all=true"])
@@ -196,7 +205,7 @@ def test_acceleration_in_g_is_doubted(artifact):
     in_g = [",".join([t, *(repr(float(value) / 9.81) for value in values)])
             for t, *values in (line.split(",") for line in lines[1:])]
     code, out, err = run(artifact, "--source", "csv", "--quiet", fed="\n".join(lines[:1] + in_g))
-    assert code == 0 and err.startswith("warning: acceleration is only 0.") and err.count("\n") == 1
+    assert code == 0 and err.startswith("warning: acceleration of wrist/imu/acc is 0.") and err.count("\n") == 1
 
 
 def test_the_help_names_what_may_be_asked_for():
@@ -241,20 +250,36 @@ def test_a_missing_channel_is_named(artifact):
 
 
 def test_a_row_without_all_channels_is_named_with_its_line(artifact):
-    refused(run(artifact, "--source", "csv", fed=table() + "2.4,1.0\n"), 2, "standard input line 122 has 2 cells")
+    lines = table(count=400).splitlines()
+    lines[300] = "5.98,1.0"
+    code, out, err = run(artifact, "--source", "csv", fed="\n".join(lines))
+    assert code == 2 and out and "standard input line 301 has 2 cells" in err.splitlines()[-1]
+    assert "decisions: 57, " in err  # what came before it is decided and summed up
+    code, out, err = run(artifact, "--source", "csv", "--json", fed="\n".join(lines))
+    assert code == 2 and "line 301 has 2 cells" in json.loads(out)["fault"] and json.loads(out)["decisions"] == 57
 
 
-def test_nan_is_named_with_its_line_and_leaves_whole_lines(artifact, tmp_path):
-    path = tmp_path / "decisions.jsonl"
-    result = run(artifact, "--source", "csv", "--sink", "jsonl:path=%s" % path, fed=table(bad="nan", count=400))
-    refused(result, 2, "standard input line 401 holds 'nan' in column 'acc/x'")
-    assert len([json.loads(line) for line in path.read_text().splitlines()]) > 60
+def test_a_last_line_that_is_cut_short_costs_itself_alone(artifact):
+    code, out, err = run(artifact, "--source", "csv", "--json", fed=table() + "2.4,1.0")
+    assert code == 0 and "line 122, its last, is cut short" in err
+    samples = json.loads(out)["samples"]
+    assert samples["arrived"] == 121 and samples["dropped"] == {"line cut short": 1}
+    assert samples["decided"] + samples["waiting"] == 120
+
+
+def test_nan_is_named_and_costs_its_sample_alone(artifact):
+    lines = table(count=400).splitlines()
+    lines[200:220] = [line.split(",")[0] + ",nan,1,2" for line in lines[200:220]]
+    code, out, err = run(artifact, "--source", "csv", fed="\n".join(lines))
+    assert code == 0 and "the source holds nan in channel 'wrist/imu/acc/x' at 3.980 s" in err
+    assert "gaps: 1," in err and "20 not a number" in err
 
 
 def test_a_constant_channel_is_refused_unless_allowed(artifact):
     stuck = "\n".join(line if number == 0 else ",".join(line.split(",")[:3] + ["9.81"])
                       for number, line in enumerate(table().splitlines()))
-    refused(run(artifact, "--source", "csv", fed=stuck), 2, "'wrist/imu/acc/z' stays at 9.81", "allow_constant is off")
+    refused(run(artifact, "--source", "csv", fed=stuck), 2, "'wrist/imu/acc/z' stays at 9.81",
+            "--allow-constant accepts that")
     assert run(artifact, "--source", "csv", "--allow-constant", fed=stuck)[0] == 0
 
 

@@ -32,7 +32,7 @@ def recording(length: int = 100, labels: object = 0, channels: Tuple[Channel, ..
 def test_shapes_that_disagree_are_refused() -> None:
     with pytest.raises(InputError, match=r"shape \(100, 3\) for 6 channels"):
         Recording(recording().samples, {}, {}, 50.0, ACC + GYRO, "7", "a")
-    with pytest.raises(InputError, match="99 labels of task 'activity' for 100 samples"):
+    with pytest.raises(InputError, match="labels of task 'activity' of shape \\(99,\\) for 100 samples"):
         Recording(recording().samples, {"activity": np.zeros(99, np.int16)}, CLASSES, 50.0, ACC, "7", "a")
 
 

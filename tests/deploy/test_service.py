@@ -365,6 +365,16 @@ def test_health_tells_starting_ok_stale_and_stopping_and_life_from_use():
     assert health.status == "stopping"
 
 
+def test_what_became_of_the_samples_is_on_every_page():
+    health = Health(30.0)
+    assert health.to_json()["samples"] == {} and "edgehar_samples" not in health.to_metrics()
+    health.samples = lambda: {"arrived": 9, "decided": 5, "waiting": 1, "dropped": {"duplicate": 3}}
+    assert health.to_json()["samples"]["dropped"] == {"duplicate": 3}
+    for line in ("edgehar_samples_total 9", "edgehar_samples_decided_total 5", "edgehar_samples_waiting 1",
+                 'edgehar_samples_dropped_total{reason="duplicate"} 3'):
+        assert line in health.to_metrics().splitlines()
+
+
 def test_metrics_are_in_prometheus_format_and_json_is_json():
     health = Health(5.0, lambda: [Line("sink 1 (mqtt)", 3, 2, 'the "broker" is away')])
     health.facts = {"model": 'a "b"\\c'}

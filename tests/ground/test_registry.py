@@ -14,7 +14,7 @@ import pytest
 import edgehar
 from edgehar.data.datasets import DATASETS
 from edgehar.errors import InputError
-from edgehar.registry import Registry, _entry_points, add_plugin, canonical, parse_spec
+from edgehar.registry import Registry, _entry_points, add_plugin, canonical, parse_spec, quoted
 from edgehar.stream.sinks import SINKS
 
 LAMP = '''
@@ -132,6 +132,19 @@ def test_a_file_in_no_room_is_no_plugin(tmp_path: Path, where: str) -> None:
     with pytest.raises(InputError, match="is no plug-in"):
         add_plugin(path)
     assert DATASETS.names() == before
+
+
+@pytest.mark.parametrize("text", ["007", "1e3", "true", "a,b", " trailing ", 'say "so"', "--x", "", "Zoë", "it's"])
+def test_a_quoted_value_is_just_that_text(text):
+    assert parse_spec("plug:key=%s,next=1" % quoted(text)) == ("plug", {"key": text, "next": 1})
+
+
+def test_quotes_hold_commas_and_a_value_without_them_is_as_before():
+    spec = """csv:path="a,b.csv",ignore='timestamp (+0200)',rate_hz=50"""
+    assert parse_spec(spec) == ("csv", {"path": "a,b.csv", "ignore": "timestamp (+0200)", "rate_hz": 50})
+    assert canonical(spec) == canonical('csv:rate-hz=50,ignore="timestamp (+0200)",path="a,b.csv"')
+    with pytest.raises(InputError, match="option 'b.csv' .* has no value; .* quotes around a value"):
+        parse_spec("csv:path=a,b.csv")
 
 
 # ------------------------------------------------------------------ installed packages

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from edgehar.errors import InputError, MissingError
+from edgehar.stream.feed import Feed
 from edgehar.stream.mqtt import Broker, topic_of
 from edgehar.stream.sinks import SINKS
 from edgehar.stream.sources import SOURCES
+from edgehar.stream.sources.base import Chunk, Source
 from tests.broker import PATIENCE_S, Mosquitto, Peer, free_port, require_mosquitto, until
-from tests.linear import SIGNAL, decision, noise
+from tests.linear import CHANNELS, SIGNAL, decision, noise
 
 SECRET = "correct horse battery staple"
 
@@ -167,6 +169,63 @@ def test_a_sender_whose_clock_was_set_back_far_is_believed(broker):
             peer.publish("samples", dict(message(5), time_s=first / 50))
         assert [round(50 * chunk.time_s) for chunk in given.samples()] == [50000, 5, 10]
     peer.close()
+
+
+def test_one_wrong_time_silences_a_sender_for_one_message(broker):
+    peer = Peer(broker.port)
+    with source(broker.port, idle_s=0.4) as given:
+        until(lambda: given.subscribed, "it listens")
+        for first in (0, 5, 5 + 50 * 200, 10, 15, 20, 25):  # the third is 200 s ahead
+            peer.publish("samples", dict(message(0), time_s=first / 50))
+        chunks = list(given.samples())
+        assert [round(50 * chunk.time_s) for chunk in chunks] == [0, 5, 10005, 15, 20, 25]
+        assert [chunk.begins for chunk in chunks] == [False] * 3 + [True, False, False]
+        assert given.lost == {"came too late": 5} and given.dropped == 1
+    peer.close()
+
+
+def test_a_state_with_a_wrong_time_silences_nobody_for_long(broker):
+    peer = Peer(broker.port)
+    with source(broker.port, idle_s=0.4) as given:
+        until(lambda: given.subscribed, "it listens")
+        for first in range(0, 200, 5):
+            peer.publish("samples", dict(message(0), time_s=first / 50))
+        given.resume(250.0)  # an earlier process took a message with this time, which was wrong
+        chunks = list(given.samples())
+        assert [round(50 * chunk.time_s) for chunk in chunks] == list(range(160, 200, 5))
+        assert given.lost == {"duplicate": 160}
+    peer.close()
+
+
+@pytest.mark.parametrize("time_s", [1e308, -1e12, 1.7e12])
+def test_a_time_that_no_clock_shows_is_damage(broker, time_s):
+    peer = Peer(broker.port)
+    with source(broker.port, idle_s=0.3) as given:
+        until(lambda: given.subscribed, "it listens")
+        peer.publish("samples", dict(message(0), time_s=time_s))
+        assert list(given.samples()) == [] and given.dropped == 1 and "is it of another unit?" in given.problem
+    peer.close()
+
+
+def test_times_of_messages_in_another_unit_are_doubted_once():
+    said = []
+    chunks = [Chunk(noise(5), 100.0 * number) for number in range(9)]  # 5 samples of 50 Hz take 100 ms
+    feed = Feed(Plain(chunks), SIGNAL, tell=said.append)
+    assert len(list(feed)) == 9
+    (sentence,) = said
+    assert "1000 times as fast" in sentence and "in ms: send seconds" in sentence
+
+
+class Plain(Source):
+    """Chunks as they are."""
+
+    channels, rate_hz = CHANNELS, 50.0
+
+    def __init__(self, chunks):
+        self.chunks = chunks
+
+    def samples(self):
+        yield from self.chunks
 
 
 def test_a_sender_that_begins_anew_may_use_the_same_times_again(broker):

@@ -174,25 +174,98 @@ def test_a_mark_of_the_encoding_and_blank_lines_are_no_fault(written):
 
 @pytest.mark.parametrize("body, message", [
     ("0,1,2,3\n0.02,1,2,3\n0.04,1,oops,3\n", r"walk.csv line 4 holds 'oops' in column 'wrist/imu/acc/y'"),
-    ("0,1,2,3\n0.02,1,2,\n", r"line 3 holds '' in column 'wrist/imu/acc/z'"),
-    ("0,1,2,3\n0.02,nan,2,3\n", r"line 3 holds 'nan' in column 'wrist/imu/acc/x'"),
-    ("0,1,2,3\n0.02,1,2,-inf\n", r"line 3 holds '-inf'"),
-    ("0,1,2,3\n0.02,1,2,1e39\n", r"line 3 holds '1e39'"),
     ("0,1,2,3\n0.02,1,2,1_0\n", r"line 3 holds '1_0'"),
-    ("0,1,2,3\n0.02,1,2,3\n" + HEADER + "\n", r"line 4 holds 'time_s'"),
-    ("0,1,2,3\n0.02,1,2,3\n0.04,1,\"2,3\n", r"line 4 has 3 cells"),
-    ("0,1,2,3\n0.02,1,2,3\n0.04,1,2", r"line 4 has 3 cells"),
-    ("0,1,2,3\n0.02,1,2,3\n0.04 1 2 3\n", r"line 4 has 1 cells"),
-    ("0,1,2,3\nnan,1,2,3\n", r"line 3 holds 'nan' in column 'time_s'"),
-    ("0,1,2,3\n0.02,1,2\n", r"line 3 has 3 cells and the header names 4 columns"),
+    ("0,1,2,3\n0.02,1,2,3\n0.04,1,\"2,3\n0.06,1,2,3\n", r"line 5 has 3 cells"),
+    ("0,1,2,3\n0.02,1,2,3\n0.04,1,2\n0.06,1,2,3\n", r"line 4 has 3 cells and the header names 4 columns"),
+    ("0,1,2,3\n0.02,1,2,3\n0.04 1 2 3\n0.06,1,2,3\n", r"line 4 has 1 cells"),
     ("0,1,2,3\n0.02,1,2,3,4\n", r"line 3 has 5 cells"),
-    ("0.5,1,2,3\n0.52,1,2,3\n0.1,1,2,3\n", r"line 4: the clock goes back from 0.52 s to 0.1 s"),
+    ("0,1,2,3\nsoon,1,2,3\n", r"line 3 holds 'soon' in column 'time_s'"),
     ("", r"holds no sample"),
     ("0,1,2,3\n0,1,2,3\n0,1,2,3\n", r"rate of .*walk.csv cannot be measured because column 'time_s' does not advance"),
 ])
 def test_a_damaged_table_is_named_with_its_line(written, body, message):
     with pytest.raises(InputError, match=message):
         read(Csv(written(HEADER + "\n" + body)))
+
+
+@pytest.mark.parametrize("cell", ["", " ", "nan", "-inf", "1e39"])
+def test_a_cell_without_a_number_is_one_that_did_not_come(written, cell):
+    found = read(Csv(written(HEADER + "\n0,1,2,3\n0.02,1,%s,3\n0.04,1,2,3\n" % cell)))
+    assert np.isnan(found).tolist() == [[False] * 3, [False, True, False], [False] * 3]
+
+
+@pytest.mark.parametrize("body, told, lost", [
+    ("0.04,1,2", "line 4, its last, is cut short", {"line cut short": 1}),
+    ("0.04,1,2,-", "line 4, its last, is cut short", {"line cut short": 1}),
+    ("0.04,1,2,3\n\0\0\0\0", "holds NUL characters", {}),
+    (HEADER + "\n0.04,1,2,3\n", "line 4 repeats its header", {}),
+    ("nan,1,2,3\n0.04,1,2,3\n", "", {"without a time": 1}),
+])
+def test_what_a_logger_leaves_at_an_end_costs_no_more_than_itself(written, body, told, lost):
+    source = Csv(written(HEADER + "\n0,1,2,3\n0.02,1,2,3\n" + body))
+    said = []
+    source.tell = said.append
+    assert len(read(source)) == (2 if lost.get("line cut short") else 3)
+    assert dict(source.lost) == lost and told in "".join(said) and len(said) == bool(told)
+
+
+def test_a_line_without_an_end_is_no_table(written):
+    with pytest.raises(InputError, match="longer than 1048576 characters"):
+        Csv(written("\0" * (1 << 21)))
+
+
+@pytest.mark.parametrize("unit, stamps, first_s", [
+    ("ms", ["0", "20", "40"], 0.0), ("us", ["1e6", "1020000", "1040000"], 1.0), ("ns", ["0", "2e7", "4e7"], 0.0),
+    ("min", ["1", repr(1 + 0.02 / 60), repr(1 + 0.04 / 60)], 60.0), ("days", ["0", "2.3148e-7", "4.6296e-7"], 0.0),
+    ("", ["12:00:00:000", "12:00:00:020", "12:00:00:040"], 43200.0),
+    ("hms", ["0:00:00.0", "0:00:00.02", "0:00:00,04"], 0),
+    ("", ["1970-01-02T01:00:00.00+01:00", "1970-01-02T00:00:00.02Z", "1970-01-01 19:00:00.040-0500"], 86400.0),
+])
+def test_a_clock_may_count_in_another_unit(written, unit, stamps, first_s):
+    lines = ['"%s",1' % stamp for stamp in stamps]
+    source = Csv(written("time_s,acc/x\n" + "\n".join(lines) + "\n"), unit=unit)
+    (chunk,) = source.samples()
+    assert chunk.times_s == pytest.approx(first_s + np.array([0, 0.02, 0.04]), abs=1e-6)
+    assert source.rate_hz == pytest.approx(50, rel=0.001)
+
+
+def test_a_unit_that_there_is_none_of_is_refused(written):
+    with pytest.raises(InputError, match="no unit of time 'weeks'; choose from: s, ms, us"):
+        Csv(written("time_s,acc/x\n0,1\n1,2\n"), unit="weeks")
+
+
+def test_packets_with_one_stamp_each_are_read_by_number(written):
+    samples = noise(400)
+    for times_s in ((np.arange(400) // 8) * 0.16 + 0.14, (np.arange(400) // 20) * 0.4 + (np.arange(400) % 20) * 0.001):
+        source = Csv(written(table(samples, times_s)))
+        assert source.rate_hz == pytest.approx(50) and "packets of about" in source.remark
+        found = list(Feed(source, SIGNAL))
+        assert np.concatenate([chunk.samples for chunk in found]).tobytes() == samples.tobytes()
+        assert [chunk.time_s for chunk in found] == pytest.approx(
+            times_s[0] + 0.02 * np.cumsum([0, *(len(chunk.samples) for chunk in found[:-1])]), abs=1e-6)
+
+
+def test_a_lost_packet_is_a_gap_of_its_length(written):
+    times_s = (np.arange(400) // 8) * 0.16
+    kept = times_s != times_s[160]
+    found = list(Feed(Csv(written(table(noise(400)[kept], times_s[kept]))), SIGNAL))
+    steps_s = np.diff([chunk.time_s for chunk in found]) - 0.02 * np.array([len(chunk.samples) for chunk in found[:-1]])
+    assert sorted(np.round(steps_s, 3).tolist())[-2:] == [0.0, 0.16]
+
+
+def test_columns_that_the_model_does_not_read_may_hold_anything(written):
+    text = "time_s,acc/x,hr,acc/y,acc/z,note\n" + "".join("%.2f,1,%s,2,3,resting\n" % (k / 50, "" if k else "80")
+                                                          for k in range(9))
+    source = Csv(written(text), signal=SIGNAL)
+    assert source.remark == "not read, for the model knows no such channel: hr, note"
+    (chunk,) = Feed(source, SIGNAL)
+    assert chunk.samples.tolist() == [[1, 2, 3]] * 9
+
+
+def test_a_column_to_ignore_may_hold_a_plus(written):
+    text = "epoch (ms),timestamp (+0200),time_s,acc/x,a+b,a\n1,2024-05-07T16.29,0,1,,x\n2,2024-05-07T16.29,0.02,2,,x\n"
+    source = Csv(written(text), ignore="timestamp (+0200)+a+b+epoch (ms)+a")
+    assert [channel.name for channel in source.channels] == ["acc/x"]
 
 
 def test_damage_far_down_is_found_when_it_is_reached(written):
@@ -226,11 +299,13 @@ def test_the_way_to_rewrite_a_table_works(written, tmp_path):
     assert read(Csv(str(tmp_path / "commas.csv"))).tolist() == [[-1.5], [2], [3]]
 
 
-@pytest.mark.parametrize("cell, advised", [("walking", True), ("nan", False), ("inf", False), ("", False)])
-def test_only_a_column_of_words_may_be_ignored(written, cell, advised):
+@pytest.mark.parametrize("name, advised", [("label", "ignore=label"), ("activity (x)", "'ignore=activity (x)'")])
+def test_a_column_of_words_may_be_ignored_as_advised(written, name, advised):
+    path = written("time_s,acc/x,%s\n0,1,walking\n0.02,1,walking\n" % name)
     with pytest.raises(InputError) as refused:
-        Csv(written("time_s,acc/x,label\n0,1,%s\n" % cell))
-    assert ("add ignore=label if that column is no channel" in str(refused.value)) == advised
+        Csv(path)
+    assert "add %s if that column is no channel" % advised in str(refused.value)
+    assert len(read(Csv(path, ignore=name))) == 2
 
 
 def test_a_terminal_is_told_that_it_is_read(monkeypatch, caplog):

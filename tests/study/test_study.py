@@ -108,6 +108,14 @@ protocol = "paper-random"
     assert str(folds[-1].folder) == "shuffled/paper-random"
 
 
+def test_people_whose_names_look_alike_in_a_folder_have_folders_of_their_own(tmp_path: Path) -> None:
+    fold = load_study(written(tmp_path)).folds[-1]
+    names = ["a/b", "a b", '"a,b"', "Zo\u00eb", "Zoe\u0308", "..", "--x", "x"]
+    folders = [str(fold._replace(protocol="leave-one-out:person=%s" % name).folder) for name in names]
+    assert len(set(folders)) == len(names) and not any("/" in each.split("/", 1)[1] for each in folders)
+    assert folders[-1].endswith("/leave-one-out-person-x")
+
+
 @pytest.mark.parametrize("old, new, told", [
     ('members = "teacher"', 'members = "alone"', "must be a trained network of two seeds or more, one of: teacher"),
     ('members = "teacher"', 'members = "ensemble"', "has members = 'ensemble'"),
@@ -251,6 +259,7 @@ def test_a_killed_study_goes_on_and_leaves_no_process(tmp_path: Path) -> None:
 
 ENDLESS = """
 import os, signal, time
+from dataclasses import replace
 from pathlib import Path
 
 from edgehar.data.datasets.synthetic import Synthetic as Base

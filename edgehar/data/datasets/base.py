@@ -33,6 +33,7 @@ class Dataset(ABC):
     synthetic: ClassVar[bool] = False
     distribution: ClassVar[Optional[Distribution]] = None  # of a corpus that lies in files
     aliases: ClassVar[Mapping[str, str]] = {}  # {another name in the files: the person}
+    left_out: ClassVar[Sequence[str]] = ()  # people with recordings who are in no part of the split, on purpose
     together: ClassVar[Sequence[Sequence[str]]] = ()  # groups of people who share recordings
 
     rate_hz: float

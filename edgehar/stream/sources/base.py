@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Iterator, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -19,6 +19,7 @@ class Chunk(NamedTuple):
     times_s: (n,) float64, the time of each, where that clock tells one sample from the
     next. begins: a gap stands before the first sample, whatever the times say. arrived_s:
     when the last sample came to this machine, on `time.monotonic`; None: as it is handed over.
+    stands_for: (n,) int64, how many samples of the source each stands for, where it was resampled; None: itself.
     """
 
     samples: np.ndarray
@@ -26,6 +27,7 @@ class Chunk(NamedTuple):
     times_s: Optional[np.ndarray] = None
     begins: bool = False
     arrived_s: Optional[float] = None
+    stands_for: Optional[np.ndarray] = None
 
 
 class Source(ABC):
@@ -37,6 +39,7 @@ class Source(ABC):
     even: samples stand at even steps; where not, every chunk must have `times_s`.
     waiting, dropped: chunks that have come and are not yet handed over, or never will be. problem: why none come, or
     why one was dropped; empty where all is well. All three are read from other threads.
+    tell: is given sentences on what is wrong with the samples.
     """
 
     synthetic: bool = False
@@ -44,6 +47,12 @@ class Source(ABC):
     measured_hz: float = 0.0
     even: bool = True
     dropped: int = 0
+    tell: Callable[[str], Any] = staticmethod(lambda sentence: None)  # whoever reads the source may set another
+
+    @property
+    def lost(self) -> Mapping[str, int]:
+        """How many samples came and are not handed over, by reason."""
+        return {}
 
     @property
     def waiting(self) -> int:

@@ -20,16 +20,18 @@ import logging
 import math
 import shlex
 import sys
+from collections import Counter
 from itertools import chain, islice
-from typing import IO, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import IO, Callable, Counter as Counts, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from edgehar.data.channels import Channel
+from edgehar.data.channels import Channel, same_end
 from edgehar.data.signals import Signal
 from edgehar.errors import InputError
 from edgehar.stream.sources._bounded import bounded_lines
 from edgehar.stream.sources._layouts import laid_out, likely_layout
+from edgehar.stream.sources._stamps import Packets, Pace, ignored_columns, number_in, pace_of, reader_of
 from edgehar.stream.sources.base import Chunk, Source
 
 LOG = logging.getLogger(__name__)
@@ -37,59 +39,76 @@ TIME = "time_s"
 CLOCKS = ("t", "time", "timestamp")  # what others call it
 HEAD = 128  # rows from which the rate is measured
 RATE_TOLERANCE = 0.02
-STEP_TOLERANCE = 0.1
 MOST_COLUMNS, MOST_ROWS = 4096, 4096  # of a table, and of a chunk of it
 TOO_LARGE = 3.4e38  # for float32; NaN is not below it either
+CUT, NO_TIME = "line cut short", "without a time"
 
 
 class Row(NamedTuple):
-    """One sample and its time."""
+    """One sample, its time, and whether it is the same as the one before it, stamp and all."""
 
     time_s: float
     values: List[float]
+    again: bool
 
 
 class Csv(Source):
     """A comma-separated table with a header.
 
-    path: "-" is standard input. silent: empty cells and nan are values that did not come (see
-    ``edgehar run --missing``), else they are refused. rate_hz: samples a second; measured where there is a
-    column ``time_s``, and then checked against it. chunk_s: seconds of samples a chunk.
-    ignore: names of columns that are no channels, joined by "+". layout: how another logger
-    writes, one of `edgehar layouts` or a TOML file; a file is recognised where it is not given.
-    signal: what the model reads, where that is known.
+    path: "-" is standard input. rate_hz: samples a second; measured where there is a column
+    ``time_s``, and then checked against it. chunk_s: seconds of samples a chunk. ignore:
+    names of columns that are no channels, joined by "+". unit: of the time stamps: s, ms, us,
+    ns, min, h, days, iso (2024-05-07T16:00:00.000+02:00) or hms (16:00:00.000); seconds
+    unless they are written as the last two. layout: how another logger writes, one of
+    `edgehar layouts` or a TOML file; a file is recognised where it is not given. signal: what
+    the model reads, where that is known; columns that it does not read are not looked at.
+
+    Empty cells and those that are no finite number are handed on as NaN: `Feed` leaves such
+    samples out, and ``edgehar run --missing`` fills them in. A header that comes again, NUL
+    characters and a last line that is cut short are left out with a word.
 
     A step of more than one and a half samples begins a new chunk, so that the stream
     sees every gap. Raises InputError naming file and line.
     """
 
-    def __init__(self, path: str = "-", rate_hz: float = 0.0, chunk_s: float = 0.5, ignore: str = "",
-                 silent: bool = False, layout: str = "", signal: Optional[Signal] = None) -> None:
+    def __init__(self, path: str = "-", rate_hz: float = 0.0, chunk_s: float = 0.5, ignore: str = "", unit: str = "",
+                 layout: str = "", signal: Optional[Signal] = None) -> None:
         if not 0 < float(chunk_s) < math.inf:
             raise InputError("chunk_s is %s; it must be a number of seconds above 0." % chunk_s)
         self._path = path
         self._name = "standard input" if self._path == "-" else self._path
-        self._silent = bool(silent)
         self._expected_hz = signal.rate_hz if signal else 0.0
         self._stream = laid_out(self._path, layout, signal) or (
             _standard_input() if self._path == "-" else _opened(self._path))
+        self._lost: Counts[str] = Counter()
+        self._said: List[str] = []
+        self._listening = self._spans_lines = False
+        self._ended = True
         try:
-            self._reader = csv.reader(bounded_lines(self._stream, self._name))
+            self._reader = csv.reader(self._text_lines())
             self._header = self._read_header()
-            self._ignored = self._positions(ignore.split("+") if ignore else [])
+            self._ignored = self._positions(ignored_columns(ignore, self._header))
             self._clock = self._clock_column()
+            self._unread = self._columns_beside(signal)
             self._stated_hz = float(rate_hz)
             self._require_clock()
+            self._unit = unit
+            self._stamp: Optional[Callable[[str], float]] = None
             self._rows = self._read_rows()
             self._head = list(islice(self._rows, HEAD))
-            self._head_s = np.array([row.time_s for row in self._head])
-            self.measured_hz = self._measure_rate()
+            self._pace = self._measure_pace()
+            self.measured_hz = self._pace.rate_hz
             self._rate_hz = self._settle_rate()
-            self.even = self._is_even()
+            self.even = self._clock is None or self._pace.even
+            self.remark = self._remark()
         except BaseException:
             self.close()
             raise
         self._chunk = max(1, min(MOST_ROWS, int(round(chunk_s * self._rate_hz))))
+
+    @property
+    def lost(self) -> Mapping[str, int]:
+        return self._lost
 
     @property
     def channels(self) -> Tuple[Channel, ...]:
@@ -103,7 +122,10 @@ class Csv(Source):
 
     def samples(self) -> Iterator[Chunk]:
         """Yield chunks to the end of the table; the table is read once."""
-        for rows in self._group(chain(self._head, self._rows)):
+        self._listening = True
+        for sentence in self._said:
+            self.tell(sentence)
+        for rows in self._group(self._timed(chain(self._head, self._rows))):
             times_s = np.array([row.time_s for row in rows]) if self._tells_samples_apart() else None
             yield Chunk(np.array([row.values for row in rows], dtype=np.float32), rows[0].time_s, times_s)
 
@@ -112,18 +134,48 @@ class Csv(Source):
         if self._stream is not sys.stdin:
             self._stream.close()
 
+    def _timed(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """`rows`, those of packets with times of their own."""
+        if self._clock is None or self._pace.packet < 2:
+            yield from rows
+            return
+        packets = Packets(self._rate_hz, self._pace.packet)
+        for row in rows:
+            yield row._replace(time_s=packets.time_of(row.time_s))
+
     def _group(self, rows: Iterable[Row]) -> Iterator[List[Row]]:
         group: List[Row] = []
-        for row in rows:
-            if group and row.time_s - group[-1].time_s > 1.5 / self._rate_hz:
-                yield group
-                group = []
-            group.append(row)
-            if len(group) == self._chunk:  # at once: on a pipe the next row may be long in coming
-                yield group
-                group = []
+        try:
+            for row in rows:
+                if group and not 0 <= row.time_s - group[-1].time_s <= 1.5 / self._rate_hz:
+                    yield group
+                    group = []
+                group.append(row)
+                if len(group) == self._chunk:  # at once: on a pipe the next row may be long in coming
+                    yield group
+                    group = []
+        except InputError:
+            if group:
+                yield group  # what came before the damage
+            raise
         if group:
             yield group
+
+    def _remark(self) -> str:
+        """What is told before the first decision."""
+        beside = [name for index, name in enumerate(self._header) if index in self._unread]
+        said = "not read, for the model knows no such channel: %s" % ", ".join(beside) if beside else ""
+        if self._clock is not None and self._pace.packet >= 2:
+            said = "; ".join(filter(None, (said, "its samples come in packets of about %.3g and are told apart by "
+                                           "their number, at %.4g Hz" % (self._pace.packet, self._rate_hz))))
+        return said
+
+    def _say(self, sentence: str) -> None:
+        """Tell what was met, also where it was met before anybody listened."""
+        if self._listening:
+            self.tell(sentence)
+        else:
+            self._said.append(sentence)
 
     # -------------------------------------------------------------- header
 
@@ -162,6 +214,15 @@ class Csv(Source):
     def _holds_samples(self, index: int) -> bool:
         return index not in self._ignored and index != self._clock
 
+    def _columns_beside(self, signal: Optional[Signal]) -> List[int]:
+        """Columns that `signal` does not read; none where it reads none, which is for the feed to refuse."""
+        if signal is None:
+            return []
+        beside = [index for index, name in enumerate(self._header) if self._holds_samples(index)
+                  and not any(same_end(_channel(name).name, channel.name) for channel in signal.channels)]
+        held = sum(self._holds_samples(index) for index in range(len(self._header)))
+        return beside if len(beside) < held else []
+
     def _clock_column(self) -> Optional[int]:
         found = [index for index, name in enumerate(self._header) if name == TIME and index not in self._ignored]
         return found[0] if found else None
@@ -178,48 +239,89 @@ class Csv(Source):
     # -------------------------------------------------------------- rows
 
     def _read_rows(self) -> Iterator[Row]:
-        last_s = -math.inf
-        for number, cells in enumerate(self._lines()):
-            values = self._parse(cells)
-            time_s = number / self._stated_hz if self._clock is None else values[self._clock]
-            if time_s < last_s:
-                raise InputError("%s: the clock goes back from %g s to %g s; sort the table or split it there." % (
-                    self._here(), last_s, time_s))
-            last_s = time_s
-            yield Row(time_s, [value for index, value in enumerate(values) if self._holds_samples(index)])
+        before: List[str] = []
+        for count, cells in enumerate(self._sound_lines()):
+            time_s = self._time_of(count, cells)
+            if time_s is None:
+                self._lost[NO_TIME] += 1
+                continue
+            values = [0.0 if index in self._unread else _value(cells[index])
+                      for index in range(len(cells)) if self._holds_samples(index)]
+            yield Row(time_s, values, self._clock is not None and cells == before)
+            before = cells
+
+    def _time_of(self, count: int, cells: List[str]) -> Optional[float]:
+        """Seconds; None where the cell of the clock holds no time at all."""
+        if self._clock is None:
+            return count / self._stated_hz
+        cell = cells[self._clock]
+        self._stamp = self._stamp or reader_of(self._unit, cell)
+        try:
+            time_s = self._stamp(cell)
+        except ValueError:
+            if cell.strip():
+                raise self._bad_cell(self._clock, cell) from None
+            return None
+        return time_s if math.isfinite(time_s) else None
+
+    def _sound_lines(self) -> Iterator[List[str]]:
+        """Yield the cells of every line that holds a sample; a header again, or a last line cut short, is left out."""
+        lines = self._lines()
+        for cells in lines:
+            if [cell.strip() for cell in cells] == self._header:
+                self._say("%s repeats its header, as where a logger began anew; that line is left out." % self._here())
+                continue
+            fault = self._fault_of(cells)
+            if fault is not None and self._may_be_cut(cells) and next(lines, None) is None:
+                self._lost[CUT] += 1
+                self._say("%s, its last, is cut short and left out." % self._here())
+                return
+            if fault is not None:
+                raise fault
+            yield cells
+
+    def _may_be_cut(self, cells: List[str]) -> bool:
+        """Whether a line was not written to its end, should none follow; an open quote would swallow all that do."""
+        return not self._spans_lines and (len(cells) < len(self._header) or not self._ended)
 
     def _lines(self) -> Iterator[List[str]]:
         """Yield the cells of every line that is not blank."""
         try:
+            read = self._reader.line_num
             for cells in self._reader:
+                self._spans_lines, read = self._reader.line_num > read + 1, self._reader.line_num
                 if cells:
                     yield cells
         except (csv.Error, UnicodeDecodeError, OSError) as error:
             raise InputError("%s is not a readable text table (%s)." % (self._here(), error)) from error
 
-    def _parse(self, cells: List[str]) -> List[float]:
-        """Numbers of one line; 0 in ignored columns."""
+    def _text_lines(self) -> Iterator[str]:
+        """The lines as they are written, without NUL characters, which a device that lost power leaves behind."""
+        cleaned = False
+        for line in bounded_lines(self._stream, self._name):
+            if "\0" in line:
+                line = line.replace("\0", "")
+                if not cleaned:
+                    self._say("%s holds NUL characters, as a file has whose device lost power; they are left out." %
+                              self._name)
+                cleaned = True
+            self._ended = line.endswith("\n")
+            if line:
+                yield line
+
+    def _fault_of(self, cells: List[str]) -> Optional[InputError]:
         if len(cells) != len(self._header):
-            raise InputError("%s has %d cells and the header names %d columns; complete or remove that line." % (
+            return InputError("%s has %d cells and the header names %d columns; complete or remove that line." % (
                 self._here(), len(cells), len(self._header)))
-        try:
-            values = [0.0 if index in self._ignored else math.nan if self._is_silent(index, cell) else _number(cell)
-                      for index, cell in enumerate(cells)]
-        except ValueError:
-            values = []
-        if values and all(abs(value) < TOO_LARGE or self._is_silent(index, cells[index])
-                          for index, value in enumerate(values)):
-            return values
-        raise self._bad_cell(cells)
+        for index, cell in enumerate(cells):
+            if self._holds_samples(index) and index not in self._unread and not _may_be_number(cell):
+                return self._bad_cell(index, cell)
+        return None
 
-    def _is_silent(self, index: int, cell: str) -> bool:
-        return self._silent and self._holds_samples(index) and cell.strip().lower() in ("", "nan")
-
-    def _bad_cell(self, cells: List[str]) -> InputError:
-        name, cell = next((name, cell) for index, (name, cell) in enumerate(zip(self._header, cells))
-                          if index not in self._ignored and not _is_finite(cell) and not self._is_silent(index, cell))
-        words = cell.strip() and not _is_number(cell)
-        ignoring = ", or add ignore=%s if that column is no channel" % name if words else ""
+    def _bad_cell(self, index: int, cell: str) -> InputError:
+        name = self._header[index]
+        ignoring = "" if index == self._clock else ", or add %s if that column is no channel" % shlex.quote(
+            "ignore=%s" % name)
         return InputError("%s holds '%s' in column '%s' where a finite number belongs; repair or remove that line"
                           "%s." % (self._here(), cell.strip(), name, ignoring))
 
@@ -236,27 +338,22 @@ class Csv(Source):
         return self._stated_hz or self.measured_hz
 
     def _tells_samples_apart(self) -> bool:
-        return self._clock is not None and bool((np.diff(self._head_s) > 0).all())
+        return self._clock is not None and self._pace.each
 
-    def _is_even(self) -> bool:
-        uneven = np.abs(np.diff(self._head_s) * self._rate_hz - 1) > STEP_TOLERANCE
-        return not (self._tells_samples_apart() and uneven.any())
-
-    def _measure_rate(self) -> float:
+    def _measure_pace(self) -> Pace:
         """The median step tells pauses; the mean of the others is free of a coarse clock's rounding."""
         if not self._head:
             raise InputError("%s names channels and holds no sample." % self._name)
-        if self._clock is None or (self._stated_hz > 0 and len(self._head) < 3):
-            return 0.0
-        steps_s = np.diff(self._head_s)
-        typical_s = float(np.median(steps_s)) if len(steps_s) else 0.0
-        if not typical_s > 0:
+        if self._clock is None:
+            return Pace(0.0, True, False, 1.0)
+        pace = pace_of(np.array([row.time_s for row in self._head]), np.array([row.again for row in self._head]))
+        if not pace.rate_hz > 0 and not self._stated_hz > 0:
             raise InputError("the rate of %s cannot be measured because column '%s' does not advance, as where a "
                              "spreadsheet rounded it; leave it out and state the rate%s: --source %s" % (
                                  self._name, TIME, ", here the model's" if self._expected_hz else ", e.g. 50 Hz",
                                  shlex.quote("csv:path=%s,ignore=%s,rate_hz=%g" % (
                                      self._path, TIME, self._expected_hz or 50))))
-        return float(1 / steps_s[steps_s <= 1.5 * typical_s].mean())
+        return pace._replace(rate_hz=0.0) if self._stated_hz > 0 and len(self._head) < 3 else pace
 
 
 def _standard_input() -> IO[str]:
@@ -281,20 +378,19 @@ def _channel(name: str) -> Channel:
     return Channel(kind, axis, "", placement, "/".join(parts))
 
 
-def _number(text: str) -> float:
-    """As float() reads it, which also takes 1_0 for ten."""
-    if "_" in text:
-        raise ValueError(text)
-    return float(text)
+def _value(cell: str) -> float:
+    """The number in a cell; NaN where there is none that float32 can hold."""
+    value = number_in(cell) if cell.strip() else math.nan
+    return value if abs(value) < TOO_LARGE else math.nan
+
+
+def _may_be_number(cell: str) -> bool:
+    return not cell.strip() or _is_number(cell)
 
 
 def _is_number(text: str) -> bool:
     try:
-        _number(text)
+        number_in(text)
     except ValueError:
         return False
     return True
-
-
-def _is_finite(text: str) -> bool:
-    return _is_number(text) and abs(_number(text)) < TOO_LARGE

@@ -14,8 +14,8 @@ from __future__ import annotations
 import math
 import queue
 import time
-from collections import deque
-from typing import Any, Deque, Dict, Iterator, Optional, Tuple
+from collections import Counter, deque
+from typing import Any, Counter as Counts, Deque, Dict, Iterator, Mapping, Optional, Tuple
 
 import numpy as np
 
@@ -26,9 +26,11 @@ from edgehar.files import parse_json
 from edgehar.stream.mqtt import MOST_DEPTH, Broker, Connection, topic_of
 from edgehar.stream.sources._messages import Messages
 from edgehar.stream.sources.base import LATEST_S, Chunk, Source
+from edgehar.stream.timeline import DUPLICATE, LATE
 
 BEFORE_S = 300.0  # so far back a message comes too late; farther, its sender's clock was set back
 RECENT = 1024  # messages that are known by their times when they come again, however far back
+RESENT = 32  # messages in a row that a broker may send again of those that an earlier process took
 POLL_S = 0.5
 MESSAGE_BYTES = 32 << 20  # of one message; a larger one is dropped
 WAITING_BYTES = 64 << 20  # of all that wait
@@ -53,6 +55,10 @@ class Mqtt(Source):
     rate_hz, channels (joined by "+"): of the samples, the model's unless given. idle_s: ends after so long without a
     message; 0: never. Beyond `depth` or 64 MiB, or where a message is damaged or over 32 MiB, it is `dropped` with a
     receipt, and `problem` says why.
+    lost: {reason: samples} of messages that came before, or too late.
+
+    A message that is earlier than the last one is too late; where the next one goes on from
+    it, the clock was set back, or the last one's time was wrong, and both are believed.
     """
 
     def __init__(self, topic: str, signal: Optional[Signal] = None, host: str = "localhost", port: int = 1883,
@@ -73,6 +79,8 @@ class Mqtt(Source):
         self._arrived: "queue.Queue[Tuple[Any, float]]" = queue.Queue(depth)
         self._taken_s = self._resumed_s = -math.inf
         self._recent_s: Deque[float] = deque(maxlen=RECENT)
+        self._late_s, self._late = math.nan, 0  # where a message would go on from the one too late, and how many were
+        self._lost: Counts[str] = Counter()
         self._complaint = ""
         self._bytes_in = self._bytes_out = 0
         broker = Broker(host, port, client, username, password_file, ca)
@@ -81,6 +89,10 @@ class Mqtt(Source):
         self._client.on_subscribe = self._subscribed
         self._connection = Connection(broker, self._client, lambda: self._client.subscribe(self.topic, self._qos))
         self._connection.open()
+
+    @property
+    def lost(self) -> Mapping[str, int]:
+        return self._lost
 
     @property
     def channels(self) -> Tuple[Channel, ...]:
@@ -165,15 +177,21 @@ class Mqtt(Source):
         except InputError as error:
             self._drop("a message on %s %s" % (self.topic, error))
             return None
-        if not len(samples) or (not begins and self._came_before(self._last_s(time_s, len(samples)))):
+        if not len(samples):
             return None
-        return Chunk(samples, time_s, begins=begins, arrived_s=arrived_s)
+        reason = "" if begins else self._refusal(time_s, self._last_s(time_s, len(samples)))
+        if reason:
+            self._lost[reason] += len(samples)
+            return None
+        believed, self._late = self._late > 0, 0
+        return Chunk(samples, time_s, begins=begins or believed, arrived_s=arrived_s)
 
     def _parts(self, chunk: Chunk) -> Iterator[Chunk]:
         """In chunks of at most `ROWS`, without the samples that an earlier process took of it."""
         first = 0
         if not chunk.begins and chunk.time_s <= self._resumed_s < self._last_s(chunk.time_s, len(chunk.samples)):
             first = int((self._resumed_s - chunk.time_s) * self._rate_hz + 0.5) + 1
+            self._lost[DUPLICATE] += first
         for start in range(first, len(chunk.samples), ROWS):
             yield chunk._replace(samples=chunk.samples[start:start + ROWS], begins=chunk.begins and not start,
                                  time_s=chunk.time_s + start / self._rate_hz)
@@ -189,15 +207,23 @@ class Mqtt(Source):
     def _last_s(self, time_s: float, count: int) -> float:
         return time_s + (count - 1) / self._rate_hz
 
-    def _came_before(self, last_s: float) -> bool:
-        """Whether this was taken already; also where it comes after later ones, and then it is lost."""
+    def _refusal(self, time_s: float, last_s: float) -> str:
+        """Why a message with samples from `time_s` to `last_s` is not taken; empty where it is."""
         if last_s in self._recent_s:
-            return True
+            return DUPLICATE
         if not self._taken_s - BEFORE_S <= last_s < self._taken_s + 0.5 / self._rate_hz:
-            return False
-        if last_s > self._resumed_s:
+            self._late = 0
+            return ""
+        again = last_s <= self._resumed_s
+        if self._late >= (RESENT if again else 1) and abs(time_s - self._late_s) <= 0.5 / self._rate_hz:
+            self.tell("the times of messages went back to %.3f s; either the clock was set, or one of them was wrong."
+                      % time_s)
+            return ""
+        goes_on = abs(time_s - self._late_s) <= 0.5 / self._rate_hz
+        self._late, self._late_s = self._late + 1 if goes_on else 1, last_s + 1 / self._rate_hz
+        if not again:
             self._drop("a message of %.3f s came after later ones; are its senders two?" % last_s)
-        return True
+        return DUPLICATE if again else LATE
 
 
 def _parsed(payload: bytes, channels: int) -> Tuple[np.ndarray, float, bool]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Iterator, Optional, Set, Tuple
 
 import numpy as np
 
 from edgehar.data.channels import Channel, positions
 from edgehar.data.datasets import DATASETS
+from edgehar.data.people import named
 from edgehar.data.signals import Recording
 from edgehar.data.splits import PARTS, Split
 from edgehar.errors import InputError
@@ -37,6 +39,8 @@ class Replay(Source):
         self._dataset = DATASETS.create(dataset, root=root or None)
         self._split = split if split and split.dataset == self._dataset.name else self._dataset.split()
         self._subject = subject
+        known = [*self._dataset.split().people, *self._dataset.aliases]
+        self._meant = {self._person(name) for name in named(subject, known) or [subject]}
         self._part = part
         self._chunk = max(1, int(round(chunk_s * self._dataset.rate_hz)))
         self._pause_s = max(PAUSE_S, 2 * self._dataset.max_gap_s)
@@ -68,8 +72,12 @@ class Replay(Source):
 
     def _wants(self, recording: Recording) -> bool:
         if self._subject:
-            return _same_person(recording.subject, self._subject)
+            return self._person(recording.subject) in self._meant
+        recording = replace(recording, subject=self._person(recording.subject))
         return self._split.same_people or self._split.place(recording) == self._part
+
+    def _person(self, name: str) -> str:
+        return self._dataset.aliases.get(name, name)
 
     def _nobody(self, people: Set[str]) -> InputError:
         wanted = "person %s" % self._subject if self._subject else "its %s people" % self._part
@@ -81,8 +89,3 @@ class Replay(Source):
         samples = recording.samples[:, positions(recording.channels, self.channels)].astype(np.float32, copy=False)
         for first in range(0, len(samples), self._chunk):
             yield Chunk(samples[first:first + self._chunk], start_s + first / recording.rate_hz)
-
-
-def _same_person(a: str, b: str) -> bool:
-    """Whether two names mean one person; a spec turns "05" into 5."""
-    return a == b or (a.isdigit() and b.isdigit() and int(a) == int(b))

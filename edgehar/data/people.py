@@ -1,0 +1,56 @@
+"""People are named by text: which names are alike, and who of a corpus is in no part of its split."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Callable, Dict, Iterable, List, Mapping, Sequence
+
+
+def folded(name: str) -> str:
+    """What names have in common that differ only by case, blanks, leading zeros or Unicode form."""
+    text = unicodedata.normalize("NFKC", name).casefold()
+    return re.sub(r"0*(\d+)", r"\1", " ".join(text.split()))
+
+
+def named(given: str, names: Iterable[str]) -> List[str]:
+    """Whom of `names` `given` means: the very name, else those that are alike, such as 05 for 5."""
+    names = list(names)
+    return [given] if given in names else [name for name in names if folded(name) == folded(given)]
+
+
+def alike(names: Iterable[str], aliases: Mapping[str, str], where: str, known: Sequence[str] = ()) -> List[str]:
+    """A sentence for each two names that may be one person and of which `aliases` does not say so.
+
+    aliases: {another name: the person}; a name that stands for itself is a person of its
+    own. known: names that are a person's own, rather than another one.
+    """
+    groups: Dict[str, List[str]] = {}
+    for name in sorted(set(names), key=lambda name: (name not in known, name)):
+        groups.setdefault(folded(name), []).append(name)
+    found = []
+    for group in groups.values():
+        people = list(dict.fromkeys(aliases.get(name, name) for name in group))
+        unsaid = [name for name in people if name not in aliases]
+        if len(people) > 1 and len(unsaid) > 1:
+            one, other = map(_shown(unsaid), unsaid[:2])
+            found.append("%s names %s and %s, which differ only by case, blanks, leading zeros or Unicode form; say "
+                         "by its aliases whether they are one person, as in aliases = {%s: %s}, or two, as in "
+                         "{%s: %s}." % (where, one, other, other, one, other, other))
+    return found
+
+
+def _shown(names: Sequence[str]) -> Callable[[str], str]:
+    """How to write `names` so that one tells them apart: those that look the same by the numbers of their letters."""
+    looks = {unicodedata.normalize("NFKC", name) for name in names}
+    return repr if len(looks) == len(names) else ascii
+
+
+def outside(people: Iterable[str], split: Sequence[str], left_out: Sequence[str], where: str) -> List[str]:
+    """A sentence where `people` who have recordings are in no part of the `split`, and not among those `left_out`."""
+    strangers = sorted(set(people) - set(split) - set(left_out), key=lambda name: (len(name), name))
+    if not strangers:
+        return []
+    shown = ", ".join(map(repr, strangers[:8])) + (" and %d more" % (len(strangers) - 8) if len(strangers) > 8 else "")
+    return ["%s has recordings of %s, who %s in no part of its split; put them into train, valid or test, or name them "
+            "in its left_out." % (where, shown, "is" if len(strangers) == 1 else "are")]

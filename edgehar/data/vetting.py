@@ -1,0 +1,88 @@
+"""Whether a corpus is what it says: units by its samples, people by their names and samples."""
+
+from __future__ import annotations
+
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
+
+from edgehar.data.copies import STRETCH, Fingerprints
+from edgehar.data.datasets.base import Dataset
+from edgehar.data.people import alike, outside
+from edgehar.data.plausible import UNIT, Doubt, doubts
+from edgehar.data.signals import Recording
+from edgehar.errors import InputError
+
+LEAST_S = 1.0  # a shorter recording says too little of its unit
+
+
+class Seen(NamedTuple):
+    """Whose recording it was, and which."""
+
+    subject: str
+    session: str
+
+
+def require_sound(dataset: Dataset, recordings: Iterable[Recording]) -> None:
+    """Raise InputError with the first of `faults`, and how many more there are."""
+    found = faults(dataset, recordings)
+    if found:
+        more = "" if len(found) == 1 else " (and %d more: edgehar datasets %s --check lists all)" % (
+            len(found) - 1, dataset.name)
+        raise InputError(found[0] + more)
+
+
+def faults(dataset: Dataset, recordings: Iterable[Recording]) -> List[str]:
+    """A sentence for each way in which `recordings`, all of `dataset`, cannot be used as they are.
+
+    Looked at are the units of all samples, the names of people, and whether the same samples
+    stand under two of them.
+    """
+    seen: List[Seen] = []
+    prints = Fingerprints()
+    doubted: Dict[Tuple[str, str, str], List[Tuple[str, Doubt]]] = {}
+    for number, recording in enumerate(recordings):
+        seen.append(Seen(recording.subject, recording.session))
+        prints.add(number, recording.samples)
+        for doubt in doubts(recording.samples, recording.channels) if recording.duration_s >= LEAST_S else ():
+            key = (doubt.sensor, doubt.kind, doubt.sentence.rpartition("it seems")[2] if doubt.kind == UNIT else "")
+            doubted.setdefault(key, []).append((recording.subject, doubt))
+    people = people_faults(dataset, [each.subject for each in seen])
+    units = ["%s, %s: %s; give SI units in its loader." % (dataset.name, _told([who for who, _ in each]),
+                                                           each[0][1].sentence) for each in doubted.values()]
+    return people + units + ([] if people else _copies(dataset, seen, prints))
+
+
+def people_faults(dataset: Dataset, subjects: Iterable[str]) -> List[str]:
+    """A sentence for each two names, of those who have recordings or are in the split, that leave open who is who."""
+    split, aliases = dataset.split(), dataset.aliases
+    subjects = list(subjects)
+    found = alike([*split.people, *subjects], aliases, dataset.name, split.people)
+    people = {aliases.get(name, name) for name in subjects}
+    return found or outside(people, split.people, dataset.left_out, dataset.name)
+
+
+def remarks(classes: Mapping[str, Sequence[str]]) -> List[str]:
+    """A sentence for each class that can be used and will not be understood."""
+    return ["class %d of %s has no name, so that nobody can read its decisions; name it." % (number, task)
+            for task, names in classes.items() for number, name in enumerate(names) if not name.strip()]
+
+
+def _copies(dataset: Dataset, seen: Sequence[Seen], prints: Fingerprints) -> List[str]:
+    """A sentence for each two people, not known to share recordings, under whose names the same samples stand."""
+    found: Dict[Tuple[str, str], str] = {}
+    for copies in prints.copies():
+        one, other = seen[copies.first], seen[copies.second]
+        people = (dataset.aliases.get(one.subject, one.subject), dataset.aliases.get(other.subject, other.subject))
+        apart = people[0] != people[1] and not any(set(people) <= set(group) for group in dataset.together)
+        if apart and people not in found:
+            found[people] = ("%s has the same samples in recording %s of person %s and in recording %s of person %s "
+                             "(%d equal stretches of %d samples); leave one out, or say by its aliases that they are "
+                             "one person, or by together that they share recordings." % (
+                                 dataset.name, one.session, one.subject, other.session, other.subject,
+                                 copies.stretches, STRETCH))
+    return list(found.values())
+
+
+def _told(subjects: Sequence[str]) -> str:
+    people = sorted(set(subjects), key=lambda name: (len(name), name))
+    shown = ", ".join(people[:4]) + (" and %d more" % (len(people) - 4) if len(people) > 4 else "")
+    return "%d recordings of person %s" % (len(subjects), shown)

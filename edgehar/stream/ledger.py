@@ -1,0 +1,45 @@
+"""What became of the samples that arrived: each is counted once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Counter as Counts, Dict, Iterable, Mapping, NamedTuple
+
+from edgehar.stream.feed import Feed
+from edgehar.stream.sources.base import Source
+from edgehar.stream.stream import Stream
+
+
+class Ledger(NamedTuple):
+    """arrived = decided + waiting + all of dropped.
+
+    arrived: samples that a source delivered. decided: those in a window that was decided.
+    waiting: those that no window is full with yet, or that others must come before.
+    dropped: {reason: samples}.
+    """
+
+    arrived: int
+    decided: int
+    waiting: int
+    dropped: Mapping[str, int]
+
+    @property
+    def balanced(self) -> bool:
+        return self.arrived == self.decided + self.waiting + sum(self.dropped.values())
+
+    def to_json(self) -> Dict[str, Any]:
+        return {"arrived": self.arrived, "decided": self.decided, "waiting": self.waiting,
+                "dropped": dict(sorted(self.dropped.items()))}
+
+
+def ledger(source: Source, feed: Feed, stream: Stream) -> Ledger:
+    """The samples of `source`, which went through `feed` into `stream`."""
+    dropped = _sum([source.lost, feed.dropped, stream.dropped])
+    return Ledger(feed.arrived + sum(source.lost.values()), stream.decided, feed.waiting + stream.pending, dropped)
+
+
+def _sum(each: Iterable[Mapping[str, int]]) -> Dict[str, int]:
+    total: Counts[str] = Counter()
+    for counts in each:
+        total.update(counts)
+    return {reason: count for reason, count in total.items() if count}

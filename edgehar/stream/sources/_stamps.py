@@ -1,0 +1,155 @@
+"""Time stamps of a table: in which unit they are, how fast they go, and whether they tell samples apart."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import date
+from typing import Callable, List, NamedTuple, Optional, Sequence
+
+import numpy as np
+
+from edgehar.errors import InputError
+
+UNITS_S = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0, "days": 86400.0}
+DAYTIME = re.compile(r"(\d{1,2}):(\d\d):(\d\d)(?:[.,:](\d+))?")
+ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)[T ]" + DAYTIME.pattern + r"\s*(Z|[+-]\d\d:?\d\d)?")
+WRITTEN = ("iso", "hms")
+EPOCH_DAYS = date(1970, 1, 1).toordinal()
+
+STEP_TOLERANCE = 0.1  # of a mean step, within which a clock counts as even
+ALIKE = 0.03  # share of equal stamps from which on a clock is one of packets, and not of samples
+FEWEST_PACKETS = 4
+PULL = 0.1  # of a packet's deviation by which the times of the next follow it
+
+Read = Callable[[str], float]
+
+
+def reader_of(unit: str, cell: str) -> Read:
+    """What reads a stamp in `unit` as seconds; where that is empty, the unit by the looks of the first `cell`.
+
+    Raises InputError for an unknown unit. What it returns raises ValueError for no stamp.
+    """
+    if unit and unit not in UNITS_S and unit not in WRITTEN:
+        raise InputError("there is no unit of time '%s'; choose from: %s." % (unit, ", ".join((*UNITS_S, *WRITTEN))))
+    if not unit:
+        unit = "iso" if ISO.fullmatch(cell.strip()) else "hms" if DAYTIME.fullmatch(cell.strip()) else "s"
+    if unit in WRITTEN:
+        return _iso_s if unit == "iso" else _daytime_s
+    factor = UNITS_S[unit]
+    return lambda text: number_in(text) * factor
+
+
+def number_in(text: str) -> float:
+    """As float() reads it, which also takes 1_0 for ten."""
+    if "_" in text:
+        raise ValueError(text)
+    return float(text)
+
+
+def _daytime_s(text: str) -> float:
+    """Seconds since midnight of 12:00:00.050 or 12:00:00:050."""
+    found = DAYTIME.fullmatch(text.strip())
+    if not found:
+        raise ValueError(text)
+    return _seconds(*found.groups())
+
+
+def _iso_s(text: str) -> float:
+    """Seconds since 1970 of 2024-05-07T16:00:00.000+02:00; without a zone as if in UTC."""
+    found = ISO.fullmatch(text.strip())
+    if not found:
+        raise ValueError(text)
+    year, month, day, *clock, zone = found.groups()
+    sign = {"+": -1, "-": 1}.get((zone or "Z")[0], 0)
+    digits = (zone or "").lstrip("+-Z").replace(":", "") or "0000"
+    shift_s = sign * (3600 * int(digits[:2]) + 60 * int(digits[2:]))
+    return 86400.0 * (date(int(year), int(month), int(day)).toordinal() - EPOCH_DAYS) + shift_s + _seconds(*clock)
+
+
+def _seconds(hours: str, minutes: str, seconds: str, fraction: Optional[str]) -> float:
+    return 3600 * int(hours) + 60 * int(minutes) + float("%s.%s" % (seconds, fraction or "0"))
+
+
+# ------------------------------------------------------------------ how fast they go
+
+
+class Pace(NamedTuple):
+    """What the first stamps of a table tell.
+
+    rate_hz: mean rate, pauses left out; 0 where they do not advance. even: samples stand at
+    even steps. each: a stamp tells a sample from the next. packet: samples that share a
+    stamp or come in one burst, where they mostly do so; else 1.
+    """
+
+    rate_hz: float
+    even: bool
+    each: bool
+    packet: float
+
+
+def pace_of(times_s: np.ndarray, again: np.ndarray) -> Pace:
+    """The pace of the first stamps (n,) of a table. again: (n,) bool, where a row is the same as the one before it."""
+    times_s = times_s[~again]
+    starts = _packets(times_s)
+    if starts is not None:
+        counts = np.diff(starts)
+        steps_s = np.diff(times_s[starts])
+        going = _going(steps_s)
+        if not going.any():
+            return Pace(0.0, True, False, float(counts.mean()) if len(counts) else 1.0)
+        return Pace(float(counts[going].sum() / steps_s[going].sum()), True, False, float(counts[going].mean()))
+    steps_s = np.diff(times_s)
+    going = _going(steps_s)
+    if not going.any():
+        return Pace(0.0, True, False, 1.0)
+    rate_hz = float(1 / steps_s[going].mean())
+    return Pace(rate_hz, bool((np.abs(steps_s * rate_hz - 1) <= STEP_TOLERANCE).all()), True, 1.0)
+
+
+def _going(steps_s: np.ndarray) -> np.ndarray:
+    """(n,) bool: steps forward that are no pauses, by the median step."""
+    forward = steps_s > 0
+    return forward & (steps_s <= 1.5 * np.median(steps_s[forward])) if forward.any() else forward
+
+
+def _packets(times_s: np.ndarray) -> Optional[np.ndarray]:
+    """Where packets or bursts begin, if stamps do not tell samples apart; None where they do."""
+    steps_s = np.diff(times_s)
+    if len(steps_s) and (steps_s == 0).mean() >= ALIKE:
+        return np.flatnonzero(np.append(True, steps_s != 0))
+    forward = steps_s[steps_s > 0]
+    if not len(forward) or np.median(forward) > forward.mean() / 2:
+        return None
+    starts = np.flatnonzero(np.append(True, steps_s > 5 * np.median(forward)))
+    sizes = np.diff(starts)
+    alike = len(sizes) >= FEWEST_PACKETS and sizes.max() - sizes.min() <= 1 and sizes.min() > 1
+    return starts if alike else None
+
+
+class Packets:
+    """Times of samples in packets of about `size` at `rate_hz`: by their number, pulled along by the stamps."""
+
+    def __init__(self, rate_hz: float, size: float) -> None:
+        self._rate_hz, self._reach_s = rate_hz, size / rate_hz / 2
+        self._next_s = self._stamp_s = math.nan
+
+    def time_of(self, stamp_s: float) -> float:
+        """Of the next sample, stamped `stamp_s`."""
+        if stamp_s - self._stamp_s > self._reach_s or not stamp_s >= self._stamp_s:  # a packet begins
+            late_s = stamp_s - self._next_s
+            self._next_s = self._next_s + PULL * late_s if abs(late_s) < self._reach_s else stamp_s
+        self._stamp_s = stamp_s
+        time_s, self._next_s = self._next_s, self._next_s + 1 / self._rate_hz
+        return time_s
+
+
+def ignored_columns(text: str, header: Sequence[str]) -> List[str]:
+    """Names of columns joined by "+", which a name may hold itself: the longest that the header has are taken."""
+    names: List[str] = []
+    parts = text.split("+") if text else []
+    while parts:
+        length = next((size for size in range(len(parts), 0, -1) if "+".join(parts[:size]) in header), 1)
+        names.append("+".join(parts[:length]))
+        parts = parts[length:]
+    return names
