@@ -44,7 +44,10 @@ def read_heads(path: PathLike) -> Dict[str, Head]:
 
 
 def read_arrays(path: PathLike) -> Dict[str, np.ndarray]:
-    """{name: array} of a file of arrays. Raises MismatchError as `read_heads` does, and for numbers that are none."""
+    """{name: array (...,)} of a file of arrays.
+
+    Raises MismatchError as `read_heads` does, and for numbers that are none.
+    """
     heads = read_heads(path)
     try:
         with np.load(str(path), allow_pickle=False) as stored:

@@ -41,6 +41,7 @@ class Sheet(NamedTuple):
     cells: List[List[str]]
 
     def column(self, place: int) -> List[str]:
+        """The cells of one column, without blanks and quotes."""
         return [row[place].strip().strip('"') for row in self.cells]
 
     def numbers(self, place: int) -> Optional[np.ndarray]:

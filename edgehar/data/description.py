@@ -192,6 +192,7 @@ class Description:
 
     @property
     def channels(self) -> Tuple[Channel, ...]:
+        """The channels of a recording, in the order of the description."""
         return tuple(each.channel for each in self.measured)
 
     def corpus(self, key: str, default: Any = "") -> Any:

@@ -25,6 +25,7 @@ class Found(NamedTuple):
 
     @property
     def where(self) -> str:
+        """Where it lies, for a sentence."""
         return "%s in %s" % (self.name, self.path) if self.member else str(self.path)
 
     def open(self) -> BinaryIO:

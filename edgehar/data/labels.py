@@ -26,7 +26,7 @@ def require_classes(classes: Mapping[str, Sequence[str]], where: str) -> None:
 
 def require_labels(labels: Mapping[str, np.ndarray], classes: Mapping[str, Sequence[str]], count: int,
                    where: str) -> None:
-    """Raise InputError for labels that are not `count` numbers of classes, -1 where there is none."""
+    """Raise InputError for labels, (count,) a task, that are no numbers of classes, -1 where there is none."""
     for task, values in labels.items():
         if task not in classes:
             raise InputError("%s has labels of task '%s', of which there are no classes; it has classes of: %s." % (

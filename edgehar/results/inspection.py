@@ -76,6 +76,7 @@ class Inspection(NamedTuple):
 
     @property
     def hours(self) -> float:
+        """Hours of signal of all people together."""
         return sum(person.hours for person in self.people)
 
     def to_json(self) -> Dict[str, Any]:

@@ -41,9 +41,11 @@ class Evening:
 
     @property
     def waiting(self) -> int:
+        """Samples that wait behind a hole."""
         return len(self._group)
 
     def push(self, piece: Ordered) -> List[Even]:
+        """Take the next ordered samples; return those that stand on consecutive numbers now."""
         found = self.flush() if piece.begins else []
         begins, first = piece.begins, 0
         while first < len(piece.times_s):

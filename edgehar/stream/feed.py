@@ -112,7 +112,7 @@ class Feed:
         yield from self._flushed(None)
 
     def to_json(self) -> Dict[str, Any]:
-        """What it makes of the source's rate."""
+        """What it makes of the source's rate and times."""
         return {"claimed_hz": self.claimed_hz, "measured_hz": self.measured_hz or None, "resampled": self.resampled,
                 "delay_s": self.delay_s, "lacking": self.lacking, "swapped": self._timeline.swapped,
                 "clock_steps": self._timeline.steps, "clock_wraps": self._timeline.wraps}

@@ -25,9 +25,11 @@ class Ledger(NamedTuple):
 
     @property
     def balanced(self) -> bool:
+        """Whether every sample that arrived is decided, waiting or dropped."""
         return self.arrived == self.decided + self.waiting + sum(self.dropped.values())
 
     def to_json(self) -> Dict[str, Any]:
+        """{field: value}, reasons sorted."""
         return {"arrived": self.arrived, "decided": self.decided, "waiting": self.waiting,
                 "dropped": dict(sorted(self.dropped.items()))}
 

@@ -81,6 +81,7 @@ class Timeline:
 
     @property
     def waiting(self) -> int:
+        """Samples that wait until their order is known."""
         return len(self._ahead) + len(self._behind) + len(self._alike)
 
     def push(self, times_s: np.ndarray, samples: np.ndarray) -> List[Ordered]:

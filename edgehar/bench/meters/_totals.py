@@ -27,6 +27,7 @@ class BoardRails(NamedTuple):
     within: Tuple[str, ...]
 
     def seen(self, rails: Sequence[str]) -> int:
+        """How many of the board's rails are among `rails`."""
         return len(set(rails) & {*self.total, *self.within})
 
 

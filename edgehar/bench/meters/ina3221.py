@@ -82,6 +82,7 @@ class Ina3221(Meter):
                 "averaged": {path.split("/")[-3]: sysfs.number(path + "/samples") for path in chips}}
 
     def warnings(self) -> List[str]:
+        """As `Meter.warnings`, and which channels cannot be read."""
         told = super().warnings()
         return told + ["%s cannot be read and %s left out" % (
             ", ".join(self._silent), "is" if len(self._silent) == 1 else "are")] if self._silent else told

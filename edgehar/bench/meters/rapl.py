@@ -68,6 +68,7 @@ class Rapl(Meter):
         return {TOTAL: summed} if summed else {}
 
     def warnings(self) -> List[str]:
+        """None."""
         return []
 
     def steps_w(self) -> Dict[str, float]:

@@ -19,6 +19,7 @@ class Corpora(Registry[Dataset]):
     """The room of corpora, which knows some that it has no loader for, and a reader of those that a file describes."""
 
     def names(self) -> List[str]:
+        """Names of all corpora; `table` is none by itself."""
         return [name for name in super().names() if name != DESCRIBED]
 
     def kind(self, name: str) -> Type[Dataset]:

@@ -65,6 +65,7 @@ class Table(Dataset):
 
     @property
     def name(self) -> str:
+        """``table-NAME`` of the description."""
         return "table-%s" % self.description.name.replace("_", "-")
 
     @property
@@ -95,11 +96,13 @@ class Table(Dataset):
         return dict(found, **{"": Path(self.description.path)})
 
     def lacking(self) -> str:
+        """The people of the split of whom no file is there, in a sentence."""
         at_hand = {unit.subject for unit in self._units()}
         absent = [person for person in self.split().people if person not in at_hand]
         return "of %s, nothing is at hand of person %s." % (self.title, ", ".join(absent)) if absent else ""
 
     def recordings(self) -> Iterator[Recording]:
+        """Yield what the files hold, file by file in the order of their names."""
         beside = self._beside()
         with Opened() as opened:
             marks = read_intervals(self.description, beside, opened)

@@ -108,6 +108,7 @@ class Csv(Source):
 
     @property
     def lost(self) -> Mapping[str, int]:
+        """Samples that were read and not handed over, by reason."""
         return self._lost
 
     @property

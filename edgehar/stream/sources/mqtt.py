@@ -92,6 +92,7 @@ class Mqtt(Source):
 
     @property
     def lost(self) -> Mapping[str, int]:
+        """Samples that came and were not handed over, by reason."""
         return self._lost
 
     @property
