@@ -18,14 +18,14 @@ FAULTS = (EOFError, ValueError, TypeError, KeyError, SyntaxError, RuntimeError, 
           zlib.error, zipfile.BadZipFile)  # RuntimeError: encrypted, or a way of packing that is not known
 
 
-class Head(NamedTuple):
+class ArrayHead(NamedTuple):
     """What an array says of itself before it is read; kind: of numpy's dtypes, "f" for floating point."""
 
     shape: Tuple[int, ...]
     kind: str
 
 
-def read_heads(path: PathLike) -> Dict[str, Head]:
+def read_heads(path: PathLike) -> Dict[str, ArrayHead]:
     """{array: its head} of a file of arrays, without reading one.
 
     Raises MismatchError where it is none, holds Python objects, or unpacks to over 256 MiB;
@@ -62,7 +62,7 @@ def read_arrays(path: PathLike) -> Dict[str, np.ndarray]:
     return arrays
 
 
-def require_head(path: PathLike, heads: Dict[str, Head], name: str, shape: Tuple[int, ...]) -> None:
+def require_head(path: PathLike, heads: Dict[str, ArrayHead], name: str, shape: Tuple[int, ...]) -> None:
     """Raise MismatchError where the floating-point array `name` is not there, or not of `shape`."""
     head = heads.get(name)
     if head is None:
@@ -72,14 +72,14 @@ def require_head(path: PathLike, heads: Dict[str, Head], name: str, shape: Tuple
             name, "numbers" if head.kind == "f" else "of another type and", head.shape, shape))
 
 
-def require_names(path: PathLike, heads: Dict[str, Head], known: Any) -> None:
+def require_names(path: PathLike, heads: Dict[str, ArrayHead], known: Any) -> None:
     """Raise MismatchError for an array that is not one of the `known` names."""
     foreign = sorted(set(heads) - set(known))
     if foreign:
         raise _fault(path, "it holds the array '%s', of which the manifest does not tell" % foreign[0][:60])
 
 
-def _head(packed: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Tuple[str, Head]:
+def _head(packed: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Tuple[str, ArrayHead]:
     with packed.open(entry) as stream:
         version = np.lib.format.read_magic(stream)
         if version not in ((1, 0), (2, 0)):
@@ -93,7 +93,7 @@ def _head(packed: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Tuple[str, Head]:
         raise ValueError("array '%s' says shape %s of %s in %d bytes" % (
             entry.filename[:60], shape, dtype, entry.file_size))
     name = entry.filename
-    return name[:-len(".npy")] if name.endswith(".npy") else name, Head(tuple(map(int, shape)), dtype.kind)
+    return name[:-len(".npy")] if name.endswith(".npy") else name, ArrayHead(tuple(map(int, shape)), dtype.kind)
 
 
 def _told(error: BaseException) -> str:

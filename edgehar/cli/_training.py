@@ -51,11 +51,11 @@ class Doubts:
 
     def __init__(self, corpus: Corpus, tasks: Sequence[str], recipe: Recipe) -> None:
         from edgehar.training.checks import chosen_tasks
-        from edgehar.training.doubts import class_support, doubts
+        from edgehar.training.doubts import class_support, training_doubts
 
         self.support = class_support(corpus.parts, chosen_tasks(corpus.dataset.classes, tasks))
         self.sentences: List[str] = []
-        self._tell(doubts(self.support, recipe, len(corpus.parts.train)))
+        self._tell(training_doubts(self.support, recipe, len(corpus.parts.train)))
 
     def tell_of(self, fitted: Fitted) -> None:
         """What the finished training leaves in doubt."""

@@ -14,13 +14,13 @@ def command(folder: str, output: str, force: bool) -> None:
     """Look at a folder of recordings and write a first TOML description, with questions as comments."""
     from pathlib import Path
 
-    from edgehar.data.describing import describe
+    from edgehar.data.describing import describe_folder
     from edgehar.errors import InputError
     from edgehar.files import written_whole
 
     if Path(output).exists() and not force:
         raise InputError("%s exists and may hold answers of yours; choose another name, or add --force." % output)
-    text = describe(Path(folder))
+    text = describe_folder(Path(folder))
     with written_whole(Path(output)) as path:
         path.write_text(text, encoding="utf-8")
     click.echo(text)

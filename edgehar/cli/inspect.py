@@ -21,7 +21,7 @@ def command(data: str, root: Optional[str], output: str, as_json: bool) -> None:
     """Look at a corpus before training: people, hours, rates, units, classes, copies, and what would be refused."""
     from edgehar.cli._show import show_json
     from edgehar.data.datasets import DATASETS
-    from edgehar.results.inspection import inspect, write
+    from edgehar.results.inspection import inspect, write_inspection
 
     spec = "table:%s" % data if data.endswith(".toml") and ":" not in data else data
     found = inspect(DATASETS.create(spec, root=root, skip_bad=True))
@@ -30,7 +30,7 @@ def command(data: str, root: Optional[str], output: str, as_json: bool) -> None:
         return
     _tell(found)
     click.echo("page: %s\nnext: edgehar train --data %s%s" % (
-        write(found, output), spec, " --root %s" % root if root else ""))
+        write_inspection(found, output), spec, " --root %s" % root if root else ""))
 
 
 def _tell(found: Inspection) -> None:

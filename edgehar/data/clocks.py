@@ -34,7 +34,7 @@ def is_unit(unit: str) -> bool:
     return unit in UNITS or "%" in unit
 
 
-class Clock:
+class ColumnClock:
     """Reads the cells of one clock in their order, and remembers how often it wrapped.
 
     unit: one of `UNITS`, or a format of strptime. tick_s: seconds a tick, and bits: width of
@@ -122,12 +122,12 @@ def _without_zone(text: str) -> Tuple[str, float]:
     return text[:place], float(-ahead_s if text[place] == "-" else ahead_s)
 
 
-def likely_unit(cells: List[str]) -> str:
+def likely_clock_unit(cells: List[str]) -> str:
     """The unit that a clock's first cells, two or more, look like; empty where none does."""
     cells = [cell.strip().strip('"') for cell in cells]
     for unit in ("iso", "hms"):
         try:
-            Clock(unit).seconds_of(cells)
+            ColumnClock(unit).seconds_of(cells)
             return unit
         except (ValueError, IndexError):
             pass

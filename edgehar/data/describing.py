@@ -9,13 +9,13 @@ from typing import Any, Counter as Counts, Dict, List, NamedTuple, Optional, Seq
 
 import numpy as np
 
-from edgehar.data.clocks import NUMBERS, Clock, likely_unit
+from edgehar.data.clocks import NUMBERS, ColumnClock, likely_clock_unit
 from edgehar.data.description import Text
-from edgehar.data.found import Found, below, natural
+from edgehar.data.found import FoundFile, below, natural
 from edgehar.data.naming import Names, names_of
 from edgehar.data.recognition import HEAD, ROOM, recognised
 from edgehar.data.signals import STANDARD_GRAVITY
-from edgehar.data.tables import MISSING, Table, coded, encoding_of
+from edgehar.data.tables import MISSING, TextTable, coded, encoding_of
 from edgehar.errors import InputError
 
 TEXTS = (".csv", ".txt", ".tsv", ".dat", ".log", ".gz")
@@ -53,7 +53,7 @@ class Sheet(NamedTuple):
             return None
 
 
-def describe(folder: Path) -> str:
+def describe_folder(folder: Path) -> str:
     """The text of a description of what is below `folder`, or in its largest zip. Raises InputError for no table."""
     if not folder.is_dir():
         raise InputError("there is no folder %s; give the one that holds the recordings, packed or unpacked." % folder)
@@ -67,13 +67,13 @@ def describe(folder: Path) -> str:
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
 
-def _beginning(found: Found) -> str:
+def _beginning(found: FoundFile) -> str:
     with found.open() as stream:
         start = stream.read(8 * HEAD)
     return start.decode(encoding_of(start), errors="replace")
 
 
-def _files(folder: Path) -> Tuple[str, List[Found]]:
+def _files(folder: Path) -> Tuple[str, List[FoundFile]]:
     """The name of the zip (or "") and the tables that take most room, of one ending in one folder's tree."""
     archive, everything = "", [each for each in below(folder, ()) if each.name.lower().endswith(TEXTS)]
     zips = sorted(folder.glob("*.zip"), key=lambda path: path.stat().st_size)
@@ -90,13 +90,13 @@ def _files(folder: Path) -> Tuple[str, List[Found]]:
     return archive, [each for each in tables if _tree(each) == room.most_common(1)[0][0]]
 
 
-def _tree(found: Found) -> str:
+def _tree(found: FoundFile) -> str:
     """What files of one kind have in common: their first folders, and how their names are made."""
     folders = found.name.split("/")
     return "/".join(folders[:-3] + [re.sub(r"[A-Za-z]+|\d+", "a", part) for part in folders[-3:]])
 
 
-def _stated_rate(files: Sequence[Found]) -> float:
+def _stated_rate(files: Sequence[FoundFile]) -> float:
     """The rate that a text beside the files speaks of most, 0 where none does."""
     rates: Counts[float] = Counter()
     for each in files:
@@ -162,7 +162,7 @@ def _is_number(cell: str) -> bool:
 # ------------------------------------------------------------------ guesses
 
 
-def _guessed(files: Sequence[Found], sheet: Sheet, names: Names, said_hz: float) -> Dict[str, str]:
+def _guessed(files: Sequence[FoundFile], sheet: Sheet, names: Names, said_hz: float) -> Dict[str, str]:
     units = sheet.header[-1:] == ("units",) and len(sheet.header) > len(sheet.cells[0])
     header = sheet.header[:-1] if units else sheet.header
     columns: List[Any] = list(header) or list(range(1, len(sheet.cells[0]) + 1))
@@ -207,12 +207,12 @@ def _text(sheet: Sheet, header: Sequence[str], units: bool) -> Text:
                 header=bool(header), units_row=units)
 
 
-def _all_labels(files: Sequence[Found], text: Text, column: int) -> List[str]:
+def _all_labels(files: Sequence[FoundFile], text: Text, column: int) -> List[str]:
     """Every label that whole files hold in a column."""
     codes: Dict[str, int] = {}
     for each in files:
         with each.open() as stream:
-            for block in Table(stream, text, each.where).blocks():
+            for block in TextTable(stream, text, each.where).blocks():
                 coded(block.texts(column), codes)
     return sorted(codes, key=natural)
 
@@ -230,11 +230,12 @@ def _clock(sheet: Sheet, header: Sequence[str]) -> Tuple[Optional[int], str, flo
                 continue
             if header and re.search(r"(?i)sample|index|count", header[place]) and np.median(steps) == 1:
                 return place, "counter", 0.0
-        unit = likely_unit([cell.replace(",", ".") if sheet.decimal == "," else cell for cell in cells])
+        unit = likely_clock_unit([cell.replace(",", ".") if sheet.decimal == "," else cell for cell in cells])
         named = re.search(r"[\[(](s|ms|us|ns)[\])]", header[place]) if header else None
         unit = named.group(1) if named else unit
         if unit:
-            times_s = Clock(unit).seconds_of([cell.replace(",", ".") for cell in cells] if unit in NUMBERS else cells)
+            plain = [cell.replace(",", ".") for cell in cells] if unit in NUMBERS else cells
+            times_s = ColumnClock(unit).seconds_of(plain)
             steps_s = np.diff(times_s)
             steps_s = steps_s[(steps_s > 0) & (steps_s < 2 * np.median(steps_s))]
             return place, unit, float(round(1 / steps_s.mean(), 1)) if len(steps_s) else 0.0

@@ -12,7 +12,7 @@ from edgehar.errors import InputError
 from edgehar.files import PathLike
 
 
-class Found(NamedTuple):
+class FoundFile(NamedTuple):
     """One file. name: its path in the folder or zip; groups: what its name says; path: of the file or zip on the disk;
     size: bytes, unpacked from the zip.
     """
@@ -52,7 +52,7 @@ class Opened:
         for archive in self._zips.values():
             archive.close()
 
-    def open(self, found: Found) -> BinaryIO:
+    def open(self, found: FoundFile) -> BinaryIO:
         """As `Found.open`."""
         if not found.member:
             return found.open()
@@ -74,28 +74,28 @@ def natural(text: str) -> Tuple[object, ...]:
     return tuple((0, int(piece), "") if piece.isdecimal() else (1, 0, piece) for piece in pieces)
 
 
-def below(folder: Path, archives: Sequence[str]) -> List[Found]:
+def below(folder: Path, archives: Sequence[str]) -> List[FoundFile]:
     """Every file below `folder`, or in its zips of these names (the first that is there), in natural order."""
     if archives:
         path = next((folder / name for name in archives if (folder / name).is_file()), None)
         return [] if path is None else _in_zip(path)
     files = [path for path in folder.rglob("*") if path.is_file()]
-    found = [Found(path.relative_to(folder).as_posix(), path, "", {}, path.stat().st_size) for path in files]
+    found = [FoundFile(path.relative_to(folder).as_posix(), path, "", {}, path.stat().st_size) for path in files]
     return sorted(found, key=lambda each: natural(each.name))
 
 
-def _in_zip(path: PathLike) -> List[Found]:
+def _in_zip(path: PathLike) -> List[FoundFile]:
     try:
         with zipfile.ZipFile(str(path)) as archive:
             members = [each for each in archive.infolist()
                        if not each.filename.endswith("/") and not each.filename.startswith("__MACOSX")]
     except (OSError, zipfile.BadZipFile) as error:
         raise InputError("%s is no readable zip (%s); download it again." % (path, error)) from error
-    found = [Found(each.filename, Path(path), each.filename, {}, each.file_size) for each in members]
+    found = [FoundFile(each.filename, Path(path), each.filename, {}, each.file_size) for each in members]
     return sorted(found, key=lambda each: natural(each.name))
 
 
-def matching(files: Sequence[Found], pattern: str) -> List[Found]:
+def matching(files: Sequence[FoundFile], pattern: str) -> List[FoundFile]:
     """Those whose name, or its last parts, the regular expression fits, with its groups."""
     fits = re.compile("(?:.*/)?" + pattern if not pattern.startswith("^") else pattern)
     found = []

@@ -9,9 +9,9 @@ import numpy as np
 
 from edgehar.data.clocks import NUMBERS
 from edgehar.data.description import Description, Intervals, Text
-from edgehar.data.found import Found, Opened, matching
+from edgehar.data.found import FoundFile, Opened, matching
 from edgehar.data.signals import UNLABELLED
-from edgehar.data.tables import Table, position_of
+from edgehar.data.tables import TextTable, position_of
 from edgehar.errors import InputError
 
 Marks = Dict[Tuple[str, ...], np.ndarray]  # {values of the matched groups: (k, 3) first, end, class}
@@ -33,7 +33,8 @@ def classes_of(description: Description) -> Dict[str, Tuple[str, ...]]:
     return {labels.task: tuple(names)}
 
 
-def label_numbers(description: Description, names: Sequence[str], codes: Dict[str, int], found: Found) -> np.ndarray:
+def label_numbers(description: Description, names: Sequence[str], codes: Dict[str, int],
+                  found: FoundFile) -> np.ndarray:
     """The class of each code, (codes,) int32; -1 for one to ignore. Raises InputError for a label unheard of."""
     labels = description.labels
     if labels is None:
@@ -64,7 +65,7 @@ def class_of(description: Description, names: Sequence[str], text: str, where: s
     return list(names).index(name)
 
 
-def read_intervals(description: Description, beside: Sequence[Found], opened: Opened) -> Marks:
+def read_intervals(description: Description, beside: Sequence[FoundFile], opened: Opened) -> Marks:
     """The labelled stretches of all files, by the groups of the recordings that they belong to."""
     labels = description.labels
     if labels is None or labels.intervals is None:
@@ -77,7 +78,7 @@ def read_intervals(description: Description, beside: Sequence[Found], opened: Op
     marks: Dict[Tuple[str, ...], List[Tuple[float, float, int]]] = {}
     for found in files:
         with opened.open(found) as stream:
-            table = Table(stream, Text(separator=rule.separator, header=rule.header), found.where)
+            table = TextTable(stream, Text(separator=rule.separator, header=rule.header), found.where)
             place = {key: position_of(column, table.head.names, found.where) for key, column in dict(
                 rule.match, **{":start": rule.start, ":end": rule.end, ":label": rule.label}).items()}
             for block in table.blocks():
@@ -99,7 +100,7 @@ def _bounds(rule: Intervals, first: float, last: float) -> Tuple[float, float]:
     return first - rule.first, last - rule.first + rule.inclusive
 
 
-def labels_along(rule: Intervals, marks: Marks, found: Found, places: np.ndarray, times_s: np.ndarray,
+def labels_along(rule: Intervals, marks: Marks, found: FoundFile, places: np.ndarray, times_s: np.ndarray,
                  labels: np.ndarray) -> np.ndarray:
     """`labels` (n,) with those of the intervals of this file; places: (n,) numbers of its samples, from 0."""
     key = tuple(_plain(found.groups.get(group, "")) for group in sorted(rule.match))

@@ -11,14 +11,14 @@ from typing import BinaryIO, Dict, Iterator, List, NamedTuple, Optional, Sequenc
 import numpy as np
 
 from edgehar.data.channels import Channel, same_end
-from edgehar.data.clocks import Clock
+from edgehar.data.clocks import ColumnClock
 from edgehar.data.description import BY_HEADER, Description, Measured, channel_named
-from edgehar.data.tables import (MISSING, Block, Head, Table, coded, encoding_of, peekable, position_of, read_head,
-                                 split_line)
+from edgehar.data.tables import (MISSING, RowBlock, TableHead, TextTable, coded, encoding_of, peekable, position_of,
+                                 read_head, split_line)
 from edgehar.errors import InputError
 
 
-class Samples(NamedTuple):
+class TimedRows(NamedTuple):
     """times_s: (n,) float64, None: no clock. values: (n, C) float32, SI, NaN where missing. labels: (n,) codes."""
 
     times_s: Optional[np.ndarray]
@@ -26,7 +26,7 @@ class Samples(NamedTuple):
     labels: Optional[np.ndarray]
 
 
-class Plan(NamedTuple):
+class RowPlan(NamedTuple):
     """Where in a row everything stands, from 0. clock, label: None where there is no such column."""
 
     measured: Tuple[Measured, ...]
@@ -36,7 +36,7 @@ class Plan(NamedTuple):
     rate_hz: float
 
 
-def plan_of(description: Description, head: Head, where: str, sensor: str = "") -> Plan:
+def plan_of(description: Description, head: TableHead, where: str, sensor: str = "") -> RowPlan:
     """What of a file with such a head is read. Raises InputError for a column that it lacks, naming the TOML's line."""
     measured = by_header(description, head) if description.text.header == BY_HEADER else tuple(
         each for each in description.measured if each.sensor == sensor)
@@ -48,16 +48,16 @@ def plan_of(description: Description, head: Head, where: str, sensor: str = "") 
         description.line_of, "time", "column"))
     label = None if labels is None or labels.column is None else position_of(labels.column, head.names, where, partial(
         description.line_of, "labels", "column"))
-    return Plan(measured, columns, clock, label, _rate(description, head, where))
+    return RowPlan(measured, columns, clock, label, _rate(description, head, where))
 
 
-def by_header(description: Description, head: Head) -> Tuple[Measured, ...]:
+def by_header(description: Description, head: TableHead) -> Tuple[Measured, ...]:
     """Every column of the header but the clock's as the channel of that name."""
     return tuple(Measured(channel_named(name, ""), (name,)) for name in head.names
                  if name and name != description.time.column)
 
 
-def _rate(description: Description, head: Head, where: str) -> float:
+def _rate(description: Description, head: TableHead, where: str) -> float:
     line = description.time.rate_line
     if not line:
         return description.time.rate_hz
@@ -69,17 +69,18 @@ def _rate(description: Description, head: Head, where: str) -> float:
 
 
 def read_samples(stream: BinaryIO, description: Description, where: str, codes: Dict[str, int],
-                 sensor: str = "") -> Iterator[Tuple[Plan, Samples]]:
+                 sensor: str = "") -> Iterator[Tuple[RowPlan, TimedRows]]:
     """Yield the samples of a file, a block of rows at a time. codes: {label: its number}, which takes up new ones."""
-    table = Table(stream, description.text, where)
+    table = TextTable(stream, description.text, where)
     plan = plan_of(description, table.head, where, sensor)
     time = description.time
-    clock = None if plan.clock is None else Clock(time.unit, time.tick_s, time.bits)
+    clock = None if plan.clock is None else ColumnClock(time.unit, time.tick_s, time.bits)
     for block in table.blocks():
         yield plan, _samples(block, plan, clock, codes, where)
 
 
-def _samples(block: Block, plan: Plan, clock: Optional[Clock], codes: Dict[str, int], where: str) -> Samples:
+def _samples(block: RowBlock, plan: RowPlan, clock: Optional[ColumnClock], codes: Dict[str, int],
+             where: str) -> TimedRows:
     asked = [column for columns in plan.columns for column in columns]
     with_clock = clock is not None and not clock.in_text and plan.clock is not None
     numbers = block.numbers(asked + ([plan.clock] if with_clock else []))  # type: ignore[list-item]
@@ -92,7 +93,7 @@ def _samples(block: Block, plan: Plan, clock: Optional[Clock], codes: Dict[str, 
     if clock is not None and plan.clock is not None:
         times_s = clock.seconds(numbers[:, -1]) if with_clock else _times(block, plan.clock, clock, where)
     labels = None if plan.label is None else coded(block.texts(plan.label), codes)
-    return Samples(times_s, values, labels)
+    return TimedRows(times_s, values, labels)
 
 
 def in_si(each: Measured, columns: np.ndarray) -> np.ndarray:
@@ -105,7 +106,7 @@ def in_si(each: Measured, columns: np.ndarray) -> np.ndarray:
     return found if each.factor == 1.0 else found * each.factor
 
 
-def _times(block: Block, column: int, clock: Clock, where: str) -> np.ndarray:
+def _times(block: RowBlock, column: int, clock: ColumnClock, where: str) -> np.ndarray:
     cells = [cell.decode("utf-8", errors="replace").strip('"') for cell in block.texts(column).tolist()]
     try:
         return clock.seconds_of(cells)
@@ -148,7 +149,7 @@ class LaidOutRows:
             measured=tuple(plan.measured[place] for place in kept),
             columns=tuple(plan.columns[place] for place in kept))
         self._width = len(head.names)
-        self._clock = None if plan.clock is None else Clock(
+        self._clock = None if plan.clock is None else ColumnClock(
             description.time.unit, description.time.tick_s, description.time.bits)
         self.rate_hz = plan.rate_hz
         self._count = 0

@@ -7,16 +7,16 @@ import unicodedata
 from typing import Callable, Dict, Iterable, List, Mapping, Sequence
 
 
-def folded(name: str) -> str:
+def plain_name(name: str) -> str:
     """What names have in common that differ only by case, blanks, leading zeros or Unicode form."""
     text = unicodedata.normalize("NFKC", name).casefold()
     return re.sub(r"0*(\d+)", r"\1", " ".join(text.split()))
 
 
-def named(given: str, names: Iterable[str]) -> List[str]:
+def people_named(given: str, names: Iterable[str]) -> List[str]:
     """Whom of `names` `given` means: the very name, else those that are alike, such as 05 for 5."""
     names = list(names)
-    return [given] if given in names else [name for name in names if folded(name) == folded(given)]
+    return [given] if given in names else [name for name in names if plain_name(name) == plain_name(given)]
 
 
 def alike(names: Iterable[str], aliases: Mapping[str, str], where: str, known: Sequence[str] = ()) -> List[str]:
@@ -27,7 +27,7 @@ def alike(names: Iterable[str], aliases: Mapping[str, str], where: str, known: S
     """
     groups: Dict[str, List[str]] = {}
     for name in sorted(set(names), key=lambda name: (name not in known, name)):
-        groups.setdefault(folded(name), []).append(name)
+        groups.setdefault(plain_name(name), []).append(name)
     found = []
     for group in groups.values():
         people = list(dict.fromkeys(aliases.get(name, name) for name in group))

@@ -20,7 +20,7 @@ from __future__ import annotations
 import inspect
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
-from edgehar.data.people import named
+from edgehar.data.people import people_named
 from edgehar.data.splits import Split, require_apart
 from edgehar.errors import InputError
 from edgehar.registry import parse_spec, quoted
@@ -98,7 +98,7 @@ def folds(people: People, n: int = 5, fold: int = 1) -> Split:
 def leave_one_out(people: People, person: str = "") -> Split:
     """`person` (with whoever shares recordings) is tested on; a fifth of the others, the next in order, selected on."""
     units = people.units()
-    meant = named(person, _flat(units))
+    meant = people_named(person, _flat(units))
     test = next((unit for unit in units if len(meant) == 1 and meant[0] in unit), None)
     if test is None:
         raise InputError("%s has no person '%s' to leave out; there are: %s." % (
@@ -125,7 +125,7 @@ def session_shift(people: People, train: str, test: str, n: int = 0, fold: int =
 def in_time(people: People, person: str = "") -> Split:
     """`person` trains with the first 60 % of each session, selects with the next 20 and is tested on the last 20."""
     everybody = _flat(people.units())
-    meant = tuple(named(person, everybody))
+    meant = tuple(people_named(person, everybody))
     if len(meant) != 1:
         raise InputError("%s has no person '%s' to divide in time; there are: %s." % (
             people.own.dataset, person, ", ".join(everybody)))

@@ -29,7 +29,7 @@ MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codec
 _NEWLINE = ord("\n")
 
 
-class Head(NamedTuple):
+class TableHead(NamedTuple):
     """What stands before the rows. lines: how many were passed over; first: a line read that is a row; passed: they."""
 
     names: Tuple[str, ...]
@@ -46,7 +46,7 @@ def encoding_of(start: bytes, stated: str = "") -> str:
     return stated or "utf-8"
 
 
-def read_head(next_line: Callable[[], str], text: Text, where: str) -> Head:
+def read_head(next_line: Callable[[], str], text: Text, where: str) -> TableHead:
     """Take the lines before the rows from `next_line`, which gives "" at the end. Raises InputError where they end."""
     passed = [next_line() for _ in range(text.skip_lines)]
     line = next_line()
@@ -70,7 +70,7 @@ def read_head(next_line: Callable[[], str], text: Text, where: str) -> Head:
     if text.units_row:
         passed.append(line or next_line())
         line = ""
-    return Head(names, len(passed), line, tuple(passed))
+    return TableHead(names, len(passed), line, tuple(passed))
 
 
 def split_line(line: str, text: Text) -> List[str]:
@@ -102,7 +102,7 @@ def peekable(stream: BinaryIO) -> Any:
     return stream if hasattr(stream, "peek") else io.BufferedReader(cast(io.RawIOBase, stream))
 
 
-class Table:
+class TextTable:
     """A binary stream of one table. `head` is read at once; `blocks` are read once, in order."""
 
     def __init__(self, stream: BinaryIO, text: Text, where: str) -> None:
@@ -125,7 +125,7 @@ class Table:
         return InputError("%s is no text in %s (%s); say its encoding in [files], e.g. encoding = \"latin-1\"." % (
             self._where, self._encoding, error))
 
-    def blocks(self) -> Iterator["Block"]:
+    def blocks(self) -> Iterator["RowBlock"]:
         """Yield the rows, whole lines at a time. Raises InputError for one that does not fit, naming it."""
         line, rest = self.head.lines + 1, self.head.first.encode("utf-8")
         width = len(self.head.names)
@@ -139,7 +139,7 @@ class Table:
             end = data.rfind(b"\n") + 1 if taken else len(data)
             data, rest = data[:end], data[end:]
             if data.strip():
-                block = Block(data, line, self._text, width, self._where)
+                block = RowBlock(data, line, self._text, width, self._where)
                 width = block.width
                 yield block
             line += data.count(b"\n")
@@ -147,7 +147,7 @@ class Table:
                 return
 
 
-class Block:
+class RowBlock:
     """Some whole lines of a table. count: of rows; width: of columns."""
 
     def __init__(self, data: bytes, first_line: int, text: Text, width: int, where: str) -> None:

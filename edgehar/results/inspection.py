@@ -240,7 +240,7 @@ def _doubts(dataset: Dataset, people: Sequence[Person], sensors: Sequence[Sensor
 # ------------------------------------------------------------------ page
 
 
-def write(found: Inspection, path: PathLike) -> Path:
+def write_inspection(found: Inspection, path: PathLike) -> Path:
     """Write the page, whole or not at all."""
     import jinja2
 

@@ -13,7 +13,7 @@ from edgehar.registry import HOUSE
 LONGEST = 200  # letters of what somebody else's exception says
 
 
-def named(noun: str, spec: str, kind: type) -> str:
+def plugin_named(noun: str, spec: str, kind: type) -> str:
     """"model 'resnet'", and of a plug-in "model 'conv1d' (/my/models/conv1d.py)"."""
     file = getattr(sys.modules.get(kind.__module__), "__file__", None)
     foreign = file and HOUSE not in Path(file).resolve().parents

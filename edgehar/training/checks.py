@@ -8,7 +8,7 @@ from typing import Dict, List, Mapping, Sequence, Tuple, Union
 
 from edgehar.data.signals import Signal, Windows
 from edgehar.errors import InputError, MismatchError
-from edgehar.training.blame import named
+from edgehar.training.blame import plugin_named
 from edgehar.training.distillers.base import Method, WithoutTeacher, WithTeacher
 from edgehar.training.folder import Fitted, Teachers
 from edgehar.training.models.base import Model
@@ -35,7 +35,8 @@ def needed(teacher: Teachers, distiller: Method, method: str) -> List[Fitted]:
     """The teachers, where the method has use for one. Raises InputError where it does not say whether it has."""
     if not isinstance(distiller, (WithTeacher, WithoutTeacher)):
         raise InputError("%s derives from neither WithTeacher nor WithoutTeacher, which say what it is handed; choose "
-                         "one of them, of edgehar.training.distillers.base." % named("method", method, type(distiller)))
+                         "one of them, of edgehar.training.distillers.base." % plugin_named(
+                             "method", method, type(distiller)))
     teachers = [teacher] if isinstance(teacher, Fitted) else list(teacher or ())
     if distiller.needs_teacher and not teachers:
         raise InputError("method '%s' needs a teacher; give one with --teacher." % method)

@@ -30,7 +30,7 @@ def _counts(windows: Windows, task: str, names: Sequence[str]) -> Dict[str, int]
     return dict(zip(names, np.bincount(labels[labels >= 0], minlength=len(names)).tolist()))
 
 
-def doubts(support: Support, recipe: Recipe, windows: int) -> List[str]:
+def training_doubts(support: Support, recipe: Recipe, windows: int) -> List[str]:
     """What is told before a training on so many windows: a sentence for each doubt, none where all is well."""
     steps = recipe.steps(windows)
     short = ["the recipe makes %d steps of the optimiser on %d windows, in which little is learnt; give it more "

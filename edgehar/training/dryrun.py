@@ -16,14 +16,14 @@ from torch import Tensor
 
 from edgehar.data.signals import Windows, paired
 from edgehar.errors import InputError
-from edgehar.training.blame import blamed, named
+from edgehar.training.blame import blamed, plugin_named
 from edgehar.training.distillers import DISTILLERS
 from edgehar.training.distillers.base import Teacher, total
 from edgehar.training.epochs import Training
 from edgehar.training.evaluation import predict
 from edgehar.training.graph import OPSET, onnx_model
 from edgehar.training.models.base import Model
-from edgehar.training.parity import loose_limit, require_alone, require_parity
+from edgehar.training.parity import loose_limit, require_independent, require_parity
 from edgehar.training.recipe import Recipe
 from edgehar.training.saliency import class_focus
 
@@ -35,7 +35,7 @@ def require_computes(model: Model, train: Windows) -> None:
     pupil, x = _fresh(model, train)
     _require_gradients(pupil, torch.from_numpy(x))
     with blamed(model.title, "fails on a batch of another size"):
-        require_alone(pupil, x)
+        require_independent(pupil, x)
 
 
 def dry_run(model: Model, teacher: Optional[Teacher], method: str, train: Windows, recipe: Recipe,
@@ -131,7 +131,7 @@ def _require_sound_method(model: Model, teacher: Optional[Teacher], method: str,
                           teaching: Optional[Windows]) -> None:
     """Raise InputError where the method cannot teach the network, or leaves none that can be exported."""
     distiller, before = DISTILLERS.create(method), _shapes(model)
-    who = named("method", method, type(distiller))
+    who = plugin_named("method", method, type(distiller))
     with blamed(who, "fails before its first epoch"):
         trial = Training(model, teacher, distiller, train, train, replace(recipe, views=0), teaching=teaching)
         terms = trial.terms(torch.arange(len(trial.lessons.x)), torch.Generator().manual_seed(0), 0.0)

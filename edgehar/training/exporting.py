@@ -25,7 +25,7 @@ from edgehar.training.evaluation import predict
 from edgehar.training.folder import Fitted
 from edgehar.training.graph import OPSET, onnx_model
 from edgehar.training.models.base import Model
-from edgehar.training.parity import require_alone, require_parity
+from edgehar.training.parity import require_independent, require_parity
 from edgehar.training.saliency import attribute
 
 GOLDEN_WINDOWS = 64
@@ -60,7 +60,7 @@ def export(fitted: Fitted, train: Windows, valid: Windows, folder: PathLike, nam
         (temporary / "model.onnx").write_bytes(graph)
         golden, golden_people = _golden_inputs(valid, signal, samples.golden)
         _require_numbers(predict(fitted.model, golden))
-        logits = require_alone(fitted.model, golden)
+        logits = require_independent(fitted.model, golden)
         require_parity(graph, fitted.model, golden, logits)
         arrays: Dict[str, Any] = {"logits/" + task: z for task, z in logits.items()}
         np.savez(str(temporary / "golden.npz"), x=golden, **arrays)

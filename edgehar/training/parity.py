@@ -17,7 +17,7 @@ Logits = Dict[str, np.ndarray]
 Answer = Callable[[np.ndarray], Logits]  # windows (B, C, T) of one batch -> {task: (B, K)}
 
 
-def require_alone(model: Model, x: np.ndarray) -> Logits:
+def require_independent(model: Model, x: np.ndarray) -> Logits:
     """Logits {task: (N, K)} of windows x (N, C, T), which are the same alone, in half the batch, beside others.
 
     Raises InputError where they are not: as where a recurrent layer takes the batch for time.

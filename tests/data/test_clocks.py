@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edgehar.data.clocks import Clock, likely_unit
+from edgehar.data.clocks import ColumnClock, likely_clock_unit
 from edgehar.errors import InputError
 
 CASES = [
@@ -22,34 +22,34 @@ CASES = [
 
 @pytest.mark.parametrize("unit, cells, seconds", CASES)
 def test_a_column_and_its_cells_read_alike(unit, cells, seconds):
-    assert Clock(unit).seconds_of(cells) == pytest.approx(seconds)
-    one_by_one = Clock(unit)
+    assert ColumnClock(unit).seconds_of(cells) == pytest.approx(seconds)
+    one_by_one = ColumnClock(unit)
     assert [one_by_one.second_of(cell) for cell in cells] == pytest.approx(seconds)
-    if not Clock(unit).in_text:
-        assert Clock(unit).seconds(np.array(list(map(float, cells)))) == pytest.approx(seconds)
+    if not ColumnClock(unit).in_text:
+        assert ColumnClock(unit).seconds(np.array(list(map(float, cells)))) == pytest.approx(seconds)
 
 
 def test_a_counter_goes_on_where_it_wraps_in_whatever_pieces():
     counts = np.array([250, 254, 2, 6, 250, 1], dtype=float)
-    whole = Clock("counter", tick_s=0.5, bits=8).seconds(counts)
+    whole = ColumnClock("counter", tick_s=0.5, bits=8).seconds(counts)
     assert np.diff(whole).tolist() == [2, 2, 2, 122, 3.5]
-    pieces = Clock("counter", tick_s=0.5, bits=8)
+    pieces = ColumnClock("counter", tick_s=0.5, bits=8)
     assert np.concatenate([pieces.seconds(counts[:2]), pieces.seconds(counts[2:])]).tolist() == whole.tolist()
 
 
 def test_a_counter_without_a_width_may_step_back():
-    assert Clock("counter", tick_s=0.02).seconds(np.array([100.0, 0.0])).tolist() == [2.0, 0.0]
+    assert ColumnClock("counter", tick_s=0.02).seconds(np.array([100.0, 0.0])).tolist() == [2.0, 0.0]
 
 
 @pytest.mark.parametrize("unit, cell", [("iso", "yesterday"), ("hms", "25:00:61"), ("s", "now"), ("%H", "x")])
 def test_what_is_no_time_is_refused(unit, cell):
     with pytest.raises((ValueError, IndexError)):
-        Clock(unit).second_of(cell)
+        ColumnClock(unit).second_of(cell)
 
 
 def test_an_unknown_unit_names_those_there_are():
     with pytest.raises(InputError, match="no clock unit 'minutes'.*iso"):
-        Clock("minutes")
+        ColumnClock("minutes")
 
 
 @pytest.mark.parametrize("cells, unit", [
@@ -58,4 +58,4 @@ def test_an_unknown_unit_names_those_there_are():
     (["2024-05-07T16:29:30", "2024-05-07T16:29:31"], "iso"), (["45419.687", "45419.6870006"], "excel_days"),
     (["a", "b"], "")])
 def test_a_unit_is_guessed_from_the_first_cells(cells, unit):
-    assert likely_unit(cells) == unit
+    assert likely_clock_unit(cells) == unit

@@ -9,7 +9,7 @@ import pytest
 
 from edgehar.cli import execute
 from edgehar.data.datasets import DATASETS
-from edgehar.data.describing import describe, sheet_of
+from edgehar.data.describing import describe_folder, sheet_of
 from edgehar.data.description import read_description
 from edgehar.data.naming import names_of
 from edgehar.errors import InputError
@@ -36,7 +36,7 @@ RIGHT = {  # archive: pattern that must match the name; groups; what the text mu
 def test_real_corpora_are_told_or_asked_about(archive, corpora, tmp_path):
     name, groups, parts = RIGHT[archive]
     (tmp_path / archive).symlink_to(corpora / archive)
-    text = describe(tmp_path)
+    text = describe_folder(tmp_path)
     pattern = re.search("pattern = '(.*)'", text).group(1)
     found = re.fullmatch(pattern, name) or re.search(pattern, name)
     assert found and {key: value for key, value in found.groupdict().items() if key in groups} == groups
@@ -68,7 +68,7 @@ def test_an_export_of_a_known_logger_takes_its_layout(tmp_path):
         (tmp_path / ("subject%s.csv" % person)).write_text(
             "Phone timestamp;sensor timestamp [ns];X [mg];Y [mg];Z [mg]\n" + "".join(
                 "2024-05-07T16:29:30.%03d;%d;1;2;999\n" % (k, 10 ** 15 + k * 20000000) for k in range(50)))
-    text = describe(tmp_path)
+    text = describe_folder(tmp_path)
     assert "# as layout polar" in text and "(?P<subject>" in text
     (tmp_path / "mine.toml").write_text(text)
     assert len(list(DATASETS.create("table:%s" % (tmp_path / "mine.toml")).recordings())) == 2
@@ -86,7 +86,7 @@ def test_a_log_without_a_header_shows_clock_label_and_sensors(tmp_path):
         rows = ["%.2f %d NaN %s" % (5 + k / 100, k // 300, " ".join("%.5f" % value for value in (
             *draw.normal((0, 0, 9.8), 0.1), *draw.normal(0, 0.01, 3)))) for k in range(900)]
         (tmp_path / ("subject%d.dat" % person)).write_text("\n".join(rows))
-    text = describe(tmp_path)
+    text = describe_folder(tmp_path)
     for part in ("(?P<subject>", 'separator = "space"', 'column = 1\nunit = "s"', "[labels]\ncolumn = 2",
                  'map = { "0" = "0", "1" = "1", "2" = "2" }', 'columns = [4, 5, 6]\nunit = "m/s^2"', "rate_hz = 100"):
         assert part in text
@@ -99,6 +99,6 @@ def test_words_that_tell_nothing_are_asked_about():
 
 def test_no_table_is_one_sentence(tmp_path):
     with pytest.raises(InputError, match="holds no text table"):
-        describe(tmp_path)
+        describe_folder(tmp_path)
     with pytest.raises(InputError, match="there is no folder"):
-        describe(tmp_path / "absent")
+        describe_folder(tmp_path / "absent")

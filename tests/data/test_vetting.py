@@ -15,7 +15,7 @@ from edgehar.data.channels import triad
 from edgehar.data.copies import Fingerprints, stretch_hashes
 from edgehar.data.corpus import cut_corpus
 from edgehar.data.datasets.base import Dataset
-from edgehar.data.people import alike, folded, named, outside
+from edgehar.data.people import alike, outside, people_named, plain_name
 from edgehar.data.protocols import People, every_fold, make_split
 from edgehar.data.signals import Recording
 from edgehar.data.splits import Split
@@ -90,7 +90,7 @@ def test_names_that_may_be_one_are_refused_until_aliases_say(one, other):
 
 @pytest.mark.parametrize("one, other", [("5", "50"), ("3_01", "301"), ("2e1", "20"), ("true", "1"), ("a", "b")])
 def test_names_that_are_two_are_two(one, other):
-    assert folded(one) != folded(other) and alike([one, other], {}, "it") == []
+    assert plain_name(one) != plain_name(other) and alike([one, other], {}, "it") == []
 
 
 def test_the_splits_own_name_is_the_person():
@@ -126,7 +126,7 @@ def test_a_name_may_be_given_in_another_form():
         assert make_split("leave-one-out:person=%s" % given, people).test == (meant,)
     with pytest.raises(InputError, match="no person '9'"):
         make_split("leave-one-out:person=9", people)
-    assert named("5", ["5", "05"]) == ["5"] and named("005", ["5", "05"]) == ["5", "05"]
+    assert people_named("5", ["5", "05"]) == ["5"] and people_named("005", ["5", "05"]) == ["5", "05"]
 
 
 @pytest.mark.parametrize("name, shown", [(7, "7"), (True, "true"), (1.5, "1.5"), (None, "null")])

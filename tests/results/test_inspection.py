@@ -10,7 +10,7 @@ import pytest
 
 from edgehar.cli import execute
 from edgehar.data.datasets import DATASETS
-from edgehar.results.inspection import inspect, write
+from edgehar.results.inspection import inspect, write_inspection
 
 TOML = """
 [files]
@@ -83,7 +83,7 @@ def test_gaps_and_what_is_refused_are_told(folder):
 
 
 def test_the_page_stands_alone_and_escapes(folder, tmp_path):
-    page = write(looked_at(folder), tmp_path / "page.html").read_text()
+    page = write_inspection(looked_at(folder), tmp_path / "page.html").read_text()
     assert "mine &lt;b&gt;" in page and "<b>mine" not in page
     assert page.count("<svg") == 4 and "http" not in page and "<script" not in page
 

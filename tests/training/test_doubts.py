@@ -14,7 +14,7 @@ from edgehar import registry
 from edgehar.cli import execute
 from edgehar.data.signals import Windows
 from edgehar.training.distillers import DISTILLERS
-from edgehar.training.doubts import class_support, doubts, guessing
+from edgehar.training.doubts import class_support, guessing, training_doubts
 from edgehar.training.epochs import Training
 from edgehar.training.loop import fit
 from edgehar.training.models import make_model
@@ -163,7 +163,7 @@ def test_a_task_of_which_a_part_has_no_label_is_told():
                                    test=labelled("test", 0, 1, 2))
     support = class_support(parts, small.TASKS)
     assert support["activity"]["valid"] == {"still": 0, "moving": 0, "shaking": 0}
-    sentence, = doubts(support, Recipe(), 1000)
+    sentence, = training_doubts(support, Recipe(), 1000)
     assert "no window of the validation people is labelled" in sentence
 
 
@@ -171,14 +171,14 @@ def test_many_missing_classes_are_counted_and_not_all_named():
     names = tuple("c%02d" % number for number in range(40))
     parts = small.parts()._replace(train=labelled("train", 0, 1), valid=labelled("valid", *range(40)),
                                    test=labelled("test", *range(40)))
-    sentence, = doubts(class_support(parts, {"activity": names}), Recipe(), 1000)
+    sentence, = training_doubts(class_support(parts, {"activity": names}), Recipe(), 1000)
     assert "'c02', 'c03', 'c04', 'c05', 'c06', 'c07' and 32 more" in sentence
 
 
 def test_a_training_too_short_to_learn_is_told():
     support = class_support(small.parts(), small.TASKS)
-    assert doubts(support, Recipe(), 99) == []
-    sentence, = doubts(support, Recipe.from_mapping({"batch_size": 128, "epochs": 40}), 99)
+    assert training_doubts(support, Recipe(), 99) == []
+    sentence, = training_doubts(support, Recipe.from_mapping({"batch_size": 128, "epochs": 40}), 99)
     assert sentence.startswith("the recipe makes 40 steps of the optimiser on 99 windows")
 
 

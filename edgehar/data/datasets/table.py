@@ -10,7 +10,7 @@ import numpy as np
 
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.description import Description, LeftOut, read_description
-from edgehar.data.found import Found, Opened, below, matching, natural
+from edgehar.data.found import FoundFile, Opened, below, matching, natural
 from edgehar.data.labelling import Marks, classes_of, label_numbers, labels_along, read_intervals
 from edgehar.data.laid_out import read_samples
 from edgehar.data.resampling import mean_rate, resample, unbroken
@@ -29,7 +29,7 @@ class Unit(NamedTuple):
     subject: str
     session: str
     placement: str
-    files: Mapping[str, Tuple[Found, ...]]
+    files: Mapping[str, Tuple[FoundFile, ...]]
 
 
 class Table(Dataset):
@@ -111,11 +111,11 @@ class Table(Dataset):
 
     # -------------------------------------------------------------- files
 
-    def _beside(self) -> List[Found]:
+    def _beside(self) -> List[FoundFile]:
         """Everything in the folder or zip in which the files of the pattern are."""
         return below(self.folder, self.description.archive)
 
-    def _found(self) -> List[Found]:
+    def _found(self) -> List[FoundFile]:
         whole = {rule.files for rule in self.description.left_out if rule.rows is None}
         everything = matching(self._beside(), self.description.pattern)
         gone = {each.name for pattern in whole for each in matching(everything, pattern)}
@@ -123,7 +123,7 @@ class Table(Dataset):
 
     def _units(self) -> List[Unit]:
         aliases = self.aliases
-        grouped: Dict[Tuple[str, ...], Dict[str, List[Found]]] = {}
+        grouped: Dict[Tuple[str, ...], Dict[str, List[FoundFile]]] = {}
         for each in self._found():
             subject = each.groups.get("subject", "one")
             key = (aliases.get(subject, subject), each.groups.get("session", ""), each.groups.get("placement", ""),
@@ -238,7 +238,7 @@ class Table(Dataset):
                     begins = False
 
 
-def _kept(values: np.ndarray, found: Found, rules: Sequence[LeftOut], first: int,
+def _kept(values: np.ndarray, found: FoundFile, rules: Sequence[LeftOut], first: int,
           zeros: bool) -> Optional[Tuple[np.ndarray, np.ndarray]]:
     """Which rows are read, and which count as time; None where all are."""
     counted = np.ones(len(values), dtype=bool)
@@ -249,11 +249,11 @@ def _kept(values: np.ndarray, found: Found, rules: Sequence[LeftOut], first: int
     return None if read.all() else (read, counted)
 
 
-def _is_named(found: Found, names: Sequence[str]) -> bool:
+def _is_named(found: FoundFile, names: Sequence[str]) -> bool:
     return any(found.name == name or found.name.endswith("/" + name) for name in names)
 
 
-def _stem(files: Mapping[str, Sequence[Found]]) -> str:
+def _stem(files: Mapping[str, Sequence[FoundFile]]) -> str:
     first = next(iter(files.values()))[0]
     return Path(first.name).name.split(".")[0]
 

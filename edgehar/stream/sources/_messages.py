@@ -7,7 +7,7 @@ from typing import Any, Tuple
 import numpy as np
 
 from edgehar.data.channels import Channel
-from edgehar.data.clocks import Clock
+from edgehar.data.clocks import ColumnClock
 from edgehar.data.laid_out import in_si
 from edgehar.data.recognition import layout_of
 from edgehar.errors import InputError
@@ -44,7 +44,7 @@ class Messages:
             if not rows:
                 return np.empty((0, channels), dtype=np.float32), 0.0, False
             values = np.array([[float(_at(row, path)) for path in said["values"]] for row in rows])
-            time_s = Clock(said.get("unit", "s")).second_of(str(_at(rows[0], said["time"])))
+            time_s = ColumnClock(said.get("unit", "s")).second_of(str(_at(rows[0], said["time"])))
         except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
             raise InputError("is no message of layout %s (%s: %s)." % (
                 self._description.name, type(error).__name__, error)) from None

@@ -74,7 +74,7 @@ def _seconds(hours: str, minutes: str, seconds: str, fraction: Optional[str]) ->
 # ------------------------------------------------------------------ how fast they go
 
 
-class Pace(NamedTuple):
+class StampPace(NamedTuple):
     """What the first stamps of a table tell.
 
     rate_hz: mean rate, pauses left out; 0 where they do not advance. even: samples stand at
@@ -88,7 +88,7 @@ class Pace(NamedTuple):
     packet: float
 
 
-def pace_of(times_s: np.ndarray, again: np.ndarray) -> Pace:
+def pace_of(times_s: np.ndarray, again: np.ndarray) -> StampPace:
     """The pace of the first stamps (n,) of a table. again: (n,) bool, where a row is the same as the one before it."""
     times_s = times_s[~again]
     starts = _packets(times_s)
@@ -97,14 +97,14 @@ def pace_of(times_s: np.ndarray, again: np.ndarray) -> Pace:
         steps_s = np.diff(times_s[starts])
         going = _going(steps_s)
         if not going.any():
-            return Pace(0.0, True, False, float(counts.mean()) if len(counts) else 1.0)
-        return Pace(float(counts[going].sum() / steps_s[going].sum()), True, False, float(counts[going].mean()))
+            return StampPace(0.0, True, False, float(counts.mean()) if len(counts) else 1.0)
+        return StampPace(float(counts[going].sum() / steps_s[going].sum()), True, False, float(counts[going].mean()))
     steps_s = np.diff(times_s)
     going = _going(steps_s)
     if not going.any():
-        return Pace(0.0, True, False, 1.0)
+        return StampPace(0.0, True, False, 1.0)
     rate_hz = float(1 / steps_s[going].mean())
-    return Pace(rate_hz, bool((np.abs(steps_s * rate_hz - 1) <= STEP_TOLERANCE).all()), True, 1.0)
+    return StampPace(rate_hz, bool((np.abs(steps_s * rate_hz - 1) <= STEP_TOLERANCE).all()), True, 1.0)
 
 
 def _going(steps_s: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ from edgehar.data.signals import Signal
 from edgehar.errors import InputError
 from edgehar.stream.sources._bounded import bounded_lines
 from edgehar.stream.sources._layouts import laid_out, likely_layout
-from edgehar.stream.sources._stamps import Packets, Pace, ignored_columns, number_in, pace_of, reader_of
+from edgehar.stream.sources._stamps import Packets, StampPace, ignored_columns, number_in, pace_of, reader_of
 from edgehar.stream.sources.base import Chunk, Source
 
 LOG = logging.getLogger(__name__)
@@ -341,12 +341,12 @@ class Csv(Source):
     def _tells_samples_apart(self) -> bool:
         return self._clock is not None and self._pace.each
 
-    def _measure_pace(self) -> Pace:
+    def _measure_pace(self) -> StampPace:
         """The median step tells pauses; the mean of the others is free of a coarse clock's rounding."""
         if not self._head:
             raise InputError("%s names channels and holds no sample." % self._name)
         if self._clock is None:
-            return Pace(0.0, True, False, 1.0)
+            return StampPace(0.0, True, False, 1.0)
         pace = pace_of(np.array([row.time_s for row in self._head]), np.array([row.again for row in self._head]))
         if not pace.rate_hz > 0 and not self._stated_hz > 0:
             raise InputError("the rate of %s cannot be measured because column '%s' does not advance, as where a "

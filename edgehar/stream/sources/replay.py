@@ -9,7 +9,7 @@ import numpy as np
 
 from edgehar.data.channels import Channel, positions
 from edgehar.data.datasets import DATASETS
-from edgehar.data.people import named
+from edgehar.data.people import people_named
 from edgehar.data.signals import Recording
 from edgehar.data.splits import PARTS, Split
 from edgehar.errors import InputError
@@ -40,7 +40,7 @@ class Replay(Source):
         self._split = split if split and split.dataset == self._dataset.name else self._dataset.split()
         self._subject = subject
         known = [*self._dataset.split().people, *self._dataset.aliases]
-        self._meant = {self._person(name) for name in named(subject, known) or [subject]}
+        self._meant = {self._person(name) for name in people_named(subject, known) or [subject]}
         self._part = part
         self._chunk = max(1, int(round(chunk_s * self._dataset.rate_hz)))
         self._pause_s = max(PAUSE_S, 2 * self._dataset.max_gap_s)

@@ -8,7 +8,7 @@ import torch
 
 from edgehar.data.signals import Signal
 from edgehar.registry import Registry, parse_spec
-from edgehar.training.blame import blamed, named
+from edgehar.training.blame import blamed, plugin_named
 from edgehar.training.models._ensemble import Ensemble as Ensemble
 from edgehar.training.models.base import Model
 
@@ -22,7 +22,7 @@ def make_model(spec: str, signal: Signal, tasks: Mapping[str, Tuple[str, ...]], 
     """
     torch.manual_seed(seed)
     name = parse_spec(spec)[0]
-    with blamed(named("model", spec, MODELS.kind(name)), "cannot be made"):
+    with blamed(plugin_named("model", spec, MODELS.kind(name)), "cannot be made"):
         model = MODELS.create(spec, signal=signal, tasks=tasks)
     model.spec = spec
     return model

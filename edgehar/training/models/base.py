@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from edgehar.data.signals import Signal
 from edgehar.errors import InputError
-from edgehar.training.blame import named
+from edgehar.training.blame import plugin_named
 from edgehar.training.heads import make_head
 
 
@@ -94,7 +94,7 @@ class Model(nn.Module, ABC):
     @property
     def title(self) -> str:
         """The network in a sentence: its spec, and of a plug-in its file."""
-        return named("model", self.spec or type(self).__name__, type(self))
+        return plugin_named("model", self.spec or type(self).__name__, type(self))
 
     @property
     def head_kinds(self) -> Dict[str, str]:
