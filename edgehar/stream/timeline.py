@@ -23,7 +23,7 @@ from typing import Any, Callable, Counter as Counts, Deque, List, NamedTuple, Op
 
 import numpy as np
 
-from edgehar.data.resampling import is_gap
+from edgehar.data.resampling import INSTANT_S, is_gap
 
 DEPTH = 8  # samples that wait at most for one that lacks, or until a clock is believed to have been set
 MEMORY = 512  # samples, as many as are known again when they come twice
@@ -213,6 +213,9 @@ class Timeline:
         return not time_s - self._last_s > STEP_REACH * self._step_s
 
     def _release(self, sample: _Sample) -> None:
+        if not self._begins and sample.time_s - self._last_s < INSTANT_S:
+            self._drop(SAME_STAMP, 1)
+            return
         begins = self._begins or bool(is_gap(sample.time_s - self._last_s, self._max_gap_s))
         self.swapped += sample.number < self._newest and not begins
         self._newest = sample.number if begins else max(self._newest, sample.number)
