@@ -9,7 +9,8 @@ installation.
 
 To change a version: write its line, ``name==version`` and nothing more, and run the first. Hashes are of the
 wheels for Linux on x86-64 and ARM, of each C library from 2.17 on that a wheel was made for, as pip reports them; of
-pycuda, which has no wheels, of its source.
+pycuda, which has no wheels, of its source. Of torch for x86-64 only the build for the CPU alone (2.13.0+cpu) is taken:
+pip must be able to find it, and would prefer the one for CUDA, with its gigabytes, if that had a hash here too.
 """
 
 from __future__ import annotations
@@ -119,10 +120,7 @@ def found(pins: Sequence[Pin], version: str) -> List[Dict[str, Any]]:
         wheels = [each for each in wheels if each.split("==")[0] in new - anywhere]
     if sources:
         items += reported(sources, "--no-binary", ",".join(SOURCES))
-    local = sorted({"%s===%s" % (item["metadata"]["name"], item["metadata"]["version"].split("+")[0])
-                    for item in items if "+" in item["metadata"]["version"]
-                    and plain(item["metadata"]["name"]) in new})  # others have it without
-    return items + [item for options in looks(version) for item in (reported(local, *options) if local else [])]
+    return items
 
 
 def needs(name: str, facts: Dict[str, Any], version: str, extra: str = "") -> Set[str]:
