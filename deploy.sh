@@ -82,6 +82,8 @@ pip_install() {
       esac
     done || {
       tail -n 5 "$log" >&2
+      ! grep -q 'DO NOT MATCH THE HASHES' "$log" || ! grep -q '^ *torch==' "$log" ||
+        fail "the index offers another build of torch than the pinned one for the CPU alone; let pip find PyTorch's own index of CPU builds too, by PIP_EXTRA_INDEX_URL, and run this again."
       fail "pip could not install; the last lines are above and all of them in $log. Is the network up? Then run this again."
     }
 }
