@@ -89,18 +89,34 @@ class Broker:
 class Connection:
     """Keeps `client` connected to `broker` from a thread of its own until closed; the first attempt may fail.
 
-    on_connected: called at each connection, on that thread. problem: why it is not
-    connected, or not for long; empty where all is well. connections: how often it was.
+    on_connected: called at each connection, on that thread. connections: how often it was connected.
     """
 
     def __init__(self, broker: Broker, client: Any, on_connected: Callable[[], None]) -> None:
         self._broker, self._client, self._on_connected = broker, client, on_connected
-        self.problem = ""
+        self._fault = ""
         self.connected = False
         self.connections = self._short = 0
         self._opened_s = 0.0
         self._claim: Optional[socket.socket] = None
         client.on_connect, client.on_connect_fail, client.on_disconnect = self._opened, self._failed, self._lost
+
+    @property
+    def problem(self) -> str:
+        """Why it is not connected, or seems not to be for long; empty where all is well."""
+        if self._fault or not self._seems_taken():
+            return self._fault
+        return ("%s ends the connection again and again; if another client is called '%s', give each a name of its own"
+                % (self._broker.name, self._broker.client))
+
+    def _seems_taken(self) -> bool:
+        """Whether a client of this name was sent away soon after it came, some times running, and may be again."""
+        young = self.connected and time.monotonic() - self._opened_s < SHORT_S
+        return bool(self._broker.client) and young and self._short >= QUARREL
+
+    def settle(self) -> None:
+        """All is well with the broker: nothing that was said holds any more."""
+        self._fault = ""
 
     def open(self) -> None:
         """Start to connect, on a thread of its own; returns at once.
@@ -121,29 +137,27 @@ class Connection:
 
     def _opened(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         if reason.is_failure:
-            self.problem = "%s refuses the connection (%s); check username, password_file and its rules" % (
+            self._fault = "%s refuses the connection (%s); check username, password_file and its rules" % (
                 self._broker.name, reason)
-            LOG.info(self.problem)
+            LOG.info(self._fault)
             return
         self.connections += 1
         self._opened_s = time.monotonic()
         self.connected = True
-        self.problem = "" if self._short < QUARREL else (
-            "%s ends the connection again and again; if another client is called '%s', give each a name of its own" % (
-                self._broker.name, self._broker.client))
+        self._fault = ""
         LOG.info("connected to %s (%d so far)", self._broker.name, self.connections)
         self._on_connected()
 
     def _failed(self, *_: Any) -> None:
-        self.problem = "%s cannot be reached; it is tried again" % self._broker.name
-        LOG.info(self.problem)
+        self._fault = "%s cannot be reached; it is tried again" % self._broker.name
+        LOG.info(self._fault)
 
     def _lost(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         self._short = self._short + 1 if self.connected and time.monotonic() - self._opened_s < SHORT_S else 0
         self.connected = False
-        if not self.problem:
-            self.problem = "the connection to %s was lost (%s); it is tried again" % (self._broker.name, reason)
-            LOG.info(self.problem)
+        if not self._fault:
+            self._fault = "the connection to %s was lost (%s); it is tried again" % (self._broker.name, reason)
+            LOG.info(self._fault)
 
 
 def _claim(broker: Broker) -> Optional[socket.socket]:

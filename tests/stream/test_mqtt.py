@@ -7,11 +7,13 @@ import shutil
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from edgehar.errors import InputError, MissingError
+from edgehar.stream import mqtt
 from edgehar.stream.feed import Feed
 from edgehar.stream.mqtt import Broker, topic_of
 from edgehar.stream.sinks import SINKS
@@ -496,3 +498,18 @@ def test_without_the_package_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "paho.mqtt.client", None)
     with pytest.raises(MissingError, match=r"pip install 'edgehar\[mqtt\]'"):
         Broker().make_client()
+
+
+@pytest.mark.parametrize("client, said", [("anna", True), ("", False)])
+def test_a_name_that_seems_taken_is_told_until_the_connection_holds(client, said, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(mqtt.time, "monotonic", lambda: clock[0])
+    fine = SimpleNamespace(is_failure=False)
+    connection = mqtt.Connection(Broker(client=client), SimpleNamespace(), lambda: None)
+    for _ in range(mqtt.QUARREL):
+        connection._opened(None, None, None, fine, None)
+        connection._lost(None, None, None, "gone", None)
+    connection._opened(None, None, None, fine, None)
+    assert ("again and again" in connection.problem) is said
+    clock[0] = mqtt.SHORT_S + 0.1
+    assert connection.problem == ""

@@ -105,7 +105,7 @@ class Mqtt(Sink):
             with suppress(RuntimeError):  # gone meanwhile: then its last will says so
                 self._client.publish(self._status_topic, "offline", qos=1, retain=True).wait_for_publish(1.0)
         self._connection.close()
-        self._connection.problem = ""
+        self._connection.settle()
 
     def _greet(self) -> None:
         self._again = True
