@@ -180,7 +180,7 @@ def _split(spec: str) -> Tuple[str, Dict[str, Tuple[str, bool]]]:
     """The name, and {key: (value, whether it was quoted)}."""
     name, _, rest = spec.partition(":")
     options: Dict[str, Tuple[str, bool]] = {}
-    for item in OPTION.findall(rest):
+    for item in OPTION.findall(rest) + [""] * _has_empty(rest):
         key, equals, value = item.partition("=")
         if not equals and not options and ("." in item or "/" in item):  # a file alone is the path
             key, equals, value = "path", "=", item
@@ -194,6 +194,12 @@ def _split(spec: str) -> Tuple[str, Dict[str, Tuple[str, bool]]]:
         text = value[1:-1].replace(2 * mark, mark) if mark else value
         options[key.strip().replace("-", "_")] = (text, bool(mark))
     return name.strip(), options
+
+
+def _has_empty(options: str) -> bool:
+    """Whether a comma has no option before or behind it."""
+    left = OPTION.sub("x", options)
+    return bool(left) and not all(left.split(","))
 
 
 def add_plugin(path: Path) -> str:

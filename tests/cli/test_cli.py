@@ -253,6 +253,7 @@ def trainable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[bool
     """Pretends that the training packages are there, or not; the working folder is empty."""
     monkeypatch.chdir(tmp_path)
     version = machine.package_version
+    monkeypatch.setattr("edgehar.packages.faults_apart", lambda names: {})
     return lambda there: monkeypatch.setattr(
         machine, "package_version", lambda name: ("1" if there else None) if name == "torch" else version(name))
 
