@@ -11,8 +11,8 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 
-from edgehar.results.runs import load_all
 from edgehar.results.rows import latency_rows
+from edgehar.results.runs import load_all
 from tests.tiny import tiny_artifact
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu_check.py"

@@ -14,12 +14,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from edgehar.results.contrasts import contrasts
 from edgehar.errors import InputError
+from edgehar.results.contrasts import contrasts
 from edgehar.results.page import render
+from edgehar.results.rows import accuracy_rows, latency_rows
 from edgehar.results.runs import Run, load_all
 from edgehar.results.scores import macro_f1
-from edgehar.results.rows import accuracy_rows, latency_rows
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 

@@ -9,7 +9,6 @@ from typing import List, NamedTuple, Tuple
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from tests.linear import CHANNELS, SIGNAL, TASKS, LinearSession, noise, same, weights
 
 from edgehar.errors import InputError
 from edgehar.stream.evening import Evening
@@ -18,6 +17,7 @@ from edgehar.stream.ledger import ledger
 from edgehar.stream.sources.base import Chunk, Source
 from edgehar.stream.stream import Stream
 from edgehar.stream.timeline import DEPTH, Ordered, Timeline
+from tests.linear import CHANNELS, SIGNAL, TASKS, LinearSession, noise, same, weights
 
 SLOW = replace(SIGNAL, rate_hz=20.0, max_gap_s=0.3)
 STEP_S = 0.05
