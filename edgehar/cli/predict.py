@@ -12,7 +12,6 @@ from edgehar.cli._options import PRECISIONS, board_option, json_option
 from edgehar.cli._show import show_json, show_next, show_table, show_warnings
 
 
-
 @click.command()
 @click.argument("path", metavar="ARTIFACT|FILE.onnx", type=click.Path())
 @board_option("A board that ships, or a file of `edgehar calibrate`.")

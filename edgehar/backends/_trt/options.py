@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Dict, Mapping, Tuple, Type, TypeVar
 
-from edgehar.backends._trt import cuda as _cuda
+from edgehar.backends._trt import cuda
 from edgehar.errors import InputError
 
 CALIBRATORS = ("entropy", "minmax", "ranges", "qdq")
@@ -84,7 +84,7 @@ def build_options(given: Mapping[str, Any]) -> BuildOptions:
 def run_options(given: Mapping[str, Any]) -> RunOptions:
     """The options among `given`. Raises InputError for a bad value."""
     options = _from(RunOptions, given)
-    _require(options.sync in _cuda.SCHEDULES, "sync", "one of " + ", ".join(_cuda.SCHEDULES))
+    _require(options.sync in cuda.SCHEDULES, "sync", "one of " + ", ".join(cuda.SCHEDULES))
     _require(options.memory in ("", *MEMORY), "memory", "one of " + ", ".join(MEMORY))
     _require(type(options.graph) is bool, "graph", "true or false")
     _require(type(options.contexts) is int and options.contexts >= 0, "contexts", "a whole number")
