@@ -17,7 +17,8 @@ from edgehar.bench.calibration import calibrated, even_weights, fitted, observat
 from edgehar.cli import execute
 from edgehar.errors import InputError, MismatchError
 from edgehar.results.runs import SIMULATED, Measurement
-from tests.published import FOLDER, TABLE, networks, script
+from tests.published import FOLDER, TABLE, networks
+from tests.scripts import script
 from tests.runs import make
 
 BOARD = load_board("xavier-agx")
