@@ -1,4 +1,4 @@
-"""``edgehar bench``: engines through scenarios, one Run file each."""
+"""`edgehar bench`: engines through scenarios, one Run file each."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from edgehar.bench.metering import MeteringPlan
     from edgehar.bench.scenarios.base import Scenario
     from edgehar.results.runs import Run
+
+SECTION = "Measure"
 
 
 @click.command()

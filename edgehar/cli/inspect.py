@@ -1,4 +1,4 @@
-"""``edgehar inspect``: what a corpus holds and what is odd about it, on one page."""
+"""`edgehar inspect`: what a corpus holds and what is odd about it, on one page."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import click
 
 if TYPE_CHECKING:
     from edgehar.results.inspection import Inspection
+
+SECTION = "Machine and data"
 
 
 @click.command()

@@ -1,10 +1,12 @@
-"""``edgehar layouts``: list the loggers whose files are read as they export them."""
+"""`edgehar layouts`: list the loggers whose files are read as they export them."""
 
 from __future__ import annotations
 
 from typing import Optional
 
 import click
+
+SECTION = "Machine and data"
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""``edgehar predict``: time and energy of an artifact on a board that is not there."""
+"""`edgehar predict`: time and energy of an artifact on a board that is not there."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import click
 
 from edgehar.cli._options import PRECISIONS, board_option, json_option
 from edgehar.cli._show import show_json, show_next, show_table, show_warnings
+
+SECTION = "Measure"
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""``edgehar report``: runs on one page to look at."""
+"""`edgehar report`: runs on one page to look at."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import click
 
 from edgehar.cli._options import json_option
 from edgehar.cli._show import show_json, show_next
+
+SECTION = "Measure"
 
 
 @click.command()

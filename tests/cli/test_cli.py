@@ -194,8 +194,9 @@ def test_only_a_command_with_a_teacher_takes_the_teacher_s_split_and_framing(cap
 
 def test_the_list_of_commands_is_whole_and_not_cut_off(capsys: pytest.CaptureFixture) -> None:
     assert execute(["--help"]) == 0
-    listed = capsys.readouterr().out.split("Commands:")[1]
-    assert re.findall(r"^  (\S+)", listed, re.MULTILINE) == COMMANDS
+    listed = capsys.readouterr().out.split("Machine and data:")[1]
+    assert sorted(re.findall(r"^  (\S+)", listed, re.MULTILINE)) == COMMANDS
+    assert re.findall(r"^(\S.*):$", listed, re.MULTILINE) == ["Train", "Run", "Deploy", "Measure"]
     assert "..." not in listed
 
 

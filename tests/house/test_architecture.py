@@ -281,7 +281,7 @@ def test_a_command_dropped_in_is_found(tmp_path: Path) -> None:
     shutil.copytree(str(ROOT), str(tmp_path / "edgehar"), ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "edgehar" / "cli" / "drop_in.py").write_text(stand_in("cli"), encoding="utf-8")
     code = "import sys; from edgehar.cli import execute; sys.exit(execute(sys.argv[1:]))"
-    assert "drop-in" in python(code, "--help", folder=tmp_path).stdout
+    assert "More commands:\n  drop-in " in python(code, "--help", folder=tmp_path).stdout
     assert python(code, "drop-in", folder=tmp_path).stdout == "dropped in\n"
 
 
