@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
 import click
 
 from edgehar.cli._show import show_json, show_table
-from edgehar.results import alike
+from edgehar.results import grouping
 from edgehar.results.runs import Run
 
 
@@ -20,7 +20,7 @@ def show(done: Sequence[Tuple[Path, Run]], as_json: bool) -> None:
         return
 
     runs = [run for _, run in done]
-    for group in alike.grouped(runs, lambda run: (run.engine.dataset, *alike.marks(run))):
+    for group in grouping.grouped(runs, lambda run: (run.engine.dataset, *grouping.marks(run))):
         _show_corpus(group)
     for path, run in done:
         for warning in (*run.warnings, *_energy_warnings(run)):
@@ -41,7 +41,7 @@ def _show_corpus(runs: Sequence[Run]) -> None:
     """The tables of one corpus, so that generated data or a leak never share one with what is honest."""
     from edgehar.results import rows
 
-    title = ", ".join([runs[0].engine.dataset, *alike.marks(runs[0])])
+    title = ", ".join([runs[0].engine.dataset, *grouping.marks(runs[0])])
     scored = [row for run in runs for row in rows.accuracy_rows([run])]
     streamed = [row for run in runs for row in rows.event_rows([run])]
     timed = [row for run in runs for row in rows.latency_rows([run])]
@@ -68,7 +68,7 @@ def _show_corpus(runs: Sequence[Run]) -> None:
         gpu = run.measurement("gpu_latency")
         if gpu:
             click.echo(_gpu_sentence(run, gpu.median))
-    for group in alike.grouped(metered, lambda row: (row.engine.sha256, row.asked)):
+    for group in grouping.grouped(metered, lambda row: (row.engine.sha256, row.asked)):
         _show_energy(group)
 
 

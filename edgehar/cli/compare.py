@@ -26,7 +26,7 @@ def command(run_a: str, run_b: str, as_json: bool) -> None:
     """
     from edgehar.results.contrasts import compare_methods
     from edgehar.results.runs import load_all
-    from edgehar.results.alike import marks
+    from edgehar.results.grouping import marks
 
     a, b = load_all([run_a]), load_all([run_b])
     found = compare_methods(a, b)

@@ -21,8 +21,8 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Dict, Tuple
 
+from edgehar.deploy.descriptors import Reserve
 from edgehar.deploy.health import OK, Health
-from edgehar.deploy.reserve import Reserve
 from edgehar.errors import InputError
 from edgehar.files import OUT_OF_DESCRIPTORS
 

@@ -22,7 +22,7 @@ from edgehar.bench import run as bench
 from edgehar.bench.scenarios import SCENARIOS
 from edgehar.errors import InputError, MismatchError
 from edgehar.files import write_json
-from edgehar.results.alike import marks
+from edgehar.results.grouping import marks
 from edgehar.results.markdown import markdown
 from edgehar.results.page import render
 from edgehar.results.runs import SIMULATED, Run

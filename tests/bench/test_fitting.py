@@ -18,8 +18,8 @@ from edgehar.cli import execute
 from edgehar.errors import InputError, MismatchError
 from edgehar.results.runs import SIMULATED, Measurement
 from tests.published import FOLDER, TABLE, networks
-from tests.scripts import script
 from tests.runs import make
+from tests.scripts import script
 
 BOARD = load_board("xavier-agx")
 REPORT = FOLDER / "fits" / "xavier-published.json"

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 
 from edgehar.deploy import outlets, pages
+from edgehar.deploy.descriptors import Reserve
 from edgehar.deploy.health import Health
 from edgehar.deploy.notify import Manager
 from edgehar.deploy.outlets import Outlet, end_all
 from edgehar.deploy.pages import Pages
-from edgehar.deploy.reserve import Reserve
 from edgehar.deploy.service import Service
 from edgehar.deploy.state import ServiceState, StateFile
 from edgehar.errors import InputError
