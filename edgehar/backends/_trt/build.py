@@ -2,7 +2,7 @@
 
 ``python -m edgehar.backends._trt.build job.json``: what goes wrong is the last line on
 stderr and the exit code, as of any command. A build holds memory that TensorRT does not
-give back, and may crash; neither is to befall whoever asked for it.
+give back, and may crash; neither must happen to the process that asked for it.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ class BuildOptions:
     batch: sizes, each with kernels of its own; one makes the engine static, several give
     it an optimisation profile a size and context. contexts: how many batches may be in
     flight where there are several sizes; a static engine is not bound to a number.
-    calibrator: whence INT8 ranges come, "" for entropy over the artifact's windows or,
+    calibrator: where INT8 ranges come from, "" for entropy over the artifact's windows or,
     where it has none, its stored ranges. dla: core, -1 for none. workspace_mib: scratch
     memory that kernels may use. tactics: kernel libraries, "" for TensorRT's choice and
     "none" for its own kernels alone. fp32: patterns of layer names that must stay in FP32.

@@ -1,4 +1,4 @@
-"""The service of jetson-stats, over its socket. jetson-stats is AGPL and stays a guest: imported when asked for.
+"""The service of jetson-stats, over its socket. jetson-stats is AGPL: imported only when this meter is asked for.
 
 What was learnt from its versions 4.3.1 and 7.2.2, run as they are: the first client sets
 the interval for all; a client that sees nothing for three of its own intervals ends
