@@ -251,11 +251,17 @@ def test_doctor_knows_this_machine_and_what_to_do(capsys: pytest.CaptureFixture,
 
 @pytest.fixture
 def trainable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[bool], None]:
-    """Pretends that the training packages are there, or not; the working folder is empty."""
+    """Pretends that the training packages are there, or not; the working folder has nothing that edgehar made."""
     monkeypatch.chdir(tmp_path)
     version = machine.package_version
-    return lambda there: monkeypatch.setattr(
-        machine, "package_version", lambda name: ("1" if there else None) if name == "torch" else version(name))
+
+    def pretend(there: bool) -> None:
+        monkeypatch.setattr(machine, "package_version",
+                            lambda name: ("1" if there else None) if name == "torch" else version(name))
+        if there:  # doctor imports what is installed, in processes that begin in this folder
+            (tmp_path / "torch.py").write_text("", encoding="utf-8")
+
+    return pretend
 
 
 def next_of(capsys: pytest.CaptureFixture) -> str:
