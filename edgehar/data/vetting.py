@@ -7,7 +7,7 @@ from typing import Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
 from edgehar.data.copies import STRETCH, Fingerprints
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.people import alike, outside
-from edgehar.data.plausibility import UNIT, Doubt, doubts
+from edgehar.data.plausible import UNIT, Doubt, doubts
 from edgehar.data.signals import Recording
 from edgehar.errors import InputError
 

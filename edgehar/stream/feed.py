@@ -11,7 +11,7 @@ from typing import Any, Callable, Counter as Counts, Dict, Iterable, Iterator, L
 import numpy as np
 
 from edgehar.data.channels import match_channels
-from edgehar.data.plausibility import Doubt, doubts
+from edgehar.data.plausible import Doubt, doubts
 from edgehar.data.resampling import INSTANT_S, Resampler, Stretch, is_gap
 from edgehar.data.signals import Signal
 from edgehar.errors import InputError

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgehar.data.channels import Channel, triad
-from edgehar.data.plausibility import MARK, NO_GRAVITY, UNIT, doubts
+from edgehar.data.plausible import MARK, NO_GRAVITY, UNIT, doubts
 
 ACC, GYRO, MAG = triad("acc", "m/s^2", "wrist"), triad("gyro", "rad/s", "wrist"), triad("mag", "T", "wrist")
 
