@@ -20,7 +20,7 @@ from typing import Iterator, List, Optional, Sequence, Tuple
 
 from edgehar import machine
 from edgehar.backends import ready_engine
-from edgehar.bench import run as bench
+from edgehar.bench.run import run
 from edgehar.bench.scenarios import SCENARIOS
 from edgehar.bench.scenarios.base import Scenario
 from edgehar.data.corpus import Corpus, cut_corpus
@@ -114,7 +114,7 @@ def _measure(name: str, fitted: Fitted, corpus: Corpus, work: Path, results: Pat
         for scenario in scenarios:
             if not paths[precision, scenario].exists():
                 windows = corpus.parts.test if scenario == "accuracy" else None
-                bench.run(engine, _asked(scenario), windows, command=COMMAND).write(paths[precision, scenario])
+                run(engine, _asked(scenario), windows, command=COMMAND).write(paths[precision, scenario])
 
 
 def _asked(scenario: str) -> Scenario:

@@ -21,7 +21,7 @@ import numpy as np
 
 from edgehar import machine
 from edgehar.backends import ready_engine
-from edgehar.bench import run as bench
+from edgehar.bench.run import run
 from edgehar.bench.scenarios import SCENARIOS
 from edgehar.data.corpus import cut_corpus
 from edgehar.data.datasets import DATASETS
@@ -63,7 +63,7 @@ def run_one(spec: str, protocol: str, root: Optional[str], work: Path, results: 
     fitted = train(corpus, STUDENT, CHANNELS, CORPORA[spec], work / name, watch=lambda past: _tell(name, past))
     artifact = export(fitted, corpus.parts.train, corpus.parts.valid, work / "artifacts" / name, name)
     engine = ready_engine(artifact.folder, "ort", "fp32")
-    bench.run(engine, SCENARIOS.create("accuracy"), corpus.parts.test, command=COMMAND).write(path)
+    run(engine, SCENARIOS.create("accuracy"), corpus.parts.test, command=COMMAND).write(path)
 
 
 def _tell(name: str, past: Progress) -> None:
@@ -92,9 +92,9 @@ def rows(runs: List[Run]) -> List[Row]:
 def _row(spec: str, runs: List[Run]) -> Row:
     leaky = [run.confusions(TASK) for run in runs if "shuffle_seed" in run.split]
     honest: Dict[str, np.ndarray] = {}
-    for run in runs:
-        if "shuffle_seed" not in run.split:
-            honest.update(run.confusions(TASK))
+    for each in runs:
+        if "shuffle_seed" not in each.split:
+            honest.update(each.confusions(TASK))
     people = sorted(set(honest).intersection(*leaky))
     leaky = [{person: run[person] for person in people} for run in leaky]
     honest = {person: honest[person] for person in people}

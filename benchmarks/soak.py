@@ -56,8 +56,8 @@ from edgehar.backends.base import Engine
 from edgehar.data.signals import Signal
 from edgehar.deploy.health import Health
 from edgehar.deploy.notify import Manager
-from edgehar.deploy.spec import ServeSpec
 from edgehar.deploy.service import Service
+from edgehar.deploy.spec import ServeSpec
 from edgehar.results.runs import EngineFacts, Measurement, Run
 from edgehar.stream.decision import Decision
 from edgehar.stream.fleet import Fleet

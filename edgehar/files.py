@@ -30,6 +30,8 @@ MOST_BYTES = 1 << 26  # of a file that is read at once
 MOST_TOML_BYTES = 1 << 20
 MOST_DEPTH = 64  # of tables and lists within one another
 MOST_DIGITS = 400  # of one number: no float is longer, and Python needs minutes for a million
+_TOO_LONG = re.compile(r"[0-9]{%d}" % (MOST_DIGITS + 1))
+_TOO_DEEP = "it is nested deeper than %d" % MOST_DEPTH
 
 
 class UnopenedError(InputError):
@@ -322,10 +324,6 @@ def parse_json(content: Union[str, bytes]) -> Any:
         return _shallow(json.loads(text))
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
-
-
-_TOO_LONG = re.compile(r"[0-9]{%d}" % (MOST_DIGITS + 1))
-_TOO_DEEP = "it is nested deeper than %d" % MOST_DEPTH
 
 
 def _shallow(value: Any) -> Any:

@@ -12,17 +12,16 @@ and activation rounds once.
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Set
 
 import numpy as np
 
 from edgehar.artifact.fusion import CONVOLUTION, DEPTHWISE, Kernel, fused_kernels
+from edgehar.artifact.quantise import Ranges
 from edgehar.errors import MismatchError
 
 STEPS = 127
 EXACT, HALF, BYTE = "/exact", "/fp16", "/int8"
-
-Ranges = Mapping[str, Tuple[float, float]]
 
 
 def rounded(model: Any, ranges: Optional[Ranges] = None) -> Any:

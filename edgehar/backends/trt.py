@@ -1,7 +1,7 @@
 """TensorRT 8.5 to 10 on an NVIDIA GPU: FP32, FP16 and INT8, on AGX Xavier also on its DLA.
 
-Built on the device it runs on, in a process of its own; see ``_trt_build`` for how and
-``_trt_session`` for how an engine runs. Only what 8.5 and 10 have in common is used, so
+Built on the device it runs on, in a process of its own; see ``_trt.build`` for how and
+``_trt.session`` for how an engine runs. Only what 8.5 and 10 have in common is used, so
 one code serves JetPack 5 and newer machines.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 from edgehar import machine
 from edgehar.artifact.manifest import Artifact
 from edgehar.artifact.quantise import calibrated_ranges, quantise
-from edgehar.backends._trt import cuda as _cuda
+from edgehar.backends._trt import cuda
 from edgehar.backends._trt.build import LAYERS, PLACEMENT, BuildJob
 from edgehar.backends._trt.calibration import BY_WINDOWS, cache_name, chosen
 from edgehar.backends._trt.child import build_in_child
@@ -36,7 +36,7 @@ SHOWN = 5  # layers that a report names
 
 
 class Trt(Backend):
-    """Options: see ``_trt_options``. caches: folder of timing and calibration caches, else ``built/caches`` of the
+    """Options: see ``_trt.options``. caches: folder of timing and calibration caches, else ``built/caches`` of the
     artifact."""
 
     default_precision = "fp16"
@@ -55,16 +55,16 @@ class Trt(Backend):
 
     def missing(self) -> Optional[str]:
         """As `Backend.missing`: TensorRT, pycuda and a GPU are needed."""
-        return _missing_tensorrt() or _cuda.missing()
+        return _missing_tensorrt() or cuda.missing()
 
     def fingerprint(self) -> Dict[str, str]:
         """TensorRT's version, the GPU's name and its architecture."""
-        facts = _cuda.facts()
+        facts = cuda.facts()
         return {"tensorrt": _version(), "gpu": facts.name, "gpu_architecture": facts.sm}
 
     def circumstances(self) -> Dict[str, str]:
         """Board, JetPack, power mode, GPU clock, driver and number of multiprocessors, as far as told."""
-        gpu, facts = _cuda.facts(), machine.describe()
+        gpu, facts = cuda.facts(), machine.describe()
         told = ("board", "jetpack", "power_mode", "gpu_clock_mhz")
         named: Dict[str, str] = {key: str(facts[key]) for key in told if key in facts}
         return dict(named, cuda_driver=gpu.driver, multiprocessors=str(gpu.multiprocessors))

@@ -15,6 +15,7 @@ import numpy as np
 
 from edgehar.artifact.boards import Board, BoardClocks, Fit, on_threads
 from edgehar.artifact.cost import Work, jacobian, kernel_terms, latency_s, wall_watts, work_of
+from edgehar.bench.meters.base import TOTAL
 from edgehar.errors import InputError, MismatchError
 from edgehar.results.runs import MEASURED, Run
 
@@ -22,7 +23,6 @@ STEPS = 60
 NOISE_SD = 0.15  # of a row whose model is known but for what the cost model leaves out
 OWN_NOISE_SD = 0.05  # of a Run on the user's own board: no other software, no other carrier
 RAILS_SD = 0.3  # of what one Run tells of the share of power that the rails see
-TOTAL = "total"  # of a trace; see `meters.base.totals_of`
 
 
 class Posterior(NamedTuple):

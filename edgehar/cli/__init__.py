@@ -1,8 +1,9 @@
 """The command line: one command, one file, each holding a click command named `command`.
 
-Commands are thin: parse, call the library, show the result and the next useful command.
-Errors are raised where they happen and translated here, once, to one sentence on stderr
-and an exit code; the table of codes is in ``edgehar.errors``.
+A file says by ``SECTION`` where the help lists its command. Commands are thin: parse, call
+the library, show the result and the next useful command. Errors are raised where they
+happen and translated here, once, to one sentence on stderr and an exit code; the table of
+codes is in ``edgehar.errors``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import pkgutil
 import sys
 from pathlib import Path
-from typing import List, NamedTuple, NoReturn, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, NoReturn, Optional, Sequence, Tuple
 
 import click
 
@@ -21,6 +22,8 @@ from edgehar import __version__
 from edgehar.errors import EdgeharError, InputError, MissingError
 from edgehar.packages import absent, broken, broken_in
 
+SECTIONS = ("Machine and data", "Train", "Run", "Deploy", "Measure")  # of the help; a command says which is its own
+OTHERS = "More commands"
 INTERRUPTED = 130
 PIPE_CLOSED = 141
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -46,7 +49,8 @@ class Commands(click.Group):
         """The command of that file; None where there is none."""
         if name not in self.list_commands(context):
             return None
-        return importlib.import_module("%s.%s" % (__name__, name.replace("-", "_"))).command
+        command: click.Command = _module(name).command
+        return command
 
     def resolve_command(self, context: click.Context, args: List[str]) -> Tuple[
             Optional[str], Optional[click.Command], List[str]]:
@@ -57,10 +61,18 @@ class Commands(click.Group):
         return super().resolve_command(context, args)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """List every command with its whole first sentence; click would cut it off at the line's end."""
-        commands = ((name, self.get_command(context, name)) for name in self.list_commands(context))
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, found.get_short_help_str(limit=1000)) for name, found in commands if found])
+        """List every command with its whole first sentence, below the SECTION that its file names."""
+        names = self.list_commands(context)
+        rows: Dict[str, List[Tuple[str, str]]] = {section: [] for section in (*SECTIONS, OTHERS)}
+        for name in names:
+            module = _module(name)
+            section = getattr(module, "SECTION", OTHERS)
+            rows[section if section in rows else OTHERS].append(
+                (name.ljust(max(map(len, names))), module.command.get_short_help_str(limit=1000)))
+        for section, listed in rows.items():
+            if listed:
+                with formatter.section(section):
+                    formatter.write_dl(listed)
 
     def invoke(self, context: click.Context) -> object:
         """Run the command; keep click from giving a closed pipe and Ctrl-C endings of its own."""
@@ -68,6 +80,11 @@ class Commands(click.Group):
             return super().invoke(context)
         except (BrokenPipeError, KeyboardInterrupt) as error:
             raise _Stopped(explain(error)) from error
+
+
+def _module(name: str) -> Any:
+    """The file of a command."""
+    return importlib.import_module("%s.%s" % (__name__, name.replace("-", "_")))
 
 
 class _Stopped(Exception):

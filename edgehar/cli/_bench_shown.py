@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
 import click
 
 from edgehar.cli._show import show_json, show_table
-from edgehar.results import alike
+from edgehar.results import grouping
 from edgehar.results.runs import Run
 
 
@@ -20,7 +20,7 @@ def show(done: Sequence[Tuple[Path, Run]], as_json: bool) -> None:
         return
 
     runs = [run for _, run in done]
-    for group in alike.grouped(runs, lambda run: (run.engine.dataset, *alike.marks(run))):
+    for group in grouping.grouped(runs, lambda run: (run.engine.dataset, *grouping.marks(run))):
         _show_corpus(group)
     for path, run in done:
         for warning in (*run.warnings, *_energy_warnings(run)):
@@ -39,13 +39,13 @@ def _energy_warnings(run: Run) -> Iterator[str]:
 
 def _show_corpus(runs: Sequence[Run]) -> None:
     """The tables of one corpus, so that generated data or a leak never share one with what is honest."""
-    from edgehar.results import rows as tables
+    from edgehar.results import rows
 
-    title = ", ".join([runs[0].engine.dataset, *alike.marks(runs[0])])
-    scored = [row for run in runs for row in tables.accuracy_rows([run])]
-    streamed = [row for run in runs for row in tables.event_rows([run])]
-    timed = [row for run in runs for row in tables.latency_rows([run])]
-    metered = [row for run in runs for row in tables.energy_rows([run])]
+    title = ", ".join([runs[0].engine.dataset, *grouping.marks(runs[0])])
+    scored = [row for run in runs for row in rows.accuracy_rows([run])]
+    streamed = [row for run in runs for row in rows.event_rows([run])]
+    timed = [row for run in runs for row in rows.latency_rows([run])]
+    metered = [row for run in runs for row in rows.energy_rows([run])]
     if scored:
         show_table("Accuracy on test people of %s" % title, (
             "engine", "backend", "precision", "task", "macro-F1 [95 % over people]", "balanced accuracy",
@@ -68,7 +68,7 @@ def _show_corpus(runs: Sequence[Run]) -> None:
         gpu = run.measurement("gpu_latency")
         if gpu:
             click.echo(_gpu_sentence(run, gpu.median))
-    for group in alike.grouped(metered, lambda row: (row.engine.sha256, row.asked)):
+    for group in grouping.grouped(metered, lambda row: (row.engine.sha256, row.asked)):
         _show_energy(group)
 
 
@@ -132,12 +132,12 @@ def _predicted_cells(run: Run, seconds: Sequence[float]) -> Sequence[Any]:
 
 def _summary(path: Path, run: Run) -> Dict[str, Any]:
     """What a script wants of a Run; the raw values are in its file."""
-    from edgehar.results import rows as tables
+    from edgehar.results import rows
 
     facts: Dict[str, Any] = {key: getattr(run.engine, key) for key in ("artifact", "backend", "precision")}
     facts.update(path=str(path), scenario=run.scenario["name"], synthetic=run.synthetic, source=run.source,
                  leaky="shuffle_seed" in run.split, warnings=[asdict(warning) for warning in run.warnings])
-    for row in tables.latency_rows([run]):
+    for row in rows.latency_rows([run]):
         facts.update(median_s=row.median_s, p90_s=row.p90_s, p99_s=row.p99_s, windows_per_s=row.throughput_hz,
                      calls=len(row.latency_s), deadline_misses=row.deadline_misses)
     predicted, gpu = run.measurement("predicted_latency"), run.measurement("gpu_latency")
@@ -147,10 +147,10 @@ def _summary(path: Path, run: Run) -> Dict[str, Any]:
         facts["gpu_median_s"] = gpu.median
     if run.engine.missing:
         facts["missing"] = run.engine.missing
-    facts["tasks"] = {row.task: _task_summary(row) for row in tables.accuracy_rows([run])}
+    facts["tasks"] = {row.task: _task_summary(row) for row in rows.accuracy_rows([run])}
     if run.energy:
         facts["energy"] = dict(run.energy, meter=run.power["meter"], verified=run.engine.verified)
-    facts["streams"] = {row.task: _stream_summary(row) for row in tables.event_rows([run])}
+    facts["streams"] = {row.task: _stream_summary(row) for row in rows.event_rows([run])}
     return facts
 
 

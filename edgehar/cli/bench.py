@@ -1,4 +1,4 @@
-"""``edgehar bench``: engines through scenarios, one Run file each."""
+"""`edgehar bench`: engines through scenarios, one Run file each."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from edgehar.bench.metering import MeteringPlan
     from edgehar.bench.scenarios.base import Scenario
     from edgehar.results.runs import Run
+
+SECTION = "Measure"
 
 
 @click.command()
@@ -145,8 +147,8 @@ def _engines(paths: Sequence[str], backend: Optional[str], precisions: Sequence[
 def _measure_all(jobs: Sequence[Job], corpus: Tuple[Optional[str], Optional[str]], power: Optional[str],
                  plan: MeteringPlan, folder: Path, line: str, quiet: bool) -> List[Tuple[Path, Run]]:
     """Measure and write one Run a job; what is finished stays if a later one fails. corpus: spec and data folder."""
-    from edgehar.bench import run as bench
     from edgehar.bench.meters import METERS
+    from edgehar.bench.run import data_for, run, run_file_name
 
     done = []
     with _progress(len(jobs), quiet) as tell:
@@ -155,9 +157,9 @@ def _measure_all(jobs: Sequence[Job], corpus: Tuple[Optional[str], Optional[str]
             on_phase = _phases_of(job, tell)
             on_phase("preparing")
             meter = METERS.create(power) if power and scenario.timed else None
-            run = bench.run(engine, scenario, command=line, meter=meter, plan=plan, dataset=corpus[0], missing=missing,
-                            on_phase=on_phase, **bench.data_for(engine, scenario, *corpus))
-            done.append((run.write(folder / bench.run_file_name(run)), run))
+            measured = run(engine, scenario, command=line, meter=meter, plan=plan, dataset=corpus[0], missing=missing,
+                           on_phase=on_phase, **data_for(engine, scenario, *corpus))
+            done.append((measured.write(folder / run_file_name(measured)), measured))
             tell(str(job), 1)
     return done
 

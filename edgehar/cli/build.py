@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from edgehar.backends.base import Engine
     from edgehar.backends.base import Backend
 
+SECTION = "Run"
+
 
 @click.command()
 @click.argument("artifact_folder", metavar="ARTIFACT", type=click.Path())

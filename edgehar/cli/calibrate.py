@@ -1,4 +1,4 @@
-"""``edgehar calibrate``: a board's own Runs make its predictions narrower."""
+"""`edgehar calibrate`: a board's own Runs make its predictions narrower."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import click
 
 from edgehar.cli._options import board_option, json_option
 from edgehar.cli._show import show_json, show_next, show_table
+
+SECTION = "Measure"
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""``edgehar compare``: one method against another, over the same people."""
+"""`edgehar compare`: one method against another, over the same people."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 from edgehar.cli._options import json_option
 from edgehar.cli._show import show_json, show_next, show_table
 
+SECTION = "Measure"
 ROUGH = 10  # people; below, a bootstrap over them is said to be rough
 
 
@@ -25,7 +26,7 @@ def command(run_a: str, run_b: str, as_json: bool) -> None:
     """
     from edgehar.results.contrasts import compare_methods
     from edgehar.results.runs import load_all
-    from edgehar.results.alike import marks
+    from edgehar.results.grouping import marks
 
     a, b = load_all([run_a]), load_all([run_b])
     found = compare_methods(a, b)

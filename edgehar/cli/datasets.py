@@ -1,4 +1,4 @@
-"""``edgehar datasets``: which corpora there are, and all about one of them."""
+"""`edgehar datasets`: which corpora there are, and all about one of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 from edgehar.cli._options import json_option, root_option
 from edgehar.cli._show import show_json, show_next, show_table
 
+SECTION = "Machine and data"
 BY_DEVICE = "by device"
 
 

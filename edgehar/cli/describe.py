@@ -1,8 +1,10 @@
-"""``edgehar describe``: look at a folder of recordings and write a first description of it."""
+"""`edgehar describe`: look at a folder of recordings and write a first description of it."""
 
 from __future__ import annotations
 
 import click
+
+SECTION = "Machine and data"
 
 
 @click.command()

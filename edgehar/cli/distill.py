@@ -12,6 +12,8 @@ from edgehar.cli._options import model_option
 from edgehar.cli._show import names_in_room
 from edgehar.cli._training import training_options
 
+SECTION = "Train"
+
 
 @click.command()
 @click.option("--teacher", "teacher_folders", multiple=True, type=click.Path(), metavar="FOLDER",

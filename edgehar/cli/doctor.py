@@ -1,4 +1,4 @@
-"""``edgehar doctor``: what this machine is, what it can do, what it lacks, and the remedy."""
+"""`edgehar doctor`: what this machine is, what it can do, what it lacks, and the remedy."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from edgehar.cli._finding import MISSING, OK, WARNING, Finding, cause_and_remedy
 from edgehar.cli._options import json_option
 from edgehar.cli._show import show_json, show_next, show_table
 
+SECTION = "Machine and data"
 LOW_DISK_GIB = 2.0
 DATA_ROOT, GENERATED = "EDGEHAR_DATA", "generated, marked synthetic"
 SILENT = 4  # ONNX Runtime's level of fatal messages

@@ -9,6 +9,8 @@ import click
 
 from edgehar.cli._options import json_option, root_option
 
+SECTION = "Train"
+
 
 @click.command()
 @click.argument("training", type=click.Path())

@@ -1,4 +1,4 @@
-"""``edgehar fetch``: a corpus from its authors' server into the data folder."""
+"""`edgehar fetch`: a corpus from its authors' server into the data folder."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from edgehar.data.downloads import DownloadProgress, Fetched
 
+SECTION = "Machine and data"
 LINE_EVERY_S = 10.0  # of progress, where there is no terminal to move a bar on
 TRUST = {
     "published": "verified: its authors publish this checksum",

@@ -1,4 +1,4 @@
-"""``edgehar inspect``: what a corpus holds and what is odd about it, on one page."""
+"""`edgehar inspect`: what a corpus holds and what is odd about it, on one page."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ from typing import TYPE_CHECKING, Optional
 
 import click
 
+from edgehar.cli._options import json_option, root_option
+
 if TYPE_CHECKING:
     from edgehar.results.inspection import Inspection
+
+SECTION = "Machine and data"
 
 
 @click.command()
 @click.argument("data", metavar="NAME|FILE.toml")
-@click.option("--root", type=click.Path(),
-              help="Folder with the recordings; default beside FILE.toml, or EDGEHAR_DATA.")
+@root_option("Folder with the recordings; default beside FILE.toml, or EDGEHAR_DATA.")
 @click.option("-o", "--output", default="inspection.html", show_default=True, metavar="FILE.html", type=click.Path(),
               help="Where the page is written; one of that name is replaced.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON; no page is written.")
+@json_option("what was found as JSON; no page is written")
 def command(data: str, root: Optional[str], output: str, as_json: bool) -> None:
     """Look at a corpus before training: people, hours, rates, units, classes, copies, and what would be refused."""
     from edgehar.cli._show import show_json

@@ -8,6 +8,8 @@ import click
 
 from edgehar.cli._options import building_options, json_option
 
+SECTION = "Deploy"
+
 
 @click.command()
 @click.argument("file", metavar="FILE.ehar", type=click.Path())

@@ -6,6 +6,8 @@ import click
 
 from edgehar.cli._options import json_option
 
+SECTION = "Deploy"
+
 
 @click.command()
 @click.option("-o", "path", required=True, type=click.Path(), metavar="NAME",

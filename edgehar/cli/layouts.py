@@ -1,4 +1,4 @@
-"""``edgehar layouts``: list the loggers whose files are read as they export them."""
+"""`edgehar layouts`: list the loggers whose files are read as they export them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from typing import Optional
 
 import click
 
+from edgehar.cli._options import json_option
+
+SECTION = "Machine and data"
+
 
 @click.command()
 @click.argument("path", metavar="[FILE]", required=False, type=click.Path(dir_okay=False))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option()
 def command(path: Optional[str], as_json: bool) -> None:
     """List the layouts of loggers that are read as exported, or those that FILE may have.
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from edgehar.artifact.manifest import Manifest
     from edgehar.deploy.bundle import Bundle
 
+SECTION = "Deploy"
+
 
 @click.command()
 @click.argument("artifact_folder", metavar="ARTIFACT", type=click.Path())

@@ -1,4 +1,4 @@
-"""``edgehar predict``: time and energy of an artifact on a board that is not there."""
+"""`edgehar predict`: time and energy of an artifact on a board that is not there."""
 
 from __future__ import annotations
 
@@ -11,6 +11,18 @@ import click
 from edgehar.cli._options import PRECISIONS, board_option, json_option
 from edgehar.cli._show import show_json, show_next, show_table, show_warnings
 
+SECTION = "Measure"
+PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>%s</title>
+<style>body { font: 15px/1.5 system-ui, sans-serif; max-width: 880px; margin: 40px auto; padding: 0 20px; color: #222 }
+svg { width: 100%%; height: auto } text { font-size: 12px; fill: #222 } .tick { fill: #777 } .grid { stroke: #ddd }
+.bar { fill: #9aa7b4 } .bar.best { fill: #2f7d5b }</style>
+<h1>%s</h1>
+%s
+<p>At the wall, from published figures of other networks. Bars are what a window adds to idle; idle is taken as
+equal in all modes, for no published figure tells it mode by mode.</p>
+</html>
+"""
 
 
 @click.command()
@@ -175,16 +187,3 @@ def _draw(output: str, name: str, place: str, paced: Sequence[PacedEnergy], rate
     with written_whole(output) as temporary:
         temporary.write_text(PAGE % (escape(title), escape(title), mode_plot(lines)), encoding="utf-8")
     click.echo("wrote %s" % output)
-
-
-PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>%s</title>
-<style>body { font: 15px/1.5 system-ui, sans-serif; max-width: 880px; margin: 40px auto; padding: 0 20px; color: #222 }
-svg { width: 100%%; height: auto } text { font-size: 12px; fill: #222 } .tick { fill: #777 } .grid { stroke: #ddd }
-.bar { fill: #9aa7b4 } .bar.best { fill: #2f7d5b }</style>
-<h1>%s</h1>
-%s
-<p>At the wall, from published figures of other networks. Bars are what a window adds to idle; idle is taken as
-equal in all modes, for no published figure tells it mode by mode.</p>
-</html>
-"""

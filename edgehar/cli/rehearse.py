@@ -1,4 +1,4 @@
-"""``edgehar rehearse``: how many wearers does this machine serve?"""
+"""`edgehar rehearse`: how many wearers does this machine serve?"""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from edgehar.stream.choice import SessionChoice
     from edgehar.stream.crowd import Rehearsal
 
+SECTION = "Run"
 PREPARED_S = 600.0  # of the source, which the wearers go round
 
 

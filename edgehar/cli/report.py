@@ -1,4 +1,4 @@
-"""``edgehar report``: runs on one page to look at."""
+"""`edgehar report`: runs on one page to look at."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import click
 from edgehar.cli._options import json_option
 from edgehar.cli._show import show_json, show_next
 
+SECTION = "Measure"
+
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path())
@@ -18,27 +20,29 @@ from edgehar.cli._show import show_json, show_next
               help="Also show what this exported model looks at, class by class. Repeatable.")
 @click.option("--training", "trainings", multiple=True, type=click.Path(), metavar="FOLDER",
               help="Also draw the epochs of this training. Repeatable.")
-@click.option("--markdown", is_flag=True, help="Print tables in Markdown, for a README, and write no page.")
+@click.option("--markdown", "as_markdown", is_flag=True,
+              help="Print tables in Markdown, for a README, and write no page.")
 @json_option()
-def command(runs: Sequence[str], output: str, folders: Sequence[str], trainings: Sequence[str], markdown: bool,
+def command(runs: Sequence[str], output: str, folders: Sequence[str], trainings: Sequence[str], as_markdown: bool,
             as_json: bool) -> None:
     """Put RUNS (files, or folders of them) on one HTML page.
 
     The page needs no network and no script: accuracy over people, confusions, latency, cost, machine and commands.
     """
-    from edgehar.results import histories, page as report, runs as results
     from edgehar.artifact.manifest import Artifact
-    from edgehar.results.markdown import markdown as tables_of
     from edgehar.data.splits import LEAKY
+    from edgehar.results import markdown, page
+    from edgehar.results.histories import load_history
+    from edgehar.results.runs import load_all
 
-    found = results.load_all(runs)
-    if markdown:
-        click.echo(tables_of(found), nl=False)
+    found = load_all(runs)
+    if as_markdown:
+        click.echo(markdown.markdown(found), nl=False)
         return
-    page = report.write(found, output, [Artifact.load(folder) for folder in folders],
-                        [histories.load_history(folder) for folder in trainings])
+    written = page.write(found, output, [Artifact.load(folder) for folder in folders],
+                         [load_history(folder) for folder in trainings])
     warned = sum(bool(run.warnings) for run in found)
-    facts = {"page": str(page), "runs": len(found), "warnings": warned,
+    facts = {"page": str(written), "runs": len(found), "warnings": warned,
              "synthetic": any(run.synthetic for run in found),
              "leaky": any("shuffle_seed" in run.split for run in found)}
     if as_json:
@@ -46,6 +50,6 @@ def command(runs: Sequence[str], output: str, folders: Sequence[str], trainings:
         return
     among = [mark for mark, holds in (("SYNTHETIC DATA", facts["synthetic"]), (LEAKY, facts["leaky"])) if holds]
     click.echo("%s shows %d runs%s%s." % (
-        page, len(found), ", %d of them with warnings" % warned if warned else "",
+        written, len(found), ", %d of them with warnings" % warned if warned else "",
         "; %s among them" % " and ".join(among) if among else ""))
-    show_next("open %s in a browser" % page)
+    show_next("open %s in a browser" % written)

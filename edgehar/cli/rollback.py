@@ -8,6 +8,8 @@ import click
 
 from edgehar.cli._options import json_option
 
+SECTION = "Deploy"
+
 
 @click.command()
 @click.argument("name", required=False)

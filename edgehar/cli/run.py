@@ -1,4 +1,4 @@
-"""``edgehar run``: recognise activities in a stream of samples."""
+"""`edgehar run`: recognise activities in a stream of samples."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from edgehar.stream.ledger import Ledger
     from edgehar.stream.pump import Summary
     from edgehar.stream.sources.base import Source
+
+SECTION = "Run"
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""``edgehar serve``: recognise activities for as long as the machine is on."""
+"""`edgehar serve`: recognise activities for as long as the machine is on."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgehar.deploy.spec import Loaded
     from edgehar.stream.sources.base import Chunk
 
+SECTION = "Run"
 PORT = 9746
 LEAST_STALE_S = 30.0
 TELL_S = 0.1

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from edgehar.data.corpus import Corpus
     from edgehar.data.parts import Parts
 
+SECTION = "Machine and data"
+
 
 @click.command()
 @click.argument("data", metavar="CORPUS")

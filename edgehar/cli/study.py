@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from edgehar.results.modalities import Modality
     from edgehar.study.outcomes import Outcome
 
+SECTION = "Train"
+
+
 Table = Tuple[str, Sequence[str], List[Sequence[Any]]]  # title, columns, rows
 
 

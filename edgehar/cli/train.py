@@ -12,6 +12,8 @@ from edgehar.cli._cutting import Asked, asked_corpus, corpus_options
 from edgehar.cli._options import model_option
 from edgehar.cli._training import training_options
 
+SECTION = "Train"
+
 
 @click.command()
 @model_option("resnet", "Network and its options, e.g. resnet:width=32")

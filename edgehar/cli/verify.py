@@ -8,6 +8,8 @@ import click
 
 from edgehar.cli._options import engine_options, json_option
 
+SECTION = "Run"
+
 
 @click.command()
 @click.argument("path", metavar="ENGINE_OR_ARTIFACT", type=click.Path())

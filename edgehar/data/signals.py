@@ -1,4 +1,4 @@
-"""The values that flow: Channel, Recording, Windows, Decision, and how one becomes the next.
+"""The values that flow: Recording and Windows, how the one is cut into the other, and the Signal a model is fed.
 
 ::
 

@@ -1,4 +1,4 @@
-"""Who is trained on, who is selected on, who is tested on; and the audit that nobody leaks.
+"""Who is trained on, who is selected on, who is tested on.
 
 People are divided before anything is cut into windows. A Split's hash travels with
 every window, model and engine that came from it.

@@ -1,13 +1,4 @@
-"""How a service fares: counts that one thread keeps and others read, and the pages that show them over HTTP.
-
-::
-
-    /health   200 while decisions advance, else 503: is it of use?
-    /live     200 while it works or waits for samples, else 503: should it be started anew?
-    /metrics  Prometheus' text format 0.0.4
-
-Pages are for the machine itself or a network that is trusted: no password, no encryption.
-"""
+"""How a service fares: counts that one thread keeps and others read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,13 @@
-"""The health of a service over HTTP."""
+"""The health of a service over HTTP.
+
+::
+
+    /health   200 while decisions advance, else 503: is it of use?
+    /live     200 while it works or waits for samples, else 503: should it be started anew?
+    /metrics  Prometheus' text format 0.0.4
+
+Pages are for the machine itself or a network that is trusted: no password, no encryption.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +21,8 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Dict, Tuple
 
+from edgehar.deploy.descriptors import Reserve
 from edgehar.deploy.health import OK, Health
-from edgehar.deploy.reserve import Reserve
 from edgehar.errors import InputError
 from edgehar.files import OUT_OF_DESCRIPTORS
 

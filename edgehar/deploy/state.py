@@ -13,7 +13,7 @@ from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
 import numpy as np
 
 from edgehar import sysfs
-from edgehar.deploy.reserve import Reserve
+from edgehar.deploy.descriptors import Reserve
 from edgehar.errors import InputError
 from edgehar.files import OUT_OF_DESCRIPTORS, PathLike, alone_with, read_json, sweep_half_written, write_json
 from edgehar.stream.sources.base import LATEST_S

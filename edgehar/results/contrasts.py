@@ -6,7 +6,7 @@ import json
 from typing import Any, Dict, Hashable, List, NamedTuple, Optional, Sequence
 
 from edgehar.errors import InputError
-from edgehar.results.alike import corpus_of, facts_of, people_of
+from edgehar.results.grouping import corpus_of, facts_of, people_of
 from edgehar.results.people import Interval, non_inferiority, paired_difference, paired_p_value, share_of_gap, verdict
 from edgehar.results.rows import AccuracyRow, accuracy_rows
 from edgehar.results.runs import Run

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Sequence, Union
 
-from edgehar.results.alike import grouped, marks, measured_on, people_of
 from edgehar.results.contrasts import contrasts, difference_text
+from edgehar.results.grouping import grouped, marks, measured_on, people_of
 from edgehar.results.rows import AccuracyRow, EventRow, accuracy_rows, event_rows, latency_rows
 from edgehar.results.runs import MEASURED, Run
 from edgehar.results.words import (calibration_text, interval_text, kibibytes, machine_name, milliseconds, people_text,

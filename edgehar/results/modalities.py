@@ -20,8 +20,8 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Seq
 
 from edgehar.data.channels import CHOOSABLE, Channel, choose_channels
 from edgehar.errors import InputError
-from edgehar.results.alike import CHOICE
 from edgehar.results.contrasts import Contrast, compare_methods
+from edgehar.results.grouping import CHOICE
 from edgehar.results.rows import AccuracyRow, accuracy_rows, on_front
 from edgehar.results.runs import Run
 from edgehar.settings import COUNT, RATES, TEXT, TEXTS

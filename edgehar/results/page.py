@@ -10,8 +10,8 @@ from edgehar.artifact.manifest import Artifact
 from edgehar.data.splits import data_marks
 from edgehar.errors import InputError
 from edgehar.files import PathLike, written_whole
-from edgehar.results.alike import artifact_labels, grouped, marks, measured_on, people_of
 from edgehar.results.contrasts import contrasts
+from edgehar.results.grouping import artifact_labels, grouped, marks, measured_on, people_of
 from edgehar.results.histories import History
 from edgehar.results.plots import (SensorChoice, Difference, attribution_plot, choice_plot, confusion_plot, forest_plot,
                                    history_plot, interval_plot, latency_plot, reliability_plot, trade_plot)

@@ -15,6 +15,7 @@ from edgehar.results.people import Interval
 from edgehar.results.rows import PRECISION_ORDER, AccuracyRow, LatencyRow, Trade
 from edgehar.results.words import milliseconds
 
+
 def interval_plot(rows: Sequence[AccuracyRow]) -> str:
     """Macro-F1 as a dot and its 95 % interval as a line, one row each."""
     low = min(min(row.macro_f1.low, row.macro_f1.value) for row in rows)

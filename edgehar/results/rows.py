@@ -15,8 +15,8 @@ import numpy as np
 
 from edgehar.data.splits import PARTS, family
 from edgehar.errors import InconclusiveError
-from edgehar.results.alike import CHOICE, STREAM_SETTINGS, T, artifact_labels, common_label, grouped, method_of
 from edgehar.results.events import EventScores, add_events, false_alarms_per_h, median_delay_s, share_detected
+from edgehar.results.grouping import CHOICE, STREAM_SETTINGS, T, artifact_labels, common_label, grouped, method_of
 from edgehar.results.people import Interval, calibration_error_over_people, macro_f1_over_people
 from edgehar.results.runs import EngineFacts, Measurement, Run, RunWarning
 from edgehar.results.scores import balanced_accuracy, macro_f1, pooled

@@ -1,8 +1,7 @@
-"""Metrics over classes, people and events, from counts alone (numpy, works on the board).
+"""Metrics over classes and people, from counts alone (numpy, works on the board).
 
 A confusion is (K, K) int64: row = true class, column = predicted class. A reliability
 is (3, B) float64: how many windows, the sum of their confidences, how many were right.
-A timeline is (T,) class numbers, one a sample; -1 where nothing is known or said.
 """
 
 from __future__ import annotations
@@ -14,6 +13,8 @@ import numpy as np
 from edgehar.data.signals import UNLABELLED
 
 RELIABILITY_BINS = 15
+
+
 def confusion(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """Counts (K, K) over windows with a label; true and predicted are (N,) class numbers."""
     known = true != UNLABELLED

@@ -16,7 +16,7 @@ from edgehar.data.resampling import INSTANT_S, Resampler, Stretch, is_gap
 from edgehar.data.signals import Signal
 from edgehar.errors import InputError
 from edgehar.stream.clock import RATE_TOLERANCE, Clock
-from edgehar.stream.evening import Evening
+from edgehar.stream.gridding import Gridding
 from edgehar.stream.sources.base import Chunk, Source
 from edgehar.stream.stream import BEFORE_GAP, NO_NUMBER, finite_time
 from edgehar.stream.timeline import Ordered, Timeline, steps_after
@@ -58,7 +58,7 @@ class Feed:
         if abs(source.rate_hz / signal.rate_hz - 1) > RATE_TOLERANCE or not source.even:
             self._resampler = Resampler(signal.rate_hz, source.rate_hz, signal.max_gap_s)
         self._timeline = Timeline(source.rate_hz, signal.max_gap_s, self._tell)
-        self._evening = Evening(source.rate_hz)
+        self._gridding = Gridding(source.rate_hz)
         self._clock = Clock(source.rate_hz, signal.max_gap_s)  # of a source that does not time each sample
         self._unspent_s = np.empty(0)  # times of the samples that no output stands for yet
         self.claimed_hz = source.rate_hz
@@ -102,7 +102,7 @@ class Feed:
     @property
     def waiting(self) -> int:
         """Samples that others must come before, or that an output is still made of."""
-        return self._timeline.waiting + self._evening.waiting + len(self._unspent_s)
+        return self._timeline.waiting + self._gridding.waiting + len(self._unspent_s)
 
     def __iter__(self) -> Iterator[Chunk]:
         for chunk in self._selected():
@@ -169,7 +169,7 @@ class Feed:
     def _gridded(self, piece: Ordered, arrived_s: Optional[float]) -> Iterator[Chunk]:
         self._measure(piece)
         if self._resampler is None:
-            for each in self._evening.push(piece):
+            for each in self._gridding.push(piece):
                 begins, self._fresh = each.begins and not self._fresh, False
                 yield Chunk(each.samples, each.time_s, begins=begins, arrived_s=arrived_s,
                             stands_for=None if each.arrived.all() else each.arrived)
@@ -226,7 +226,7 @@ class Feed:
         if self._resampler is not None:
             yield from self._as_chunks(self._timed(self._resampler.flush), arrived_s)
             return
-        for each in self._evening.flush():
+        for each in self._gridding.flush():
             yield Chunk(each.samples, each.time_s, arrived_s=arrived_s, stands_for=each.arrived)
 
     def _lose_unspent(self) -> None:

@@ -1,4 +1,4 @@
-"""Two ways from samples to logits in micro-batches, whole windows or incremental steps, and the choice between them."""
+"""Two ways from samples to logits in micro-batches: whole windows, or incremental steps."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from edgehar.backends.base import Session, StepSession
 from edgehar.stream.ring import Ring
 from edgehar.stream.waiting import Waiting
+
 
 class WholeWindows:
     """Full windows, `length` samples of a stream at a time and `batch` streams.

@@ -19,6 +19,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from edgehar.backends.base import Rows
 
+
 def rows_of(streams: np.ndarray) -> Rows:
     """The same streams (n,) as a slice where they stand side by side in order: that is a view and not a copy."""
     first, last = int(streams[0]), int(streams[-1])

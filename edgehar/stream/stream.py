@@ -4,8 +4,8 @@
 
     source -Feed-> chunks -Stream.push-> decisions -pump-> sinks
 
-`Feed` checks a source against the signal a model reads, before anything is started, and
-brings it to that signal's grid; `Stream` turns samples into decisions; `pump` keeps both
+`Feed` (``edgehar.stream.feed``) brings a source to the grid of the signal that a model
+reads; `Stream` turns samples into decisions; `pump` (``edgehar.stream.pump``) keeps both
 going and counts.
 """
 
@@ -344,9 +344,6 @@ class Stream:
         if strange is not None:
             raise InputError("the stream cannot be routed by '%s'; there are: %s." % (
                 strange, ", ".join(self.tasks if known is None else known)))
-
-
-# ------------------------------------------------------------------ from a source to the sinks
 
 
 def _hold_of_each(hold: Hold, tasks: Iterable[str]) -> Dict[str, int]:

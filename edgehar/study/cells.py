@@ -11,7 +11,7 @@ from edgehar.data.signals import Framing, scaled
 from edgehar.errors import InputError
 from edgehar.files import sha256_of_json
 from edgehar.registry import parse_spec
-from edgehar.results.alike import CHOICE
+from edgehar.results.grouping import CHOICE
 from edgehar.training.recipe import Recipe
 
 Settings = Dict[str, Any]

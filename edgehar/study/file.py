@@ -64,7 +64,7 @@ from edgehar.data.datasets.base import Dataset
 from edgehar.data.protocols import OWN, People, every_fold, make_split
 from edgehar.errors import InputError
 from edgehar.files import PathLike, read_toml
-from edgehar.results.alike import CHOICE
+from edgehar.results.grouping import CHOICE
 from edgehar.results.modalities import SETTINGS as MODALITY_SETTINGS, choices
 from edgehar.settings import NAMES, PAIRS, RATE, SAMPLES, SEEDS, SWITCH, TABLE, TABLES, TEXT, require_settings
 from edgehar.study.cells import Fold, Network, Settings, Study

@@ -7,9 +7,9 @@ from typing import Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
 from edgehar.errors import InputError
 from edgehar.files import PathLike, written_whole
-from edgehar.results.alike import marks
 from edgehar.results.axes import as_file
 from edgehar.results.contrasts import Contrast, Recovery, compare_methods, not_inferior, p_value, recoveries
+from edgehar.results.grouping import marks
 from edgehar.results.modalities import Modality, ranking
 from edgehar.results.people import adjusted
 from edgehar.results.plots import Difference, contrast_plot

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import List, Optional
 
 from edgehar.errors import InputError
-from edgehar.results.alike import seedless
+from edgehar.results.grouping import seedless
 from edgehar.results.runs import Run
 from edgehar.study.cells import Cell, Settings
 from edgehar.training.distillers import DISTILLERS

@@ -16,7 +16,7 @@ from typing import Callable, Optional
 
 from edgehar.artifact.manifest import Artifact
 from edgehar.backends import ready_engine
-from edgehar.bench import run as bench
+from edgehar.bench.run import run, run_as_one
 from edgehar.bench.scenarios import SCENARIOS
 from edgehar.data.corpus import Corpus, cut_corpus, slower
 from edgehar.data.datasets import DATASETS
@@ -84,11 +84,11 @@ def _run_cell(cell: Cell, corpus: Corpus, work: Path, results: Path, command: st
     corpus = slower(corpus, cell.network.rate_hz)
     artifact = export(fitted, corpus.parts.train, corpus.parts.valid, cell.artifact_folder(work), cell.name)
     engine = ready_engine(artifact.folder, "ort", "fp32")
-    run = bench.run(engine, SCENARIOS.create("accuracy"), corpus.parts.test, command=command)
+    scored = run(engine, SCENARIOS.create("accuracy"), corpus.parts.test, command=command)
     path = cell.run_path(results)
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(str(work / cell.path / histories.FILE), str(path.with_suffix(".history.jsonl")))
-    run.write(path)
+    scored.write(path)
 
 
 def _score_ensemble(cell: Cell, corpus: Corpus, work: Path, results: Path, command: str) -> None:
@@ -96,8 +96,8 @@ def _score_ensemble(cell: Cell, corpus: Corpus, work: Path, results: Path, comma
     _require_members(cell, work, results)
     engines = [ready_engine(member.artifact_folder(work), "ort", "fp32") for member in cell.members()]
     test = slower(corpus, cell.network.rate_hz).parts.test
-    run = bench.run_as_one(engines, SCENARIOS.create("accuracy"), test, cell.name, cell.seed, command)
-    run.write(cell.run_path(results))
+    scored = run_as_one(engines, SCENARIOS.create("accuracy"), test, cell.name, cell.seed, command)
+    scored.write(cell.run_path(results))
 
 
 def _require_members(cell: Cell, work: Path, results: Path) -> None:

@@ -8,10 +8,10 @@ from typing import Dict, List, Mapping, Sequence, Tuple, Union
 
 from edgehar.data.signals import Signal, Windows
 from edgehar.errors import InputError, MismatchError
-from edgehar.training.blame import plugin_named
 from edgehar.training.distillers.base import Method, WithoutTeacher, WithTeacher
 from edgehar.training.folder import Fitted, Teachers
 from edgehar.training.models.base import Model
+from edgehar.training.plugin_faults import plugin_named
 from edgehar.training.recipe import Recipe
 
 

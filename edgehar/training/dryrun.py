@@ -16,7 +16,6 @@ from torch import Tensor
 
 from edgehar.data.signals import Windows, paired
 from edgehar.errors import InputError
-from edgehar.training.blame import blamed, plugin_named
 from edgehar.training.distillers import DISTILLERS
 from edgehar.training.distillers.base import Teacher, total
 from edgehar.training.epochs import Training
@@ -24,6 +23,7 @@ from edgehar.training.evaluation import predict
 from edgehar.training.graph import OPSET, onnx_model
 from edgehar.training.models.base import Model
 from edgehar.training.parity import loose_limit, require_independent, require_parity
+from edgehar.training.plugin_faults import blamed, plugin_named
 from edgehar.training.recipe import Recipe
 from edgehar.training.saliency import class_focus
 

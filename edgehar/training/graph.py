@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from edgehar.artifact.operators import MAX_IR_VERSION, operators, require_parsable
 from edgehar.errors import InputError
-from edgehar.training.blame import first_words
 from edgehar.training.heads import Competition, make_head
 from edgehar.training.models.base import Model
+from edgehar.training.plugin_faults import first_words
 
 OPSET = 16
 REMEDIES = {"fft": "use a convolution with a fixed basis", "stft": "use a convolution with a fixed basis",

@@ -7,9 +7,9 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple
 import numpy as np
 
 from edgehar.errors import AccuracyError, InputError
-from edgehar.training.blame import first_words
 from edgehar.training.evaluation import predict
 from edgehar.training.models.base import Model
+from edgehar.training.plugin_faults import first_words
 
 LIMIT = 1e-4  # between logits that ought to be the same
 

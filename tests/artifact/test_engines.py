@@ -13,8 +13,8 @@ pytest.importorskip("onnxruntime")
 
 from edgehar import cli
 from edgehar.artifact.manifest import Artifact
-from edgehar.backends import BACKENDS, ready_engine
 from edgehar.artifact.operators import require_parsable
+from edgehar.backends import BACKENDS, ready_engine
 
 FOLDER = Path(__file__).resolve().parents[2] / "engines"
 READY = sorted(path.parent for path in FOLDER.glob("*/manifest.json"))

@@ -11,21 +11,21 @@ from edgehar.bench import verdicts
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from edgehar.artifact import quantise
-from edgehar.bench import run as bench
+from edgehar.artifact.boards import load_board
 from edgehar.artifact.golden import compare_logits
 from edgehar.artifact.manifest import Artifact
 from edgehar.backends import BACKENDS, ready_engine
 from edgehar.backends._rounding import rounded
 from edgehar.backends.base import BuildSpec
 from edgehar.backends.base import infer_all
-from edgehar.artifact.boards import load_board
+from edgehar.bench import run as bench
+from edgehar.bench.scenarios import SCENARIOS
 from edgehar.errors import InputError, MismatchError
 from edgehar.files import write_json
+from edgehar.results.grouping import marks
 from edgehar.results.markdown import markdown
 from edgehar.results.page import render
 from edgehar.results.runs import SIMULATED, Run
-from edgehar.bench.scenarios import SCENARIOS
-from edgehar.results.alike import marks
 from tests.published import FOLDER, networks
 from tests.runs import make
 

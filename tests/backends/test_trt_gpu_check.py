@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 pytest.importorskip("onnxruntime")
 
-from edgehar.results.runs import load_all
 from edgehar.results.rows import latency_rows
+from edgehar.results.runs import load_all
+from tests.scripts import script
 from tests.tiny import tiny_artifact
-
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu_check.py"
 
 
 @pytest.fixture
-def gpu_check(monkeypatch):
-    spec = importlib.util.spec_from_file_location("gpu_check", str(SCRIPT))
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "gpu_check", module)
-    spec.loader.exec_module(module)
-    return module
+def gpu_check():
+    return script("gpu_check")
 
 
 def test_every_case_passes_and_its_figures_are_runs(gpu_check, board, tmp_path, capsys):

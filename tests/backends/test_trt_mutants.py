@@ -13,12 +13,12 @@ import pytest
 pytest.importorskip("onnxruntime")
 
 from edgehar.artifact.manifest import Artifact
+from edgehar.artifact.quantise import calibrated_ranges
 from edgehar.backends._trt import (build as _trt_build, calibration as _trt_calibration, cuda as _cuda,
                                    session as _trt_session)
 from edgehar.backends._trt.options import build_options, run_options, unusual
 from edgehar.backends.base import BuildSpec, Engine
 from edgehar.errors import EdgeharError
-from edgehar.artifact.quantise import calibrated_ranges
 from tests.strict import Board
 from tests.strict.mutants import steps, without
 from tests.tiny import tiny_artifact, tiny_onnx, tiny_windows

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,19 +12,15 @@ from edgehar.bench import energy, rounding
 from edgehar.bench.energy import estimate
 from edgehar.bench.trace import IDLE, LOAD, Trace, TracePhase
 from edgehar.machine import Conditions
+from tests.scripts import script
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "energy_coverage.py"
 QUIET = {"limits_hz": {"gpu": (6e8, 6e8)}, "clocks_hz": {"gpu": 6e8}, "throttles": {"gpu-throttle-alert": 0},
          "mode": "7"}
 
 
 @pytest.fixture(scope="module")
 def coverage():
-    spec = importlib.util.spec_from_file_location("energy_coverage", str(SCRIPT))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return script("energy_coverage")
 
 
 def phases(idle_s=30.0, load_s=60.0, after_s=None, repeats=3, windows=1000):

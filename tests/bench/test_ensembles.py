@@ -13,8 +13,8 @@ from edgehar.bench import run as bench
 from edgehar.bench.ensembles import EnsembleSession, ensemble_facts, mixed_logits
 from edgehar.bench.scenarios import SCENARIOS
 from edgehar.errors import MismatchError
-from edgehar.stream.decision import softmax
 from edgehar.results.runs import EngineFacts
+from edgehar.stream.decision import softmax
 from tests.linear import SIGNAL, TASKS, LinearSession, noise, weights
 
 

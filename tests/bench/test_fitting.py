@@ -17,8 +17,9 @@ from edgehar.bench.calibration import calibrated, even_weights, fitted, observat
 from edgehar.cli import execute
 from edgehar.errors import InputError, MismatchError
 from edgehar.results.runs import SIMULATED, Measurement
-from tests.published import FOLDER, TABLE, networks, script
+from tests.published import FOLDER, TABLE, networks
 from tests.runs import make
+from tests.scripts import script
 
 BOARD = load_board("xavier-agx")
 REPORT = FOLDER / "fits" / "xavier-published.json"

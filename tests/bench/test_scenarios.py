@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.linear import BACKEND, DATASET, write_artifact
 
 from edgehar import cli, registry
 from edgehar.bench.scenarios import SCENARIOS, load_scenario
 from edgehar.errors import InputError
 from edgehar.results.page import render
 from edgehar.results.runs import Run
+from tests.linear import BACKEND, DATASET, write_artifact
 
 COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "scenarios"
 BURST = '''

@@ -8,13 +8,13 @@ from types import ModuleType
 from typing import Any, Dict, Sequence
 
 import pytest
-from tests.boards import JETPACK5, JtopStandIn, add_ina3221, write
 
 from edgehar import sysfs
 from edgehar.bench.meters import METERS
 from edgehar.bench.meters._totals import board_of, known_boards, remarks_on, totals_of
 from edgehar.bench.meters.tegrastats import power_of
 from edgehar.errors import InputError
+from tests.boards import JETPACK5, JtopStandIn, add_ina3221, write
 
 XAVIER = ("GPU", "CPU", "SOC", "CV", "VDDRQ", "SYS5V")
 ORIN = ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0", "VDDQ_VDD2_1V8AO")

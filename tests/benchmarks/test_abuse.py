@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
+
 from tests.broker import require_mosquitto
+from tests.scripts import ROOT, script
 
 pytest.importorskip("onnxruntime")
-
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
-
-
-def script(name: str):
-    spec = importlib.util.spec_from_file_location(name, str(FOLDER / (name + ".py")))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.slow
 def test_a_kill_and_a_small_flood_lose_nothing_and_are_counted(tmp_path):
     require_mosquitto()
     soak, abuse = script("soak"), script("abuse")
-    engine = abuse.ready_engine(FOLDER.parent / "engines" / "wisdm-watch-s")
+    engine = abuse.ready_engine(ROOT / "engines" / "wisdm-watch-s")
     with soak.Broker(tmp_path) as broker:
         lab = abuse.Lab(engine, tmp_path, broker.port)
         found = {"kills": abuse.kills(lab, 1), "flood": abuse.flood(lab, 300)}

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
-import sys
 from dataclasses import replace
-from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -14,22 +11,15 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from edgehar.results.contrasts import contrasts
 from edgehar.errors import InputError
+from edgehar.results.contrasts import contrasts
 from edgehar.results.page import render
+from edgehar.results.rows import accuracy_rows, latency_rows
 from edgehar.results.runs import Run, load_all
 from edgehar.results.scores import macro_f1
-from edgehar.results.rows import accuracy_rows, latency_rows
+from tests.scripts import ROOT, script
 
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
-
-
-def script(name: str):
-    spec = importlib.util.spec_from_file_location(name, str(FOLDER / (name + ".py")))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+FOLDER = ROOT / "benchmarks"
 
 
 def test_both_layouts_are_one_network_and_ratios_come_from_raw_times(tmp_path):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import shutil
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,17 +12,12 @@ import pytest
 from edgehar.backends import ready_engine
 from edgehar.results.runs import Run
 from tests.broker import require_mosquitto
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.scripts import ROOT, script
 
 
 @pytest.fixture(scope="module")
 def soak():
-    spec = importlib.util.spec_from_file_location("soak", str(ROOT / "benchmarks" / "soak.py"))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["soak"] = module
-    spec.loader.exec_module(module)
-    return module
+    return script("soak")
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Dict
 
 import pytest
-from tests.boards import make_xavier, write
 
 from edgehar import packages, sysfs
 from edgehar.cli import _board, execute
 from edgehar.cli._finding import MISSING, OK, WARNING
+from tests.boards import make_xavier, write
 
 ROOT = Path(__file__).resolve().parents[2]
 BREAKS = {

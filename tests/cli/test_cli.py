@@ -194,8 +194,9 @@ def test_only_a_command_with_a_teacher_takes_the_teacher_s_split_and_framing(cap
 
 def test_the_list_of_commands_is_whole_and_not_cut_off(capsys: pytest.CaptureFixture) -> None:
     assert execute(["--help"]) == 0
-    listed = capsys.readouterr().out.split("Commands:")[1]
-    assert re.findall(r"^  (\S+)", listed, re.MULTILINE) == COMMANDS
+    listed = capsys.readouterr().out.split("Machine and data:")[1]
+    assert sorted(re.findall(r"^  (\S+)", listed, re.MULTILINE)) == COMMANDS
+    assert re.findall(r"^(\S.*):$", listed, re.MULTILINE) == ["Train", "Run", "Deploy", "Measure"]
     assert "..." not in listed
 
 
@@ -250,12 +251,17 @@ def test_doctor_knows_this_machine_and_what_to_do(capsys: pytest.CaptureFixture,
 
 @pytest.fixture
 def trainable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[bool], None]:
-    """Pretends that the training packages are there, or not; the working folder is empty."""
+    """Pretends that the training packages are there, or not; the working folder has nothing that edgehar made."""
     monkeypatch.chdir(tmp_path)
     version = machine.package_version
-    monkeypatch.setattr("edgehar.packages.faults_apart", lambda names: {})
-    return lambda there: monkeypatch.setattr(
-        machine, "package_version", lambda name: ("1" if there else None) if name == "torch" else version(name))
+
+    def pretend(there: bool) -> None:
+        monkeypatch.setattr(machine, "package_version",
+                            lambda name: ("1" if there else None) if name == "torch" else version(name))
+        if there:  # doctor imports what is installed, in processes that begin in this folder
+            (tmp_path / "torch.py").write_text("", encoding="utf-8")
+
+    return pretend
 
 
 def next_of(capsys: pytest.CaptureFixture) -> str:

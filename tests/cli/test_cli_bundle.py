@@ -15,8 +15,8 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 
-from edgehar.deploy.bundle import _archive, read_bundle
 from edgehar.cli import execute
+from edgehar.deploy.bundle import _archive, read_bundle
 from tests.bundles import entry, forged, members_of
 from tests.deploy.test_installation import tree
 

@@ -16,8 +16,8 @@ from edgehar.cli import execute
 from edgehar.cli._streaming import source_of
 from edgehar.deploy.health import Health
 from edgehar.deploy.notify import Manager
-from edgehar.deploy.spec import ServeSpec
 from edgehar.deploy.service import Service
+from edgehar.deploy.spec import ServeSpec
 from tests.published import FOLDER
 
 STUDENT = str(FOLDER.parent / "engines" / "wisdm-watch-s")

@@ -9,10 +9,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from edgehar.errors import InputError
 from edgehar.training.distillers import DISTILLERS
 from edgehar.training.distillers.base import WithoutTeacher, WithTeacher, prepare
 from edgehar.training.distillers.kd import softened_kl
-from edgehar.errors import InputError
 from edgehar.training.models.base import Outputs
 from tests.contracts.test_models import network
 

@@ -6,12 +6,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from edgehar.data.channels import triad
 from edgehar.data.signals import Signal
 from edgehar.errors import InputError
 from edgehar.training.heads import HEADS
 from edgehar.training.models import MODELS, make_model
 from edgehar.training.models.mobilenet import SIZES
-from edgehar.data.channels import triad
 
 CHANNELS = triad("acc", "m/s^2", "waist") + triad("gyro", "rad/s", "waist") + triad("linear_acc", "m/s^2", "waist")
 TASKS = {"activity": tuple("abcdef"), "placement": ("left", "right")}

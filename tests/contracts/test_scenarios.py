@@ -7,7 +7,6 @@ from math import inf, nan
 
 import numpy as np
 import pytest
-from tests.linear import SIGNAL, SPLIT, TASKS, LinearSession, add_plugins, noise, write_artifact
 
 from edgehar.backends import BACKENDS
 from edgehar.backends.base import BuildSpec
@@ -17,6 +16,7 @@ from edgehar.bench.scenarios.base import RECORDINGS, WINDOWS, Trial
 from edgehar.data.signals import Recording, Windows
 from edgehar.errors import InputError
 from edgehar.results.runs import Run
+from tests.linear import SIGNAL, SPLIT, TASKS, LinearSession, add_plugins, noise, write_artifact
 
 SHORT = {  # a new scenario adds its own: settings of a short measurement
     "single-stream": {"warmup_s": 0, "duration_s": 1}, "offline": {"batch": 4, "warmup_s": 0, "duration_s": 1},

@@ -229,7 +229,6 @@ def test_a_whole_recording_is_worn_at_one_place() -> None:
     assert there.labels["activity"].tolist() == [0] * 30
 
 
-
 def test_channel_names_are_paths_without_empty_parts() -> None:
     assert ACC[0].name == "wrist/watch/acc/x"
     assert Channel("heart_rate", "", "1/s", "chest").name == "chest/heart_rate"

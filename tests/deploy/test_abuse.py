@@ -15,16 +15,13 @@ from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import pytest
-from tests.broker import until
-from tests.deploy.test_service import Given, chunks, recipe, served  # noqa: F401
-from tests.linear import SIGNAL, decision, noise, same, stream
 
 from edgehar.deploy import outlets, pages
+from edgehar.deploy.descriptors import Reserve
 from edgehar.deploy.health import Health
 from edgehar.deploy.notify import Manager
 from edgehar.deploy.outlets import Outlet, end_all
 from edgehar.deploy.pages import Pages
-from edgehar.deploy.reserve import Reserve
 from edgehar.deploy.service import Service
 from edgehar.deploy.state import ServiceState, StateFile
 from edgehar.errors import InputError
@@ -32,6 +29,9 @@ from edgehar.files import UnopenedError
 from edgehar.stream.sinks.base import NotTaken, Sink
 from edgehar.stream.sinks.jsonl import Jsonl
 from edgehar.stream.sources.base import Chunk
+from tests.broker import until
+from tests.deploy.test_service import Given, chunks, recipe, served  # noqa: F401
+from tests.linear import SIGNAL, decision, noise, same, stream
 
 
 class Kinds(Sink):

@@ -20,8 +20,8 @@ import pytest
 from edgehar.deploy.health import Health, Line
 from edgehar.deploy.notify import Manager
 from edgehar.deploy.pages import Pages
-from edgehar.deploy.spec import Loaded, ServeSpec
 from edgehar.deploy.service import Service, signals_to
+from edgehar.deploy.spec import Loaded, ServeSpec
 from edgehar.deploy.state import ServiceState, Moment
 from edgehar.errors import InputError, MismatchError
 from edgehar.stream.sources.base import Chunk, Source

@@ -21,8 +21,8 @@ pytest.importorskip("cryptography")
 from edgehar.artifact.golden import read_golden
 from edgehar.artifact.manifest import Artifact, write_manifest
 from edgehar.deploy.packing import StreamSettings, pack
-from edgehar.results.runs import load_all
 from edgehar.deploy.signing import generate_keys, read_private_key
+from edgehar.results.runs import load_all
 from tests.house.test_packaging import pins
 from tests.loopback import ROOT, Device, Ended, Workstation, ended, missing, script
 

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from tests.house.test_packaging import pins, required
 
-DOCKER = Path(__file__).resolve().parents[2] / "docker"
+from tests.house.test_packaging import pins, required
+from tests.scripts import ROOT, script
+
+DOCKER = ROOT / "docker"
 HERE = "%d.%d" % sys.version_info[:2]
 
-
-def script():
-    spec = importlib.util.spec_from_file_location("pin", str(DOCKER / "pin.py"))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["pin"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-pin = script()
+pin = script("pin", "docker")
 
 
 @pytest.mark.parametrize("name", sorted(pin.FILES))

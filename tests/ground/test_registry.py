@@ -217,28 +217,9 @@ def test_an_installed_module_must_be_named_like_its_plugin(lamps: Registry, inst
         lamps.kind("bulb")
 
 
-GYM = '''
-from edgehar.data.channels import triad
-from edgehar.data.datasets.base import Dataset
-from edgehar.data.splits import Split
-
-
-class Gym(Dataset):
-    """A corpus of another package."""
-
-    title = "Gym of another package"
-    rate_hz, window, hop, max_gap_s = 25.0, 64, 32, 0.2
-    channels = triad("acc", "m/s^2", "wrist")
-    classes = {"activity": ("squat", "lunge")}
-
-    def split(self):
-        return Split("gym", "fixed", ("a",), ("b",), ("c",))
-
-    def recordings(self):
-        return iter(())
-'''
+GYM = Path(__file__).resolve().parents[1] / "plugins" / "datasets" / "gym.py"
 WHEEL = {
-    "gym_corpus/__init__.py": "", "gym_corpus/gym.py": GYM,
+    "gym_corpus/__init__.py": "", "gym_corpus/gym.py": GYM.read_text(encoding="utf-8"),
     "gym_corpus-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: gym-corpus\nVersion: 1.0\n",
     "gym_corpus-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     "gym_corpus-1.0.dist-info/entry_points.txt": "[edgehar.datasets]\ngym = gym_corpus.gym\n",
@@ -256,4 +237,4 @@ def test_a_package_that_pip_installed_serves_the_commands(tmp_path: Path) -> Non
     house = str(Path(edgehar.__file__).resolve().parents[1])
     done = subprocess.run([sys.executable, "-m", "edgehar", "datasets", "gym"], stdout=subprocess.PIPE, cwd=house,
                           env=dict(os.environ, PYTHONPATH=os.pathsep.join([house, str(site)])), universal_newlines=True)
-    assert done.returncode == 0 and "Gym of another package" in done.stdout
+    assert done.returncode == 0 and "Gym of my own" in done.stdout

@@ -10,9 +10,9 @@ import pytest
 
 from edgehar import cli
 from edgehar.errors import InputError
-from edgehar.results.alike import grouped, people_of
 from edgehar.results.contrasts import (compare_methods, contrasts, difference_text, not_inferior, recoveries,
                                        recovery_text)
+from edgehar.results.grouping import grouped, people_of
 from edgehar.results.people import Interval, paired_difference, verdict
 from edgehar.results.rows import accuracy_rows
 from edgehar.results.runs import SIMULATED

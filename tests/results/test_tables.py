@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgehar.results import alike, rows as tables, words
+from edgehar.results import grouping, rows as tables, words
 from edgehar.results.events import EventScores, add_events
 from edgehar.results.people import Interval
 from edgehar.results.runs import Measurement
@@ -72,7 +72,7 @@ def test_two_artifacts_of_one_name_are_told_apart():
     (["n-seed10", "n-seed11"], "n"), (["kd (a1ffff)", "kd (a9bbbb)"], "kd"),
     (["a (12ab)", "a (34cd)"], "a"), (["x", "y"], "x / y"), (["teachers-1", "teachers-2"], "teachers")])
 def test_a_common_label(labels, told):
-    assert alike.common_label(labels) == told
+    assert grouping.common_label(labels) == told
 
 
 def test_throughput_and_medians_by_hand():
@@ -212,7 +212,7 @@ def test_seeds_that_spell_their_corpus_differently_are_averaged():
 def test_a_leak_is_marked_and_never_joined_with_what_is_honest():
     honest = make()
     leaky = replace(honest, split=dict(honest.split, sha256="1" * 64, shuffle_seed=0))
-    assert alike.marks(leaky) == ["LEAKY SPLIT"]
-    assert alike.marks(replace(leaky, synthetic=True)) == ["SYNTHETIC DATA", "LEAKY SPLIT"]
-    assert alike.marks(honest) == [] and len(tables.accuracy_rows([honest, leaky])) == 2
-    assert len(alike.grouped([honest, leaky], alike.people_of)) == 2
+    assert grouping.marks(leaky) == ["LEAKY SPLIT"]
+    assert grouping.marks(replace(leaky, synthetic=True)) == ["SYNTHETIC DATA", "LEAKY SPLIT"]
+    assert grouping.marks(honest) == [] and len(tables.accuracy_rows([honest, leaky])) == 2
+    assert len(grouping.grouped([honest, leaky], grouping.people_of)) == 2

@@ -9,15 +9,15 @@ from typing import List, NamedTuple, Tuple
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from tests.linear import CHANNELS, SIGNAL, TASKS, LinearSession, noise, same, weights
 
 from edgehar.errors import InputError
-from edgehar.stream.evening import Evening
 from edgehar.stream.feed import Feed
+from edgehar.stream.gridding import Gridding
 from edgehar.stream.ledger import ledger
 from edgehar.stream.sources.base import Chunk, Source
 from edgehar.stream.stream import Stream
 from edgehar.stream.timeline import DEPTH, Ordered, Timeline
+from tests.linear import CHANNELS, SIGNAL, TASKS, LinearSession, noise, same, weights
 
 SLOW = replace(SIGNAL, rate_hz=20.0, max_gap_s=0.3)
 STEP_S = 0.05
@@ -278,13 +278,13 @@ def test_equal_stamps_are_one_step_apart_where_there_is_room():
 
 def test_a_hole_is_filled_by_the_cubic_and_a_stall_is_none():
     signal = np.sin(GRID * 2)[:, None].astype(np.float32)
-    evening = Evening(20.0)
+    gridding = Gridding(20.0)
     kept = np.delete(np.arange(40), [10, 11, 20])
-    found = evening.push(Ordered(GRID[kept], signal[kept], True)) + evening.flush()
-    assert evening.filled == 3 and np.concatenate([each.samples for each in found]) == pytest.approx(signal, abs=1e-2)
+    found = gridding.push(Ordered(GRID[kept], signal[kept], True)) + gridding.flush()
+    assert gridding.filled == 3 and np.concatenate([each.samples for each in found]) == pytest.approx(signal, abs=1e-2)
     assert np.concatenate([each.arrived for each in found]).tolist() == [k in kept for k in range(40)]
     stalled_s = GRID.copy()
     stalled_s[10:15] = GRID[15] - 0.01 + np.arange(5) * 0.001
-    evening = Evening(20.0)
-    found = evening.push(Ordered(stalled_s, signal, True)) + evening.flush()
-    assert evening.filled == 0 and np.concatenate([each.samples for each in found]).tobytes() == signal.tobytes()
+    gridding = Gridding(20.0)
+    found = gridding.push(Ordered(stalled_s, signal, True)) + gridding.flush()
+    assert gridding.filled == 0 and np.concatenate([each.samples for each in found]).tobytes() == signal.tobytes()

@@ -21,23 +21,23 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edgehar import machine, registry
-from edgehar.study import plan as planning, workers as processes
-from edgehar.training import views
 from edgehar.backends import BACKENDS, ready_engine
 from edgehar.backends.base import infer_all
-from edgehar.study.cells import Cell, only_modalities
-from edgehar.study.file import load_study
-from edgehar.study.own_runs import own_run
 from edgehar.cli import execute
 from edgehar.cli.study import _time_text
-from edgehar.results.contrasts import p_value
 from edgehar.errors import InputError, MissingError
+from edgehar.results.contrasts import p_value
 from edgehar.results.runs import load_all
 from edgehar.results.scores import confusion
 from edgehar.stream.decision import softmax
-from edgehar.study.plan import plan
+from edgehar.study import plan as planning, workers as processes
+from edgehar.study.cells import Cell, only_modalities
+from edgehar.study.file import load_study
 from edgehar.study.outcomes import outcomes
+from edgehar.study.own_runs import own_run
+from edgehar.study.plan import plan
 from edgehar.study.runner import cut_fold, run_fold, run_study
+from edgehar.training import views
 
 FILE = """
 seeds = [0]

@@ -6,8 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from edgehar.training.augment import Augmentation, augment
 from edgehar.data.channels import Channel, triad
+from edgehar.training.augment import Augmentation, augment
 
 CHANNELS = (triad("acc", "m/s^2", "waist") + triad("gyro", "rad/s", "waist") + triad("acc", "m/s^2", "wrist")
             + (Channel("pulse", "", "Hz", "wrist"),))

@@ -14,17 +14,17 @@ import onnx
 import onnxruntime
 
 from edgehar.artifact.manifest import Artifact
+from edgehar.artifact.operators import operators, opset, require_parsable
+from edgehar.artifact.quantise import activation_ranges, quantise
 from edgehar.data.signals import Signal
 from edgehar.errors import AccuracyError, InputError, MismatchError
 from edgehar.training import parity
+from edgehar.training.evaluation import predict
 from edgehar.training.exporting import Samples, export, synthetic_signals
 from edgehar.training.graph import onnx_model, trace
-from edgehar.artifact.operators import operators, opset, require_parsable
 from edgehar.training.heads import HEADS, Competition, Memory, make_head
-from edgehar.training.models import make_model
-from edgehar.artifact.quantise import activation_ranges, quantise
-from edgehar.training.evaluation import predict
 from edgehar.training.loop import fit
+from edgehar.training.models import make_model
 from tests import small
 from tests.contracts.test_models import CHANNELS, SPECS, network
 

@@ -11,12 +11,12 @@ from torch import nn
 
 from edgehar.artifact import attribution
 from edgehar.artifact.manifest import Artifact
+from edgehar.training.evaluation import predict
 from edgehar.training.exporting import Samples, export
+from edgehar.training.loop import fit
 from edgehar.training.models import make_model
 from edgehar.training.models.base import Grid, Model
 from edgehar.training.saliency import attribute, class_focus
-from edgehar.training.evaluation import predict
-from edgehar.training.loop import fit
 from tests import small
 from tests.contracts.test_models import SPECS, network
 

@@ -11,15 +11,15 @@ torch = pytest.importorskip("torch")
 
 import torch.nn.functional as F
 
+from edgehar.errors import InputError
 from edgehar.training.distillers import DISTILLERS
 from edgehar.training.distillers.smldist import (association_kl, conditional_targets, find_anchors, log_amplitudes,
                                                  memory_of, shared_span, soft_targets, spectral_distance)
-from edgehar.errors import InputError
+from edgehar.training.epochs import Training
 from edgehar.training.heads import HEADS, Competition
+from edgehar.training.loop import fit
 from edgehar.training.models import Ensemble, make_model
 from edgehar.training.models.base import Grid, columns_at
-from edgehar.training.epochs import Training
-from edgehar.training.loop import fit
 from tests import small
 from tests.contracts.test_distillers import LABELS
 from tests.contracts.test_models import network

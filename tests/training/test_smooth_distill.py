@@ -11,16 +11,16 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from edgehar.data.channels import triad
 from edgehar.data.signals import Signal
+from edgehar.data.signals import Windows
+from edgehar.errors import InputError
 from edgehar.training.distillers import DISTILLERS
 from edgehar.training.distillers.cross_task import info_nce
-from edgehar.errors import InputError
-from edgehar.training.models import make_model
-from edgehar.training.models.base import Outputs
-from edgehar.data.channels import triad
-from edgehar.data.signals import Windows
 from edgehar.training.epochs import Training
 from edgehar.training.loop import fit
+from edgehar.training.models import make_model
+from edgehar.training.models.base import Outputs
 from edgehar.training.recipe import Recipe
 from tests import small
 
@@ -37,7 +37,9 @@ def two_tasks(windows: Windows, unlabelled: float = 0.0) -> Windows:
     y = dict(windows.y, placement=np.where(hidden, -1, turned).astype(np.int64))
     return replace(windows, x=x, y=y, classes=TASKS)
 
+
 X = torch.zeros(2, 3, 64)  # windows that no method of these looks at
+
 
 @pytest.fixture(scope="module")
 def parts():

@@ -19,17 +19,17 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from edgehar.errors import InputError, MismatchError
 from edgehar.results import histories
+from edgehar.training.checks import chosen_tasks
 from edgehar.training.distillers import DISTILLERS
 from edgehar.training.distillers.base import Phase, WithoutTeacher
-from edgehar.errors import InputError, MismatchError
-from edgehar.training.models import Ensemble, make_model, teach_as_one
 from edgehar.training.epochs import Training, class_weights
 from edgehar.training.evaluation import evaluate, predict
 from edgehar.training.facts import weights_sha256
 from edgehar.training.folder import Fitted, begun
-from edgehar.training.checks import chosen_tasks
 from edgehar.training.loop import fit
+from edgehar.training.models import Ensemble, make_model, teach_as_one
 from edgehar.training.recipe import Recipe
 from tests import small
 

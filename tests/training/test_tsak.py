@@ -13,18 +13,18 @@ torch = pytest.importorskip("torch")
 
 import torch.nn.functional as F
 
+from edgehar.data.channels import Channel, triad
+from edgehar.data.parts import Parts
 from edgehar.data.signals import Signal
+from edgehar.data.signals import Windows
+from edgehar.errors import InputError
 from edgehar.training.distillers import DISTILLERS
 from edgehar.training.distillers.tsak import CHOICES, representation_distance, spoken
-from edgehar.errors import InputError
-from edgehar.training.models import make_model
-from edgehar.training.models.base import Outputs
-from edgehar.data.channels import Channel, triad
-from edgehar.data.signals import Windows
-from edgehar.data.parts import Parts
 from edgehar.training.evaluation import evaluate
 from edgehar.training.folder import Fitted, load_checkpoint
 from edgehar.training.loop import fit
+from edgehar.training.models import make_model
+from edgehar.training.models.base import Outputs
 from edgehar.training.views import Views
 from tests import small
 

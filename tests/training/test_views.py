@@ -9,10 +9,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edgehar.training.augment import Augmentation
-from edgehar.training.models import make_model
 from edgehar.training.folder import Fitted
 from edgehar.training.lessons import VIEWS
 from edgehar.training.loop import fit
+from edgehar.training.models import make_model
 from edgehar.training.views import Views
 from tests.small import SIGNAL, TASKS, parts, recipe
 

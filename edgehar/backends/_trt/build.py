@@ -2,7 +2,7 @@
 
 ``python -m edgehar.backends._trt.build job.json``: what goes wrong is the last line on
 stderr and the exit code, as of any command. A build holds memory that TensorRT does not
-give back, and may crash; neither is to befall whoever asked for it.
+give back, and may crash; neither must happen to the process that asked for it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from edgehar.backends._trt import cuda as _cuda
+from edgehar.backends._trt import cuda
 from edgehar.backends._trt.calibration import BY_WINDOWS, calibrator, keep_cache, set_ranges
 from edgehar.backends._trt.log import log
 from edgehar.backends._trt.options import BuildOptions, build_options
@@ -61,7 +61,7 @@ def main(path: str) -> None:
 def build(job: BuildJob) -> None:
     """Write the plan, its layers and, for a DLA, who runs what. Raises EdgeharErrors."""
     log().echo = True
-    gpu = _cuda.Gpu()
+    gpu = cuda.Gpu()
     try:
         with gpu:
             _build_and_forget(job, gpu)

@@ -1,4 +1,4 @@
-"""Whence a TensorRT engine has its INT8 ranges: one of four ways, and never two at once.
+"""Where a TensorRT engine takes its INT8 ranges from: one of four ways, and never two at once.
 
 ::
 

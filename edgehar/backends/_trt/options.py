@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Dict, Mapping, Tuple, Type, TypeVar
 
-from edgehar.backends._trt import cuda as _cuda
+from edgehar.backends._trt import cuda
 from edgehar.errors import InputError
 
 CALIBRATORS = ("entropy", "minmax", "ranges", "qdq")
@@ -23,7 +23,7 @@ class BuildOptions:
     batch: sizes, each with kernels of its own; one makes the engine static, several give
     it an optimisation profile a size and context. contexts: how many batches may be in
     flight where there are several sizes; a static engine is not bound to a number.
-    calibrator: whence INT8 ranges come, "" for entropy over the artifact's windows or,
+    calibrator: where INT8 ranges come from, "" for entropy over the artifact's windows or,
     where it has none, its stored ranges. dla: core, -1 for none. workspace_mib: scratch
     memory that kernels may use. tactics: kernel libraries, "" for TensorRT's choice and
     "none" for its own kernels alone. fp32: patterns of layer names that must stay in FP32.
@@ -84,7 +84,7 @@ def build_options(given: Mapping[str, Any]) -> BuildOptions:
 def run_options(given: Mapping[str, Any]) -> RunOptions:
     """The options among `given`. Raises InputError for a bad value."""
     options = _from(RunOptions, given)
-    _require(options.sync in _cuda.SCHEDULES, "sync", "one of " + ", ".join(_cuda.SCHEDULES))
+    _require(options.sync in cuda.SCHEDULES, "sync", "one of " + ", ".join(cuda.SCHEDULES))
     _require(options.memory in ("", *MEMORY), "memory", "one of " + ", ".join(MEMORY))
     _require(type(options.graph) is bool, "graph", "true or false")
     _require(type(options.contexts) is int and options.contexts >= 0, "contexts", "a whole number")

@@ -18,7 +18,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from edgehar.backends._trt import cuda as _cuda
+from edgehar.backends._trt import cuda
 from edgehar.backends._trt.build import PLAN
 from edgehar.backends._trt.log import log
 from edgehar.backends._trt.options import BuildOptions, RunOptions, build_options
@@ -38,7 +38,7 @@ class TrtSession(Session):
         self._rows = min(max_batch, self._sizes[-1])
         self._plan = LoadedPlan()
         self._slots: List[Slot] = []
-        self._gpu: Optional[_cuda.Gpu] = _cuda.Gpu(options.sync)
+        self._gpu: Optional[cuda.Gpu] = cuda.Gpu(options.sync)
         try:
             with self._context() as gpu:
                 self._start(gpu, engine, options, built)
@@ -70,7 +70,7 @@ class TrtSession(Session):
         with self._context():
             return self._slots[slot].gpu_time_s()
 
-    def _context(self) -> _cuda.Gpu:
+    def _context(self) -> cuda.Gpu:
         if self._gpu is None:
             raise InputError("this session was closed; open the engine again.")
         return self._gpu
@@ -90,18 +90,18 @@ class TrtSession(Session):
         finally:
             gpu.close()
 
-    def _finish(self, gpu: _cuda.Gpu) -> None:
+    def _finish(self, gpu: cuda.Gpu) -> None:
         """Wait for what is under way: it uses memory of the execution contexts."""
         for slot in self._slots:
             try:
                 with gpu:
                     slot.finish()
-            except _cuda.CudaError:  # a GPU that fails does nothing more that could be waited for
+            except cuda.CudaError:  # a GPU that fails does nothing more that could be waited for
                 pass
 
-    def _start(self, gpu: _cuda.Gpu, engine: Engine, options: RunOptions, built: BuildOptions) -> None:
+    def _start(self, gpu: cuda.Gpu, engine: Engine, options: RunOptions, built: BuildOptions) -> None:
         self._plan.load(engine, built)
-        memory = options.memory or ("mapped" if _cuda.facts().integrated else "copy")
+        memory = options.memory or ("mapped" if cuda.facts().integrated else "copy")
         shapes = _shapes(engine, self._sizes[-1])
         for number in range(self.slots):
             slot = Slot(gpu, self._plan.source, shapes, memory == "mapped")

@@ -13,6 +13,7 @@ from edgehar.errors import InputError
 from edgehar.machine import board
 
 CARRIER_RAIL = "SYS5V"
+NOT_CONNECTED = "NC"  # what JetPack calls an input of an INA3221 that measures nothing
 REPLAYED_POWER, SIMULATED_POWER = "REPLAYED POWER", "SIMULATED POWER"
 MODULE_SCOPE = "rails of the module; losses of the carrier board and its converters are not in them"
 INA3221_ACCURACY = ("a rail's current may be off by 16 mA and 0.25 % (80 uV across 5 mOhm, INA3221 datasheet); the "

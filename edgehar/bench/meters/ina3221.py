@@ -6,12 +6,11 @@ import time
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from edgehar import sysfs
-from edgehar.bench.meters.base import INA3221_ACCURACY, MODULE_SCOPE, XAVIER_STEP_A, Meter, PowerSample
+from edgehar.bench.meters.base import INA3221_ACCURACY, MODULE_SCOPE, NOT_CONNECTED, XAVIER_STEP_A, Meter, PowerSample
 from edgehar.errors import MissingError
 
 CHIPS = "/sys/bus/i2c/drivers/ina3221/*/hwmon/hwmon*"
 SHUNT_STEP_V = 40e-6  # INA3221 datasheet, section 8.6.2.2: one step of the shunt register
-NOT_CONNECTED = "NC"
 REMEDY = "use --power jtop, whose service reads them for you, or run as root"
 
 

@@ -1,4 +1,4 @@
-"""The service of jetson-stats, over its socket. jetson-stats is AGPL and stays a guest: imported when asked for.
+"""The service of jetson-stats, over its socket. jetson-stats is AGPL: imported only when this meter is asked for.
 
 What was learnt from its versions 4.3.1 and 7.2.2, run as they are: the first client sets
 the interval for all; a client that sees nothing for three of its own intervals ends
@@ -14,7 +14,7 @@ import time
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from edgehar import sysfs
-from edgehar.bench.meters.base import INA3221_ACCURACY, MODULE_SCOPE, Meter, PowerSample, xavier_steps_w
+from edgehar.bench.meters.base import INA3221_ACCURACY, MODULE_SCOPE, NOT_CONNECTED, Meter, PowerSample, xavier_steps_w
 from edgehar.errors import MissingError
 from edgehar.machine import package_version
 
@@ -22,7 +22,6 @@ OLDEST = (4, 2)
 RESTART = "sudo systemctl restart jtop.service"
 MISMATCH = re.compile(r"service: \[(.*?)\].*client: \[(.*?)\]")
 SOCKET = "/run/jtop.sock"
-NOT_CONNECTED = "NC"
 NO_FOLDER = ("stop the container, on the host run sudo rmdir %s && %s, and start the container again" % (
     SOCKET, RESTART))
 PATIENT_S = 1.0  # a client waits three times its own interval, whatever the service's is

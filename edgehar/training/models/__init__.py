@@ -8,9 +8,9 @@ import torch
 
 from edgehar.data.signals import Signal
 from edgehar.registry import Registry, parse_spec
-from edgehar.training.blame import blamed, plugin_named
 from edgehar.training.models._ensemble import Ensemble as Ensemble
 from edgehar.training.models.base import Model
+from edgehar.training.plugin_faults import blamed, plugin_named
 
 MODELS: "Registry[Model]" = Registry("edgehar.training.models", "Model")
 

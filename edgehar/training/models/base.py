@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from edgehar.data.signals import Signal
 from edgehar.errors import InputError
-from edgehar.training.blame import plugin_named
 from edgehar.training.heads import make_head
+from edgehar.training.plugin_faults import plugin_named
 
 
 class Grid(NamedTuple):

@@ -19,7 +19,7 @@ class Even(NamedTuple):
     begins: bool
 
 
-class Evening:
+class Gridding:
     """Fills holes between ordered samples by the cubic of `edgehar.data.resampling`.
 
     ::
