@@ -8,7 +8,7 @@ from typing import Any, Counter as Counts, Dict, Iterator, List, Mapping, NamedT
 
 import numpy as np
 
-from edgehar.data.channels import Channel
+from edgehar.data.channels import Channel, kinds_of
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.signals import UNLABELLED, Recording
 from edgehar.errors import InputError
@@ -94,7 +94,7 @@ def inspect(dataset: Dataset) -> Inspection:
             dataset.title, " ".join(dataset.skipped) or "it is empty."))
     task = next(iter(dataset.classes), "")
     classes = dataset.classes.get(task, ())
-    sensors = tuple(_sensor(name, places, recordings) for name, places in _triads(dataset.channels).items())
+    sensors = tuple(_sensor(name, places, recordings) for name, places in kinds_of(dataset.channels).items())
     people = tuple(_people(dataset, recordings, task, classes))
     gaps_s = list(_gaps(recordings))
     rates = _rates(recordings)
@@ -105,13 +105,6 @@ def inspect(dataset: Dataset) -> Inspection:
 
 
 # ------------------------------------------------------------------ what is counted
-
-
-def _triads(channels: Sequence[Channel]) -> Dict[str, List[int]]:
-    found: Dict[str, List[int]] = {}
-    for place, channel in enumerate(channels):
-        found.setdefault("/".join(filter(None, (channel.placement, channel.sensor, channel.kind))), []).append(place)
-    return found
 
 
 def _sensor(name: str, places: Sequence[int], recordings: Sequence[Recording]) -> Sensor:

@@ -41,6 +41,22 @@ max_gap_s = 0.1
 %s
 """
 
+MERGED = """
+[files]
+glob = "{subject}.csv"
+[time]
+column = "t"
+[channels."acc"]
+columns = ["x", "y", "z"]
+unit = "m/s^2"
+[channels."gyro/x"]
+column = "g"
+unit = "rad/s"
+[corpus]
+rate_hz = 50
+window_s = 1
+"""
+
 
 def corpus(folder: Path, files="", beside="", **more):
     path = folder / "own.toml"
@@ -191,24 +207,60 @@ def test_rows_of_their_own_in_one_table_are_merged(tmp_path):
     for number in range(200):
         lines += ["%.3f,0,0,9.8," % (number * 0.02), "%.3f,,,,1" % (number * 0.02 + 0.007)]
     write(tmp_path, "a.csv", lines, "t,x,y,z,g")
-    (tmp_path / "merged.toml").write_text("""
-[files]
-glob = "{subject}.csv"
-[time]
-column = "t"
-[channels."acc"]
-columns = ["x", "y", "z"]
-unit = "m/s^2"
-[channels."gyro/x"]
-column = "g"
-unit = "rad/s"
-[corpus]
-rate_hz = 50
-window_s = 1
-""")
+    (tmp_path / "merged.toml").write_text(MERGED)
     (recording,) = DATASETS.create("table:%s" % (tmp_path / "merged.toml")).recordings()
     assert len(recording.samples) == 199
     np.testing.assert_allclose(recording.samples, [[0, 0, 9.8, 1]] * 199, atol=1e-5)
+
+
+def test_channels_stand_in_the_order_of_the_description_however_sensors_take_turns(tmp_path):
+    """Two accelerometers in one file, a gyroscope in another, and the same three on rows of their own in one."""
+    for person in "abc":
+        write(tmp_path, "%s_acc.csv" % person, ["%r,1,3" % (k / 50) for k in range(100)], "t,p,q")
+        write(tmp_path, "%s_gyro.csv" % person, ["%r,2" % (k / 50) for k in range(100)], "t,g")
+        alone = ["%.4f,1,,3" % (k / 50) for k in range(100)] + ["%.4f,,2," % (k / 50 + 0.01) for k in range(100)]
+        write(tmp_path, "all/%s.csv" % person, sorted(alone), "t,p,g,q")
+    text = """
+[files]
+glob = "%s"
+[time]
+column = "t"
+[channels."acc/x"]
+%s
+column = "p"
+unit = "m/s^2"
+[channels."gyro/x"]
+%s
+column = "g"
+unit = "rad/s"
+[channels."acc/y"]
+%s
+column = "q"
+unit = "m/s^2"
+[corpus]
+rate_hz = 50
+window_s = 1
+"""
+    acc, gyro = 'sensor = "acc"', 'sensor = "gyro"'
+    (tmp_path / "files.toml").write_text(text % ("{subject}_{sensor}.csv", acc, gyro, acc))
+    (tmp_path / "rows.toml").write_text(text % ("all/{subject}.csv", "", "", ""))
+    (tmp_path / "joined.toml").write_text((text % ('{subject}_{sensor}.csv', acc, gyro, acc)).replace(
+        "[time]", 'join = "row"\n[time]', 1))
+    for name in ("files", "rows", "joined"):
+        recording = next(DATASETS.create("table:%s" % (tmp_path / ("%s.toml" % name))).recordings())
+        np.testing.assert_allclose(recording.samples, [[1, 2, 3]] * len(recording.samples), rtol=1e-6)
+
+
+def test_a_clock_that_is_set_back_in_a_merged_table_begins_another_session(tmp_path):
+    lines = []
+    for first_s in (100, 10):
+        for number in range(200):
+            at_s = first_s + number * 0.02
+            lines += ["%.3f,0,0,9.8," % at_s, "%.3f,,,,1" % (at_s + 0.007)]
+    write(tmp_path, "a.csv", lines, "t,x,y,z,g")
+    (tmp_path / "merged.toml").write_text(MERGED)
+    assert [len(each.samples) for each in DATASETS.create("table:%s" % (tmp_path / "merged.toml")).recordings()] == [
+        199, 199]
 
 
 def test_a_changed_description_is_another_entry_of_the_cache(people):

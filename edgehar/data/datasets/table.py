@@ -8,6 +8,7 @@ from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
 
+from edgehar.data.channels import kinds_of
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.description import Description, LeftOut, read_description
 from edgehar.data.found import FoundFile, Opened, below, matching, natural
@@ -16,11 +17,10 @@ from edgehar.data.laid_out import read_samples
 from edgehar.data.resampling import mean_rate, resample, unbroken
 from edgehar.data.signals import UNLABELLED, Recording
 from edgehar.data.splits import PARTS, Split
-from edgehar.data.tracks import Track, concatenated, on_one_grid, taken_apart
+from edgehar.data.tracks import MERGED, Track, concatenated, merged, on_one_grid, taken_apart
 from edgehar.errors import InputError
 
 ROWS = 1 << 22  # a longer stretch goes on as a further recording, so that memory is bounded
-MERGED = 0.1  # below this share of complete rows, a table holds sensors on rows of their own
 
 
 class Unit(NamedTuple):
@@ -182,32 +182,33 @@ class Table(Dataset):
                 unit.subject, unit.session, absent[0], self.description.line_of("channels"), ", ".join(
                     each.name for files in unit.files.values() for each in files)))
         if len(sensors) == 1:
-            yield from map(self._complete, concatenated(self._blocks(opened, unit, sensors[0], marks), ROWS))
+            for track in concatenated(self._blocks(opened, unit, sensors[0], marks), ROWS):
+                yield from self._complete(track)
             return
         tracks = [next(concatenated(self._blocks(opened, unit, sensor, marks), 1 << 62)) for sensor in sensors]
+        order = np.argsort([place for sensor in sensors for place, each in enumerate(self.description.measured)
+                            if each.sensor == sensor])  # back to the order of the channels
         if self.description.join == "time":
-            yield from on_one_grid(tracks, self.rate_hz, self.max_gap_s)
+            for track in on_one_grid(tracks, self.rate_hz, self.max_gap_s):
+                yield track._replace(values=track.values[:, order])
             return
         if len({len(track.values) for track in tracks}) > 1:
             raise InputError("the files of person %s, session %s have %s rows, so that they cannot be joined by row "
                              "(%s)." % (unit.subject, unit.session, " and ".join(
                                  str(len(each.values)) for each in tracks), self.description.line_of("files", "join")))
-        yield self._complete(tracks[0]._replace(values=np.hstack([track.values for track in tracks])))
+        yield from self._complete(tracks[0]._replace(values=np.hstack([track.values for track in tracks])[:, order]))
 
-    def _complete(self, track: Track) -> Track:
+    def _complete(self, track: Track) -> Iterator[Track]:
         """Only the rows without a missing value; sensors on rows of their own are brought to one grid."""
         whole = np.isfinite(track.values).all(axis=1)
         if whole.all():
-            return track
-        groups: Dict[Tuple[str, str, str], List[int]] = {}
-        for place, channel in enumerate(self.channels):
-            groups.setdefault((channel.placement, channel.sensor, channel.kind), []).append(place)
+            yield track
+            return
+        groups = kinds_of(self.channels)
         if whole.mean() < MERGED and len(groups) > 1 and track.clocked:
-            apart = [track._replace(values=track.values[:, columns]) for columns in groups.values()]
-            merged = list(on_one_grid([each.rows(np.isfinite(each.values).all(axis=1)) for each in apart],
-                                      self.rate_hz, self.max_gap_s))
-            return merged[0] if len(merged) == 1 else Track.joined(merged)
-        return track.rows(whole)._replace(on_grid=False)
+            yield from merged(track, list(groups.values()), self.rate_hz, self.max_gap_s)
+        else:
+            yield track.rows(whole)._replace(on_grid=False)
 
     def _blocks(self, opened: Opened, unit: Unit, sensor: str, marks: Marks) -> Iterator[Track]:
         """The rows of one sensor's files, one after the other, with their times and labels."""
