@@ -23,7 +23,7 @@ class Listing(NamedTuple):
         """All facts of the corpus that a script may want."""
         dataset, split = self.dataset, self.dataset.split()
         return {
-            "name": dataset.name, "title": dataset.title, "synthetic": dataset.synthetic,
+            "name": dataset.name, "spec": dataset.spec, "title": dataset.title, "synthetic": dataset.synthetic,
             "rate_hz": dataset.rate_hz, "window": dataset.window, "hop": dataset.hop, "max_gap_s": dataset.max_gap_s,
             "channels": [dict(channel.to_json(), name=channel.name) for channel in dataset.channels],
             "classes": {task: list(names) for task, names in dataset.classes.items()},
@@ -85,8 +85,8 @@ def checked(spec: str, root: Optional[str] = None) -> Dict[str, Any]:
     unsound = faults(dataset, noted())
     rates = [rate_hz for _, _, rate_hz in found if rate_hz]
     people = {dataset.aliases.get(person, person) for person, _, _ in found}
-    return {"name": dataset.name, "recordings": len(found), "people": len(people), "unsound": unsound,
-            "remarks": remarks(dataset.classes),
+    return {"name": dataset.name, "told_in": dataset.told_in, "recordings": len(found), "people": len(people),
+            "unsound": unsound, "remarks": remarks(dataset.classes),
             "of_people": len(dataset.split().people), "hours": sum(seconds for _, seconds, _ in found) / 3600,
             "rate_hz": dataset.rate_hz, "measured_hz": (min(rates), max(rates), median(rates)) if rates else (),
             "lacking": dataset.missing(), "faults": dataset.skipped}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import pkgutil
+import shlex
 import shutil
 import sys
 import time
 from contextlib import contextmanager
-from typing import Any, Callable, Iterable, Iterator, List, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Callable, Iterable, Iterator, List, Mapping, Optional, Sequence
 
 import click
 
@@ -80,6 +82,21 @@ def show_json(value: Any) -> None:
 def show_next(command: str) -> None:
     """Print the next useful command."""
     click.echo("next: %s" % command)
+
+
+def at(root: Optional[str]) -> str:
+    """`` --root FOLDER`` for the next command, where this one was given it."""
+    return " --root %s" % shlex.quote(root) if root else ""
+
+
+def exporting(folder: str) -> str:
+    """The command that exports the training in `folder`."""
+    return "edgehar export %s -o %s" % (shlex.quote(folder), shlex.quote("engines/%s" % Path(folder).resolve().name))
+
+
+def counted(number: int, what: str) -> str:
+    """``1 reason``, ``2 reasons``."""
+    return "%d %s%s" % (number, what, "" if number == 1 else "s")
 
 
 def show_warnings(sentences: Iterable[str]) -> None:

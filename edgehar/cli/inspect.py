@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Optional
 
 import click
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON; no page is written.")
 def command(data: str, root: Optional[str], output: str, as_json: bool) -> None:
     """Look at a corpus before training: people, hours, rates, units, classes, copies, and what would be refused."""
-    from edgehar.cli._show import show_json
+    from edgehar.cli._show import at, show_json, show_next
     from edgehar.data.datasets import DATASETS
     from edgehar.results.inspection import inspect, write_inspection
 
@@ -29,8 +30,8 @@ def command(data: str, root: Optional[str], output: str, as_json: bool) -> None:
         show_json(found.to_json())
         return
     _tell(found)
-    click.echo("page: %s\nnext: edgehar train --data %s%s" % (
-        write_inspection(found, output), spec, " --root %s" % root if root else ""))
+    click.echo("page: %s" % write_inspection(found, output))
+    show_next("edgehar train --data %s%s --model resnet -o runs/teacher" % (shlex.quote(spec), at(root)))
 
 
 def _tell(found: Inspection) -> None:

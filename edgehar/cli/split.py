@@ -31,7 +31,7 @@ def command(data: str, protocol: str, root: Optional[str], path: Optional[str], 
     hash of the split goes with every training, artifact, engine and result made from it.
     """
     from edgehar.cli._cutting import split_by
-    from edgehar.cli._show import show_json, show_next
+    from edgehar.cli._show import at, show_json, show_next
     from edgehar.data.corpus import cut_corpus
     from edgehar.errors import InputError
     from edgehar.files import write_json
@@ -46,8 +46,8 @@ def command(data: str, protocol: str, root: Optional[str], path: Optional[str], 
         show_json(found)
         return
     _show(corpus)
-    show_next("edgehar train --data %s --protocol %s -o runs/teacher" % tuple(map(shlex.quote, (
-        data, path or protocol))))
+    show_next("edgehar train --data %s%s --protocol %s -o runs/teacher" % (
+        shlex.quote(data), at(root), shlex.quote(path or protocol)))
 
 
 def _sessions(corpus: Corpus) -> Dict[str, Dict[str, Any]]:

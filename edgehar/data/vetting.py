@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
 
 from edgehar.data.copies import STRETCH, Fingerprints
@@ -25,8 +26,8 @@ def require_sound(dataset: Dataset, recordings: Iterable[Recording]) -> None:
     """Raise InputError with the first of `faults`, and how many more there are."""
     found = faults(dataset, recordings)
     if found:
-        more = "" if len(found) == 1 else " (and %d more: edgehar datasets %s --check lists all)" % (
-            len(found) - 1, dataset.name)
+        more = "" if len(found) == 1 else " (and %d more: edgehar datasets %s --check%s lists all)" % (
+            len(found) - 1, shlex.quote(dataset.spec), " --root %s" % shlex.quote(dataset.root) if dataset.root else "")
         raise InputError(found[0] + more)
 
 
@@ -46,8 +47,9 @@ def faults(dataset: Dataset, recordings: Iterable[Recording]) -> List[str]:
             key = (doubt.sensor, doubt.kind, doubt.sentence.rpartition("it seems")[2] if doubt.kind == UNIT else "")
             doubted.setdefault(key, []).append((recording.subject, doubt))
     people = people_faults(dataset, [each.subject for each in seen])
-    units = ["%s, %s: %s; give SI units in its loader." % (dataset.name, _told([who for who, _ in each]),
-                                                           each[0][1].sentence) for each in doubted.values()]
+    units = ["%s, %s: %s; %s." % (
+        dataset.name, _told([who for who, _ in each]), each[0][1].sentence, dataset.unit_remedy(sensor))
+        for (sensor, _, _), each in doubted.items()]
     return people + units + ([] if people else _copies(dataset, seen, prints))
 
 
@@ -55,7 +57,7 @@ def people_faults(dataset: Dataset, subjects: Iterable[str]) -> List[str]:
     """A sentence for each two names, of those who have recordings or are in the split, that leave open who is who."""
     split, aliases = dataset.split(), dataset.aliases
     subjects = list(subjects)
-    found = alike([*split.people, *subjects], aliases, dataset.name, split.people)
+    found = alike([*split.people, *subjects], aliases, dataset.name, split.people, dataset.alias_form)
     people = {aliases.get(name, name) for name in subjects}
     return found or outside(people, split.people, dataset.left_out, dataset.name)
 

@@ -34,3 +34,19 @@ def test_mhealth_becomes_a_streamed_student(corpora, tmp_path, monkeypatch, capf
                     "--json"]) == 0
     streamed = json.loads(capfd.readouterr().out)
     assert streamed["decisions"] > 5 and not streamed["fed_synthetic"]
+
+
+def test_next_lines_quote_and_keep_the_root(tmp_path, monkeypatch, capfd):
+    folder = tmp_path / "my data"
+    folder.mkdir()
+    for person in "abc":
+        (folder / ("%s.csv" % person)).write_text("time_s,ax,ay,az\n" + "".join(
+            "%.2f,%d,0,9.8\n" % (k / 50, k % 7) for k in range(400)))
+    monkeypatch.chdir(tmp_path)
+    assert execute(["describe", "my data", "-o", "my own.toml"]) == 0
+    assert capfd.readouterr().out.splitlines()[-1] == "next: edgehar inspect 'my own.toml' --root 'my data'"
+    assert execute(["inspect", "my own.toml", "--root", "my data"]) == 0
+    told = capfd.readouterr().out.splitlines()[-1]
+    assert told.startswith("next: edgehar train --data 'table:my own.toml' --root 'my data' ")
+    assert execute(["datasets", "table:my own.toml", "--root", "my data"]) == 0
+    assert capfd.readouterr().out.splitlines()[-1].startswith(told[:70])

@@ -5,13 +5,16 @@ from __future__ import annotations
 import gzip
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgehar.cli import execute
 from edgehar.data.datasets import DATASETS, read_recordings
 from edgehar.data.signals import STANDARD_GRAVITY, UNLABELLED, cut
+from edgehar.data.vetting import people_faults, require_sound
 from edgehar.errors import InputError
 
 TABLES = Path(__file__).parent / "tables"
@@ -297,3 +300,34 @@ def test_a_description_reads_as_the_loader_of_the_corpus_does(name, corpora):
     assert [getattr(described.split(), part) for part in ("train", "valid", "test")] == [
         getattr(own.split(), part) for part in ("train", "valid", "test")]
     assert taken_s[0] <= 2 * taken_s[1]
+
+
+# ------------------------------------------------------------------ what is refused before anything is trained
+
+
+@pytest.mark.parametrize("command", [["datasets", "--check"], ["split"], ["train", "-o", "runs/x", "--data"]])
+def test_a_wrong_unit_is_refused_with_the_line_of_the_toml(people, command, capfd, monkeypatch):
+    if command[0] == "train":
+        pytest.importorskip("torch")
+    corpus(people)
+    (people / "own.toml").write_text((people / "own.toml").read_text().replace('"g"', '"m/s^2"'))
+    monkeypatch.chdir(people)
+    name = "table:own.toml"
+    assert execute(command + [name] if command[0] != "datasets" else ["datasets", name, "--check"]) == 2
+    told = "".join(capfd.readouterr())
+    assert "it seems to be in g: multiply it by 9.80665; correct its unit or scale (own.toml line 10)" in told
+    assert "loader" not in told
+
+
+def test_two_names_of_one_person_are_asked_about_and_said_by_aliases(people):
+    for person in ("1", "01"):
+        write(people, "%s/one.csv" % person, ["%d,%.4f,%.4f,%.4f,w" % (20 * k, *row) for k, row in enumerate(
+            np.random.default_rng(int(person) + len(person)).normal((0, 0, 1), 0.1, (200, 3)))])
+    with pytest.raises(InputError, match=r"'1' = '01' \}, or two.*edgehar datasets table:.*own.toml --check"):
+        found = corpus(people, beside='aliases = { "x" = "y" }')
+        require_sound(found, [replace(each, samples=each.samples / 9) for each in found.recordings()])
+    split = '\n[split]\ntrain = ["a"]\nvalid = ["b"]\ntest = ["1"]\nleft_out = ["c"]'
+    found = corpus(people, beside='aliases = { "01" = "1" }' + split)
+    assert people_faults(found, [each.subject for each in found.recordings()]) == []
+    (fault,) = people_faults(corpus(people, beside=split), ["a", "b", "c", "d", "1"])
+    assert "'d', who is in no part" in fault

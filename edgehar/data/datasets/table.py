@@ -44,6 +44,7 @@ class Table(Dataset):
     """
 
     title = "a described corpus"
+    alias_form = "[corpus] aliases = { %s = %s }"
 
     def __init__(self, root: Optional[str] = None, path: str = "", skip_bad: bool = False) -> None:
         if not path:
@@ -62,11 +63,26 @@ class Table(Dataset):
             setattr(self, fact, description.corpus(fact) or (description.name if fact == "title" else ""))
         self.aliases: Dict[str, str] = description.corpus("aliases", {})  # type: ignore[misc]
         self.together = description.corpus("together", [])  # type: ignore[misc]
+        self.left_out = description.facts["split"].get("left_out", [])  # type: ignore[misc]
 
     @property
     def name(self) -> str:
         """``table-NAME`` of the description."""
         return "table-%s" % self.description.name.replace("_", "-")
+
+    @property
+    def spec(self) -> str:
+        """``table:FILE.toml``."""
+        return "table:%s" % self.description.path
+
+    @property
+    def told_in(self) -> str:
+        """The TOML file."""
+        return self.description.path
+
+    def unit_remedy(self, sensor: str) -> str:
+        """The line of the unit."""
+        return "correct its unit or scale (%s)" % self.description.line_of("channels.%s" % sensor, "unit")
 
     @property
     def folder(self) -> Path:
