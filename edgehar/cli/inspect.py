@@ -35,8 +35,12 @@ def command(data: str, root: Optional[str], output: str, as_json: bool) -> None:
 
 
 def _tell(found: Inspection) -> None:
-    click.echo("%s: %d people, %.2f hours, %d recordings, %d gaps inside sessions" % (
-        found.title, len(found.people), found.hours, sum(each.recordings for each in found.people), found.gaps))
+    from edgehar.cli._show import counted
+
+    click.echo("%s: %d people, %.2f hours, %d recordings, %s inside sessions%s" % (
+        found.title, len(found.people), found.hours, sum(each.recordings for each in found.people),
+        counted(found.gaps, "gap"), ", %s left out for a missing value" % counted(found.missing, "row")
+        if found.missing else ""))
     click.echo("rate %g Hz%s" % (found.rate_hz, "; by its clock %.4g (%.4g to %.4g)" % (
         found.rates[1], found.rates[0], found.rates[2]) if found.rates else "; it has no clock to measure it by"))
     for sensor in found.sensors:

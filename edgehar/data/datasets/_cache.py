@@ -111,7 +111,7 @@ def _key(dataset: Dataset, files: Mapping[str, Path]) -> str:
 
     The folder counts only where damage is skipped, as the sentences on it name files.
     """
-    told = {key: repr(value) for key, value in vars(dataset).items() if key not in ("root", "skipped")}
+    told = {key: repr(value) for key, value in vars(dataset).items() if key not in ("root", "skipped", "missing_rows")}
     return sha256_of_json({
         "dataset": dataset.name, "told": told, "at": str(dataset.folder) if dataset.skip_bad else "",
         "files": {name: sha256_of(path) for name, path in files.items()},

@@ -48,6 +48,7 @@ class Dataset(ABC):
         self.root = root
         self.skip_bad = require_flag(self.name, "skip_bad", skip_bad)
         self.skipped: List[str] = []
+        self.missing_rows: Dict[str, int] = {}  # {file: rows left out for a missing value}, of what was read last
 
     @property
     def name(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import islice
 from pathlib import Path
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
@@ -20,6 +21,7 @@ from edgehar.data.splits import PARTS, Split
 from edgehar.data.tracks import MERGED, Track, concatenated, merged, on_one_grid, taken_apart
 from edgehar.errors import InputError
 
+LARGE = 1 << 27  # bytes of files whose recordings are handed on one by one, rather than all or none
 ROWS = 1 << 22  # a longer stretch goes on as a further recording, so that memory is bounded
 
 
@@ -123,7 +125,7 @@ class Table(Dataset):
         with Opened() as opened:
             marks = read_intervals(self.description, beside, opened)
             for unit in self._units():
-                yield from self.sound(self._recordings, opened, unit, marks)
+                yield from self._sound_unit(opened, unit, marks)
 
     # -------------------------------------------------------------- files
 
@@ -151,6 +153,21 @@ class Table(Dataset):
             for sensor, parts in files.items()}) for key, files in grouped.items()]
 
     # -------------------------------------------------------------- recordings
+
+    def _sound_unit(self, opened: Opened, unit: Unit, marks: Marks) -> Iterator[Recording]:
+        """The recordings of a unit, all or nothing; a large one is read twice where that is asked for, not held."""
+        large = sum(each.size for files in unit.files.values() for each in files) > LARGE
+        if not large:
+            yield from self.sound(self._recordings, opened, unit, marks)
+        elif not self.skip_bad or self.sound(self._first_if_sound, opened, unit, marks):
+            yield from self._recordings(opened, unit, marks)
+
+    def _first_if_sound(self, opened: Opened, unit: Unit, marks: Marks) -> Iterator[Recording]:
+        """The first recording of a unit that can be read to its end; none is kept."""
+        found = self._recordings(opened, unit, marks)
+        yield from islice(found, 1)
+        for _ in found:
+            pass
 
     def _recordings(self, opened: Opened, unit: Unit, marks: Marks) -> Iterator[Recording]:
         seen: Dict[str, int] = {}
@@ -226,6 +243,13 @@ class Table(Dataset):
         else:
             yield track.rows(whole)._replace(on_grid=False)
 
+    def _count_missing(self, found: FoundFile, values: np.ndarray, goes_on: bool) -> None:
+        """Rows with a missing value; where most lack some, as in a merged table, those without any value."""
+        there = np.isfinite(values)
+        lacking = ~there.all(axis=1) if there.all(axis=1).mean() >= MERGED else ~there.any(axis=1)
+        before = self.missing_rows.get(found.where, 0) if goes_on else 0
+        self.missing_rows[found.where] = before + int(lacking.sum())
+
     def _blocks(self, opened: Opened, unit: Unit, sensor: str, marks: Marks) -> Iterator[Track]:
         """The rows of one sensor's files, one after the other, with their times and labels."""
         description, row = self.description, 0
@@ -249,6 +273,7 @@ class Table(Dataset):
                         labels = labels_along(description.labels.intervals, marks, found, places, times_s, labels)
                     track = Track(times_s, values, labels, begins, samples.times_s is not None,
                                   samples.times_s is None and rate_hz == self.rate_hz)
+                    self._count_missing(found, values, bool(in_file))
                     row += count if keep is None else int(keep[1].sum())
                     in_file += count
                     yield track if keep is None else track.rows(keep[0])
