@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
 
 if TYPE_CHECKING:
     from edgehar.data.datasets import Registered
@@ -62,12 +62,13 @@ def corpus_facts(name: Optional[str], root: Optional[str] = None) -> List[Dict[s
     return [_without_loader(known) if known else listing(name, root).to_json()]
 
 
-def checked(spec: str, root: Optional[str] = None) -> Dict[str, Any]:
+def checked(spec: str, root: Optional[str] = None,
+            watch: Callable[[Recording], Any] = lambda recording: None) -> Dict[str, Any]:
     """What a reading of the whole corpus finds, its damaged parts left out and listed as faults.
 
     measured_hz: lowest, highest and median rate of its recordings by their clocks; empty
-    where there is none. unsound: what speaks against its units and its people's names. Raises
-    InputError for a fault of the whole corpus.
+    where there is none. unsound: what speaks against its units and its people's names.
+    watch: is given each recording. Raises InputError for a fault of the whole corpus.
     """
     from statistics import median
 
@@ -80,6 +81,7 @@ def checked(spec: str, root: Optional[str] = None) -> Dict[str, Any]:
     def noted() -> Iterator[Recording]:
         for each in dataset.recordings():
             found.append((each.subject, each.duration_s, each.measured_hz))
+            watch(each)
             yield each
 
     unsound = faults(dataset, noted())

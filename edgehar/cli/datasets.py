@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import click
 
 from edgehar.cli._options import json_option, root_option
-from edgehar.cli._show import at, counted, show_json, show_next, show_table
+from edgehar.cli._show import at, counted, reading_line, show_json, show_next, show_table
 
 BY_DEVICE = "by device"
 
@@ -60,7 +60,8 @@ def _check(name: Optional[str], root: Optional[str], as_json: bool) -> None:
 
     if not name:
         raise click.UsageError("--check needs the name of a corpus")
-    facts = checked(name, root)
+    with reading_line() as watch:
+        facts = checked(name, root, watch)
     if as_json:
         show_json(facts)
     else:

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON; no page is written.")
 def command(data: str, root: Optional[str], output: str, as_json: bool) -> None:
     """Look at a corpus before training: people, hours, rates, units, classes, copies, and what would be refused."""
-    from edgehar.cli._show import at, show_json, show_next
+    from edgehar.cli._show import at, reading_line, show_json, show_next
     from edgehar.data.datasets import DATASETS
     from edgehar.results.inspection import inspect, write_inspection
 
     spec = "table:%s" % data if data.endswith(".toml") and ":" not in data else data
-    found = inspect(DATASETS.create(spec, root=root, skip_bad=True))
+    with reading_line() as watch:
+        found = inspect(DATASETS.create(spec, root=root, skip_bad=True), watch)
     if as_json:
         show_json(found.to_json())
         return

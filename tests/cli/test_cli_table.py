@@ -50,3 +50,13 @@ def test_next_lines_quote_and_keep_the_root(tmp_path, monkeypatch, capfd):
     assert told.startswith("next: edgehar train --data 'table:my own.toml' --root 'my data' ")
     assert execute(["datasets", "table:my own.toml", "--root", "my data"]) == 0
     assert capfd.readouterr().out.splitlines()[-1].startswith(told[:70])
+
+
+def test_reading_tells_how_far_it_is_only_where_it_takes_long(capfd, monkeypatch):
+    from edgehar.cli import _show
+
+    line = ["datasets", "synthetic:people=3,minutes=0.1", "--check"]
+    assert execute(line) == 0 and "reading" not in capfd.readouterr().err
+    monkeypatch.setattr(_show, "MOMENT_S", -1.0)
+    assert execute(line) == 0
+    assert "reading: 1 people, 1 recordings, 0.0 hours; now person" in capfd.readouterr().err

@@ -17,7 +17,7 @@ import os
 import shutil
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence
 
 import numpy as np
 
@@ -41,16 +41,18 @@ _ARRAYS = ("samples", "labels")  # fields of a Recording that do not stand in th
 LOG = logging.getLogger(__name__)
 
 
-def read_recordings(dataset: Dataset) -> Sequence[Recording]:
+def read_recordings(dataset: Dataset,
+                    watch: Callable[[Recording], Any] = lambda recording: None) -> Sequence[Recording]:
     """All recordings of `dataset`: from the cache where it has them, else read, and kept for the next time.
 
-    Samples and labels may be read-only. `skipped` of the dataset is as after reading.
+    watch: is given each as it is read; none of the cache. Samples and labels may be
+    read-only. `skipped` of the dataset is as after reading.
     Raises InputError as ``dataset.recordings()`` does; a cache that cannot be used costs
     one warning.
     """
     entry = _entry_of(dataset)
     if entry is None:
-        return list(dataset.recordings())
+        return _watched(dataset, watch)
     try:
         if entry.exists():
             LOG.info("the recordings of %s are taken from %s", dataset.name, entry)
@@ -58,12 +60,12 @@ def read_recordings(dataset: Dataset) -> Sequence[Recording]:
     except UnopenedError as error:
         LOG.warning("the cached recordings of %s cannot be opened (%s); going on without.", dataset.name,
                     _cause(error))
-        return list(dataset.recordings())
+        return _watched(dataset, watch)
     except (InputError, OSError) as error:
         LOG.warning("the cached recordings of %s are damaged (%s) and read anew.", dataset.name, _cause(error))
         shutil.rmtree(str(entry), ignore_errors=True)
     LOG.info("the recordings of %s are read from %s", dataset.name, dataset.folder)
-    recordings = list(dataset.recordings())
+    recordings = _watched(dataset, watch)
     try:
         if recordings:
             _store(entry, recordings, dataset.skipped)
@@ -71,6 +73,14 @@ def read_recordings(dataset: Dataset) -> Sequence[Recording]:
         LOG.warning("the recordings of %s cannot be cached in %s (%s); going on without.",
                     dataset.name, entry.parent, _cause(error))
     return recordings
+
+
+def _watched(dataset: Dataset, watch: Callable[[Recording], Any]) -> List[Recording]:
+    found = []
+    for recording in dataset.recordings():
+        watch(recording)
+        found.append(recording)
+    return found
 
 
 def cache_folder() -> Path:
