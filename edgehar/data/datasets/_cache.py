@@ -21,7 +21,8 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Seque
 
 import numpy as np
 
-from edgehar.data import channels, clocks, description, found, labelling, laid_out, resampling, signals, tables, tracks
+from edgehar.data import arrays, channels, clocks, description, found, labelling, laid_out
+from edgehar.data import resampling, signals, tables, tracks
 from edgehar.data import units as units_of_loggers
 from edgehar.data.channels import Channel
 from edgehar.data.datasets.base import Dataset
@@ -29,7 +30,7 @@ from edgehar.data.signals import Recording
 from edgehar.errors import InputError
 from edgehar.files import UnopenedError, folder_written_whole, read_json, sha256_of, sha256_of_json, write_json
 
-MODULES = (channels, resampling, signals, clocks, description, found, labelling, laid_out, tables, tracks,
+MODULES = (arrays, channels, resampling, signals, clocks, description, found, labelling, laid_out, tables, tracks,
            units_of_loggers)  # besides a loader's own, what decides the recordings
 LIMIT_BYTES = 2 << 30  # of all entries together
 SAMPLES, LABELS, INDEX = "samples.npy", "labels.npy", "index.json"

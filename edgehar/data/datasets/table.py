@@ -258,7 +258,8 @@ class Table(Dataset):
             codes: Dict[str, int] = {}
             begins, in_file = row == 0 or _is_named(found, description.breaks), 0
             with opened.open(found) as stream:
-                for plan, samples in read_samples(stream, description, found.where, codes, sensor):
+                for plan, samples in read_samples(stream, description, found.where, codes, sensor,
+                                                  found.name):
                     count, values = len(samples.values), samples.values
                     rate_hz = plan.rate_hz or self.rate_hz
                     numbers = label_numbers(description, names, codes, found)
