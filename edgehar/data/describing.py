@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import shlex
 from collections import Counter
@@ -75,7 +76,26 @@ def describe_folder(folder: Path) -> str:
 def _beginning(found: FoundFile) -> str:
     with found.open() as stream:
         start = stream.read(8 * HEAD)
-    return start.decode(encoding_of(start), errors="replace")
+    return start.decode(_unmarked(start) or encoding_of(start), errors="replace")
+
+
+def _unmarked(start: bytes) -> str:
+    """The encoding to be said, of a text that is neither UTF-8 nor marked as UTF-16; else empty."""
+    if encoding_of(start) != "utf-8":
+        return ""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)  # which a character cut at the end does not trouble
+    except UnicodeDecodeError:
+        return "latin-1"
+    return ""
+
+
+def _encoding(found: FoundFile) -> str:
+    """As `_unmarked`, of a file."""
+    if ending_of(found.name):
+        return ""
+    with found.open() as stream:
+        return _unmarked(stream.read(8 * HEAD))
 
 
 def _packed_otherwise(folder: Path) -> str:
@@ -199,6 +219,8 @@ def _guessed(files: Sequence[FoundFile], sheet: Sheet, names: Names, said_hz: fl
     others = [place for place in range(len(columns)) if place not in (clock, label)]
     written = [] if sheet.separator == "," else ['separator = "%s"' % {"\t": "tab", " ": "space"}.get(
         sheet.separator, sheet.separator)]
+    encoding = _encoding(files[0])
+    written += ['encoding = "%s"' % encoding] if encoding else []
     written += ['decimal = ","'] if sheet.decimal == "," else []
     written += ['terminator = "%s"' % sheet.terminator] if sheet.terminator else []
     written += ["skip_lines = %d" % sheet.lines] if sheet.lines else []
@@ -211,7 +233,7 @@ def _guessed(files: Sequence[FoundFile], sheet: Sheet, names: Names, said_hz: fl
                                                              if rate_hz else "  # QUESTION: how many a second?")
     classes = names.values.get("label", [])
     if label is not None:
-        classes = _all_labels(files[:3], _text(sheet, header, units), label)
+        classes = _all_labels(files[:3], _text(sheet, header, units, encoding), label)
     labels = "[labels]\ncolumn = %s  # if labels change and time steps back there, add: apart = true" % _toml(
         columns[label]) if label is not None else (
         '[labels]\nfrom = "name"' if classes else "# QUESTION: where do the labels stand? See [labels] in "
@@ -230,9 +252,9 @@ def _guessed(files: Sequence[FoundFile], sheet: Sheet, names: Names, said_hz: fl
             "corpus": _corpus(rate_hz)}
 
 
-def _text(sheet: Sheet, header: Sequence[str], units: bool) -> Text:
-    return Text(separator=sheet.separator, decimal=sheet.decimal, terminator=sheet.terminator, skip_lines=sheet.lines,
-                header=bool(header), units_row=units)
+def _text(sheet: Sheet, header: Sequence[str], units: bool, encoding: str) -> Text:
+    return Text(encoding=encoding, separator=sheet.separator, decimal=sheet.decimal, terminator=sheet.terminator,
+                skip_lines=sheet.lines, header=bool(header), units_row=units)
 
 
 def _all_labels(files: Sequence[FoundFile], text: Text, column: int) -> List[str]:

@@ -112,13 +112,19 @@ def inspect(dataset: Dataset, watch: Callable[[Recording], Any] = lambda recordi
         watch(recording)
     if not pauses.recordings:
         raise InputError("nothing of %s can be read: %s" % (
-            dataset.title, " ".join(dataset.skipped) or "it is empty."))
+            dataset.title, _first(dataset.skipped) or "it is empty."))
     sensors, found = tuple(look.found() for look in looks), tuple(people.found(dataset))
     copies = tuple(vetting.copies())
     doubts = [*vetting.units(), *_doubts(dataset, found, sensors, classes, pauses.rates), *copies]
     return Inspection(dataset.title, dataset.name, dataset.rate_hz, pauses.rates, len(pauses.gaps_s),
                       max(pauses.gaps_s, default=0.0), sum(dataset.missing_rows.values()), found, sensors, classes,
                       tuple(snippets.found()), copies, tuple(dataset.skipped), tuple(doubts))
+
+
+def _first(sentences: Sequence[str]) -> str:
+    """The first, and how many more there are."""
+    more = " (and %d more)" % (len(sentences) - 1) if len(sentences) > 1 else ""
+    return "".join(sentences[:1]) + more
 
 
 # ------------------------------------------------------------------ what is counted

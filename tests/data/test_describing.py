@@ -137,3 +137,18 @@ def test_what_is_packed_otherwise_is_told_with_how_to_unpack_it(tmp_path):
     (tmp_path / "data.zip.xz").write_bytes(b"\xfd7zXZ")
     with pytest.raises(InputError, match="but data.zip.xz, which must be unpacked first: xz -dk .*data.zip.xz"):
         describe_folder(tmp_path)
+
+
+def test_an_export_in_latin_1_is_told_from_utf_8(tmp_path):
+    """German: degree signs of one byte, semicolons, commas, labels in a column with umlauts."""
+    for person in ("Anna", "Bernd", "Clara"):
+        rows = ["%d;0,01;0,02;0,99;1,5;0,1;0,2;%s" % (20 * k, "gehen" if k < 200 else "süß") for k in range(400)]
+        text = "\r\n".join(["Zeit (ms);Beschl. X (g);Beschl. Y (g);Beschl. Z (g);Drehrate X (°/s);Drehrate Y (°/s);"
+                            "Drehrate Z (°/s);Aktivität", *rows])
+        (tmp_path / ("%s.csv" % person)).write_bytes(text.encode("latin-1"))
+    text = describe_folder(tmp_path)
+    for part in ('encoding = "latin-1"', 'decimal = ","', 'column = "Zeit (ms)"', '"Drehrate X (°/s)"', "rate_hz = 50",
+                 '[channels."gyro"]\n', 'unit = "deg/s"', 'column = "Aktivität"', '"süß" = "süß"'):
+        assert part in text
+    (tmp_path / "first.toml").write_text(text, encoding="utf-8")
+    assert len(list(DATASETS.create("table:%s" % (tmp_path / "first.toml")).recordings())) == 3
