@@ -66,7 +66,7 @@ def sensors_of(channels: Sequence[Channel]) -> Dict[str, List[int]]:
     return found
 
 
-def kinds_of(channels: Sequence[Channel]) -> Dict[str, List[int]]:
+def columns_by_kind(channels: Sequence[Channel]) -> Dict[str, List[int]]:
     """{"right-arm/imu/acc": channel numbers}: as `sensors_of`, each kind by itself."""
     found: Dict[str, List[int]] = {}
     for number, channel in enumerate(channels):

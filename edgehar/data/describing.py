@@ -7,11 +7,11 @@ import re
 import shlex
 from collections import Counter
 from pathlib import Path
-from typing import Any, Counter as Counts, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Counter as Counts, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
-from edgehar.data.arrays import ENDINGS, ending_of, open_table
+from edgehar.data.arrays import ENDINGS, AnyBlock, ending_of, open_table
 from edgehar.data.clocks import NUMBERS, ColumnClock, likely_clock_unit
 from edgehar.data.description import Text
 from edgehar.data.found import FoundFile, below, natural
@@ -115,7 +115,8 @@ def _sheet(found: FoundFile) -> Sheet:
         return sheet_of(_beginning(found), found.where)
     with found.open() as stream:
         table = open_table(stream, Text(), found.where, found.name)
-        block = next(iter(table.blocks()))
+        blocks: Iterator[AnyBlock] = iter(table.blocks())
+        block = next(blocks)
         columns = [[cell.decode("utf-8") for cell in block.texts(place)[:ROWS].tolist()]
                    for place in range(len(table.head.names))]
     return Sheet(",", ".", "", 0, table.head.names, [list(row) for row in zip(*columns)])

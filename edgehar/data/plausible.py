@@ -7,7 +7,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from edgehar.data.channels import Channel, kinds_of
+from edgehar.data.channels import Channel, columns_by_kind
 from edgehar.data.signals import STANDARD_GRAVITY
 
 UNIT, NO_GRAVITY, MARK = "unit", "no gravity", "mark of missing values"
@@ -42,7 +42,7 @@ def doubts(samples: np.ndarray, channels: Sequence[Channel]) -> List[Doubt]:
     linear_acc, are not.
     """
     found: List[Doubt] = []
-    for name, columns in kinds_of(channels).items():
+    for name, columns in columns_by_kind(channels).items():
         channel = channels[columns[0]]
         look = LOOKS.get((channel.kind, channel.unit))
         if look is None or not len(samples):

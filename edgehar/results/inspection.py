@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Seq
 
 import numpy as np
 
-from edgehar.data.channels import Channel, kinds_of
+from edgehar.data.channels import Channel, columns_by_kind
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.signals import UNLABELLED, Recording
 from edgehar.data.vetting import Vetting
@@ -104,12 +104,12 @@ def inspect(dataset: Dataset, watch: Callable[[Recording], Any] = lambda recordi
     """
     task = next(iter(dataset.classes), "")
     classes = dataset.classes.get(task, ())
-    looks = [SensorLook(name, places) for name, places in kinds_of(dataset.channels).items()]
+    looks = [SensorLook(name, places) for name, places in columns_by_kind(dataset.channels).items()]
     people, pauses, snippets, vetting = PeopleLook(task, classes), Pauses(), Snippets(task, classes), Vetting(dataset)
+    takers = [each.add for each in looks] + [people.add, pauses.add, snippets.add, vetting.add, watch]
     for recording in dataset.recordings():
-        for look in (*looks, people, pauses, snippets, vetting):
-            look.add(recording)
-        watch(recording)
+        for take in takers:
+            take(recording)
     if not pauses.recordings:
         raise InputError("nothing of %s can be read: %s" % (
             dataset.title, _first(dataset.skipped) or "it is empty."))

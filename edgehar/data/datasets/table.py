@@ -9,7 +9,7 @@ from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
 
-from edgehar.data.channels import kinds_of
+from edgehar.data.channels import columns_by_kind
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.description import Description, LeftOut, read_description
 from edgehar.data.found import FoundFile, Opened, below, matching, natural
@@ -237,7 +237,7 @@ class Table(Dataset):
         if whole.all():
             yield track
             return
-        groups = kinds_of(self.channels)
+        groups = columns_by_kind(self.channels)
         if whole.mean() < MERGED and len(groups) > 1 and track.clocked:
             yield from merged(track, list(groups.values()), self.rate_hz, self.max_gap_s)
         else:

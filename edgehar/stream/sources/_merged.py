@@ -26,7 +26,7 @@ HELD_S = 30.0  # of one sensor, for which others are waited for
 Timed = Tuple[float, Sequence[float]]
 
 
-class Lane(NamedTuple):
+class RowsOfOne(NamedTuple):
     """One sensor. columns: where it stands in a row; first_s, fastest_hz: of its samples."""
 
     columns: Tuple[int, ...]
@@ -34,7 +34,7 @@ class Lane(NamedTuple):
     fastest_hz: float
 
 
-def lanes_of(rows: Sequence[Timed], groups: Iterable[Sequence[int]], rate_hz: float) -> List[Lane]:
+def lanes_of(rows: Sequence[Timed], groups: Iterable[Sequence[int]], rate_hz: float) -> List[RowsOfOne]:
     """The sensors of a table whose first `rows` hold, but for a few, one of several each; else none."""
     values = np.array([row for _, row in rows], dtype=np.float64)
     if not len(values) or np.isfinite(values).all(axis=1).mean() >= MERGED:
@@ -47,7 +47,7 @@ def lanes_of(rows: Sequence[Timed], groups: Iterable[Sequence[int]], rate_hz: fl
         if len(mine_s) < FEWEST or not (steps_s > 0).any():
             return []
         step_s = float(np.median(steps_s[steps_s > 0]))
-        found.append(Lane(tuple(columns), float(mine_s[0]), max(rate_hz, 1 / max(1e-5, step_s))))
+        found.append(RowsOfOne(tuple(columns), float(mine_s[0]), max(rate_hz, 1 / max(1e-5, step_s))))
     return found if len(found) > 1 else []
 
 
@@ -57,7 +57,7 @@ class Merger:
     signal: of the model, whose rate the grid has. tell: is given sentences on the clock.
     """
 
-    def __init__(self, lanes: Sequence[Lane], signal: Signal, tell: Callable[[str], Any]) -> None:
+    def __init__(self, lanes: Sequence[RowsOfOne], signal: Signal, tell: Callable[[str], Any]) -> None:
         self._lanes, self._signal, self._tell = lanes, signal, tell
         self._width = 0
         self._timelines = [Timeline(lane.fastest_hz, signal.max_gap_s, tell if not number else None)

@@ -26,12 +26,12 @@ from typing import IO, Callable, Counter as Counts, Iterable, Iterator, List, Ma
 
 import numpy as np
 
-from edgehar.data.channels import Channel, kinds_of, same_end
+from edgehar.data.channels import Channel, columns_by_kind, same_end
 from edgehar.data.signals import Signal
 from edgehar.errors import InputError
 from edgehar.stream.sources._bounded import bounded_lines
 from edgehar.stream.sources._layouts import laid_out, likely_layout
-from edgehar.stream.sources._merged import Lane, Merger, lanes_of
+from edgehar.stream.sources._merged import RowsOfOne, Merger, lanes_of
 from edgehar.stream.sources._stamps import Packets, StampPace, ignored_columns, number_in, pace_of, reader_of
 from edgehar.stream.sources.base import Chunk, Source
 
@@ -98,7 +98,7 @@ class Csv(Source):
             self._require_clock()
             self._unit = unit
             self._stamp: Optional[Callable[[str], float]] = None
-            self._lanes: List[Lane] = []
+            self._lanes: List[RowsOfOne] = []
             self._rows = self._on_one_grid(self._read_rows(), signal)
             self._head = list(islice(self._rows, HEAD))
             self._pace = self._measure_pace()
@@ -264,14 +264,14 @@ class Csv(Source):
         head = list(islice(rows, HEAD))
         held = [index for index in range(len(self._header)) if self._holds_samples(index)]
         read = [place for place, index in enumerate(held) if index not in self._unread]
-        groups = kinds_of([_channel(self._header[held[place]]) for place in read]).values()
+        groups = columns_by_kind([_channel(self._header[held[place]]) for place in read]).values()
         if signal is not None and self._clock is not None and len(groups) > 1:
             self._lanes = lanes_of([row[:2] for row in head], [[read[each] for each in group] for group in groups],
                                    signal.rate_hz)
         if signal is None or not self._lanes:
             return chain(head, rows)
         merged = Merger(self._lanes, signal, self._say).merged(row[:2] for row in chain(head, rows))
-        return (Row(time_s, values, False) for time_s, values in merged)
+        return (Row(time_s, list(values), False) for time_s, values in merged)
 
     def _time_of(self, count: int, cells: List[str]) -> Optional[float]:
         """Seconds; None where the cell of the clock holds no time at all."""
