@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
 
 if TYPE_CHECKING:
     from edgehar.data.datasets import Registered
@@ -23,7 +23,7 @@ class Listing(NamedTuple):
         """All facts of the corpus that a script may want."""
         dataset, split = self.dataset, self.dataset.split()
         return {
-            "name": dataset.name, "title": dataset.title, "synthetic": dataset.synthetic,
+            "name": dataset.name, "spec": dataset.spec, "title": dataset.title, "synthetic": dataset.synthetic,
             "rate_hz": dataset.rate_hz, "window": dataset.window, "hop": dataset.hop, "max_gap_s": dataset.max_gap_s,
             "channels": [dict(channel.to_json(), name=channel.name) for channel in dataset.channels],
             "classes": {task: list(names) for task, names in dataset.classes.items()},
@@ -62,12 +62,13 @@ def corpus_facts(name: Optional[str], root: Optional[str] = None) -> List[Dict[s
     return [_without_loader(known) if known else listing(name, root).to_json()]
 
 
-def checked(spec: str, root: Optional[str] = None) -> Dict[str, Any]:
+def checked(spec: str, root: Optional[str] = None,
+            watch: Callable[[Recording], Any] = lambda recording: None) -> Dict[str, Any]:
     """What a reading of the whole corpus finds, its damaged parts left out and listed as faults.
 
     measured_hz: lowest, highest and median rate of its recordings by their clocks; empty
-    where there is none. unsound: what speaks against its units and its people's names. Raises
-    InputError for a fault of the whole corpus.
+    where there is none. unsound: what speaks against its units and its people's names.
+    watch: is given each recording. Raises InputError for a fault of the whole corpus.
     """
     from statistics import median
 
@@ -80,13 +81,14 @@ def checked(spec: str, root: Optional[str] = None) -> Dict[str, Any]:
     def noted() -> Iterator[Recording]:
         for each in dataset.recordings():
             found.append((each.subject, each.duration_s, each.measured_hz))
+            watch(each)
             yield each
 
     unsound = faults(dataset, noted())
     rates = [rate_hz for _, _, rate_hz in found if rate_hz]
     people = {dataset.aliases.get(person, person) for person, _, _ in found}
-    return {"name": dataset.name, "recordings": len(found), "people": len(people), "unsound": unsound,
-            "remarks": remarks(dataset.classes),
+    return {"name": dataset.name, "told_in": dataset.told_in, "recordings": len(found), "people": len(people),
+            "unsound": unsound, "remarks": remarks(dataset.classes),
             "of_people": len(dataset.split().people), "hours": sum(seconds for _, seconds, _ in found) / 3600,
             "rate_hz": dataset.rate_hz, "measured_hz": (min(rates), max(rates), median(rates)) if rates else (),
             "lacking": dataset.missing(), "faults": dataset.skipped}

@@ -55,6 +55,7 @@ def corpus_options(whose: str = "the corpus' own") -> Decorator:
 
 def asked_corpus(asked: Asked, teacher: Optional[Mapping[str, Any]] = None) -> Corpus:
     """The corpus, divided and cut as asked for, else like the training with the facts `teacher`, else as its own."""
+    from edgehar.cli._show import reading_line
     from edgehar.data.signals import Signal
     from edgehar.data.corpus import cut_corpus
     from edgehar.data.splits import Split
@@ -63,8 +64,9 @@ def asked_corpus(asked: Asked, teacher: Optional[Mapping[str, Any]] = None) -> C
         split = split_by(asked.data, asked.root, asked.protocol or "own")
     else:
         split = Split.from_json(teacher["data"]["split"])
-    return cut_corpus(asked.spec, asked.root, split,
-                      _framing(asked, Signal.from_json(teacher["signal"]).framing if teacher else None))
+    framing = _framing(asked, Signal.from_json(teacher["signal"]).framing if teacher else None)
+    with reading_line() as watch:
+        return cut_corpus(asked.spec, asked.root, split, framing, watch)
 
 
 def heard_by(teachers: Sequence[Fitted], corpus: Corpus, root: Optional[str]) -> Optional[Corpus]:

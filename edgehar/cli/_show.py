@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import pkgutil
+import shlex
 import shutil
 import sys
 import time
 from contextlib import contextmanager
-from typing import Any, Callable, Iterable, Iterator, List, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Callable, Iterable, Iterator, List, Mapping, Optional, Sequence
 
 import click
 
@@ -17,6 +19,7 @@ from edgehar.registry import HOUSE, open_rooms
 PIPED_WIDTH = 200  # characters; a pipe has no width, and cut-off cells serve nobody
 WHOLE = 12  # characters; cells up to here are never wrapped
 UNBROKEN = 16  # characters; words up to here are never broken
+MOMENT_S = 2.0  # of reading of which nothing is shown
 HEARTBEAT_S = 10.0  # between lines of progress where they cannot be overwritten
 
 
@@ -82,6 +85,21 @@ def show_next(command: str) -> None:
     click.echo("next: %s" % command)
 
 
+def at(root: Optional[str]) -> str:
+    """`` --root FOLDER`` for the next command, where this one was given it."""
+    return " --root %s" % shlex.quote(root) if root else ""
+
+
+def exporting(folder: str) -> str:
+    """The command that exports the training in `folder`."""
+    return "edgehar export %s -o %s" % (shlex.quote(folder), shlex.quote("engines/%s" % Path(folder).resolve().name))
+
+
+def counted(number: int, what: str) -> str:
+    """``1 reason``, ``2 reasons``."""
+    return "%d %s%s" % (number, what, "" if number == 1 else "s")
+
+
 def show_warnings(sentences: Iterable[str]) -> None:
     """Print each on stderr, for stdout may be read by a script."""
     for sentence in sentences:
@@ -98,6 +116,24 @@ def progress_line() -> Iterator[Callable[[str], None]]:
         yield lambda text: click.echo("\r\x1b[K%s" % text, err=True, nl=False)
     finally:
         click.echo("\r\x1b[K", err=True, nl=False)
+
+
+@contextmanager
+def reading_line(quiet: bool = False) -> Iterator[Callable[[Any], None]]:
+    """Yield what is given each Recording as a corpus is read: it tells how far, where that takes long."""
+    begun_s, people = time.monotonic(), set()
+    told = {"recordings": 0, "hours": 0.0}
+    with progress_line() as show:
+
+        def watch(recording: Any) -> None:
+            people.add(recording.subject)
+            told["recordings"] += 1
+            told["hours"] += recording.duration_s / 3600
+            if not quiet and time.monotonic() - begun_s > MOMENT_S:
+                show("reading: %d people, %d recordings, %.1f hours; now person %s" % (
+                    len(people), told["recordings"], told["hours"], recording.subject))
+
+        yield watch
 
 
 def _now_and_then() -> Callable[[str], None]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any, Dict, List, Optional, Tuple
 
 import click
 
 from edgehar.cli._options import json_option, root_option
-from edgehar.cli._show import show_json, show_next, show_table
+from edgehar.cli._show import at, counted, reading_line, show_json, show_next, show_table
 
 SECTION = "Machine and data"
 BY_DEVICE = "by device"
@@ -39,7 +40,7 @@ def command(name: Optional[str], root: Optional[str], check: bool, clear_cache: 
     elif not name:
         _show_all(facts)
     elif facts[0]["loader"]:
-        _show_one(facts[0])
+        _show_one(facts[0], root)
     else:
         _show_unread(facts[0])
 
@@ -60,17 +61,19 @@ def _check(name: Optional[str], root: Optional[str], as_json: bool) -> None:
 
     if not name:
         raise click.UsageError("--check needs the name of a corpus")
-    facts = checked(name, root)
+    with reading_line() as watch:
+        facts = checked(name, root, watch)
     if as_json:
         show_json(facts)
     else:
         _show_checked(facts)
     if facts["unsound"]:
-        raise InputError("%s cannot be used as it is, for %d reasons; mend its files or its loader." % (
-            facts["name"], len(facts["unsound"])))
+        raise InputError("%s cannot be used as it is, for %s; mend its files or %s." % (
+            facts["name"], counted(len(facts["unsound"]), "reason"), facts["told_in"]))
     if facts["faults"]:
-        raise InputError("%s is damaged in %d places; download it again, or leave them out: edgehar train --data %s "
-                         "--skip-bad." % (facts["name"], len(facts["faults"]), name))
+        raise InputError("%s is damaged in %s; mend or download it again, or leave that out: edgehar train --data "
+                         "%s%s --skip-bad -o runs/teacher" % (
+                             facts["name"], counted(len(facts["faults"]), "place"), shlex.quote(name), at(root)))
 
 
 def _show_checked(facts: Dict[str, Any]) -> None:
@@ -78,7 +81,7 @@ def _show_checked(facts: Dict[str, Any]) -> None:
             ("hours", "%.2f" % facts["hours"]), ("rate", "%g Hz" % facts["rate_hz"]),
             ("rates measured", "%.4g to %.4g Hz, median %.4g" % facts["measured_hz"] if facts["measured_hz"] else ""),
             ("lacking", facts["lacking"]), ("damaged", str(len(facts["faults"]))),
-            ("units and people", "%d faults" % len(facts["unsound"]) if facts["unsound"] else "")]
+            ("units and people", counted(len(facts["unsound"]), "fault") if facts["unsound"] else "")]
     show_table(facts["name"], ("what", "value"), [row for row in rows if row[1] != ""])
     for fault in facts["faults"] + facts["unsound"] + facts["remarks"]:
         click.echo(fault)
@@ -100,7 +103,7 @@ def _show_all(facts: List[Dict[str, Any]]) -> None:
     show_next("edgehar datasets NAME, edgehar fetch NAME, or edgehar train --data NAME --model resnet -o runs/teacher")
 
 
-def _show_one(facts: Dict[str, Any]) -> None:
+def _show_one(facts: Dict[str, Any], root: Optional[str]) -> None:
     rows = [("title", _title(facts)), ("at hand", facts["at_hand"]), ("lacking", facts["lacking"]),
             ("rate", "%g Hz" % facts["rate_hz"]), ("window", _samples(facts["window"], facts["rate_hz"])),
             ("hop", _samples(facts["hop"], facts["rate_hz"])),
@@ -114,8 +117,8 @@ def _show_one(facts: Dict[str, Any]) -> None:
                [(channel["name"], channel["unit"], "yes" if channel["derived"] else "")
                 for channel in facts["channels"]])
     absent = facts["at_hand"] == "no" and facts["downloads"]
-    step = "edgehar fetch %s" if absent else "edgehar train --data %s --model resnet -o runs/teacher"
-    show_next(step % facts["name"])
+    step = "edgehar fetch %s%s" if absent else "edgehar train --data %s%s --model resnet -o runs/teacher"
+    show_next(step % (shlex.quote(facts["spec"]), at(root)))
 
 
 def _show_unread(facts: Dict[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 SECTION = "Machine and data"
@@ -16,6 +18,7 @@ def command(folder: str, output: str, force: bool) -> None:
     """Look at a folder of recordings and write a first TOML description, with questions as comments."""
     from pathlib import Path
 
+    from edgehar.cli._show import at, counted, show_next
     from edgehar.data.describing import describe_folder
     from edgehar.errors import InputError
     from edgehar.files import written_whole
@@ -26,5 +29,6 @@ def command(folder: str, output: str, force: bool) -> None:
     with written_whole(Path(output)) as path:
         path.write_text(text, encoding="utf-8")
     click.echo(text)
-    click.echo("%d questions in %s\nnext: edgehar inspect %s --root %s" % (
-        text.count("QUESTION:"), output, output, folder))
+    beside = Path(output).resolve().parent == Path(folder).resolve()
+    click.echo("%s in %s" % (counted(text.count("QUESTION:"), "question"), output))
+    show_next("edgehar inspect %s%s" % (shlex.quote(output), "" if beside else at(folder)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Optional, Sequence
 
 import click
@@ -39,7 +38,7 @@ def command(teacher_folders: Sequence[str], method: str, model_spec: str, channe
     split, rate and window. With --rate it may be slower: at a half or a quarter of the
     teacher's rate it reads the same seconds in fewer samples.
     """
-    from edgehar.cli._show import show_next
+    from edgehar.cli._show import exporting, show_next
     from edgehar.cli._training import Doubts, epoch_bar, read_recipe, show_training, tell_resumed
     from edgehar.training.folder import Fitted
     from edgehar.training.loop import train
@@ -55,4 +54,4 @@ def command(teacher_folders: Sequence[str], method: str, model_spec: str, channe
                        teaching=teaching)
     show_training(fitted, folder, as_json, doubts)
     if not as_json:
-        show_next("edgehar export %s -o engines/%s" % (folder, Path(folder).resolve().name))
+        show_next(exporting(folder))

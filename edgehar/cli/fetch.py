@@ -56,9 +56,8 @@ def _to_json(corpus: Any, fetched: List[Fetched]) -> Dict[str, Any]:
 
 
 def _show(corpus: Any, fetched: List[Fetched], root: Optional[str]) -> None:
-    import shlex
 
-    from edgehar.cli._show import show_next, show_table
+    from edgehar.cli._show import at, show_next, show_table
     from edgehar.data.datasets import registered
 
     show_table("%s in %s" % (corpus.title, fetched[0].path.parent), ("file", "MB", "trust"),
@@ -66,7 +65,7 @@ def _show(corpus: Any, fetched: List[Fetched], root: Optional[str]) -> None:
     click.echo("licence: %s" % corpus.licence)
     click.echo("cite: %s" % corpus.citation)
     step = "edgehar datasets %s" if registered(corpus.name) else "edgehar train -o runs/teacher --data %s"
-    show_next(step % corpus.name + (" --root %s" % shlex.quote(root) if root else ""))
+    show_next(step % corpus.name + at(root))
 
 
 @contextmanager

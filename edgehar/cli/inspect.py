@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Optional
 
 import click
@@ -22,23 +23,28 @@ SECTION = "Machine and data"
 @json_option("what was found as JSON; no page is written")
 def command(data: str, root: Optional[str], output: str, as_json: bool) -> None:
     """Look at a corpus before training: people, hours, rates, units, classes, copies, and what would be refused."""
-    from edgehar.cli._show import show_json
+    from edgehar.cli._show import at, reading_line, show_json, show_next
     from edgehar.data.datasets import DATASETS
     from edgehar.results.inspection import inspect, write_inspection
 
     spec = "table:%s" % data if data.endswith(".toml") and ":" not in data else data
-    found = inspect(DATASETS.create(spec, root=root, skip_bad=True))
+    with reading_line() as watch:
+        found = inspect(DATASETS.create(spec, root=root, skip_bad=True), watch)
     if as_json:
         show_json(found.to_json())
         return
     _tell(found)
-    click.echo("page: %s\nnext: edgehar train --data %s%s" % (
-        write_inspection(found, output), spec, " --root %s" % root if root else ""))
+    click.echo("page: %s" % write_inspection(found, output))
+    show_next("edgehar train --data %s%s --model resnet -o runs/teacher" % (shlex.quote(spec), at(root)))
 
 
 def _tell(found: Inspection) -> None:
-    click.echo("%s: %d people, %.2f hours, %d recordings, %d gaps inside sessions" % (
-        found.title, len(found.people), found.hours, sum(each.recordings for each in found.people), found.gaps))
+    from edgehar.cli._show import counted
+
+    click.echo("%s: %d people, %.2f hours, %d recordings, %s inside sessions%s" % (
+        found.title, len(found.people), found.hours, sum(each.recordings for each in found.people),
+        counted(found.gaps, "gap"), ", %s left out for a missing value" % counted(found.missing, "row")
+        if found.missing else ""))
     click.echo("rate %g Hz%s" % (found.rate_hz, "; by its clock %.4g (%.4g to %.4g)" % (
         found.rates[1], found.rates[0], found.rates[2]) if found.rates else "; it has no clock to measure it by"))
     for sensor in found.sensors:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Optional
 
 import click
@@ -21,7 +22,7 @@ def command(path: Optional[str], as_json: bool) -> None:
     """
     from pathlib import Path
 
-    from edgehar.cli._show import show_json
+    from edgehar.cli._show import show_json, show_next
     from edgehar.data.recognition import all_layouts, head_of, nearest, recognised
 
     known = {name: layout.facts["layout"] for name, layout in all_layouts().items()}
@@ -40,4 +41,5 @@ def command(path: Optional[str], as_json: bool) -> None:
     width = max(map(len, known))
     for name, facts in known.items():
         click.echo("%-*s  %s" % (width, name, facts["title"]))
-    click.echo("next: edgehar run ENGINE --source csv:path=FILE,layout=%s" % next(iter(known)))
+    show_next("edgehar run ENGINE --source %s" % shlex.quote("csv:path=%s,layout=%s" % (
+        path or "FILE", next(iter(known)))))

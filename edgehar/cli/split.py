@@ -33,14 +33,15 @@ def command(data: str, protocol: str, root: Optional[str], path: Optional[str], 
     hash of the split goes with every training, artifact, engine and result made from it.
     """
     from edgehar.cli._cutting import split_by
-    from edgehar.cli._show import show_json, show_next
+    from edgehar.cli._show import at, reading_line, show_json, show_next
     from edgehar.data.corpus import cut_corpus
     from edgehar.errors import InputError
     from edgehar.files import write_json
 
     if path and not path.endswith(".json"):
         raise InputError("a split is written to a file that ends in .json, not to %s." % path)
-    corpus = cut_corpus(data, root, split_by(data, root, protocol))
+    with reading_line() as watch:
+        corpus = cut_corpus(data, root, split_by(data, root, protocol), watch=watch)
     found = dict(corpus.split.to_json(), sha256=corpus.split.sha256, sessions_at_hand=_sessions(corpus))
     if path:
         write_json(path, found)
@@ -48,8 +49,8 @@ def command(data: str, protocol: str, root: Optional[str], path: Optional[str], 
         show_json(found)
         return
     _show(corpus)
-    show_next("edgehar train --data %s --protocol %s -o runs/teacher" % tuple(map(shlex.quote, (
-        data, path or protocol))))
+    show_next("edgehar train --data %s%s --protocol %s -o runs/teacher" % (
+        shlex.quote(data), at(root), shlex.quote(path or protocol)))
 
 
 def _sessions(corpus: Corpus) -> Dict[str, Dict[str, Any]]:

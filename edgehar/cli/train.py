@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import Any, Optional, Sequence
 
 import click
@@ -42,7 +41,7 @@ def command(model_spec: str, channels: str, tasks: Sequence[str], recipe_file: O
     On few windows, where the recipe does not say otherwise, a batch is a tenth of them, and
     an epoch goes through them as often as 400 steps in all take.
     """
-    from edgehar.cli._show import show_next
+    from edgehar.cli._show import at, exporting, show_next
     from edgehar.cli._training import Doubts, epoch_bar, read_recipe, show_training, tell_resumed
     from edgehar.training.loop import train
 
@@ -54,6 +53,7 @@ def command(model_spec: str, channels: str, tasks: Sequence[str], recipe_file: O
         fitted = train(corpus, model_spec, channels, recipe, folder, watch=watch, tasks=tasks)
     show_training(fitted, folder, as_json, doubts)
     if not as_json:
-        show_next("edgehar distill --teacher %s --data %s -o %s-student" % (
-            folder, shlex.quote(corpus.spec), folder.rstrip("/")))
-        show_next("edgehar export %s -o engines/%s" % (folder, Path(folder).resolve().name))
+        student = folder.rstrip("/") + "-student"
+        show_next("edgehar distill --teacher %s --data %s%s -o %s" % (
+            shlex.quote(folder), shlex.quote(corpus.spec), at(asked["root"]), shlex.quote(student)))
+        show_next(exporting(folder))

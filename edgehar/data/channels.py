@@ -66,6 +66,14 @@ def sensors_of(channels: Sequence[Channel]) -> Dict[str, List[int]]:
     return found
 
 
+def columns_by_kind(channels: Sequence[Channel]) -> Dict[str, List[int]]:
+    """{"right-arm/imu/acc": channel numbers}: as `sensors_of`, each kind by itself."""
+    found: Dict[str, List[int]] = {}
+    for number, channel in enumerate(channels):
+        found.setdefault("/".join(filter(None, (channel.placement, channel.sensor, channel.kind))), []).append(number)
+    return found
+
+
 CHOOSABLE = ("kind", "sensor", "placement", "axis")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -36,10 +36,12 @@ class Corpus(NamedTuple):
 
 
 def cut_corpus(spec: str, root: Optional[str] = None, split: Optional[Split] = None,
-               framing: Optional[Framing] = None) -> Corpus:
+               framing: Optional[Framing] = None,
+               watch: Callable[[Recording], Any] = lambda recording: None) -> Corpus:
     """Read the corpus that `spec` names and cut it into windows, each person in one part.
 
     root: the data folder; None for EDGEHAR_DATA. split, framing: None for the corpus' own.
+    watch: is given each recording as it is read.
     Raises InputError for an unknown, absent or damaged corpus, a split that has one person
     in two parts under two names, or a framing that cannot be had, MismatchError for the
     split of another corpus.
@@ -47,7 +49,7 @@ def cut_corpus(spec: str, root: Optional[str] = None, split: Optional[Split] = N
     dataset = DATASETS.create(spec, root=root)
     split, framing = split or dataset.split(), framing or dataset.framing
     require_split_of(dataset, split)
-    recordings = read_recordings(dataset)
+    recordings = read_recordings(dataset, watch)
     require_sound(dataset, recordings)
     parts = partition((framed(recording, framing.rate_hz) for recording in recordings), split, framing.window,
                       framing.hop, aliases=dataset.aliases)

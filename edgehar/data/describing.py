@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import codecs
 import re
+import shlex
 from collections import Counter
 from pathlib import Path
-from typing import Any, Counter as Counts, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Counter as Counts, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
+from edgehar.data.arrays import ENDINGS, AnyBlock, ending_of, open_table
 from edgehar.data.clocks import NUMBERS, ColumnClock, likely_clock_unit
 from edgehar.data.description import Text
 from edgehar.data.found import FoundFile, below, natural
 from edgehar.data.naming import Names, names_of
 from edgehar.data.recognition import HEAD, ROOM, recognised
 from edgehar.data.signals import STANDARD_GRAVITY
-from edgehar.data.tables import MISSING, TextTable, coded, encoding_of
+from edgehar.data.units import SI
+from edgehar.data.tables import MISSING, coded, encoding_of
 from edgehar.errors import InputError
 
 TEXTS = (".csv", ".txt", ".tsv", ".dat", ".log", ".gz")
+TABLES = TEXTS + ENDINGS
 ROWS = 400  # of the first file that are looked at
 WIDE = 60  # columns of which none is named
 FEW = 6  # values of a label in the first rows, at most
 ENOUGH = 5  # rows by which a shape is told
-CLOCKS = re.compile(r"time|stamp|clock|^t$|elapsed|epoch|sample|index", re.I)
-LABELS = re.compile(r"label|activ|class|gesture|target|state", re.I)
+CLOCKS = re.compile(r"time|stamp|clock|^t$|elapsed|epoch|sample|index|zeit|temps|tiempo", re.I)
+LABELS = re.compile(r"label|^act$|activ|aktiv|klasse|class|gesture|target|state", re.I)
+QUATERNION = re.compile(r"(?i)quat|rotation|orientation|euler")
 AXES = re.compile(r"(?i)(?:^|[^a-z])(x|y|z)(?:[^a-z]|$)|(x|y|z)$")
-KINDS = (("gyro", re.compile(r"(?i)gyr|angular|^g[xyz]$")), ("mag", re.compile(r"(?i)mag|^m[xyz]$")),
-         ("acc", re.compile(r"(?i)acc|^a?[xyz]$")))
+KINDS = (("gyro", re.compile(r"(?i)gyr|angular|dreh|^g[xyz]$")), ("mag", re.compile(r"(?i)mag|^m[xyz]$")),
+         ("acc", re.compile(r"(?i)acc|beschl|^a?[xyz]$")))
 
 
 class Sheet(NamedTuple):
@@ -60,9 +66,9 @@ def describe_folder(folder: Path) -> str:
     archive, files = _files(folder)
     names = names_of([each.name for each in files])
     fitting = [each for each in files if each.name in set(names.files)]
-    head = _beginning(fitting[0])
+    head = "" if ending_of(fitting[0].name) else _beginning(fitting[0])
     said = _stated_rate(below(folder, [archive] if archive else []))
-    body = _known(head) or _guessed(fitting, sheet_of(head, fitting[0].where), names, said)
+    body = _known(head) or _guessed(fitting, _sheet(fitting[0]), names, said)
     parts = [_files_table(archive, names, body.pop("files", "")), *body.values()]
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
@@ -70,20 +76,63 @@ def describe_folder(folder: Path) -> str:
 def _beginning(found: FoundFile) -> str:
     with found.open() as stream:
         start = stream.read(8 * HEAD)
-    return start.decode(encoding_of(start), errors="replace")
+    return start.decode(_unmarked(start) or encoding_of(start), errors="replace")
+
+
+def _unmarked(start: bytes) -> str:
+    """The encoding to be said, of a text that is neither UTF-8 nor marked as UTF-16; else empty."""
+    if encoding_of(start) != "utf-8":
+        return ""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)  # which a character cut at the end does not trouble
+    except UnicodeDecodeError:
+        return "latin-1"
+    return ""
+
+
+def _encoding(found: FoundFile) -> str:
+    """As `_unmarked`, of a file."""
+    if ending_of(found.name):
+        return ""
+    with found.open() as stream:
+        return _unmarked(stream.read(8 * HEAD))
+
+
+def _packed_otherwise(folder: Path) -> str:
+    """What lies there packed in a way that is not looked into, and how to unpack it."""
+    packed = next((path for path in sorted(folder.iterdir()) if path.suffix in (".xz", ".bz2", ".7z", ".rar", ".tar",
+                                                                              ".tgz")), None)
+    if packed is None:
+        return ""
+    unpack = {".xz": "xz -dk", ".bz2": "bzip2 -dk"}.get(packed.suffix)
+    return ", but %s, which must be unpacked first%s" % (packed.name, ": %s %s" % (
+        unpack, shlex.quote(str(packed))) if unpack else "")
+
+
+def _sheet(found: FoundFile) -> Sheet:
+    """The first rows of a file."""
+    if not ending_of(found.name):
+        return sheet_of(_beginning(found), found.where)
+    with found.open() as stream:
+        table = open_table(stream, Text(), found.where, found.name)
+        blocks: Iterator[AnyBlock] = iter(table.blocks())
+        block = next(blocks)
+        columns = [[cell.decode("utf-8") for cell in block.texts(place)[:ROWS].tolist()]
+                   for place in range(len(table.head.names))]
+    return Sheet(",", ".", "", 0, table.head.names, [list(row) for row in zip(*columns)])
 
 
 def _files(folder: Path) -> Tuple[str, List[FoundFile]]:
     """The name of the zip (or "") and the tables that take most room, of one ending in one folder's tree."""
-    archive, everything = "", [each for each in below(folder, ()) if each.name.lower().endswith(TEXTS)]
+    archive, everything = "", [each for each in below(folder, ()) if each.name.lower().endswith(TABLES)]
     zips = sorted(folder.glob("*.zip"), key=lambda path: path.stat().st_size)
     if not everything and zips:
         archive = zips[-1].name
-        everything = [each for each in below(folder, [archive]) if each.name.lower().endswith(TEXTS)]
+        everything = [each for each in below(folder, [archive]) if each.name.lower().endswith(TABLES)]
     tables = [each for each in everything if not re.search(r"(?i)readme|licen|info|descr|sha256|\.md$", each.name)]
     if not tables:
-        raise InputError("%s holds no text table (%s), packed or unpacked; give the folder that does." % (
-            folder, ", ".join(TEXTS)))
+        raise InputError("%s holds no table (%s), packed or unpacked%s; give the folder that does." % (
+            folder, ", ".join(TABLES), _packed_otherwise(folder)))
     room: Counts[str] = Counter()
     for each in tables:
         room[_tree(each)] += each.size
@@ -171,6 +220,8 @@ def _guessed(files: Sequence[FoundFile], sheet: Sheet, names: Names, said_hz: fl
     others = [place for place in range(len(columns)) if place not in (clock, label)]
     written = [] if sheet.separator == "," else ['separator = "%s"' % {"\t": "tab", " ": "space"}.get(
         sheet.separator, sheet.separator)]
+    encoding = _encoding(files[0])
+    written += ['encoding = "%s"' % encoding] if encoding else []
     written += ['decimal = ","'] if sheet.decimal == "," else []
     written += ['terminator = "%s"' % sheet.terminator] if sheet.terminator else []
     written += ["skip_lines = %d" % sheet.lines] if sheet.lines else []
@@ -183,7 +234,7 @@ def _guessed(files: Sequence[FoundFile], sheet: Sheet, names: Names, said_hz: fl
                                                              if rate_hz else "  # QUESTION: how many a second?")
     classes = names.values.get("label", [])
     if label is not None:
-        classes = _all_labels(files[:3], _text(sheet, header, units), label)
+        classes = _all_labels(files[:3], _text(sheet, header, units, encoding), label)
     labels = "[labels]\ncolumn = %s  # if labels change and time steps back there, add: apart = true" % _toml(
         columns[label]) if label is not None else (
         '[labels]\nfrom = "name"' if classes else "# QUESTION: where do the labels stand? See [labels] in "
@@ -194,7 +245,7 @@ def _guessed(files: Sequence[FoundFile], sheet: Sheet, names: Names, said_hz: fl
     if "sensor" in names.values and len(columns) < WIDE:
         firsts = {each: next(file for file in files if each in re.split(r"[^A-Za-z]+", file.name))
                   for each in names.values["sensor"]}
-        channels = "\n\n".join(_channels(sheet_of(_beginning(file), file.where), columns, header, others, sensor)
+        channels = "\n\n".join(_channels(_sheet(file), columns, header, others, sensor)
                                for sensor, file in firsts.items())
     else:
         channels = _channels(sheet, columns, header, others)
@@ -202,9 +253,9 @@ def _guessed(files: Sequence[FoundFile], sheet: Sheet, names: Names, said_hz: fl
             "corpus": _corpus(rate_hz)}
 
 
-def _text(sheet: Sheet, header: Sequence[str], units: bool) -> Text:
-    return Text(separator=sheet.separator, decimal=sheet.decimal, terminator=sheet.terminator, skip_lines=sheet.lines,
-                header=bool(header), units_row=units)
+def _text(sheet: Sheet, header: Sequence[str], units: bool, encoding: str) -> Text:
+    return Text(encoding=encoding, separator=sheet.separator, decimal=sheet.decimal, terminator=sheet.terminator,
+                skip_lines=sheet.lines, header=bool(header), units_row=units)
 
 
 def _all_labels(files: Sequence[FoundFile], text: Text, column: int) -> List[str]:
@@ -212,7 +263,7 @@ def _all_labels(files: Sequence[FoundFile], text: Text, column: int) -> List[str
     codes: Dict[str, int] = {}
     for each in files:
         with each.open() as stream:
-            for block in TextTable(stream, text, each.where).blocks():
+            for block in open_table(stream, text, each.where, each.name).blocks():
                 coded(block.texts(column), codes)
     return sorted(codes, key=natural)
 
@@ -262,7 +313,8 @@ def _channels(sheet: Sheet, columns: Sequence[Any], header: Sequence[str], place
             len(columns))
     tables: List[str] = []
     used: Set[int] = set()
-    numeric = [place for place in places if sheet.numbers(place) is not None]
+    numeric = [place for place in places if sheet.numbers(place) is not None
+               and not (header and QUATERNION.search(header[place]))]
     numeric = numeric if header else numeric[len(numeric) % 3:]
     for at in range(len(numeric) - 2):
         three = numeric[at:at + 3]
@@ -274,7 +326,7 @@ def _channels(sheet: Sheet, columns: Sequence[Any], header: Sequence[str], place
         kind, unit, doubt = _kind_of(header[three[0]] if header else sensor, values)
         if unit == "g" and not sensor and any('unit = "m/s^2"' in table for table in tables):
             kind, unit, doubt = "mag", "1", "  # QUESTION: a magnetometer, relative to the field?"
-        prefix = re.sub(r"(?i)(^[agm](?=x$)|acc\w*|gyr\w*|mag\w*)?[\W_]*x?\W*$", "", header[three[0]]) if header else ""
+        prefix = _placement(header[three[0]]) if header else ""
         name = "/".join(filter(None, (re.sub(r"\W+", "_", prefix).strip("_"), kind)))
         if any('"%s"' % name in table for table in tables):
             name = "at_%d/%s" % (len(tables) + 1, kind)
@@ -286,17 +338,47 @@ def _channels(sheet: Sheet, columns: Sequence[Any], header: Sequence[str], place
     return "\n\n".join(filter(None, tables + [note])) or "# QUESTION: which columns are channels?"
 
 
+def _placement(name: str) -> str:
+    """What the name of an x column says besides its sensor, axis and unit."""
+    return re.sub(r"(?i)(^[agm](?=x$)|acc\w*|beschl\w*|gyr\w*|dreh\w*|mag\w*)?[\W_]*x?\W*$", "",
+                  re.sub(r"\.1$", "", _bare(name)))
+
+
+def _bare(name: str) -> str:
+    """A column's name without its unit."""
+    return re.sub(r"(?i)\s*[\[(][^\])]*[\])]+\s*$|_(mg|g|dps|ut)$", "", name)
+
+
 def _is_triad(names: Sequence[str]) -> bool:
-    axes = [(match.group(1) or match.group(2)).lower() for match in map(AXES.search, names) if match]
+    if [name[-2:] for name in names] == [".1", ".2", ".3"] and len({name[:-2] for name in names}) == 1:
+        return True  # the columns of one array
+    axes = [(match.group(1) or match.group(2)).lower() for match in map(AXES.search, map(_bare, names)) if match]
     return sorted(axes) == ["x", "y", "z"] and axes[0] in "xz"
+
+
+STATED = (("m/s^2", r"m/s\^?2|m/s²|m/\(s\^2\)|mps2|ms-2"), ("mg", r"m_?g"), ("g", r"g"),
+          ("deg/s", r"deg/s|dps|°/s|deg_s"), ("mdeg/s", r"mdps|mdeg/s"),
+          ("rad/s", r"rad/s|rad_s|rps"), ("uT", r"u_?t|µt"), ("gauss", r"gauss"))
+
+
+def _stated_unit(name: str) -> str:
+    """The unit in a column's name, as in ``acc x [mg]`` or ``gyro_x_dps``."""
+    return next((unit for unit, written in STATED
+                 if re.search(r"(?i)[\[(]\s*(?:%s)\s*[\])]|_(?:%s)$" % (written, written), name)), "")
 
 
 def _kind_of(name: str, values: np.ndarray) -> Tuple[str, str, str]:
     """What three columns measure, in which unit, and a question where that is not plain."""
-    kind = next((kind for kind, fits in KINDS if fits.search(name)), "")
+    kind = next((kind for kind, fits in KINDS if fits.search(_bare(name))), "")
     norm = float(np.nanmedian(np.linalg.norm(values, axis=1)))
     weights = (("m/s^2", STANDARD_GRAVITY), ("g", 1.0), ("mg", 1000.0))
     unit = next((unit for unit, gravity in weights if 0.6 * gravity < norm < 1.6 * gravity), "")
+    stated = _stated_unit(name)
+    if stated and SI[stated][0] == {"gyro": "rad/s", "mag": "T"}.get(kind, "m/s^2"):
+        factor = SI[stated][1]
+        if kind in ("", "acc") and SI[stated][0] == "m/s^2" and norm * factor < 0.3 * STANDARD_GRAVITY:
+            return "linear_acc", stated, "  # QUESTION: is gravity taken out? Its length is %.3g" % norm
+        return kind or "acc", stated, ""
     if kind == "gyro":
         return kind, "deg/s" if norm > 15 else "rad/s", "  # QUESTION: in deg/s or rad/s?"
     if kind == "mag":
@@ -315,7 +397,7 @@ def _corpus(rate_hz: float) -> str:
     whole = float(round(rate_hz)) if abs(rate_hz - round(rate_hz)) < 0.03 * rate_hz else rate_hz
     window = 128 / whole
     return ('[corpus]\ntitle = ""\nlicence = ""  # QUESTION: may it be used and passed on?\ncitation = ""\n'
-            "rate_hz = %g\nwindow_s = %g  # 128 samples\nhop_s = %g\nmax_gap_s = %g" % (
+            "rate_hz = %.10g\nwindow_s = %.10g  # 128 samples\nhop_s = %.10g\nmax_gap_s = %.3g" % (
                 whole, window, window / 2, max(0.1, 2.5 / whole)))
 
 

@@ -81,7 +81,7 @@ KINDS: Dict[str, Dict[str, Kind]] = {
     "corpus": {"title": TEXT, "licence": TEXT, "citation": TEXT, "url": TEXT, "rate_hz": ABOVE_0, "window_s": ABOVE_0,
                "hop_s": ABOVE_0, "max_gap_s": ABOVE_0, "classes": CLASSES, "aliases": TEXTS,
                "together": GROUPS_OF_NAMES},
-    "split": {"train": NAMES, "valid": NAMES, "test": NAMES, "seed": WHOLE},
+    "split": {"train": NAMES, "valid": NAMES, "test": NAMES, "left_out": NAMES, "seed": WHOLE},
     "messages": {"samples": TEXT, "time": TEXT, "values": NAMES, "name": TEXT, "unit": TEXT},
     "leave_out": {"files": TEXT, "rows": ROWS, "why": TEXT},
     "breaks": {"before": NAMES, "why": TEXT}}

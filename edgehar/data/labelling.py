@@ -7,11 +7,12 @@ from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 
+from edgehar.data.arrays import open_table
 from edgehar.data.clocks import NUMBERS
 from edgehar.data.description import Description, Intervals, Text
 from edgehar.data.found import FoundFile, Opened, matching
 from edgehar.data.signals import UNLABELLED
-from edgehar.data.tables import TextTable, position_of
+from edgehar.data.tables import position_of
 from edgehar.errors import InputError
 
 Marks = Dict[Tuple[str, ...], np.ndarray]  # {values of the matched groups: (k, 3) first, end, class}
@@ -78,7 +79,7 @@ def read_intervals(description: Description, beside: Sequence[FoundFile], opened
     marks: Dict[Tuple[str, ...], List[Tuple[float, float, int]]] = {}
     for found in files:
         with opened.open(found) as stream:
-            table = TextTable(stream, Text(separator=rule.separator, header=rule.header), found.where)
+            table = open_table(stream, Text(separator=rule.separator, header=rule.header), found.where, found.name)
             place = {key: position_of(column, table.head.names, found.where) for key, column in dict(
                 rule.match, **{":start": rule.start, ":end": rule.end, ":label": rule.label}).items()}
             for block in table.blocks():

@@ -10,11 +10,11 @@ from typing import BinaryIO, Dict, Iterator, List, NamedTuple, Optional, Sequenc
 
 import numpy as np
 
+from edgehar.data.arrays import AnyBlock, open_table
 from edgehar.data.channels import Channel, same_end
 from edgehar.data.clocks import ColumnClock
 from edgehar.data.description import BY_HEADER, Description, Measured, channel_named
-from edgehar.data.tables import (MISSING, RowBlock, TableHead, TextTable, coded, encoding_of, peekable, position_of,
-                                 read_head, split_line)
+from edgehar.data.tables import MISSING, TableHead, coded, encoding_of, peekable, position_of, read_head, split_line
 from edgehar.errors import InputError
 
 
@@ -69,9 +69,12 @@ def _rate(description: Description, head: TableHead, where: str) -> float:
 
 
 def read_samples(stream: BinaryIO, description: Description, where: str, codes: Dict[str, int],
-                 sensor: str = "") -> Iterator[Tuple[RowPlan, TimedRows]]:
-    """Yield the samples of a file, a block of rows at a time. codes: {label: its number}, which takes up new ones."""
-    table = TextTable(stream, description.text, where)
+                 sensor: str = "", name: str = "") -> Iterator[Tuple[RowPlan, TimedRows]]:
+    """Yield the samples of a file, a block of rows at a time.
+
+    codes: {label: its number}, which takes up new ones. name: of the file, whose ending tells text from arrays.
+    """
+    table = open_table(stream, description.text, where, name)
     plan = plan_of(description, table.head, where, sensor)
     time = description.time
     clock = None if plan.clock is None else ColumnClock(time.unit, time.tick_s, time.bits)
@@ -79,7 +82,7 @@ def read_samples(stream: BinaryIO, description: Description, where: str, codes: 
         yield plan, _samples(block, plan, clock, codes, where)
 
 
-def _samples(block: RowBlock, plan: RowPlan, clock: Optional[ColumnClock], codes: Dict[str, int],
+def _samples(block: AnyBlock, plan: RowPlan, clock: Optional[ColumnClock], codes: Dict[str, int],
              where: str) -> TimedRows:
     asked = [column for columns in plan.columns for column in columns]
     with_clock = clock is not None and not clock.in_text and plan.clock is not None
@@ -106,7 +109,7 @@ def in_si(each: Measured, columns: np.ndarray) -> np.ndarray:
     return found if each.factor == 1.0 else found * each.factor
 
 
-def _times(block: RowBlock, column: int, clock: ColumnClock, where: str) -> np.ndarray:
+def _times(block: AnyBlock, column: int, clock: ColumnClock, where: str) -> np.ndarray:
     cells = [cell.decode("utf-8", errors="replace").strip('"') for cell in block.texts(column).tolist()]
     try:
         return clock.seconds_of(cells)

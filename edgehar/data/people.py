@@ -19,11 +19,13 @@ def people_named(given: str, names: Iterable[str]) -> List[str]:
     return [given] if given in names else [name for name in names if plain_name(name) == plain_name(given)]
 
 
-def alike(names: Iterable[str], aliases: Mapping[str, str], where: str, known: Sequence[str] = ()) -> List[str]:
+def alike(names: Iterable[str], aliases: Mapping[str, str], where: str, known: Sequence[str] = (),
+          form: str = "aliases = {%s: %s}") -> List[str]:
     """A sentence for each two names that may be one person and of which `aliases` does not say so.
 
     aliases: {another name: the person}; a name that stands for itself is a person of its
-    own. known: names that are a person's own, rather than another one.
+    own. known: names that are a person's own, rather than another one. form: how one writes
+    that the first name is the second's.
     """
     groups: Dict[str, List[str]] = {}
     for name in sorted(set(names), key=lambda name: (name not in known, name)):
@@ -35,8 +37,8 @@ def alike(names: Iterable[str], aliases: Mapping[str, str], where: str, known: S
         if len(people) > 1 and len(unsaid) > 1:
             one, other = map(_shown(unsaid), unsaid[:2])
             found.append("%s names %s and %s, which differ only by case, blanks, leading zeros or Unicode form; say "
-                         "by its aliases whether they are one person, as in aliases = {%s: %s}, or two, as in "
-                         "{%s: %s}." % (where, one, other, other, one, other, other))
+                         "by its aliases whether they are one person, as in %s, or two, as in %s." % (
+                             where, one, other, form % (other, one), form % (other, other)))
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from edgehar.data.channels import Channel
+from edgehar.data.channels import Channel, columns_by_kind
 from edgehar.data.signals import STANDARD_GRAVITY
 
 UNIT, NO_GRAVITY, MARK = "unit", "no gravity", "mark of missing values"
@@ -42,7 +42,7 @@ def doubts(samples: np.ndarray, channels: Sequence[Channel]) -> List[Doubt]:
     linear_acc, are not.
     """
     found: List[Doubt] = []
-    for name, columns in _sensors(channels).items():
+    for name, columns in columns_by_kind(channels).items():
         channel = channels[columns[0]]
         look = LOOKS.get((channel.kind, channel.unit))
         if look is None or not len(samples):
@@ -55,15 +55,6 @@ def doubts(samples: np.ndarray, channels: Sequence[Channel]) -> List[Doubt]:
                                "missing values; leave those samples out or write nan" % (name, mark)))
         doubt = look(name, values, channel) if len(values) else None
         found += [doubt] if doubt else []
-    return found
-
-
-def _sensors(channels: Sequence[Channel]) -> Dict[str, List[int]]:
-    """{"wrist/acc": columns} of each sensor and kind."""
-    found: Dict[str, List[int]] = {}
-    for column, channel in enumerate(channels):
-        name = "/".join(filter(None, (channel.placement, channel.sensor, channel.kind)))
-        found.setdefault(name, []).append(column)
     return found
 
 

@@ -109,7 +109,7 @@ class TextTable:
         self._text, self._where = text, where
         buffered = peekable(stream)
         encoding = encoding_of(buffered.peek(4)[:4], text.encoding)
-        self._plain = encoding.lower() in ("utf-8", "utf-8-sig", "ascii", "latin-1", "iso-8859-1")
+        self._plain = encoding.lower() in ("utf-8", "utf-8-sig", "ascii")  # cells are compared as UTF-8
         self._encoding = encoding
         self._stream: Any = buffered if self._plain else io.TextIOWrapper(buffered, encoding, newline="")
         try:

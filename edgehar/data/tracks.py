@@ -9,6 +9,9 @@ import numpy as np
 from edgehar.data.resampling import INSTANT_S, resample
 
 
+MERGED = 0.1  # below this share of complete rows, a table holds sensors on rows of their own
+
+
 class Track(NamedTuple):
     """times_s: (n,) float64. values: (n, C) float32. labels: (n,) int32, -1 where unlabelled.
 
@@ -78,3 +81,21 @@ def on_one_grid(tracks: Sequence[Track], rate_hz: float, max_gap_s: float) -> It
     times_s = start_s + np.arange(count) / rate_hz
     after = np.clip(np.searchsorted(tracks[0].times_s, times_s - 0.5 / rate_hz), 0, len(tracks[0].times_s) - 1)
     yield Track(times_s, values, tracks[0].labels[after], True, True, False).rows(whole)
+
+
+def merged(track: Track, groups: Sequence[Sequence[int]], rate_hz: float, max_gap_s: float) -> Iterator[Track]:
+    """Sensors on rows of their own in one track, brought to common instants; one that is set back begins anew.
+
+    groups: the columns of each sensor.
+    """
+    order = np.argsort(np.concatenate([np.asarray(columns) for columns in groups]))
+    rows = [np.flatnonzero(np.isfinite(track.values[:, columns]).all(axis=1)) for columns in groups]
+    back = [mine[1:][np.diff(track.times_s[mine]) < -max_gap_s] for mine in rows]
+    edges = [0, *np.unique(np.concatenate(back)).tolist(), len(track.times_s)]
+    for start, stop in zip(edges[:-1], edges[1:]):
+        inside = [mine[(mine >= start) & (mine < stop)] for mine in rows]
+        if all(len(mine) > 1 for mine in inside):
+            apart = [track.rows(mine)._replace(values=track.values[mine][:, columns])
+                     for mine, columns in zip(inside, groups)]
+            for part in on_one_grid(apart, rate_hz, max_gap_s):
+                yield part._replace(values=part.values[:, order], begins=track.begins or start > 0)

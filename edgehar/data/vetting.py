@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
 
 from edgehar.data.copies import STRETCH, Fingerprints
@@ -25,8 +26,8 @@ def require_sound(dataset: Dataset, recordings: Iterable[Recording]) -> None:
     """Raise InputError with the first of `faults`, and how many more there are."""
     found = faults(dataset, recordings)
     if found:
-        more = "" if len(found) == 1 else " (and %d more: edgehar datasets %s --check lists all)" % (
-            len(found) - 1, dataset.name)
+        more = "" if len(found) == 1 else " (and %d more: edgehar datasets %s --check%s lists all)" % (
+            len(found) - 1, shlex.quote(dataset.spec), " --root %s" % shlex.quote(dataset.root) if dataset.root else "")
         raise InputError(found[0] + more)
 
 
@@ -36,26 +37,51 @@ def faults(dataset: Dataset, recordings: Iterable[Recording]) -> List[str]:
     Looked at are the units of all samples, the names of people, and whether the same samples
     stand under two of them.
     """
-    seen: List[Seen] = []
-    prints = Fingerprints()
-    doubted: Dict[Tuple[str, str, str], List[Tuple[str, Doubt]]] = {}
-    for number, recording in enumerate(recordings):
-        seen.append(Seen(recording.subject, recording.session))
-        prints.add(number, recording.samples)
+    seen = Vetting(dataset)
+    for recording in recordings:
+        seen.add(recording)
+    people = people_faults(dataset, seen.subjects)
+    return people + seen.units() + ([] if people else seen.copies())
+
+
+class Vetting:
+    """What `add` was given of the recordings of `dataset`, looked at one by one, so that none is kept."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self._seen: List[Seen] = []
+        self._prints = Fingerprints()
+        self._doubted: Dict[Tuple[str, str, str], List[Tuple[str, Doubt]]] = {}
+
+    def add(self, recording: Recording) -> None:
+        """Take the next recording."""
+        self._prints.add(len(self._seen), recording.samples)
+        self._seen.append(Seen(recording.subject, recording.session))
         for doubt in doubts(recording.samples, recording.channels) if recording.duration_s >= LEAST_S else ():
             key = (doubt.sensor, doubt.kind, doubt.sentence.rpartition("it seems")[2] if doubt.kind == UNIT else "")
-            doubted.setdefault(key, []).append((recording.subject, doubt))
-    people = people_faults(dataset, [each.subject for each in seen])
-    units = ["%s, %s: %s; give SI units in its loader." % (dataset.name, _told([who for who, _ in each]),
-                                                           each[0][1].sentence) for each in doubted.values()]
-    return people + units + ([] if people else _copies(dataset, seen, prints))
+            self._doubted.setdefault(key, []).append((recording.subject, doubt))
+
+    @property
+    def subjects(self) -> List[str]:
+        """Whose recordings they were, one by one."""
+        return [each.subject for each in self._seen]
+
+    def units(self) -> List[str]:
+        """A sentence for each way in which samples cannot be what their channels say."""
+        return ["%s, %s: %s; %s." % (self._dataset.name, _told([who for who, _ in each]), each[0][1].sentence,
+                                     self._dataset.unit_remedy(sensor))
+                for (sensor, _, _), each in self._doubted.items()]
+
+    def copies(self) -> List[str]:
+        """A sentence for each two people under whose names the same samples stand."""
+        return _copies(self._dataset, self._seen, self._prints)
 
 
 def people_faults(dataset: Dataset, subjects: Iterable[str]) -> List[str]:
     """A sentence for each two names, of those who have recordings or are in the split, that leave open who is who."""
     split, aliases = dataset.split(), dataset.aliases
     subjects = list(subjects)
-    found = alike([*split.people, *subjects], aliases, dataset.name, split.people)
+    found = alike([*split.people, *subjects], aliases, dataset.name, split.people, dataset.alias_form)
     people = {aliases.get(name, name) for name in subjects}
     return found or outside(people, split.people, dataset.left_out, dataset.name)
 

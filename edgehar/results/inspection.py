@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any, Counter as Counts, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Set, Tuple
 
 import numpy as np
 
-from edgehar.data.channels import Channel
+from edgehar.data.channels import Channel, columns_by_kind
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.signals import UNLABELLED, Recording
+from edgehar.data.vetting import Vetting
 from edgehar.errors import InputError
 from edgehar.files import PathLike, written_whole
 
@@ -19,7 +20,8 @@ CALMEST = 10  # per cent of them
 GRAVITY = (9.3, 10.3)  # m/s^2 of a sensor at rest that is in the right unit
 CONSTANT_S = 2.0  # for which a signal that moves does not stand still
 SATURATED = 0.001  # share of samples at the largest value, from which it looks like a limit
-COPIED = 0.5  # share of rows of one person that another has too
+LIMIT_RUN, LIMIT_OVER_REST = 3, 1.3  # samples in a row at a limit, and how far above rest it lies
+STILL = 0.2  # share of its largest value that a gyroscope at rest does not show
 SNIPPET_S = 5.0
 RATE_OFF = 0.02
 HUES = ("#2f5d8a", "#c2703a", "#4c7a5a", "#7a5ba6", "#b5432f", "#667085")
@@ -37,7 +39,11 @@ class Person(NamedTuple):
 
 
 class Sensor(NamedTuple):
-    """One kind of channel at one place. rest: median length where it is calmest; largest: of any value; unit: SI."""
+    """One kind of channel at one place. rest: median length where it is calmest; largest: of any value; unit: SI.
+
+    saturated: share of samples at a limit, where a channel stays at its largest value. constant: stretches in which a
+    channel does not move; constant_s: seconds of them.
+    """
 
     name: str
     unit: str
@@ -45,6 +51,7 @@ class Sensor(NamedTuple):
     largest: float
     saturated: float
     constant: int
+    constant_s: float
     doubt: str
 
 
@@ -58,7 +65,10 @@ class Snippet(NamedTuple):
 
 
 class Inspection(NamedTuple):
-    """All that is shown. rates: lowest, median and highest measured, empty without a clock. gaps: {session: number}."""
+    """All that is shown. rates: lowest, median and highest measured, empty without a clock.
+
+    gaps: pauses inside sessions. missing: rows left out for a missing value.
+    """
 
     title: str
     name: str
@@ -66,6 +76,7 @@ class Inspection(NamedTuple):
     rates: Tuple[float, ...]
     gaps: int
     longest_gap_s: float
+    missing: int
     people: Tuple[Person, ...]
     sensors: Tuple[Sensor, ...]
     classes: Tuple[str, ...]
@@ -86,138 +97,177 @@ class Inspection(NamedTuple):
                     sensors=[sensor._asdict() for sensor in self.sensors], hours=self.hours)
 
 
-def inspect(dataset: Dataset) -> Inspection:
-    """Read all of `dataset`, what is damaged left out. Raises InputError where nothing can be read."""
-    recordings = list(dataset.recordings())
-    if not recordings:
-        raise InputError("nothing of %s can be read: %s" % (
-            dataset.title, " ".join(dataset.skipped) or "it is empty."))
+def inspect(dataset: Dataset, watch: Callable[[Recording], Any] = lambda recording: None) -> Inspection:
+    """Read all of `dataset` once, what is damaged left out; no recording is kept. watch: is given each.
+
+    Raises InputError where nothing can be read.
+    """
     task = next(iter(dataset.classes), "")
     classes = dataset.classes.get(task, ())
-    sensors = tuple(_sensor(name, places, recordings) for name, places in _triads(dataset.channels).items())
-    people = tuple(_people(dataset, recordings, task, classes))
-    gaps_s = list(_gaps(recordings))
-    rates = _rates(recordings)
-    copies = tuple(_copies(recordings))
-    return Inspection(dataset.title, dataset.name, dataset.rate_hz, rates, len(gaps_s), max(gaps_s, default=0.0),
-                      people, sensors, classes, tuple(_snippets(recordings, task, classes)), copies,
-                      tuple(dataset.skipped), tuple(_doubts(dataset, people, sensors, classes, rates)) + copies)
+    looks = [SensorLook(name, places) for name, places in columns_by_kind(dataset.channels).items()]
+    people, pauses, snippets, vetting = PeopleLook(task, classes), Pauses(), Snippets(task, classes), Vetting(dataset)
+    takers = [each.add for each in looks] + [people.add, pauses.add, snippets.add, vetting.add, watch]
+    for recording in dataset.recordings():
+        for take in takers:
+            take(recording)
+    if not pauses.recordings:
+        raise InputError("nothing of %s can be read: %s" % (
+            dataset.title, _first(dataset.skipped) or "it is empty."))
+    sensors, found = tuple(look.found() for look in looks), tuple(people.found(dataset))
+    copies = tuple(vetting.copies())
+    doubts = [*vetting.units(), *_doubts(dataset, found, sensors, classes, pauses.rates), *copies]
+    return Inspection(dataset.title, dataset.name, dataset.rate_hz, pauses.rates, len(pauses.gaps_s),
+                      max(pauses.gaps_s, default=0.0), sum(dataset.missing_rows.values()), found, sensors, classes,
+                      tuple(snippets.found()), copies, tuple(dataset.skipped), tuple(doubts))
+
+
+def _first(sentences: Sequence[str]) -> str:
+    """The first, and how many more there are."""
+    more = " (and %d more)" % (len(sentences) - 1) if len(sentences) > 1 else ""
+    return "".join(sentences[:1]) + more
 
 
 # ------------------------------------------------------------------ what is counted
 
 
-def _triads(channels: Sequence[Channel]) -> Dict[str, List[int]]:
-    found: Dict[str, List[int]] = {}
-    for place, channel in enumerate(channels):
-        found.setdefault("/".join(filter(None, (channel.placement, channel.sensor, channel.kind))), []).append(place)
-    return found
+class SensorLook:
+    """Looks at one kind of channel at one place. places: of its channels."""
+
+    def __init__(self, name: str, places: Sequence[int]) -> None:
+        self._name, self._places = name, places
+        self._lengths: List[np.ndarray] = []
+        self._spreads: List[np.ndarray] = []
+        self._limits: List[Tuple[float, int]] = []  # (value, samples) where a channel stays at its largest
+        self._largest = self._constant_s = 0.0
+        self._count = self._constant = 0
+
+    def add(self, recording: Recording) -> None:
+        """Take the next recording."""
+        self._channel = recording.channels[self._places[0]]
+        values, rate_hz = recording.samples[:, self._places], recording.rate_hz
+        size = max(1, int(round(REST_S * rate_hz)))
+        norms = np.linalg.norm(values[:len(values) // size * size].reshape(-1, size, len(self._places)), axis=2)
+        self._lengths.append(norms.mean(axis=1))
+        self._spreads.append(norms.std(axis=1))
+        self._largest = max(self._largest, float(np.abs(values).max()))
+        self._count += values.size
+        for column in values.T:
+            edges = np.concatenate([[-1], np.flatnonzero(np.diff(column)), [len(column) - 1]])
+            runs, at = np.diff(edges), column[edges[1:]]
+            for limit in {float(column.max()), float(column.min())}:
+                self._limits.append((abs(limit), int(runs[(at == limit) & (runs >= LIMIT_RUN)].sum())))
+            still = runs[runs > max(int(CONSTANT_S * rate_hz), 2)]
+            self._constant += len(still)
+            self._constant_s += float(still.sum()) / rate_hz
+
+    def found(self) -> Sensor:
+        """What was seen."""
+        length, spread = np.concatenate(self._lengths), np.concatenate(self._spreads)
+        calm = length[spread <= np.percentile(spread, CALMEST)] if len(spread) else np.zeros(1)
+        rest = float(np.median(calm))
+        least = max(self._largest / 2, LIMIT_OVER_REST * rest)
+        saturated = sum(count for limit, count in self._limits if limit >= least) / max(1, self._count)
+        seen = Sensor(self._name, self._channel.unit, rest, self._largest, saturated, self._constant,
+                      self._constant_s, "")
+        return seen._replace(doubt=_doubt(self._channel, seen))
 
 
-def _sensor(name: str, places: Sequence[int], recordings: Sequence[Recording]) -> Sensor:
-    channel = recordings[0].channels[places[0]]
-    lengths, spreads, largest, at_limit, count, constant = [], [], 0.0, 0, 0, 0
-    limit = max(float(np.abs(each.samples[:, places]).max()) for each in recordings)
-    for each in recordings:
-        values = each.samples[:, places]
-        size = max(1, int(round(REST_S * each.rate_hz)))
-        whole = values[:len(values) // size * size].reshape(-1, size, len(places))
-        norms = np.linalg.norm(whole, axis=2)
-        lengths.append(norms.mean(axis=1))
-        spreads.append(norms.std(axis=1))
-        largest = max(largest, float(np.abs(values).max()))
-        at_limit += int((np.abs(values) >= 0.9999 * limit).any(axis=1).sum())
-        count += len(values)
-        constant += _still(values, int(CONSTANT_S * each.rate_hz))
-    length, spread = np.concatenate(lengths), np.concatenate(spreads)
-    calm = length[spread <= np.percentile(spread, CALMEST)] if len(spread) else np.zeros(1)
-    rest, saturated = float(np.median(calm)), at_limit / max(1, count)
-    return Sensor(name, channel.unit, rest, largest, saturated, constant,
-                  _doubt(channel, rest, saturated, constant, name))
-
-
-def _still(values: np.ndarray, size: int) -> int:
-    """Stretches in which no channel moves for `size` samples or more."""
-    moves = np.flatnonzero((np.diff(values, axis=0) != 0).any(axis=1))
-    edges = np.concatenate([[-1], moves, [len(values) - 1]])
-    return int((np.diff(edges) > max(size, 2)).sum())
-
-
-def _doubt(channel: Channel, rest: float, saturated: float, constant: int, name: str) -> str:
+def _doubt(channel: Channel, seen: Sensor) -> str:
     said = []
-    if channel.kind == "acc" and channel.unit == "m/s^2" and not GRAVITY[0] < rest < GRAVITY[1]:
-        said.append("shows %.3g m/s^2 at rest where gravity is 9.81; is its unit or scale right?" % rest)
-    if saturated > SATURATED:
-        said.append("is at its largest value in %.1f %% of samples, as a sensor at its limit is" % (100 * saturated))
-    if constant:
-        said.append("stands quite still %d times for over %g s" % (constant, CONSTANT_S))
-    return "; ".join("%s %s" % (name, each) for each in said)
+    if channel.kind == "acc" and channel.unit == "m/s^2" and not GRAVITY[0] < seen.rest < GRAVITY[1]:
+        said.append("shows %.3g m/s^2 at rest where gravity is 9.81; is its unit or scale right?" % seen.rest)
+    if channel.kind == "gyro" and seen.rest > STILL * seen.largest:
+        said.append("shows %.3g %s at rest, where nothing turns, and never more than %.3g; is it a rate of turning, in "
+                    "its right unit?" % (seen.rest, channel.unit, seen.largest))
+    if seen.saturated > SATURATED:
+        said.append("stays at its largest value in %.2g %% of samples, as a sensor at its limit does" % (
+            100 * seen.saturated))
+    if seen.constant:
+        said.append("stands quite still %d times for over %g s, %.0f s in all" % (
+            seen.constant, CONSTANT_S, seen.constant_s))
+    return "; ".join("%s %s" % (seen.name, each) for each in said)
 
 
-def _people(dataset: Dataset, recordings: Sequence[Recording], task: str, classes: Sequence[str]) -> Iterator[Person]:
-    try:
-        split = dataset.split()
-    except InputError:
-        split = None
-    for name in dict.fromkeys(each.subject for each in recordings):
-        mine = [each for each in recordings if each.subject == name]
-        seconds: Counts[str] = Counter()
-        for each in mine:
-            for label, number in zip(*np.unique(each.labels.get(task, np.empty(0, dtype=int)), return_counts=True)):
-                if label != UNLABELLED:
-                    seconds[classes[label]] += number / each.rate_hz
-        yield Person(name, split.part_of(name) if split else "", len(mine), len({each.session for each in mine}),
-                     sum(each.duration_s for each in mine) / 3600, dict(seconds))
+class PeopleLook:
+    """Counts what each person has."""
+
+    def __init__(self, task: str, classes: Sequence[str]) -> None:
+        self._task, self._classes = task, classes
+        self._people: Dict[str, Person] = {}
+        self._sessions: Dict[str, Set[str]] = {}
+
+    def add(self, recording: Recording) -> None:
+        """Take the next recording."""
+        name = recording.subject
+        mine = self._people.get(name) or Person(name, "", 0, 0, 0.0, Counter())
+        seconds = Counter(mine.seconds)
+        labels = recording.labels.get(self._task, np.empty(0, dtype=int))
+        for label, number in zip(*np.unique(labels, return_counts=True)):
+            if label != UNLABELLED:
+                seconds[self._classes[label]] += number / recording.rate_hz
+        self._sessions.setdefault(name, set()).add(recording.session)
+        self._people[name] = mine._replace(recordings=mine.recordings + 1, sessions=len(self._sessions[name]),
+                                           hours=mine.hours + recording.duration_s / 3600, seconds=seconds)
+
+    def found(self, dataset: Dataset) -> Iterator[Person]:
+        """Everybody, with the part of the split of each, where there is one."""
+        try:
+            split = dataset.split()
+        except InputError:
+            split = None
+        for name, person in self._people.items():
+            yield person._replace(part=split.part_of(name) if split else "", seconds=dict(person.seconds))
 
 
-def _gaps(recordings: Sequence[Recording]) -> Iterator[float]:
-    """Seconds between recordings of one session."""
-    for first, second in zip(recordings, recordings[1:]):
-        if (first.subject, first.session) == (second.subject, second.session):
-            gap_s = second.start_s - first.start_s - first.duration_s
-            if gap_s > 0:
-                yield gap_s
+class Pauses:
+    """recordings: how many; gaps_s: between those of one session."""
+
+    def __init__(self) -> None:
+        self.recordings = 0
+        self.gaps_s: List[float] = []
+        self._rates: List[float] = []
+        self._last: Tuple[str, str, float] = ("", "", np.inf)
+
+    def add(self, recording: Recording) -> None:
+        """Take the next recording."""
+        subject, session, end_s = self._last
+        pause_s = recording.start_s - end_s
+        if (subject, session) == (recording.subject, recording.session) and pause_s > 1.5 / recording.rate_hz:
+            self.gaps_s.append(pause_s)
+        self._last = (recording.subject, recording.session, recording.start_s + recording.duration_s)
+        self.recordings += 1
+        if recording.measured_hz and len(recording.samples) > 20:
+            self._rates.append(recording.measured_hz)
+
+    @property
+    def rates(self) -> Tuple[float, ...]:
+        """Lowest, median and highest measured; empty where none was."""
+        rates = sorted(self._rates)
+        return (rates[0], rates[len(rates) // 2], rates[-1]) if rates else ()
 
 
-def _rates(recordings: Sequence[Recording]) -> Tuple[float, ...]:
-    rates = sorted(each.measured_hz for each in recordings if each.measured_hz and len(each.samples) > 20)
-    return (rates[0], rates[len(rates) // 2], rates[-1]) if rates else ()
+class Snippets:
+    """Takes the first seconds of each class, from up to two people."""
 
+    def __init__(self, task: str, classes: Sequence[str]) -> None:
+        self._task, self._classes = task, classes
+        self._shown: Dict[str, Dict[str, Snippet]] = {label: {} for label in classes}
 
-def _snippets(recordings: Sequence[Recording], task: str, classes: Sequence[str]) -> Iterator[Snippet]:
-    """The first seconds of each class, from up to two people."""
-    for number, label in enumerate(classes):
-        shown: Dict[str, Snippet] = {}
-        for each in recordings:
-            size = int(SNIPPET_S * each.rate_hz)
-            mine = np.flatnonzero(each.labels.get(task, np.empty(0)) == number)
-            if each.subject not in shown and len(mine) > size and mine[size] - mine[0] == size:
-                shown[each.subject] = Snippet(label, each.subject, each.samples[mine[0]:mine[0] + size].T, each.rate_hz)
-            if len(shown) == 2:
-                break
-        yield from shown.values()
+    def add(self, recording: Recording) -> None:
+        """Take the next recording."""
+        labels, size = recording.labels.get(self._task, np.empty(0)), int(SNIPPET_S * recording.rate_hz)
+        for number, (label, shown) in enumerate(self._shown.items()):
+            if len(shown) == 2 or recording.subject in shown:
+                continue
+            mine = np.flatnonzero(labels == number)
+            if len(mine) > size and mine[size] - mine[0] == size:
+                samples = recording.samples[mine[0]:mine[0] + size].T.copy()
+                shown[recording.subject] = Snippet(label, recording.subject, samples, recording.rate_hz)
 
-
-def _copies(recordings: Sequence[Recording]) -> Iterator[str]:
-    """Pairs of people who share much of their samples, to the last digit."""
-    names = list(dict.fromkeys(each.subject for each in recordings))
-    keys, owners = [], []
-    for each in recordings:
-        moving = each.samples[1:][(np.diff(each.samples, axis=0) != 0).any(axis=1)]
-        bits = np.ascontiguousarray(moving).view(np.uint32).astype(np.uint64)
-        odd = np.random.default_rng(0).integers(1, 2 ** 62, bits.shape[1], dtype=np.uint64) | np.uint64(1)
-        keys.append((bits * odd).sum(axis=1, dtype=np.uint64))
-        owners.append(np.full(len(moving), names.index(each.subject), dtype=np.int32))
-    key, owner = np.concatenate(keys), np.concatenate(owners)
-    order = np.lexsort((owner, key))
-    key, owner = key[order], owner[order]
-    same = (key[1:] == key[:-1]) & (owner[1:] != owner[:-1])
-    counts = np.bincount(owner, minlength=len(names))
-    for (first, second), shared in Counter(zip(owner[:-1][same].tolist(), owner[1:][same].tolist())).items():
-        share = shared / max(1, min(counts[first], counts[second]))
-        if share > COPIED:
-            yield "%.0f %% of the samples of person %s are those of person %s; one is a copy" % (
-                100 * min(1, share), names[first], names[second])
+    def found(self) -> Iterator[Snippet]:
+        """All of them, class by class."""
+        for shown in self._shown.values():
+            yield from shown.values()
 
 
 def _doubts(dataset: Dataset, people: Sequence[Person], sensors: Sequence[Sensor], classes: Sequence[str],
@@ -264,7 +314,8 @@ def snippet_plot(snippet: Snippet, width: int = 300, height: int = 84) -> str:
     """A snippet's first channels as SVG, each triad on a scale of its own."""
     rows = [snippet.samples[first:first + 3] for first in range(0, min(6, len(snippet.samples)), 3)]
     each = height / len(rows)
-    lines: List[str] = []
+    lines = ['<line x1="0" x2="%d" y1="%g" y2="%g" stroke="#e5e2dc"/>' % (width, row * each, row * each)
+             for row in range(1, len(rows))]
     for row, channels in enumerate(rows):
         low, high = float(channels.min()), float(channels.max())
         span = (high - low) or 1.0

@@ -288,8 +288,9 @@ def require_rate(have_hz: float, want_hz: float) -> None:
                          "seem to be in %s and not in seconds: add unit=%s to the source, as in csv:path=FILE,unit=%s."
                          % (have_hz, want_hz, unit, unit, unit))
     if have_hz > want_hz:
-        raise InputError("the source delivers %.4g samples a second by its clock and the model reads %.4g; is its "
-                         "clock in seconds? Else add its unit, as in csv:path=FILE,unit=ms." % (have_hz, want_hz))
+        raise InputError("the source delivers %.4g samples a second by its clock and the model reads %.4g; no "
+                         "unit of time makes that fit, so read it without its clock, as in csv:path=FILE,ignore=time_s,"
+                         "rate_hz=%g." % (have_hz, want_hz, want_hz))
     raise InputError("the source delivers %.4g samples a second and the model reads %.4g, and samples that were "
                      "not taken cannot be made up; set the sensor to %.4g Hz or more, or use a model of a lower "
                      "rate." % (have_hz, want_hz, want_hz))

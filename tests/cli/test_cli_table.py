@@ -34,3 +34,29 @@ def test_mhealth_becomes_a_streamed_student(corpora, tmp_path, monkeypatch, capf
                     "--json"]) == 0
     streamed = json.loads(capfd.readouterr().out)
     assert streamed["decisions"] > 5 and not streamed["fed_synthetic"]
+
+
+def test_next_lines_quote_and_keep_the_root(tmp_path, monkeypatch, capfd):
+    folder = tmp_path / "my data"
+    folder.mkdir()
+    for person in "abc":
+        (folder / ("%s.csv" % person)).write_text("time_s,ax,ay,az\n" + "".join(
+            "%.2f,%d,0,9.8\n" % (k / 50, k % 7) for k in range(400)))
+    monkeypatch.chdir(tmp_path)
+    assert execute(["describe", "my data", "-o", "my own.toml"]) == 0
+    assert capfd.readouterr().out.splitlines()[-1] == "next: edgehar inspect 'my own.toml' --root 'my data'"
+    assert execute(["inspect", "my own.toml", "--root", "my data"]) == 0
+    told = capfd.readouterr().out.splitlines()[-1]
+    assert told.startswith("next: edgehar train --data 'table:my own.toml' --root 'my data' ")
+    assert execute(["datasets", "table:my own.toml", "--root", "my data"]) == 0
+    assert capfd.readouterr().out.splitlines()[-1].startswith(told[:70])
+
+
+def test_reading_tells_how_far_it_is_only_where_it_takes_long(capfd, monkeypatch):
+    from edgehar.cli import _show
+
+    line = ["datasets", "synthetic:people=3,minutes=0.1", "--check"]
+    assert execute(line) == 0 and "reading" not in capfd.readouterr().err
+    monkeypatch.setattr(_show, "MOMENT_S", -1.0)
+    assert execute(line) == 0
+    assert "reading: 1 people, 1 recordings, 0.0 hours; now person" in capfd.readouterr().err

@@ -98,7 +98,57 @@ def test_words_that_tell_nothing_are_asked_about():
 
 
 def test_no_table_is_one_sentence(tmp_path):
-    with pytest.raises(InputError, match="holds no text table"):
+    with pytest.raises(InputError, match="holds no table"):
         describe_folder(tmp_path)
     with pytest.raises(InputError, match="there is no folder"):
         describe_folder(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("header, values, unit, kind", [
+    ("t,acc_x [mg],acc_y [mg],acc_z [mg]", (0, 0, 1000), "mg", "acc"),
+    ("t,acc_x_g,acc_y_g,acc_z_g", (0, 0, 1), "g", "acc"),
+    ("t,ax (m/s^2),ay (m/s^2),az (m/s^2)", (0, 0, 9.8), "m/s^2", "acc"),
+    ("t,ax (m/s^2),ay (m/s^2),az (m/s^2)", (0, 0, 0.3), "m/s^2", "linear_acc"),
+    ("t,gyro_x_dps,gyro_y_dps,gyro_z_dps", (0, 0, 1), "deg/s", "gyro"),
+    ("t,gyr x [rad/s],gyr y [rad/s],gyr z [rad/s]", (0, 0, 40), "rad/s", "gyro"),
+    ("Zeit,Beschleunigung X (g),Beschleunigung Y (g),Beschleunigung Z (g)", (0, 0, 1), "g", "acc")])
+def test_a_unit_in_the_header_is_believed(tmp_path, header, values, unit, kind):
+    for person in "abc":
+        (tmp_path / ("%s.csv" % person)).write_text(header + "\n" + "".join(
+            "%.2f,%g,%g,%g\n" % (k / 50, *(value + 0.01 * (k % 3) for value in values)) for k in range(200)))
+    text = describe_folder(tmp_path)
+    assert '[channels."%s"]' % kind in text and ("gravity taken out" in text) == (kind == "linear_acc")
+    assert 'unit = "%s"' % unit in text.split("[channels")[1]
+
+
+def test_a_rate_of_no_round_window_and_quaternions(tmp_path):
+    """33.3 Hz, of which 128 samples are no round number of seconds; an orientation is no accelerometer."""
+    for person in "abc":
+        header = "unixtime,acc_x,acc_y,acc_z,quat_w,quat_x,quat_y,quat_z\n"
+        (tmp_path / ("%s.csv" % person)).write_text(header + "".join(
+            "%d,0,0,0.99%d,0.5,0.5,0.5,0.5\n" % (1648531521000 + 30 * k, k % 9) for k in range(300)))
+    text = describe_folder(tmp_path)
+    assert "quat" not in text.split("# not described")[0] and "rate_hz = 33" in text
+    (tmp_path / "first.toml").write_text(text)
+    assert len(list(DATASETS.create("table:%s" % (tmp_path / "first.toml")).recordings())) == 3
+
+
+def test_what_is_packed_otherwise_is_told_with_how_to_unpack_it(tmp_path):
+    (tmp_path / "data.zip.xz").write_bytes(b"\xfd7zXZ")
+    with pytest.raises(InputError, match="but data.zip.xz, which must be unpacked first: xz -dk .*data.zip.xz"):
+        describe_folder(tmp_path)
+
+
+def test_an_export_in_latin_1_is_told_from_utf_8(tmp_path):
+    """German: degree signs of one byte, semicolons, commas, labels in a column with umlauts."""
+    for person in ("Anna", "Bernd", "Clara"):
+        rows = ["%d;0,01;0,02;0,99;1,5;0,1;0,2;%s" % (20 * k, "gehen" if k < 200 else "süß") for k in range(400)]
+        text = "\r\n".join(["Zeit (ms);Beschl. X (g);Beschl. Y (g);Beschl. Z (g);Drehrate X (°/s);Drehrate Y (°/s);"
+                            "Drehrate Z (°/s);Aktivität", *rows])
+        (tmp_path / ("%s.csv" % person)).write_bytes(text.encode("latin-1"))
+    text = describe_folder(tmp_path)
+    for part in ('encoding = "latin-1"', 'decimal = ","', 'column = "Zeit (ms)"', '"Drehrate X (°/s)"', "rate_hz = 50",
+                 '[channels."gyro"]\n', 'unit = "deg/s"', 'column = "Aktivität"', '"süß" = "süß"'):
+        assert part in text
+    (tmp_path / "first.toml").write_text(text, encoding="utf-8")
+    assert len(list(DATASETS.create("table:%s" % (tmp_path / "first.toml")).recordings())) == 3

@@ -5,13 +5,16 @@ from __future__ import annotations
 import gzip
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgehar.cli import execute
 from edgehar.data.datasets import DATASETS, read_recordings
 from edgehar.data.signals import STANDARD_GRAVITY, UNLABELLED, cut
+from edgehar.data.vetting import people_faults, require_sound
 from edgehar.errors import InputError
 
 TABLES = Path(__file__).parent / "tables"
@@ -39,6 +42,22 @@ window_s = 1
 hop_s = 0.5
 max_gap_s = 0.1
 %s
+"""
+
+MERGED = """
+[files]
+glob = "{subject}.csv"
+[time]
+column = "t"
+[channels."acc"]
+columns = ["x", "y", "z"]
+unit = "m/s^2"
+[channels."gyro/x"]
+column = "g"
+unit = "rad/s"
+[corpus]
+rate_hz = 50
+window_s = 1
 """
 
 
@@ -191,24 +210,60 @@ def test_rows_of_their_own_in_one_table_are_merged(tmp_path):
     for number in range(200):
         lines += ["%.3f,0,0,9.8," % (number * 0.02), "%.3f,,,,1" % (number * 0.02 + 0.007)]
     write(tmp_path, "a.csv", lines, "t,x,y,z,g")
-    (tmp_path / "merged.toml").write_text("""
-[files]
-glob = "{subject}.csv"
-[time]
-column = "t"
-[channels."acc"]
-columns = ["x", "y", "z"]
-unit = "m/s^2"
-[channels."gyro/x"]
-column = "g"
-unit = "rad/s"
-[corpus]
-rate_hz = 50
-window_s = 1
-""")
+    (tmp_path / "merged.toml").write_text(MERGED)
     (recording,) = DATASETS.create("table:%s" % (tmp_path / "merged.toml")).recordings()
     assert len(recording.samples) == 199
     np.testing.assert_allclose(recording.samples, [[0, 0, 9.8, 1]] * 199, atol=1e-5)
+
+
+def test_channels_stand_in_the_order_of_the_description_however_sensors_take_turns(tmp_path):
+    """Two accelerometers in one file, a gyroscope in another, and the same three on rows of their own in one."""
+    for person in "abc":
+        write(tmp_path, "%s_acc.csv" % person, ["%r,1,3" % (k / 50) for k in range(100)], "t,p,q")
+        write(tmp_path, "%s_gyro.csv" % person, ["%r,2" % (k / 50) for k in range(100)], "t,g")
+        alone = ["%.4f,1,,3" % (k / 50) for k in range(100)] + ["%.4f,,2," % (k / 50 + 0.01) for k in range(100)]
+        write(tmp_path, "all/%s.csv" % person, sorted(alone), "t,p,g,q")
+    text = """
+[files]
+glob = "%s"
+[time]
+column = "t"
+[channels."acc/x"]
+%s
+column = "p"
+unit = "m/s^2"
+[channels."gyro/x"]
+%s
+column = "g"
+unit = "rad/s"
+[channels."acc/y"]
+%s
+column = "q"
+unit = "m/s^2"
+[corpus]
+rate_hz = 50
+window_s = 1
+"""
+    acc, gyro = 'sensor = "acc"', 'sensor = "gyro"'
+    (tmp_path / "files.toml").write_text(text % ("{subject}_{sensor}.csv", acc, gyro, acc))
+    (tmp_path / "rows.toml").write_text(text % ("all/{subject}.csv", "", "", ""))
+    (tmp_path / "joined.toml").write_text((text % ('{subject}_{sensor}.csv', acc, gyro, acc)).replace(
+        "[time]", 'join = "row"\n[time]', 1))
+    for name in ("files", "rows", "joined"):
+        recording = next(DATASETS.create("table:%s" % (tmp_path / ("%s.toml" % name))).recordings())
+        np.testing.assert_allclose(recording.samples, [[1, 2, 3]] * len(recording.samples), rtol=1e-6)
+
+
+def test_a_clock_that_is_set_back_in_a_merged_table_begins_another_session(tmp_path):
+    lines = []
+    for first_s in (100, 10):
+        for number in range(200):
+            at_s = first_s + number * 0.02
+            lines += ["%.3f,0,0,9.8," % at_s, "%.3f,,,,1" % (at_s + 0.007)]
+    write(tmp_path, "a.csv", lines, "t,x,y,z,g")
+    (tmp_path / "merged.toml").write_text(MERGED)
+    assert [len(each.samples) for each in DATASETS.create("table:%s" % (tmp_path / "merged.toml")).recordings()] == [
+        199, 199]
 
 
 def test_a_changed_description_is_another_entry_of_the_cache(people):
@@ -245,3 +300,34 @@ def test_a_description_reads_as_the_loader_of_the_corpus_does(name, corpora):
     assert [getattr(described.split(), part) for part in ("train", "valid", "test")] == [
         getattr(own.split(), part) for part in ("train", "valid", "test")]
     assert taken_s[0] <= 2 * taken_s[1]
+
+
+# ------------------------------------------------------------------ what is refused before anything is trained
+
+
+@pytest.mark.parametrize("command", [["datasets", "--check"], ["split"], ["train", "-o", "runs/x", "--data"]])
+def test_a_wrong_unit_is_refused_with_the_line_of_the_toml(people, command, capfd, monkeypatch):
+    if command[0] == "train":
+        pytest.importorskip("torch")
+    corpus(people)
+    (people / "own.toml").write_text((people / "own.toml").read_text().replace('"g"', '"m/s^2"'))
+    monkeypatch.chdir(people)
+    name = "table:own.toml"
+    assert execute(command + [name] if command[0] != "datasets" else ["datasets", name, "--check"]) == 2
+    told = "".join(capfd.readouterr())
+    assert "it seems to be in g: multiply it by 9.80665; correct its unit or scale (own.toml line 10)" in told
+    assert "loader" not in told
+
+
+def test_two_names_of_one_person_are_asked_about_and_said_by_aliases(people):
+    for person in ("1", "01"):
+        write(people, "%s/one.csv" % person, ["%d,%.4f,%.4f,%.4f,w" % (20 * k, *row) for k, row in enumerate(
+            np.random.default_rng(int(person) + len(person)).normal((0, 0, 1), 0.1, (200, 3)))])
+    with pytest.raises(InputError, match=r"'1' = '01' \}, or two.*edgehar datasets table:.*own.toml --check"):
+        found = corpus(people, beside='aliases = { "x" = "y" }')
+        require_sound(found, [replace(each, samples=each.samples / 9) for each in found.recordings()])
+    split = '\n[split]\ntrain = ["a"]\nvalid = ["b"]\ntest = ["1"]\nleft_out = ["c"]'
+    found = corpus(people, beside='aliases = { "01" = "1" }' + split)
+    assert people_faults(found, [each.subject for each in found.recordings()]) == []
+    (fault,) = people_faults(corpus(people, beside=split), ["a", "b", "c", "d", "1"])
+    assert "'d', who is in no part" in fault

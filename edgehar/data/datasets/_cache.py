@@ -17,11 +17,12 @@ import os
 import shutil
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence
 
 import numpy as np
 
-from edgehar.data import channels, clocks, description, found, labelling, laid_out, resampling, signals, tables, tracks
+from edgehar.data import arrays, channels, clocks, description, found, labelling, laid_out
+from edgehar.data import resampling, signals, tables, tracks
 from edgehar.data import units as units_of_loggers
 from edgehar.data.channels import Channel
 from edgehar.data.datasets.base import Dataset
@@ -29,7 +30,7 @@ from edgehar.data.signals import Recording
 from edgehar.errors import InputError
 from edgehar.files import UnopenedError, folder_written_whole, read_json, sha256_of, sha256_of_json, write_json
 
-MODULES = (channels, resampling, signals, clocks, description, found, labelling, laid_out, tables, tracks,
+MODULES = (arrays, channels, resampling, signals, clocks, description, found, labelling, laid_out, tables, tracks,
            units_of_loggers)  # besides a loader's own, what decides the recordings
 LIMIT_BYTES = 2 << 30  # of all entries together
 SAMPLES, LABELS, INDEX = "samples.npy", "labels.npy", "index.json"
@@ -41,16 +42,18 @@ _ARRAYS = ("samples", "labels")  # fields of a Recording that do not stand in th
 LOG = logging.getLogger(__name__)
 
 
-def read_recordings(dataset: Dataset) -> Sequence[Recording]:
+def read_recordings(dataset: Dataset,
+                    watch: Callable[[Recording], Any] = lambda recording: None) -> Sequence[Recording]:
     """All recordings of `dataset`: from the cache where it has them, else read, and kept for the next time.
 
-    Samples and labels may be read-only. `skipped` of the dataset is as after reading.
+    watch: is given each as it is read; none of the cache. Samples and labels may be
+    read-only. `skipped` of the dataset is as after reading.
     Raises InputError as ``dataset.recordings()`` does; a cache that cannot be used costs
     one warning.
     """
     entry = _entry_of(dataset)
     if entry is None:
-        return list(dataset.recordings())
+        return _watched(dataset, watch)
     try:
         if entry.exists():
             LOG.info("the recordings of %s are taken from %s", dataset.name, entry)
@@ -58,12 +61,12 @@ def read_recordings(dataset: Dataset) -> Sequence[Recording]:
     except UnopenedError as error:
         LOG.warning("the cached recordings of %s cannot be opened (%s); going on without.", dataset.name,
                     _cause(error))
-        return list(dataset.recordings())
+        return _watched(dataset, watch)
     except (InputError, OSError) as error:
         LOG.warning("the cached recordings of %s are damaged (%s) and read anew.", dataset.name, _cause(error))
         shutil.rmtree(str(entry), ignore_errors=True)
     LOG.info("the recordings of %s are read from %s", dataset.name, dataset.folder)
-    recordings = list(dataset.recordings())
+    recordings = _watched(dataset, watch)
     try:
         if recordings:
             _store(entry, recordings, dataset.skipped)
@@ -71,6 +74,14 @@ def read_recordings(dataset: Dataset) -> Sequence[Recording]:
         LOG.warning("the recordings of %s cannot be cached in %s (%s); going on without.",
                     dataset.name, entry.parent, _cause(error))
     return recordings
+
+
+def _watched(dataset: Dataset, watch: Callable[[Recording], Any]) -> List[Recording]:
+    found = []
+    for recording in dataset.recordings():
+        watch(recording)
+        found.append(recording)
+    return found
 
 
 def cache_folder() -> Path:
@@ -111,7 +122,7 @@ def _key(dataset: Dataset, files: Mapping[str, Path]) -> str:
 
     The folder counts only where damage is skipped, as the sentences on it name files.
     """
-    told = {key: repr(value) for key, value in vars(dataset).items() if key not in ("root", "skipped")}
+    told = {key: repr(value) for key, value in vars(dataset).items() if key not in ("root", "skipped", "missing_rows")}
     return sha256_of_json({
         "dataset": dataset.name, "told": told, "at": str(dataset.folder) if dataset.skip_bad else "",
         "files": {name: sha256_of(path) for name, path in files.items()},

@@ -35,6 +35,7 @@ class Dataset(ABC):
     aliases: ClassVar[Mapping[str, str]] = {}  # {another name in the files: the person}
     left_out: ClassVar[Sequence[str]] = ()  # people with recordings who are in no part of the split, on purpose
     together: ClassVar[Sequence[Sequence[str]]] = ()  # groups of people who share recordings
+    alias_form: ClassVar[str] = "aliases = {%s: %s}"  # how one writes that a name is another's
 
     rate_hz: float
     channels: Tuple[Channel, ...]
@@ -47,11 +48,26 @@ class Dataset(ABC):
         self.root = root
         self.skip_bad = require_flag(self.name, "skip_bad", skip_bad)
         self.skipped: List[str] = []
+        self.missing_rows: Dict[str, int] = {}  # {file: rows left out for a missing value}, of what was read last
 
     @property
     def name(self) -> str:
         """The file's name, with ``-`` for ``_``."""
         return type(self).__module__.rsplit(".", 1)[-1].replace("_", "-")
+
+    @property
+    def spec(self) -> str:
+        """What names the corpus in a command."""
+        return self.name
+
+    @property
+    def told_in(self) -> str:
+        """Where its facts stand, to be mended there."""
+        return "its loader"
+
+    def unit_remedy(self, sensor: str) -> str:
+        """What to do where the samples of "wrist/acc" are in another unit."""
+        return "give SI units in %s" % self.told_in
 
     @property
     def framing(self) -> Framing:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from itertools import islice
 from pathlib import Path
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
+from edgehar.data.channels import columns_by_kind
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.description import Description, LeftOut, read_description
 from edgehar.data.found import FoundFile, Opened, below, matching, natural
@@ -16,11 +18,11 @@ from edgehar.data.laid_out import read_samples
 from edgehar.data.resampling import mean_rate, resample, unbroken
 from edgehar.data.signals import UNLABELLED, Recording
 from edgehar.data.splits import PARTS, Split
-from edgehar.data.tracks import Track, concatenated, on_one_grid, taken_apart
+from edgehar.data.tracks import MERGED, Track, concatenated, merged, on_one_grid, taken_apart
 from edgehar.errors import InputError
 
+LARGE = 1 << 27  # bytes of files whose recordings are handed on one by one, rather than all or none
 ROWS = 1 << 22  # a longer stretch goes on as a further recording, so that memory is bounded
-MERGED = 0.1  # below this share of complete rows, a table holds sensors on rows of their own
 
 
 class Unit(NamedTuple):
@@ -44,6 +46,7 @@ class Table(Dataset):
     """
 
     title = "a described corpus"
+    alias_form = "[corpus] aliases = { %s = %s }"
 
     def __init__(self, root: Optional[str] = None, path: str = "", skip_bad: bool = False) -> None:
         if not path:
@@ -62,11 +65,26 @@ class Table(Dataset):
             setattr(self, fact, description.corpus(fact) or (description.name if fact == "title" else ""))
         self.aliases: Dict[str, str] = description.corpus("aliases", {})  # type: ignore[misc]
         self.together = description.corpus("together", [])  # type: ignore[misc]
+        self.left_out = description.facts["split"].get("left_out", [])  # type: ignore[misc]
 
     @property
     def name(self) -> str:
         """``table-NAME`` of the description."""
         return "table-%s" % self.description.name.replace("_", "-")
+
+    @property
+    def spec(self) -> str:
+        """``table:FILE.toml``."""
+        return "table:%s" % self.description.path
+
+    @property
+    def told_in(self) -> str:
+        """The TOML file."""
+        return self.description.path
+
+    def unit_remedy(self, sensor: str) -> str:
+        """The line of the unit."""
+        return "correct its unit or scale (%s)" % self.description.line_of("channels.%s" % sensor, "unit")
 
     @property
     def folder(self) -> Path:
@@ -107,7 +125,7 @@ class Table(Dataset):
         with Opened() as opened:
             marks = read_intervals(self.description, beside, opened)
             for unit in self._units():
-                yield from self.sound(self._recordings, opened, unit, marks)
+                yield from self._sound_unit(opened, unit, marks)
 
     # -------------------------------------------------------------- files
 
@@ -135,6 +153,21 @@ class Table(Dataset):
             for sensor, parts in files.items()}) for key, files in grouped.items()]
 
     # -------------------------------------------------------------- recordings
+
+    def _sound_unit(self, opened: Opened, unit: Unit, marks: Marks) -> Iterator[Recording]:
+        """The recordings of a unit, all or nothing; a large one is read twice where that is asked for, not held."""
+        large = sum(each.size for files in unit.files.values() for each in files) > LARGE
+        if not large:
+            yield from self.sound(self._recordings, opened, unit, marks)
+        elif not self.skip_bad or self.sound(self._first_if_sound, opened, unit, marks):
+            yield from self._recordings(opened, unit, marks)
+
+    def _first_if_sound(self, opened: Opened, unit: Unit, marks: Marks) -> Iterator[Recording]:
+        """The first recording of a unit that can be read to its end; none is kept."""
+        found = self._recordings(opened, unit, marks)
+        yield from islice(found, 1)
+        for _ in found:
+            pass
 
     def _recordings(self, opened: Opened, unit: Unit, marks: Marks) -> Iterator[Recording]:
         seen: Dict[str, int] = {}
@@ -182,32 +215,40 @@ class Table(Dataset):
                 unit.subject, unit.session, absent[0], self.description.line_of("channels"), ", ".join(
                     each.name for files in unit.files.values() for each in files)))
         if len(sensors) == 1:
-            yield from map(self._complete, concatenated(self._blocks(opened, unit, sensors[0], marks), ROWS))
+            for track in concatenated(self._blocks(opened, unit, sensors[0], marks), ROWS):
+                yield from self._complete(track)
             return
         tracks = [next(concatenated(self._blocks(opened, unit, sensor, marks), 1 << 62)) for sensor in sensors]
+        order = np.argsort([place for sensor in sensors for place, each in enumerate(self.description.measured)
+                            if each.sensor == sensor])  # back to the order of the channels
         if self.description.join == "time":
-            yield from on_one_grid(tracks, self.rate_hz, self.max_gap_s)
+            for track in on_one_grid(tracks, self.rate_hz, self.max_gap_s):
+                yield track._replace(values=track.values[:, order])
             return
         if len({len(track.values) for track in tracks}) > 1:
             raise InputError("the files of person %s, session %s have %s rows, so that they cannot be joined by row "
                              "(%s)." % (unit.subject, unit.session, " and ".join(
                                  str(len(each.values)) for each in tracks), self.description.line_of("files", "join")))
-        yield self._complete(tracks[0]._replace(values=np.hstack([track.values for track in tracks])))
+        yield from self._complete(tracks[0]._replace(values=np.hstack([track.values for track in tracks])[:, order]))
 
-    def _complete(self, track: Track) -> Track:
+    def _complete(self, track: Track) -> Iterator[Track]:
         """Only the rows without a missing value; sensors on rows of their own are brought to one grid."""
         whole = np.isfinite(track.values).all(axis=1)
         if whole.all():
-            return track
-        groups: Dict[Tuple[str, str, str], List[int]] = {}
-        for place, channel in enumerate(self.channels):
-            groups.setdefault((channel.placement, channel.sensor, channel.kind), []).append(place)
+            yield track
+            return
+        groups = columns_by_kind(self.channels)
         if whole.mean() < MERGED and len(groups) > 1 and track.clocked:
-            apart = [track._replace(values=track.values[:, columns]) for columns in groups.values()]
-            merged = list(on_one_grid([each.rows(np.isfinite(each.values).all(axis=1)) for each in apart],
-                                      self.rate_hz, self.max_gap_s))
-            return merged[0] if len(merged) == 1 else Track.joined(merged)
-        return track.rows(whole)._replace(on_grid=False)
+            yield from merged(track, list(groups.values()), self.rate_hz, self.max_gap_s)
+        else:
+            yield track.rows(whole)._replace(on_grid=False)
+
+    def _count_missing(self, found: FoundFile, values: np.ndarray, goes_on: bool) -> None:
+        """Rows with a missing value; where most lack some, as in a merged table, those without any value."""
+        there = np.isfinite(values)
+        lacking = ~there.all(axis=1) if there.all(axis=1).mean() >= MERGED else ~there.any(axis=1)
+        before = self.missing_rows.get(found.where, 0) if goes_on else 0
+        self.missing_rows[found.where] = before + int(lacking.sum())
 
     def _blocks(self, opened: Opened, unit: Unit, sensor: str, marks: Marks) -> Iterator[Track]:
         """The rows of one sensor's files, one after the other, with their times and labels."""
@@ -217,7 +258,8 @@ class Table(Dataset):
             codes: Dict[str, int] = {}
             begins, in_file = row == 0 or _is_named(found, description.breaks), 0
             with opened.open(found) as stream:
-                for plan, samples in read_samples(stream, description, found.where, codes, sensor):
+                for plan, samples in read_samples(stream, description, found.where, codes, sensor,
+                                                  found.name):
                     count, values = len(samples.values), samples.values
                     rate_hz = plan.rate_hz or self.rate_hz
                     numbers = label_numbers(description, names, codes, found)
@@ -232,6 +274,7 @@ class Table(Dataset):
                         labels = labels_along(description.labels.intervals, marks, found, places, times_s, labels)
                     track = Track(times_s, values, labels, begins, samples.times_s is not None,
                                   samples.times_s is None and rate_hz == self.rate_hz)
+                    self._count_missing(found, values, bool(in_file))
                     row += count if keep is None else int(keep[1].sum())
                     in_file += count
                     yield track if keep is None else track.rows(keep[0])

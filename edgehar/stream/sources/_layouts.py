@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import IO, BinaryIO, Iterator, Optional, cast
 
+from edgehar.data.arrays import ending_of
 from edgehar.data.description import Description
 from edgehar.data.laid_out import LaidOutRows
 from edgehar.data.recognition import head_of, layout_of, nearest, recognised
@@ -47,6 +48,9 @@ def laid_out(path: str, layout: str, signal: Optional[Signal]) -> Optional[IO[st
         layout = "".join(fitting)
     if not layout:
         return None
+    if ending_of(path):
+        raise InputError("%s is no text, and a stream is read row by row; replay it as a corpus: --source "
+                         "replay:dataset=table:FILE.toml" % path)
     description = layout_of(layout)
     try:
         stream = sys.stdin.buffer if path == "-" else open(path, "rb")  # noqa: SIM115

@@ -26,11 +26,12 @@ from typing import IO, Callable, Counter as Counts, Iterable, Iterator, List, Ma
 
 import numpy as np
 
-from edgehar.data.channels import Channel, same_end
+from edgehar.data.channels import Channel, columns_by_kind, same_end
 from edgehar.data.signals import Signal
 from edgehar.errors import InputError
 from edgehar.stream.sources._bounded import bounded_lines
 from edgehar.stream.sources._layouts import laid_out, likely_layout
+from edgehar.stream.sources._merged import RowsOfOne, Merger, lanes_of
 from edgehar.stream.sources._stamps import Packets, StampPace, ignored_columns, number_in, pace_of, reader_of
 from edgehar.stream.sources.base import Chunk, Source
 
@@ -67,6 +68,9 @@ class Csv(Source):
     samples out, and ``edgehar run --missing`` fills them in. A header that comes again, NUL
     characters and a last line that is cut short are left out with a word.
 
+    Sensors on rows of their own, as in a merged table, are brought to common instants at the
+    rate of the model, where it reads several of them.
+
     A step of more than one and a half samples begins a new chunk, so that the stream
     sees every gap. Raises InputError naming file and line.
     """
@@ -94,7 +98,8 @@ class Csv(Source):
             self._require_clock()
             self._unit = unit
             self._stamp: Optional[Callable[[str], float]] = None
-            self._rows = self._read_rows()
+            self._lanes: List[RowsOfOne] = []
+            self._rows = self._on_one_grid(self._read_rows(), signal)
             self._head = list(islice(self._rows, HEAD))
             self._pace = self._measure_pace()
             self.measured_hz = self._pace.rate_hz
@@ -169,6 +174,9 @@ class Csv(Source):
         if self._clock is not None and self._pace.packet >= 2:
             said = "; ".join(filter(None, (said, "its samples come in packets of about %.3g and are told apart by "
                                            "their number, at %.4g Hz" % (self._pace.packet, self._rate_hz))))
+        if self._lanes:
+            said = "; ".join(filter(None, (said, "its sensors stand on rows of their own and are brought to common "
+                                           "instants")))
         return said
 
     def _say(self, sentence: str) -> None:
@@ -250,6 +258,20 @@ class Csv(Source):
                       for index in range(len(cells)) if self._holds_samples(index)]
             yield Row(time_s, values, self._clock is not None and cells == before)
             before = cells
+
+    def _on_one_grid(self, rows: Iterator[Row], signal: Optional[Signal]) -> Iterator[Row]:
+        """`rows`, those of sensors on rows of their own brought to common instants at the rate of `signal`."""
+        head = list(islice(rows, HEAD))
+        held = [index for index in range(len(self._header)) if self._holds_samples(index)]
+        read = [place for place, index in enumerate(held) if index not in self._unread]
+        groups = columns_by_kind([_channel(self._header[held[place]]) for place in read]).values()
+        if signal is not None and self._clock is not None and len(groups) > 1:
+            self._lanes = lanes_of([row[:2] for row in head], [[read[each] for each in group] for group in groups],
+                                   signal.rate_hz)
+        if signal is None or not self._lanes:
+            return chain(head, rows)
+        merged = Merger(self._lanes, signal, self._say).merged(row[:2] for row in chain(head, rows))
+        return (Row(time_s, list(values), False) for time_s, values in merged)
 
     def _time_of(self, count: int, cells: List[str]) -> Optional[float]:
         """Seconds; None where the cell of the clock holds no time at all."""
