@@ -229,6 +229,7 @@ class Backend(ABC):
                 self.name, spec.precision, ", ".join(self.precisions)))
         spec = replace(spec, options={**self.options, **spec.options})
         LOG.info("%s builds %s in %s, options %s", self.name, artifact.manifest.name, spec.precision, spec.options)
+        artifact.golden()  # where it is damaged, the artifact is named and not a folder that is gone by then
         with folder_written_whole(folder, marker="engine.json") as temporary:
             self.compile(artifact, spec, temporary)
             for name in ("manifest.json", "golden.npz"):

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Mapping, Sequence
+from typing import Dict, Mapping, Sequence
 
 import numpy as np
 
+from edgehar.data.people import plain_name
 from edgehar.errors import InputError
 
 UNLABELLED = -1
 
 
 def require_classes(classes: Mapping[str, Sequence[str]], where: str) -> None:
-    """Raise InputError for a task without classes, or a class that is no text or stands there twice."""
+    """Raise InputError for a task without a name or classes, or a class that is no text or has the name of another one.
+
+    Names that differ only by case, blanks, leading zeros or Unicode form are one name.
+    """
     for task, names in classes.items():
+        if not isinstance(task, str) or not task.strip():
+            raise InputError("%s has a task %r, which is no name; give text, as in \"activity\"." % (where, task))
         if isinstance(names, str) or not len(names) or not all(isinstance(name, str) for name in names):
             raise InputError("%s has classes %r of task '%s'; give a tuple of names." % (where, names, task))
-        seen = set()
-        for name in names:
-            if name.strip() in seen:
-                raise InputError("%s has two classes named '%s' of task '%s'; give each a name of its own, or join "
-                                 "them into one." % (where, name, task))
-            seen.add(name.strip())
+        _require_apart(names, task, where)
+
+
+def _require_apart(names: Sequence[str], task: str, where: str) -> None:
+    seen: Dict[str, str] = {}
+    for name in names:
+        plain = plain_name(name)
+        if plain in seen:
+            other = seen[plain]
+            what = "two classes named '%s'" % name if name == other else (
+                "classes %s and %s, which differ only by case, blanks, leading zeros or Unicode form," % (
+                    ascii(other), ascii(name)))
+            raise InputError("%s has %s of task '%s'; give each a name of its own, or join them into one." % (
+                where, what, task))
+        seen[plain] = name
 
 
 def require_labels(labels: Mapping[str, np.ndarray], classes: Mapping[str, Sequence[str]], count: int,

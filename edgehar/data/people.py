@@ -9,7 +9,8 @@ from typing import Callable, Dict, Iterable, List, Mapping, Sequence
 
 def plain_name(name: str) -> str:
     """What names have in common that differ only by case, blanks, leading zeros or Unicode form."""
-    text = unicodedata.normalize("NFKC", name).casefold()
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    text = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")  # U+200B: no eye sees it
     return re.sub(r"0*(\d+)", r"\1", " ".join(text.split()))
 
 

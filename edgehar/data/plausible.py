@@ -11,9 +11,11 @@ from edgehar.data.channels import Channel, columns_by_kind
 from edgehar.data.signals import STANDARD_GRAVITY
 
 UNIT, NO_GRAVITY, MARK = "unit", "no gravity", "mark of missing values"
+LEAST_S = 1.0  # a shorter signal says too little of its unit
 LEAST_WEIGHT, MOST_WEIGHT = 3.0, 45.0  # m/s^2; medians of a person on Earth, over a second or more, lie between
 LARGEST = {"m/s^2": 200.0, "rad/s": 60.0, "T": 0.01}  # single samples beyond are no measurement
 FASTEST_TURNING = 15.0  # rad/s, root mean square over a window
+ABSURD = 4.0  # times the largest, from which on a single value shows that it stands for a missing one
 BLOCK = 64  # samples over which gravity has about one direction
 DEGREE = math.pi / 180
 
@@ -21,7 +23,8 @@ DEGREE = math.pi / 180
 WEIGHTS: Dict[float, str] = {
     1000.0: "milli-g (multiply it by 0.00980665) or in cm/s^2 (by 0.01)",
     **{2.0 ** bits: "raw counts of %d a g (multiply it by %.6g)" % (2 ** bits, STANDARD_GRAVITY / 2 ** bits)
-       for bits in (6, 7, 8, 9, 11, 12, 13, 14, 15)}}
+       for bits in (6, 7, 8, 9, 11, 12, 13, 14, 15)},
+    9806.65: "mm/s^2 (multiply it by 0.001)"}
 FIELDS = ((3e-3, 5.0, "gauss (multiply it by 0.0001)"), (5.0, 200.0, "microtesla (multiply it by 1e-06)"),
           (200.0, 1000.0, "milligauss (multiply it by 1e-07)"), (1e4, 1e5, "nanotesla (multiply it by 1e-09)"))
 
@@ -50,22 +53,25 @@ def doubts(samples: np.ndarray, channels: Sequence[Channel]) -> List[Doubt]:
         values = np.asarray(samples[:, columns], dtype=np.float64)
         mark = _mark(values, LARGEST[channel.unit])
         if mark is not None:
+            found.append(Doubt(name, MARK, "%s holds %.6g%s, which is no measurement but a mark of missing values; "
+                               "leave those samples out or write nan" % (
+                                   name, mark, " again and again" if (values == mark).sum() > 1 else "")))
             values = values[~(np.abs(values) > LARGEST[channel.unit]).any(axis=1)]
-            found.append(Doubt(name, MARK, "%s holds %.6g again and again, which is no measurement but a mark of "
-                               "missing values; leave those samples out or write nan" % (name, mark)))
         doubt = look(name, values, channel) if len(values) else None
         found += [doubt] if doubt else []
     return found
 
 
 def _mark(values: np.ndarray, largest: float) -> Optional[float]:
-    """The value that stands for missing ones: beyond all measurement, and the same each time, where others are not."""
+    """The value that stands for missing ones: beyond all measurement where others are not, and absurd or the same
+    each time."""
     beyond = np.abs(values) > largest
     share = beyond.any(axis=1).mean()
     if not 0 < share < 0.5:
         return None
     marks, counts = np.unique(values[beyond], return_counts=True)
-    return float(marks[counts.argmax()]) if counts.max() >= 2 and counts.max() >= beyond.sum() / 2 else None
+    mark, count = float(marks[counts.argmax()]), int(counts.max())
+    return mark if count >= beyond.sum() / 2 and (count >= 2 or abs(mark) > ABSURD * largest) else None
 
 
 def _doubt_weight(name: str, values: np.ndarray, channel: Channel) -> Optional[Doubt]:

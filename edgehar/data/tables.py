@@ -24,6 +24,7 @@ from edgehar.errors import InputError
 
 BLOCK = 1 << 23  # bytes, or characters, at a time
 MISSING = ("", "nan", "na", "null", "none")  # whatever case, besides what a description names
+LONGEST_CELL = 1 << 12  # bytes; all cells of a column take as much room as the longest of them
 LONGEST_HEAD = 1000  # lines in which the head must end
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _NEWLINE = ord("\n")
@@ -118,8 +119,14 @@ class TextTable:
             raise self._undecoded(error) from error
 
     def _line(self) -> str:
-        line = self._stream.readline()
+        line = self._stream.readline(BLOCK)
+        if len(line) == BLOCK:
+            raise self._endless()
         return line.decode(self._encoding) if isinstance(line, bytes) else line
+
+    def _endless(self) -> InputError:
+        return InputError("%s has a line of over %d characters and is no table of text; take it out of [files]." % (
+            self._where, BLOCK - 1))
 
     def _undecoded(self, error: UnicodeError) -> InputError:
         return InputError("%s is no text in %s (%s); say its encoding in [files], e.g. encoding = \"latin-1\"." % (
@@ -138,6 +145,8 @@ class TextTable:
             data = rest + (taken if isinstance(taken, bytes) else taken.encode("utf-8"))
             end = data.rfind(b"\n") + 1 if taken else len(data)
             data, rest = data[:end], data[end:]
+            if len(rest) >= BLOCK:
+                raise self._endless()
             if data.strip():
                 block = RowBlock(data, line, self._text, width, self._where)
                 width = block.width
@@ -195,6 +204,10 @@ class RowBlock:
             return np.array([row[column].strip().encode("utf-8") for row in self._cells], dtype=np.bytes_)
         starts, ends = self._span(column)
         widest = int((ends - starts).max()) if self.count else 0
+        if widest > LONGEST_CELL:
+            raise InputError("%s line %d has a cell of %d characters in column %d, and none is so long; mend or remove "
+                             "that line." % (self._where, self.line_of(int((ends - starts).argmax())), widest,
+                                             column + 1))
         if not widest:
             return np.zeros(self.count, dtype="S1")
         index = starts[:, None] + np.arange(widest)

@@ -8,11 +8,9 @@ from typing import Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
 from edgehar.data.copies import STRETCH, Fingerprints
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.people import alike, outside
-from edgehar.data.plausible import UNIT, Doubt, doubts
+from edgehar.data.plausible import LEAST_S, UNIT, Doubt, doubts
 from edgehar.data.signals import Recording
 from edgehar.errors import InputError
-
-LEAST_S = 1.0  # a shorter recording says too little of its unit
 
 
 class Seen(NamedTuple):

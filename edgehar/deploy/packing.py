@@ -37,9 +37,12 @@ def pack(artifact: Artifact, version: str, streaming: StreamSettings, name: str 
     timings of the engines built beside it.
 
     Raises InputError where a run is of another artifact, the certificate is none or of
-    another, a hold is of no task, there are no timings, or name or version cannot name a folder.
+    another, a hold is of no task, there are no timings, or name or version cannot name a folder;
+    MismatchError where the arrays of the artifact hold values that are no numbers.
     """
     manifest = artifact.manifest
+    artifact.golden()  # what no device could replay is refused here
+    artifact.calibration()
     members = {"%s/%s" % (ARTIFACT, file): (artifact.folder / file).read_bytes()
                for file in ("manifest.json", *sorted(manifest.files))}
     _require_names(name or manifest.name, version)

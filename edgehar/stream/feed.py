@@ -6,12 +6,12 @@ import math
 import sys
 import time
 from collections import Counter
-from typing import Any, Callable, Counter as Counts, Dict, Iterable, Iterator, List, Optional
+from typing import Any, Callable, Counter as Counts, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
 import numpy as np
 
 from edgehar.data.channels import match_channels
-from edgehar.data.plausible import Doubt, doubts
+from edgehar.data.plausible import LEAST_S, MARK, doubts
 from edgehar.data.resampling import INSTANT_S, Resampler, Stretch, is_gap
 from edgehar.data.signals import Signal
 from edgehar.errors import InputError
@@ -23,7 +23,9 @@ from edgehar.stream.timeline import Ordered, Timeline, steps_after
 
 SLOWEST = 0.95  # of the model's rate; a source that is a little slower than it is read between its samples
 FASTEST = 1000.0  # times the model's rate; beyond it the clock is in another unit, or no clock
+TICKS = 1000.0  # times below the model's rate; there a clock counts ticks, and no sensor is so slow
 JITTER = 0.25  # of a step; what deviates less says nothing of samples that lack
+MINUTE_S, MINUTE_REACH = 60.0, 0.06  # so near to 60 times the model's rate a clock seems to count minutes
 ODD = 3  # chunks in a row by which a unit shows
 UNITS_S = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "min": 60.0, "h": 3600.0, "days": 86400.0}
 
@@ -53,6 +55,10 @@ class Feed:
         require_rate(source.rate_hz, signal.rate_hz)
         self._source, self._signal = source, signal
         self._tell = tell or (lambda sentence: None)
+        if source.measured_hz and abs(source.measured_hz / (MINUTE_S * signal.rate_hz) - 1) <= MINUTE_REACH:
+            self._tell("the source delivers %.4g samples a second by its clock, 60 times what the model reads; where "
+                       "its times are in minutes add unit=min to the source, as in csv:path=FILE,unit=min."
+                       % source.measured_hz)
         self._limit = int(round(min(limit_s * source.rate_hz, sys.maxsize)))
         self._resampler: Optional[Resampler] = None
         if abs(source.rate_hz / signal.rate_hz - 1) > RATE_TOLERANCE or not source.even:
@@ -256,23 +262,32 @@ def weigh(chunks: Iterable[Chunk], signal: Signal, warn: Callable[[str], Any]) -
     """Pass `chunks` on; call `warn` once for each way in which they cannot be SI of a worn sensor.
 
     So looks acceleration in g, or a sensor's mark of missing values, for which a model has
-    wrong labels and no error. Every window's worth of samples is looked at, to the end; two
-    in a row must look so, or the first.
+    wrong labels and no error. Every window's worth of samples is looked at, and what is left
+    at the end; a unit is doubted where two in a row look so, or the first or the last.
     """
     seen = np.empty((0, len(signal.channels)), dtype=np.float32)
-    before: List[Doubt] = []
-    told, looked = set(), 0
+    before: Set[Tuple[str, str]] = set()
+    told: Set[Tuple[str, str]] = set()
+    sure = True
     for chunk in chunks:
         seen = np.concatenate([seen, chunk.samples])
         while len(seen) >= signal.window:
-            found = doubts(seen[:signal.window], signal.channels)
-            looked += 1
-            for doubt in found:
-                if doubt[:2] not in told and (looked == 1 or doubt[:2] in {each[:2] for each in before}):
-                    warn(doubt.sentence + ".")
-                    told.add(doubt[:2])
-            seen, before = seen[signal.window:], found
+            before = _look(seen[:signal.window], signal, sure, before, told, warn)
+            seen, sure = seen[signal.window:], False
         yield chunk
+    if len(seen) >= LEAST_S * signal.rate_hz:
+        _look(seen, signal, True, before, told, warn)
+
+
+def _look(samples: np.ndarray, signal: Signal, sure: bool, before: Set[Tuple[str, str]], told: Set[Tuple[str, str]],
+          warn: Callable[[str], Any]) -> Set[Tuple[str, str]]:
+    """Doubt `samples` aloud where that is `sure`, or was so `before`; return what is doubtful of them."""
+    found = doubts(samples, signal.channels)
+    for doubt in found:
+        if doubt[:2] not in told and (sure or doubt.kind == MARK or doubt[:2] in before):
+            warn(doubt.sentence + ".")
+            told.add(doubt[:2])
+    return {doubt[:2] for doubt in found}
 
 
 def require_rate(have_hz: float, want_hz: float) -> None:
@@ -291,6 +306,10 @@ def require_rate(have_hz: float, want_hz: float) -> None:
         raise InputError("the source delivers %.4g samples a second by its clock and the model reads %.4g; no "
                          "unit of time makes that fit, so read it without its clock, as in csv:path=FILE,ignore=time_s,"
                          "rate_hz=%g." % (have_hz, want_hz, want_hz))
+    if 0 < have_hz < want_hz / TICKS:
+        raise InputError("the source delivers %.4g samples a second by its clock and the model reads %.4g; if it "
+                         "counts ticks, divide them by their number a second, about %.0f." % (
+                             have_hz, want_hz, want_hz / have_hz))
     raise InputError("the source delivers %.4g samples a second and the model reads %.4g, and samples that were "
                      "not taken cannot be made up; set the sensor to %.4g Hz or more, or use a model of a lower "
                      "rate." % (have_hz, want_hz, want_hz))

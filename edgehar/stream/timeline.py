@@ -207,7 +207,7 @@ class Timeline:
         """Release what follows, or what has waited long enough."""
         while self._ahead and (self._follows(self._ahead[0].time_s) or len(self._ahead) > DEPTH):
             self._release(heapq.heappop(self._ahead))
-            self._give_up_strays()
+        self._give_up_strays()
 
     def _follows(self, time_s: float) -> bool:
         return not time_s - self._last_s > STEP_REACH * self._step_s
@@ -265,10 +265,11 @@ class Timeline:
     def _wraps_by(self, time_s: float) -> float:
         """The period after which a counter or a time of day began again, where `time_s` goes on so; else 0.
 
-        It ends within a gap of its period, or of half of it where it has a sign.
+        It ends within a gap of its period, or of half of it where it has a sign. A period of few
+        samples is none: so packets look that were exchanged.
         """
         before_s, now_s = self._last_s - self._offset_s, time_s - self._offset_s
-        steps_s = now_s + PERIODS_S - before_s
+        steps_s = np.where(PERIODS_S > 4 * DEPTH * self._step_s, now_s + PERIODS_S - before_s, math.inf)
         near = np.flatnonzero((np.abs(steps_s - self._step_s) <= self._step_s / 2))
         for period_s in PERIODS_S[near].tolist():
             low_s = -period_s / 2 if now_s < -self._max_gap_s else 0.0

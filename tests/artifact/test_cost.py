@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -199,3 +200,21 @@ def test_an_unknown_board_and_a_foreign_file_are_refused(tmp_path):
     write_json(tmp_path / "run.json", {"schema": 1})
     with pytest.raises(InputError, match="no board file"):
         load_board(tmp_path / "run.json")
+
+
+@pytest.mark.parametrize("path, value", [
+    (("modes",), True), (("modes", "MAXN", "gpu_mhz"), "1377"), (("modes", "MAXN", "tpcs"), 10 ** 39),
+    (("modes", "MAXN", "cpu_cores"), None), (("devices",), -1), (("devices", "gpu"), {}),
+    (("devices", "gpu", "macs_per_cycle", "fp16"), "x"), (("rails", "idle_w"), None), (("rails",), {}),
+    (("fits", "power", "names"), {}), (("fits", "gpu", "names"), ["kernel_s"]), (("fits", "gpu", "logs"), ["x"]),
+    (("fits", "gpu", "covariance"), [[1.0]]), (("fits", "power", "residual_sd"), [])])
+def test_a_board_file_of_other_types_is_refused_as_it_is_read(tmp_path, path, value):
+    """Once they were fields of the right names, and a fault of edgehar where they were first counted with."""
+    board = json.loads(json.dumps(BOARD.to_json()))
+    inside = board
+    for key in path[:-1]:
+        inside = inside[key]
+    inside[path[-1]] = value
+    write_json(tmp_path / "mine.json", board)
+    with pytest.raises(InputError, match="no board file, for it does not fit at %s.*edgehar calibrate" % path[0]):
+        load_board(tmp_path / "mine.json")

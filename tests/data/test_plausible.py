@@ -30,7 +30,9 @@ def found(samples: np.ndarray, channels) -> list:
 
 @pytest.mark.parametrize("factor, unit", [
     (1 / 9.80665, "in g: multiply it by 9.80665"), (1000 / 9.80665, "milli-g (multiply it by 0.00980665)"),
-    (100, "cm/s^2 (by 0.01)"), (64 / 9.80665, "raw counts of 64 a g"), (4096 / 9.80665, "raw counts of 4096 a g"),
+    (100, "cm/s^2 (by 0.01)"), (1000, "mm/s^2 (multiply it by 0.001)"),
+    (8192 / 9.80665, "raw counts of 8192 a g"),
+    (64 / 9.80665, "raw counts of 64 a g"), (4096 / 9.80665, "raw counts of 4096 a g"),
     (16384 / 9.80665, "raw counts of 16384 a g (multiply it by 0.00059855)")])
 def test_acceleration_in_another_unit_is_named(factor, unit):
     (doubt,) = doubts(walking() * factor, ACC)

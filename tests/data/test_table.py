@@ -302,6 +302,30 @@ def test_a_description_reads_as_the_loader_of_the_corpus_does(name, corpora):
     assert taken_s[0] <= 2 * taken_s[1]
 
 
+@pytest.mark.parametrize("line", ["9" * 5000 + ",0.1,0.2,1.0,w", "0,0.1,0.2,1.0," + "w" * 2000000])
+def test_one_endless_cell_is_refused_before_its_column_takes_gigabytes(tmp_path, line):
+    write(tmp_path, "one/a.csv", [*rows(100), line, *rows(100, first=2020)])
+    with pytest.raises(InputError, match="a.csv line 102 has a cell of [0-9]+ characters in column [15]"):
+        read_recordings(corpus(tmp_path))
+
+
+def test_a_file_without_line_ends_is_not_read_to_its_end(tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "a.csv").write_text("t,x,y,z,act\n" + "1," * (1 << 23))
+    with pytest.raises(InputError, match="a line of over [0-9]+ characters and is no table"):
+        read_recordings(corpus(tmp_path))
+
+
+def test_too_few_people_are_told_what_helps(tmp_path):
+    """The sentence once named an option that train has not, and a protocol that needs a split first."""
+    write(tmp_path, "one/a.csv", rows())
+    with pytest.raises(InputError, match="1 of the three people that a split needs.*add recordings of others"):
+        corpus(tmp_path).split()
+    for number, name in enumerate(("two", "three")):
+        write(tmp_path, "%s/a.csv" % name, rows(first=10 * number))
+    assert len(corpus(tmp_path).split().people) == 3
+
+
 # ------------------------------------------------------------------ what is refused before anything is trained
 
 

@@ -201,7 +201,11 @@ def test_labels_within_the_classes_are_not():
 
 
 @pytest.mark.parametrize("names, message", [(("walk", "walk", "run"), "two classes named 'walk'"), ((), "has classes"),
-                                            (("walk", "walk "), "two classes named 'walk '"), ((1, 2), "has classes"),
+                                            (("walk", "walk "), "differ only by case, blanks"), ((1, 2), "has classes"),
+                                            (("Walk", "walk"), "'Walk' and 'walk', which differ only by case"),
+                                            (("caf\u00e9", "cafe\u0301"), "or Unicode form"),
+                                            (("x", "x\u200b"), "or Unicode form"),
+                                            (("", "walk", " "), "differ only by case, blanks"),
                                             ("walk", "has classes 'walk'")])
 def test_classes_are_names_of_their_own(names, message):
     with pytest.raises(InputError, match=message):

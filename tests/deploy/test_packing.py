@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgehar import __version__, machine
@@ -14,7 +15,7 @@ from edgehar.backends import BACKENDS, ready_engine
 from edgehar.backends.base import BuildSpec
 from edgehar.deploy.installation import install
 from edgehar.deploy.packing import StreamSettings, pack, recorded
-from edgehar.errors import InputError
+from edgehar.errors import InputError, MismatchError
 from edgehar.files import write_json
 from edgehar.results.runs import SIMULATED
 from tests import linear, runs
@@ -69,6 +70,25 @@ def mine(artifact: Artifact, run):
 def test_a_run_of_another_artifact_is_refused(artifact: Artifact) -> None:
     with pytest.raises(InputError, match=r"the run of student \(accuracy, .*\) is of another artifact"):
         pack(artifact, "1.0.0", StreamSettings(5), runs=[runs.make()])
+
+
+@pytest.mark.parametrize("file", ["golden.npz", "calibration.npz"])
+def test_arrays_that_no_device_could_replay_are_refused_before_they_travel(file: str, tmp_path: Path) -> None:
+    """Such an artifact is whole by its digests and shapes."""
+    sound = linear.write_artifact(tmp_path / "artifact")
+    folder = sound.folder
+    with np.load(str(folder / file)) as stored:
+        arrays = {name: np.full_like(stored[name], np.nan) for name in stored.files}
+    np.savez(str(folder / file), **arrays)
+    facts = {key: value for key, value in vars(sound.manifest).items()
+             if key not in ("files", "tolerances")}
+    write_manifest(folder, facts)
+    damaged = "%s.*holds values that are no numbers" % (folder / file)
+    with pytest.raises(MismatchError, match=damaged):
+        pack(Artifact.load(folder), "1.0.0", StreamSettings(5))
+    if file == "golden.npz":
+        with pytest.raises(MismatchError, match=damaged):
+            BACKENDS.create("ort").build(Artifact.load(folder), BuildSpec(), tmp_path / "engine")
 
 
 def test_a_certificate_names_its_artifact(artifact: Artifact, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from edgehar.data.resampling import resample
 from edgehar.errors import InputError
 from edgehar.stream.feed import Feed
 from edgehar.stream.sources import SOURCES
+from edgehar.stream.sources._stamps import pace_of
 from edgehar.stream.sources.csv import Csv
 from edgehar.stream.sources.replay import Replay
 from tests.linear import SIGNAL, add_plugins, noise, same, stream
@@ -442,3 +443,10 @@ def test_the_ready_student_recognises_a_sample_and_says_that_it_is_synthetic(cap
     assert execute(["run", engine, "--source", "sample"]) == 0
     said = capsys.readouterr()
     assert "standing" in said.out and said.err.count("fed synthetic data") == 2 and "decisions: 17" in said.err
+
+
+def test_a_time_of_1e308_overflows_nothing():
+    times_s = np.where(np.arange(100) == 7, 1e308, np.arange(100) / 50)
+    with np.errstate(all="raise"):
+        pace = pace_of(times_s, np.zeros(100, dtype=bool))
+    assert pace.rate_hz == pytest.approx(50) and pace.each and not pace.even

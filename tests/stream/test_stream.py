@@ -500,6 +500,29 @@ def test_another_unit_is_doubted_wherever_in_the_stream_it_begins():
     assert "milli-g (multiply it by 0.00980665)" in sentence
 
 
+def test_another_unit_is_doubted_in_the_rest_that_makes_no_window():
+    late = np.concatenate([standing(9.81, 400), standing(1.0, 60)])
+    (sentence,) = warnings_of(late, replace(SIGNAL, window=200))
+    assert "in g: multiply it by 9.80665" in sentence
+
+
+def test_one_mark_of_missing_values_is_told_wherever_it_stands():
+    samples = standing(9.81, 4 * WINDOW)
+    samples[3 * WINDOW - 2, 0] = -9999
+    (sentence,) = warnings_of(samples)
+    assert "wrist/imu/acc holds -9999, which is no measurement but a mark of missing values" in sentence
+
+
+def test_a_clock_in_minutes_is_told_and_one_of_ticks_refused():
+    said: list = []
+    minutes = Sampled(np.arange(2400) / 1200, noise(2400), 1200.0)
+    minutes.measured_hz = 1200.0
+    Feed(minutes, replace(SLOW, rate_hz=20.0), tell=said.append)
+    assert len(said) == 1 and "60 times what the model reads; where its times are in minutes add unit=min" in said[0]
+    with pytest.raises(InputError, match="if it counts ticks, divide them by their number a second, about 32768"):
+        require_rate(20 / 32768, 20.0)
+
+
 def test_what_holds_gravity_or_never_did_is_not_doubted():
     assert warnings_of(standing(9.81)) == [] == warnings_of(standing(1.0, count=WINDOW - 1))
     for channels in (triad("linear_acc", "m/s^2", "wrist"), CHANNELS[:2] + triad("gyro", "rad/s", "wrist")[:1]):

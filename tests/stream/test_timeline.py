@@ -16,7 +16,7 @@ from edgehar.stream.gridding import Gridding
 from edgehar.stream.ledger import ledger
 from edgehar.stream.sources.base import Chunk, Source
 from edgehar.stream.stream import Stream
-from edgehar.stream.timeline import DEPTH, Ordered, Timeline
+from edgehar.stream.timeline import DEPTH, LATE, Ordered, Timeline
 from tests.linear import CHANNELS, SIGNAL, TASKS, LinearSession, noise, same, weights
 
 SLOW = replace(SIGNAL, rate_hz=20.0, max_gap_s=0.3)
@@ -224,6 +224,25 @@ def test_a_counter_that_begins_again_goes_on(width, unit_s, size):
     timeline, found = ordered(times_s % period_s, size=size, tell=said.append)
     assert timeline.wraps == 1 == len(said) and len(lines(found)) == 1 and not timeline.dropped
     assert lines(found)[0] == pytest.approx(times_s.tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("size", [2, 4, 6, 7, 8])
+def test_packets_that_were_exchanged_in_pairs_are_put_back(size):
+    """The first is lost, for nothing told that one lacked; no other is a wrap, a gap or a wrong stamp."""
+    order = np.arange(20 * size).reshape(-1, 2, size)[:, ::-1].ravel()
+    timeline, found = ordered((np.arange(20 * size) * STEP_S)[order])
+    assert timeline.dropped == {LATE: size} and not timeline.wraps and not timeline.steps
+    (line,) = lines(found)
+    assert line == pytest.approx((np.arange(size, 20 * size) * STEP_S).tolist())
+
+
+def test_two_packets_exchanged_at_the_start_are_no_counter_of_13_bits():
+    at_20_hz = np.arange(32) * 0.05
+    timeline = Timeline(20.0, 0.125)
+    for first in (8, 0, 24, 16):
+        timeline.push(at_20_hz[first:first + 8], np.arange(first, first + 8.0)[:, None])
+    timeline.flush()
+    assert timeline.wraps == timeline.steps == 0 and timeline.dropped == {LATE: 8}
 
 
 def test_a_counter_with_a_sign_goes_on_too():

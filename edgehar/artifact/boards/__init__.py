@@ -9,9 +9,10 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 import numpy as np
 
 from edgehar.errors import InputError
-from edgehar.files import PathLike, read_json
+from edgehar.files import PathLike, read_json, schema_fault
 
 BOARDS = Path(__file__).parent
+SCHEMA = BOARDS.with_name("board.schema.json")
 
 
 class BoardClocks(NamedTuple):
@@ -138,9 +139,10 @@ def load_board(name: PathLike) -> Board:
         raise InputError("there is no board '%s'; choose from: %s, or give a board file that `edgehar calibrate` "
                          "wrote." % (name, ", ".join(sorted(each.stem for each in BOARDS.glob("*.json")))))
     value = read_json(path if path.suffix else shipped)
-    try:
-        return Board(value["name"], value["title"], tuple(value["models"]),
-                     {key: BoardClocks(**mode) for key, mode in value["modes"].items()}, value["devices"],
-                     value["rails"], {key: Fit.from_json(fit) for key, fit in value["fits"].items()})
-    except (KeyError, TypeError) as error:
-        raise InputError("%s is no board file (%s); make one with `edgehar calibrate`." % (name, error)) from error
+    fault = schema_fault(value, SCHEMA)
+    if fault:
+        raise InputError("%s is no board file, for it does not fit at %s; make one with `edgehar calibrate`." % (
+            name, fault))
+    return Board(value["name"], value["title"], tuple(value["models"]),
+                 {key: BoardClocks(**mode) for key, mode in value["modes"].items()}, value["devices"],
+                 value["rails"], {key: Fit.from_json(fit) for key, fit in value["fits"].items()})

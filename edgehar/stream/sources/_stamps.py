@@ -104,7 +104,8 @@ def pace_of(times_s: np.ndarray, again: np.ndarray) -> StampPace:
     if not going.any():
         return StampPace(0.0, True, False, 1.0)
     rate_hz = float(1 / steps_s[going].mean())
-    return StampPace(rate_hz, bool((np.abs(steps_s * rate_hz - 1) <= STEP_TOLERANCE).all()), True, 1.0)
+    even = bool((np.abs(steps_s - 1 / rate_hz) <= STEP_TOLERANCE / rate_hz).all())
+    return StampPace(rate_hz, even, True, 1.0)
 
 
 def _going(steps_s: np.ndarray) -> np.ndarray:
