@@ -186,6 +186,22 @@ def test_one_wrong_time_silences_a_sender_for_one_message(broker):
     peer.close()
 
 
+def test_samples_that_stand_in_two_messages_are_handed_over_once(broker):
+    """As of an app that sends the last second twice a second."""
+    walk = noise(40)
+    peer = Peer(broker.port)
+    with source(broker.port, idle_s=0.4) as given:
+        until(lambda: given.subscribed, "it listens")
+        for first in (0, 5, 10, 20):
+            peer.publish("samples", {"time_s": first / 50, "samples": walk[first:first + 20].tolist()})
+        chunks = list(given.samples())
+        np.testing.assert_array_equal(np.concatenate([chunk.samples for chunk in chunks]), walk)
+        assert [round(50 * chunk.time_s) for chunk in chunks] == [0, 20, 25, 30]
+        assert given.lost == {"duplicate": 40}
+        assert sum(map(len, (chunk.samples for chunk in chunks))) + given.lost["duplicate"] == 80
+    peer.close()
+
+
 def test_a_state_with_a_wrong_time_silences_nobody_for_long(broker):
     peer = Peer(broker.port)
     with source(broker.port, idle_s=0.4) as given:

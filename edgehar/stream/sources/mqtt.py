@@ -81,6 +81,7 @@ class Mqtt(Source):
         self._recent_s: Deque[float] = deque(maxlen=RECENT)
         self._late_s, self._late = math.nan, 0  # where a message would go on from the one too late, and how many were
         self._lost: Counts[str] = Counter()
+        self._tail = np.zeros((0, len(self._channels)), dtype=np.float32)
         self._complaint = ""
         self._bytes_in = self._bytes_out = 0
         broker = Broker(host, port, client, username, password_file, ca)
@@ -180,12 +181,28 @@ class Mqtt(Source):
             return None
         if not len(samples):
             return None
+        again = 0 if begins else self._known(samples, time_s)
+        if again:
+            self._lost[DUPLICATE] += again
+            samples, time_s = samples[again:], time_s + again / self._rate_hz
         reason = "" if begins else self._refusal(time_s, self._last_s(time_s, len(samples)))
         if reason:
             self._lost[reason] += len(samples)
             return None
         believed, self._late = self._late > 0, 0
         return Chunk(samples, time_s, begins=begins or believed, arrived_s=arrived_s)
+
+    def _known(self, samples: np.ndarray, time_s: float) -> int:
+        """How many of the first samples (n, C) are, by their times and values, the last that were handed over.
+
+        All but one at most: a message that brings nothing new is told by its time alone.
+        """
+        if not abs(self._taken_s - time_s) * self._rate_hz < len(self._tail):
+            return 0
+        count = int(round((self._taken_s - time_s) * self._rate_hz)) + 1
+        if not 0 < count < len(samples) or not np.array_equal(self._tail[-count:], samples[:count]):
+            return 0
+        return count
 
     def _parts(self, chunk: Chunk) -> Iterator[Chunk]:
         """In chunks of at most `ROWS`, without the samples that an earlier process took of it."""
@@ -204,6 +221,7 @@ class Mqtt(Source):
             self._resumed_s = -math.inf
         self._recent_s.append(last_s)
         self._taken_s = last_s
+        self._tail = np.concatenate([self._tail, chunk.samples])[-ROWS:]
 
     def _last_s(self, time_s: float, count: int) -> float:
         return time_s + (count - 1) / self._rate_hz
