@@ -202,7 +202,7 @@ def test_nothing_is_trained_on_a_corpus_without_a_loader(spec: str) -> None:
 
 def test_an_absent_corpus_is_to_be_fetched_next(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     assert execute(["datasets", "mhealth", "--root", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.endswith("next: edgehar fetch mhealth\n")
+    assert capsys.readouterr().out.endswith("next: edgehar fetch mhealth --root %s\n" % tmp_path)
 
 
 OWN = '''
