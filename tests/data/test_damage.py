@@ -106,7 +106,7 @@ def test_a_check_lists_every_fault_and_exits_with_2(tmp_path, capsys):
     assert execute(line) == 2
     out, err = said(capsys)
     assert "4 of 51" in out and "line 700 of " + wisdm.TARGET in out
-    assert "damaged in 1 places" in err and err.count("\n") == 1
+    assert "damaged in 1 place;" in err and err.count("\n") == 1
     assert execute(line + ["--json"]) == 2
     facts = json.loads(said(capsys)[0])
     assert facts["recordings"] == 8 and len(facts["faults"]) == 1 and facts["hours"] == pytest.approx(4 * 2600 / 72000)

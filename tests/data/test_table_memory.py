@@ -25,10 +25,11 @@ rate_hz = 100
 window_s = 1
 """
 READ = """
-import resource, sys
+import re, sys
 from edgehar.data.datasets import DATASETS
 samples = sum(len(each.samples) for each in DATASETS.create("table:" + sys.argv[1]).recordings())
-print(samples, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+peak_kb = re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read()).group(1)  # ru_maxrss counts the parent's
+print(samples, int(peak_kb) / 1024)
 """
 
 
