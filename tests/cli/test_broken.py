@@ -30,6 +30,7 @@ COMMANDS = {
     "onnxruntime": [["build", "{a}"], ["verify", "{a}"], ["bench", "{a}"], ["run", "{a}", "--source", "csv:path=-"]],
     "onnx": [["predict", "{a}"], ["build", "{a}", "--backend", "sim"]],
     "cryptography": [["keygen", "-o", "{tmp}/key"]],
+    "rich": [["datasets"]],
 }
 
 
