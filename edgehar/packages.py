@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Dict, Optional, Sequence
 
 EXTRAS = {"torch": "train", "onnx": "cpu", "onnxruntime": "cpu", "pycuda": "jetson", "jtop": "jetson", "paho": "mqtt",
-          "cryptography": "bundle", "numpy": "", "jsonschema": "", "jinja2": ""}
+          "cryptography": "bundle", "numpy": "", "jsonschema": "", "jinja2": "", "rich": ""}
 PATIENCE_S = 120.0  # torch from a slow disk
 ENDINGS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 TRY = """

@@ -95,6 +95,7 @@ class Connection:
     def __init__(self, broker: Broker, client: Any, on_connected: Callable[[], None]) -> None:
         self._broker, self._client, self._on_connected = broker, client, on_connected
         self._fault = ""
+        self._closed = False
         self.connected = False
         self.connections = self._short = 0
         self._opened_s = 0.0
@@ -129,6 +130,7 @@ class Connection:
 
     def close(self) -> None:
         """Disconnect and end the thread."""
+        self._closed = True
         self._client.disconnect()
         self._client.loop_stop()
         self.connected = False
@@ -155,7 +157,7 @@ class Connection:
     def _lost(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         self._short = self._short + 1 if self.connected and time.monotonic() - self._opened_s < SHORT_S else 0
         self.connected = False
-        if not self._fault:
+        if not self._fault and not self._closed:
             self._fault = "the connection to %s was lost (%s); it is tried again" % (self._broker.name, reason)
             LOG.info(self._fault)
 
@@ -183,7 +185,9 @@ def _paho() -> Any:
     """The module of paho's client; None where it is absent or older than the callbacks used here."""
     try:
         import paho.mqtt.client as client
-    except ImportError:
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != "paho":
+            raise
         return None
     return client if hasattr(client, "CallbackAPIVersion") else None
 

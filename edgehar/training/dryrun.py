@@ -110,6 +110,8 @@ def _require_features(model: Model, found: Any, count: int) -> None:
 def _told(value: Any) -> str:
     if isinstance(value, Tensor):
         return "a tensor of shape %s" % (tuple(value.shape),)
+    if isinstance(value, tuple) and len(value) == 2:  # the right number of the wrong things
+        return "%s and %s" % tuple(map(_told, value))
     return "%d things" % len(value) if isinstance(value, tuple) else "a %s" % type(value).__name__
 
 

@@ -213,14 +213,23 @@ def test_a_recorded_trace_is_replayed_with_its_rails(root):
 
 @pytest.mark.parametrize("text, told", [
     ("seconds,wall\n", "must begin with time_s"), ("time_s\n", "must begin with time_s"),
+    ("time_s,wall,wall\n1,5,6\n", "two columns 'wall'"), ("time_s,power_mw\n1,5000\n", "'power_mw', .* not .* watts"),
+    ("time_s,wall (mW)\n1,5000\n", "not to be in watts"), ("time_s,wall [V]\n1,5\n", "not to be in watts"),
+    ("time_s,wall\n1,5\n0.5,5\n", "0.5 s stands behind 1 s"),
     ("time_s,wall\n1,two\n", "the row '1,two'"), ("time_s,wall\n1,2,3\n", "the row '1,2,3'"),
     ("time_s,wall\n1,nan\n", "the row '1,nan'")])
-def test_a_table_that_cannot_be_read_is_refused(root, text, told):
+def test_a_table_that_cannot_be_used_is_refused(root, text, told):
     path = table(root, text)
     with pytest.raises(InputError, match=told):
         list(METERS.create("replay", path=path).samples())
     with pytest.raises(InputError, match="clock 'mars'"):
         METERS.create("replay", path=path, clock="mars")
+
+
+def test_a_spreadsheets_mark_before_the_header_and_names_like_units_do_no_harm(root):
+    path = table(root, "\ufefftime_s,POM_5V_IN,VDD_SYS5V\n1,5,2\n1.01,5,2\n")
+    meter = METERS.create("replay", path=path)
+    assert meter.rails == ("POM_5V_IN", "VDD_SYS5V") and next(iter(meter.samples())).watts == (5, 2)
 
 
 # ------------------------------------------------------------------ jtop's own words

@@ -338,6 +338,9 @@ def test_a_message_that_cannot_be_taken_is_receipted_counted_and_set_aside(broke
         chunks = list(given.samples())
         assert [round(50 * chunk.time_s) for chunk in chunks] == list(range(0, 5 * len(POISON), 5))
         assert given.dropped == len(POISON) and len(given.problem) < 400
+        told = given.problem
+        given.close()
+        assert given.problem == told, "what is said at the end is about the message, not about the goodbye"
     with source(broker.port, client="anna", idle_s=0.5) as again:
         until(lambda: again.subscribed, "it listens again")
         assert list(again.samples()) == [] and again.dropped == 0  # nothing comes again

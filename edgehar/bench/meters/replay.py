@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 import time
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
@@ -24,6 +25,8 @@ from edgehar.files import read_bytes, read_json
 START, UNIX = "start", "unix"
 POLL_S = 0.1
 MOST_HEADER = 1 << 16  # characters
+ENCODING = "utf-8-sig"  # a spreadsheet puts a mark before the header
+OTHER_UNIT = re.compile(r"[_ (\[]([mkuµ]w|m[va]|volts?|amps?)[)\]]?$|[(\[][va][)\]]$", re.IGNORECASE)
 
 
 class Replay(Meter):
@@ -89,11 +92,11 @@ class Replay(Meter):
         if self._path.suffix == ".json":
             trace = _trace_in(self._path)
             return (PowerSample(time_s, tuple(watts)) for time_s, watts in zip(trace["time_s"], trace["watts"]))
-        return _parsed(self._path, read_bytes(self._path).decode("utf-8").splitlines()[1:], len(self._rails))
+        return _parsed(self._path, read_bytes(self._path).decode(ENCODING).splitlines()[1:], len(self._rails))
 
     def _followed(self) -> Iterator[PowerSample]:
         """Rows as they are written; one that is not finished yet is left for later."""
-        with open(str(self._path), encoding="utf-8") as stream:
+        with open(str(self._path), encoding=ENCODING) as stream:
             stream.readline()
             rest = ""
             while not self._stop.is_set():
@@ -108,14 +111,25 @@ def _rails_in(path: Path) -> Tuple[str, ...]:
     if path.suffix == ".json":
         return tuple(_trace_in(path)["rails"])
     try:
-        with open(str(path), encoding="utf-8") as stream:
+        with open(str(path), encoding=ENCODING) as stream:
             header = [name.strip() for name in stream.readline(MOST_HEADER).split(",")]
     except (OSError, ValueError) as error:
         raise InputError("cannot read %s: %s." % (path, getattr(error, "strerror", None) or error)) from error
     if len(header) < 2 or header[0] != "time_s":
         raise InputError("%s has the header '%s'; it must begin with time_s and name a rail in watts." % (
             path, ",".join(header)[:200]))
+    _require_rails(path, header[1:])
     return tuple(header[1:])
+
+
+def _require_rails(path: Path, rails: Sequence[str]) -> None:
+    """Raise InputError for two columns of one name, and for one that says itself that it holds no watts."""
+    for number, name in enumerate(rails):
+        if name in rails[:number]:
+            raise InputError("%s has two columns '%s'; give each rail a name of its own." % (path, name))
+        if OTHER_UNIT.search(name):
+            raise InputError("%s has the column '%s', which seems not to be in watts; write watts and name the column "
+                             "after its rail." % (path, name))
 
 
 def _trace_in(path: Path) -> Dict[str, Any]:
@@ -127,6 +141,7 @@ def _trace_in(path: Path) -> Dict[str, Any]:
 
 
 def _parsed(path: Path, lines: Sequence[str], rails: int) -> Iterator[PowerSample]:
+    before_s = -math.inf
     for cells in csv.reader(line for line in lines if line.strip()):
         try:
             time_s, *watts = map(float, cells)
@@ -135,4 +150,7 @@ def _parsed(path: Path, lines: Sequence[str], rails: int) -> Iterator[PowerSampl
         if len(watts) != rails or not all(map(math.isfinite, [time_s, *watts])):
             raise InputError("%s has the row '%s'; it must be a time and %d numbers of watts." % (
                 path, ",".join(cells), rails))
+        if time_s < before_s:
+            raise InputError("%s goes back in time: %g s stands behind %g s; sort its rows." % (path, time_s, before_s))
+        before_s = time_s
         yield PowerSample(time_s, tuple(watts))
