@@ -7,7 +7,7 @@ from typing import Sequence
 import click
 
 from edgehar.cli._options import json_option
-from edgehar.cli._show import show_json, show_next
+from edgehar.cli._show import counted, show_json, show_next
 
 SECTION = "Measure"
 
@@ -49,7 +49,8 @@ def command(runs: Sequence[str], output: str, folders: Sequence[str], trainings:
         show_json(facts)
         return
     among = [mark for mark, holds in (("SYNTHETIC DATA", facts["synthetic"]), (LEAKY, facts["leaky"])) if holds]
-    click.echo("%s shows %d runs%s%s." % (
-        written, len(found), ", %d of them with warnings" % warned if warned else "",
+    click.echo("%s shows %s%s%s." % (
+        written, counted(len(found), "run"), ", %d of them with warnings" % warned if warned else "",
         "; %s among them" % " and ".join(among) if among else ""))
-    show_next("open %s in a browser" % written)
+    if written.is_file():  # a pipe or a device shows it already
+        show_next("open %s in a browser" % written)

@@ -80,6 +80,8 @@ class ServiceState(NamedTuple):
             return None
         value = read_json(path)
         try:
+            if not isinstance(value, dict):
+                raise ValueError("it holds no table")
             if str(value.pop("format")) != str(FORMAT):
                 raise ValueError("it is of another edgehar")
             kept = cls(**dict(value, stream=Snapshot.from_json(value["stream"]), decided=Moment(*value["decided"]),

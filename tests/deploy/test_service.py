@@ -80,6 +80,10 @@ def test_what_is_kept_is_read_again_and_nonsense_is_refused(tmp_path):
         path.write_text(text)
         with pytest.raises(InputError, match="is no state of a service .*; remove it"):
             ServiceState.load(path)
+    for text in ("[]", "[1]", "3", '"x"', "null"):
+        path.write_text(text)
+        with pytest.raises(InputError, match="it holds no table"):
+            ServiceState.load(path)
 
 
 OTHERS = (None, True, -1, 1.5, 1e308, 10 ** 30, "x", [], {}, [[]], {"a": 1}, "[" * 100)

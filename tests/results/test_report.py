@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import threading
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Dict, List
@@ -249,3 +251,23 @@ def test_a_browser_draws_the_page_and_nothing_sticks_out(tmp_path, width):
     drawn, seen, pictures = map(int, found.groups())
     assert drawn <= seen
     assert pictures >= 5
+
+
+def test_a_page_that_went_into_a_pipe_is_not_to_be_opened(tmp_path, capsys):
+    everything(synthetic=True)[0].write(tmp_path / "run.json")
+    pipe, read = tmp_path / "page.html", []
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)  # there before the writer looks for one
+    os.set_blocking(reader, True)
+    taker = threading.Thread(target=lambda: read.extend(iter(lambda: os.read(reader, 65536), b"")))
+    keeps_open = os.open(pipe, os.O_WRONLY)
+    taker.start()
+    try:
+        assert cli.execute(["report", str(tmp_path / "run.json"), "-o", str(pipe)]) == 0
+    finally:
+        os.close(keeps_open)
+        taker.join()
+        os.close(reader)
+    told = capsys.readouterr().out
+    assert "shows 1 run;" in told and "next: " not in told
+    Page(b"".join(read).decode("utf-8"))
