@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Sequence
 
 import click
 
@@ -49,4 +49,9 @@ def command(training: str, folder: str, name: Optional[str], root: Optional[str]
                [(path, round((artifact.folder / path).stat().st_size / 1024, 1), digest[:16])
                 for path, digest in sorted(manifest.files.items())])
     click.echo("operators: %s" % ", ".join(manifest.onnx["operators"]))
-    show_next("edgehar build %s --precision int8" % folder)
+    show_next("edgehar build %s%s" % (folder, int8_option(manifest.onnx["operators"])))
+
+
+def int8_option(operators: Sequence[str]) -> str:
+    """`` --precision int8`` where a graph of these operators has a layer that INT8 is for, else nothing."""
+    return " --precision int8" if "Conv" in operators else ""
