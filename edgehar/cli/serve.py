@@ -87,13 +87,13 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
     from edgehar.deploy.pages import Pages
     from edgehar.deploy.notify import Manager
     from edgehar.deploy.spec import ServeSpec
-    from edgehar.deploy.service import Service, lines_of, signals_to
+    from edgehar.deploy.service import Service, ended_in_order, lines_of, signals_to
     from edgehar.stream.feed import Feed, weigh
     from edgehar.stream.ledger import ledger
     from edgehar.stream.sinks import SINKS
 
     spec = ServeSpec(path, backend, precision, hop, hold, allow_constant or missing != "refuse")
-    with ExitStack() as opened:
+    with ended_in_order(), ExitStack() as opened:
         with progress_line() as on_progress:
             loaded = spec.load(on_progress)
         opened.callback(loaded.session.close)

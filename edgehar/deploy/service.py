@@ -359,6 +359,22 @@ def lines_of(named: Mapping[str, Union[Source, Outlet]]) -> List[Line]:
 
 
 @contextmanager
+def ended_in_order() -> Iterator[None]:
+    """SIGTERM ends the process with 0 and closes what is open, also while a source waits for its first samples.
+
+    For the time before `signals_to`. On the main thread only.
+    """
+    def end(*_: Any) -> None:
+        raise SystemExit(0)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def signals_to(service: Service) -> Iterator[None]:
     """SIGTERM and Ctrl-C stop the service, SIGHUP reloads it. On the main thread only.
 

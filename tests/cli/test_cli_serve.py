@@ -302,6 +302,13 @@ def test_health_and_metrics_over_http(serve, tmp_path):
     assert served.end() == 0
 
 
+def test_a_stop_before_the_first_sample_is_one_in_order(serve):
+    served = serve("--source", "csv:path=-,rate_hz=50", "--http", "127.0.0.1:%d" % free_port())
+    until(lambda: any("health: " in line for line in served.said), "it shows its health")
+    served.process.terminate()
+    assert served.process.wait(60) == 0 and not any("Traceback" in line for line in served.said)
+
+
 def test_an_address_that_is_taken_is_one_sentence(serve):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
