@@ -9,6 +9,7 @@ import numpy as np
 
 from edgehar.data.channels import Channel, columns_by_kind
 from edgehar.data.signals import STANDARD_GRAVITY
+from edgehar.data.units import SI
 
 UNIT, NO_GRAVITY, MARK = "unit", "no gravity", "mark of missing values"
 LEAST_S = 1.0  # a shorter signal says too little of its unit
@@ -40,13 +41,14 @@ class Doubt(NamedTuple):
 def doubts(samples: np.ndarray, channels: Sequence[Channel]) -> List[Doubt]:
     """What speaks against finite `samples` (n, C), n about a second or more, being SI of a worn sensor.
 
-    Acceleration with gravity in m/s^2, turning in rad/s and magnetic field in tesla are
-    looked at; channels that state another unit, and acceleration of another kind, such as
-    linear_acc, are not.
+    The values of acceleration with gravity, turning and magnetic field are looked at, where
+    they are said to be in m/s^2, rad/s and tesla; of acceleration of another kind, such as
+    linear_acc, and of other channels only the unit that is declared.
     """
     found: List[Doubt] = []
     for name, columns in columns_by_kind(channels).items():
         channel = channels[columns[0]]
+        found += _foreign(name, channel)
         look = LOOKS.get((channel.kind, channel.unit))
         if look is None or not len(samples):
             continue
@@ -60,6 +62,15 @@ def doubts(samples: np.ndarray, channels: Sequence[Channel]) -> List[Doubt]:
         doubt = look(name, values, channel) if len(values) else None
         found += [doubt] if doubt else []
     return found
+
+
+def _foreign(name: str, channel: Channel) -> List[Doubt]:
+    """A doubt where the channel itself says that it is in another unit than SI."""
+    si, factor = SI.get(channel.unit, (channel.unit, 1.0))
+    if si == channel.unit:
+        return []
+    return [Doubt(name, UNIT, "%s is declared in %s, and recordings hold %s, as streams do; multiply it by "
+                  "%.6g and declare %s" % (name, channel.unit, si, factor, si))]
 
 
 def _mark(values: np.ndarray, largest: float) -> Optional[float]:

@@ -78,3 +78,12 @@ def test_what_worn_sensors_measure_is_not_doubted():
     assert found(np.zeros((50, 3)), ACC) == [] == found(walking()[:0], ACC)
     assert found(walking() * 100, triad("acc", "1", "wrist")) == []
     assert found(walking()[:, :1] * 100, (Channel("acc", "x", "m/s^2", "wrist"),)) == []
+
+
+@pytest.mark.parametrize("kind, unit, factor, si", [
+    ("acc", "g", "9.80665", "m/s^2"), ("linear_acc", "mg", "0.00980665", "m/s^2"),
+    ("gyro", "deg/s", "0.0174533", "rad/s"), ("mag", "uT", "1e-06", "T")])
+def test_a_unit_that_is_declared_and_not_si_is_doubted_whatever_the_values(kind, unit, factor, si):
+    (doubt,) = doubts(np.ones((100, 3)), triad(kind, unit, "wrist"))
+    assert doubt.kind == UNIT and "is declared in %s" % unit in doubt.sentence
+    assert doubt.sentence.endswith("multiply it by %s and declare %s" % (factor, si))
