@@ -126,25 +126,6 @@ def fused_kernels(model: Any) -> List[Kernel]:
     return found
 
 
-def multiply_adds(model: Any) -> int:
-    """Multiply-adds of one window: of convolutions, products and recurrent layers, each step of which counts.
-
-    Raises InputError for shapes that cannot be told.
-    """
-    graph = _read(model)
-    counts = {CONVOLUTION: _convolution, MATMUL: _product}
-    return sum(_recurrent_macs(node, graph) if node.op_type in RECURRENT else
-               int(counts[KINDS[node.op_type]](node, graph)["macs"]) if KINDS.get(node.op_type) in counts else 0
-               for node in graph.nodes)
-
-
-def _recurrent_macs(node: Any, graph: _Graph) -> int:
-    """Of W (directions, gates * hidden, inputs) and R (directions, gates * hidden, hidden) at each step."""
-    steps = graph.shapes[node.input[0]][0]  # (time, batch, inputs); of another layout the product is the same
-    batch = graph.shapes[node.input[0]][1]
-    return int(steps * batch * sum(np.prod(graph.shapes[name], dtype=np.int64) for name in node.input[1:3]))
-
-
 def _place(node: Any, graph: _Graph, found: Sequence[Kernel], home: Mapping[str, Optional[int]]) -> Optional[int]:
     """The kernel that `node` joins, None where it starts one of its own."""
     place = _latest(node, graph, home)

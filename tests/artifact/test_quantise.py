@@ -14,7 +14,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from edgehar.artifact.folding import folded
-from edgehar.artifact.fusion import fused_kernels, multiply_adds
+from edgehar.artifact.fusion import fused_kernels
 from edgehar.artifact.golden import compare_logits
 from edgehar.artifact.manifest import TOLERANCES, Artifact, write_manifest
 from edgehar.artifact.quantise import activation_ranges, calibrated_ranges, quantise
@@ -307,13 +307,3 @@ def test_a_recurrent_layer_is_not_predicted(tmp_path, capsys):
     assert "layer 'lstm_3' is a LSTM, whose time steps are not modelled" in capsys.readouterr().err
     with pytest.raises(InputError, match="lstm_5"):
         fused_kernels(recurrent_behind_a_convolution())
-
-
-def test_multiply_adds_of_every_kind():
-    steps, gates = SIGNAL.window, 4 * WIDTH
-    conv, classifier = steps * WIDTH * 3 * 5, WIDTH * 3
-    assert multiply_adds(recurrent()) == steps * gates * (3 + WIDTH) + classifier
-    assert multiply_adds(recurrent_behind_a_convolution()) == conv + steps * gates * (WIDTH + WIDTH) + classifier
-    assert multiply_adds(masked_attention()) == conv + 2 * steps * steps * WIDTH + classifier
-    assert multiply_adds(weights_under_a_norm()) == conv + classifier
-    assert multiply_adds(shapes_at_run_time()) == conv + (steps + 1) * WIDTH * WIDTH * 5 + classifier
