@@ -28,6 +28,10 @@ class Ledger(NamedTuple):
         """Whether every sample that arrived is decided, waiting or dropped."""
         return self.arrived == self.decided + self.waiting + sum(self.dropped.values())
 
+    def seen_meanwhile(self) -> "Ledger":
+        """The same, looked at by another thread while a piece is decided on: those samples wait too."""
+        return self._replace(waiting=max(self.waiting, self.arrived - self.decided - sum(self.dropped.values())))
+
     def to_json(self) -> Dict[str, Any]:
         """{field: value}, reasons sorted."""
         return {"arrived": self.arrived, "decided": self.decided, "waiting": self.waiting,
@@ -36,8 +40,9 @@ class Ledger(NamedTuple):
 
 def ledger(source: Source, feed: Feed, stream: Stream) -> Ledger:
     """The samples of `source`, which went through `feed` into `stream`."""
+    decided, waiting = stream.decided, feed.waiting + stream.pending
     dropped = _sum([source.lost, feed.dropped, stream.dropped])
-    return Ledger(feed.arrived + sum(source.lost.values()), stream.decided, feed.waiting + stream.pending, dropped)
+    return Ledger(feed.arrived + sum(source.lost.values()), decided, waiting, dropped)  # what arrived is read last
 
 
 def _sum(each: Iterable[Mapping[str, int]]) -> Dict[str, int]:

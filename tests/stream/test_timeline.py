@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 from edgehar.errors import InputError
 from edgehar.stream.feed import Feed
 from edgehar.stream.gridding import Gridding
-from edgehar.stream.ledger import ledger
+from edgehar.stream.ledger import Ledger, ledger
 from edgehar.stream.sources.base import Chunk, Source
 from edgehar.stream.stream import Stream
 from edgehar.stream.timeline import DEPTH, LATE, Ordered, Timeline
@@ -307,3 +307,10 @@ def test_a_hole_is_filled_by_the_cubic_and_a_stall_is_none():
     gridding = Gridding(20.0)
     found = gridding.push(Ordered(stalled_s, signal, True)) + gridding.flush()
     assert gridding.filled == 0 and np.concatenate([each.samples for each in found]).tobytes() == signal.tobytes()
+
+
+def test_a_piece_in_hand_is_seen_as_waiting():
+    at_rest, at_work = Ledger(20, 16, 3, {"duplicate": 1}), Ledger(28, 16, 3, {"duplicate": 1})
+    assert at_rest.balanced and at_rest.seen_meanwhile() == at_rest
+    assert not at_work.balanced and at_work.seen_meanwhile() == at_work._replace(waiting=11)
+    assert at_work.seen_meanwhile().balanced
