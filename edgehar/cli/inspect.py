@@ -45,6 +45,8 @@ def _tell(found: Inspection) -> None:
         found.title, len(found.people), found.hours, sum(each.recordings for each in found.people),
         counted(found.gaps, "gap"), ", %s left out for a missing value" % counted(found.missing, "row")
         if found.missing else ""))
+    for reason, rows in sorted(found.unordered.items()):
+        click.echo("%s dropped: %s; the others are read in the order of time" % (counted(rows, "row"), reason))
     click.echo("rate %g Hz%s" % (found.rate_hz, "; by its clock %.4g (%.4g to %.4g)" % (
         found.rates[1], found.rates[0], found.rates[2]) if found.rates else "; it has no clock to measure it by"))
     for sensor in found.sensors:

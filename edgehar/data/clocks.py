@@ -2,10 +2,9 @@
 
 ::
 
-    s ms us ns              a number of them, since anything
+    s ms us ns min h days   a number of them, since anything; excel_days are days
     iso                     2024-05-07T16:29:30.810+02:00, also with a space, with Z or with no zone
     hms                     16:29:30.810, on through midnight
-    excel_days              45419.68716, days as a spreadsheet counts them
     counter                 ticks of a stated length, from a counter that may wrap
     any strptime format     %d/%m/%Y %H:%M:%S.%f
 
@@ -15,23 +14,45 @@ A time with a zone becomes seconds since 1970 there; one without, as if its zone
 from __future__ import annotations
 
 import math
+import re
 from datetime import datetime, timezone
-from typing import Callable, Dict, List, Sequence, Tuple
+from functools import lru_cache
+from typing import Any, Callable, List, Sequence
 
 import numpy as np
 
 from edgehar.errors import InputError
 
-NUMBERS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}  # of these a second
+A_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}  # of these a second
+LONGER_S = {"min": 60.0, "h": 3600.0, "days": 86400.0, "excel_days": 86400.0}
+NUMBERS = (*A_SECOND, *LONGER_S)
 DAY_S = 86400.0
 TEXTS = ("iso", "hms")
-UNITS = (*NUMBERS, *TEXTS, "excel_days", "counter")
+UNITS = (*NUMBERS, *TEXTS, "counter")
+DAYTIME = re.compile(r"(\d{1,2}):(\d\d):(\d\d)(?:[.,:](\d+))?")
+ISO = re.compile(r"(\d{4}-\d\d-\d\d)[T ]" + DAYTIME.pattern + r"\s*(?:Z|z|([+-])(\d\d):?(\d\d)?)?")
 _EPOCH = datetime(1970, 1, 1)
 
 
 def is_unit(unit: str) -> bool:
     """Whether `unit` is one of `UNITS` or a format as of strptime."""
     return unit in UNITS or "%" in unit
+
+
+def in_seconds(numbers: Any, unit: str) -> Any:
+    """A number, or an array of any shape, of one of `NUMBERS` as seconds."""
+    return numbers / A_SECOND[unit] if unit in A_SECOND else numbers * LONGER_S[unit]
+
+
+def text_unit(cell: str) -> str:
+    """Which of `TEXTS` a cell is written in; empty where it is in none."""
+    return "iso" if ISO.fullmatch(cell.strip()) else "hms" if DAYTIME.fullmatch(cell.strip()) else ""
+
+
+def text_reader(unit: str) -> Callable[[str], float]:
+    """What reads a cell in one of `TEXTS`, or in a format of strptime, as seconds; it raises ValueError for no time."""
+    readers = {"iso": seconds_since_1970, "hms": seconds_of_day}
+    return readers.get(unit) or (lambda text: _since_epoch(datetime.strptime(text, unit)))
 
 
 class ColumnClock:
@@ -51,15 +72,12 @@ class ColumnClock:
         self._period_s = DAY_S if unit == "hms" else 2.0 ** bits * tick_s if unit == "counter" and bits else 0.0
         self._last_s = -math.inf
         self._wrapped_s = 0.0
-        self._days: Dict[str, float] = {}
-        self._read_text: Callable[[str], float] = {"iso": self._iso, "hms": seconds_of_day}.get(unit, self._formatted)
+        self._read_text = text_reader(unit)
 
     def seconds(self, values: np.ndarray) -> np.ndarray:
         """Numbers (n,), the next cells of the column, as seconds (n,) float64; NaN stays NaN."""
         values = np.asarray(values, dtype=np.float64)
-        if self._unit in NUMBERS:
-            return values / NUMBERS[self._unit]
-        return values * DAY_S if self._unit == "excel_days" else self._unwrapped(values * self._tick_s)
+        return in_seconds(values, self._unit) if self._unit in NUMBERS else self._unwrapped(values * self._tick_s)
 
     def seconds_of(self, texts: Sequence[str]) -> np.ndarray:
         """The next cells, as they are written, as seconds (n,) float64. Raises ValueError for one that is no time."""
@@ -71,7 +89,7 @@ class ColumnClock:
     def second_of(self, text: str) -> float:
         """One cell as seconds. Raises ValueError where it is no time."""
         if self._unit in NUMBERS:
-            return float(text) / NUMBERS[self._unit]
+            return float(in_seconds(float(text), self._unit))
         return float(self.seconds_of([text])[0])
 
     def _unwrapped(self, times_s: np.ndarray) -> np.ndarray:
@@ -83,16 +101,6 @@ class ColumnClock:
         self._last_s, self._wrapped_s = float(times_s[-1]), float(wrapped_s[-1])
         return times_s + wrapped_s
 
-    def _iso(self, text: str) -> float:
-        date, rest = text[:10], text[11:]
-        if date not in self._days:
-            self._days[date] = (datetime.strptime(date, "%Y-%m-%d") - _EPOCH).total_seconds()
-        clock, zone_s = _without_zone(rest)
-        return self._days[date] + seconds_of_day(clock) - zone_s
-
-    def _formatted(self, text: str) -> float:
-        return _since_epoch(datetime.strptime(text, self._unit))
-
 
 def _since_epoch(found: datetime) -> float:
     if found.tzinfo is not None:
@@ -101,25 +109,33 @@ def _since_epoch(found: datetime) -> float:
 
 
 def seconds_of_day(text: str) -> float:
-    """``16:29:30.810`` (also with a decimal comma) as seconds since midnight. Raises ValueError for anything else."""
-    hours, minutes, seconds = text.split(":")
-    found = int(hours) * 3600 + int(minutes) * 60 + float(seconds.replace(",", "."))
-    if not (0 <= int(minutes) < 60 and 0 <= found < DAY_S + 1):
+    """``16:29:30.810``, also with a comma or a colon, as seconds since midnight. Raises ValueError for all else."""
+    found = DAYTIME.fullmatch(text.strip())
+    if not found:
+        raise ValueError(text)
+    return _daytime_s(text, *found.groups())
+
+
+def seconds_since_1970(text: str) -> float:
+    """``2024-05-07T16:29:30.8+02:00``; without a zone as if in UTC. Raises ValueError for anything else."""
+    found = ISO.fullmatch(text.strip())
+    if not found:
+        raise ValueError(text)
+    day, hours, minutes, seconds, fraction, sign, zone_hours, zone_minutes = found.groups()
+    ahead_s = 3600 * int(zone_hours) + 60 * int(zone_minutes or 0) if sign else 0
+    return _day_s(day) + _daytime_s(text, hours, minutes, seconds, fraction) - (-ahead_s if sign == "-" else ahead_s)
+
+
+def _daytime_s(text: str, hours: str, minutes: str, seconds: str, fraction: str) -> float:
+    found = 3600 * int(hours) + 60 * int(minutes) + float("%s.%s" % (seconds, fraction or "0"))
+    if int(minutes) > 59 or int(seconds) > 60 or found >= DAY_S + 1:
         raise ValueError(text)
     return found
 
 
-def _without_zone(text: str) -> Tuple[str, float]:
-    """The clock and the seconds its zone is ahead of UTC, of ``16:29:30.8+02:00``."""
-    text = text.rstrip()
-    if text.endswith(("Z", "z")):
-        return text[:-1], 0.0
-    place = max(text.rfind("+"), text.rfind("-"))
-    if place < 0:
-        return text, 0.0
-    digits = text[place + 1:].replace(":", "")
-    ahead_s = int(digits[:2]) * 3600 + int(digits[2:] or 0) * 60
-    return text[:place], float(-ahead_s if text[place] == "-" else ahead_s)
+@lru_cache(maxsize=64)
+def _day_s(day: str) -> float:
+    return (datetime.strptime(day, "%Y-%m-%d") - _EPOCH).total_seconds()
 
 
 def likely_clock_unit(cells: List[str]) -> str:
@@ -138,4 +154,4 @@ def likely_clock_unit(cells: List[str]) -> str:
     step = float(np.median(np.diff(numbers))) if len(numbers) > 1 else 0.0
     if 30000 < numbers[0] < 80000 and 0 < step < 1e-3:
         return "excel_days"
-    return next((unit for unit, a_second in NUMBERS.items() if 1.5e-4 <= step / a_second < 2.0), "")
+    return next((unit for unit, a_second in A_SECOND.items() if 1.5e-4 <= step / a_second < 2.0), "")

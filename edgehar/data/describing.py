@@ -18,8 +18,8 @@ from edgehar.data.found import FoundFile, below, natural
 from edgehar.data.naming import Names, names_of
 from edgehar.data.recognition import HEAD, ROOM, recognised
 from edgehar.data.signals import STANDARD_GRAVITY
-from edgehar.data.units import SI
 from edgehar.data.tables import MISSING, coded, encoding_of
+from edgehar.data.units import SI
 from edgehar.errors import InputError
 
 TEXTS = (".csv", ".txt", ".tsv", ".dat", ".log", ".gz")

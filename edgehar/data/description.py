@@ -362,12 +362,17 @@ def _intervals(path: Path, table: Mapping[str, Any]) -> Intervals:
     _require_known(path, "labels.intervals", table, KINDS["labels.intervals"])
     for key in ("file", "start", "end", "label"):
         _has(path, "labels.intervals", table, key)
-    if table.get("unit", "s") not in ("samples", *UNITS[:4]):
-        raise _fault(path, "labels.intervals", "unit", "is %r; it must be one of samples, s, ms, us, ns." % (
-            table["unit"]))
+    unit = table.get("unit", "s")
+    if unit == "counter" or not (unit == "samples" or is_unit(unit)):
+        raise _fault(path, "labels.intervals", "unit", "is %r; it must be samples, one of %s, or a format such as "
+                     "%%d/%%m/%%Y %%H:%%M:%%S.%%f." % (unit, ", ".join(each for each in UNITS if each != "counter")))
+    groups = "|".join(GROUPS)
+    file = _regex_of(table["file"]) if re.search(r"(?<!\\)\{(%s)\}" % groups, table["file"]) else table["file"]
+    _require_regex(path, "labels.intervals", "file", file)
     header = table.get("header", True)
     separator = {"tab": "\t", "space": " "}.get(table.get("separator", ","), table.get("separator", ","))
-    return Intervals(**dict(table, separator=separator, header=tuple(header) if isinstance(header, list) else header))
+    header = tuple(header) if isinstance(header, list) else header
+    return Intervals(**dict(table, file=file, separator=separator, header=header))
 
 
 def _pattern(path: Path, files: Mapping[str, Any]) -> str:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import difflib
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, List, Mapping, Sequence, Set, Tuple
 
 import numpy as np
 
-from edgehar.data.arrays import open_table
-from edgehar.data.clocks import NUMBERS
+from edgehar.data.arrays import AnyBlock, open_table
+from edgehar.data.clocks import NUMBERS, in_seconds, text_reader
 from edgehar.data.description import Description, Intervals, Text
 from edgehar.data.found import FoundFile, Opened, matching
 from edgehar.data.signals import UNLABELLED
 from edgehar.data.tables import position_of
 from edgehar.errors import InputError
 
-Marks = Dict[Tuple[str, ...], np.ndarray]  # {values of the matched groups: (k, 3) first, end, class}
+class Marks:
+    """Labelled stretches: {values of the matched groups: (k, 3) first, end, class}. used: the keys asked for."""
+
+    def __init__(self, stretches: Mapping[Tuple[str, ...], np.ndarray]) -> None:
+        self.stretches = stretches
+        self.used: Set[Tuple[str, ...]] = set()
+
+    def of(self, key: Tuple[str, ...]) -> np.ndarray:
+        """(k, 3) of one key, none where there is none of it."""
+        self.used.add(key)
+        return self.stretches.get(key, np.empty((0, 3)))
 
 
 def classes_of(description: Description) -> Dict[str, Tuple[str, ...]]:
@@ -70,7 +80,7 @@ def read_intervals(description: Description, beside: Sequence[FoundFile], opened
     """The labelled stretches of all files, by the groups of the recordings that they belong to."""
     labels = description.labels
     if labels is None or labels.intervals is None:
-        return {}
+        return Marks({})
     rule, names = labels.intervals, classes_of(description)[labels.task]
     files = matching(beside, rule.file)
     if not files:
@@ -83,22 +93,34 @@ def read_intervals(description: Description, beside: Sequence[FoundFile], opened
             place = {key: position_of(column, table.head.names, found.where) for key, column in dict(
                 rule.match, **{":start": rule.start, ":end": rule.end, ":label": rule.label}).items()}
             for block in table.blocks():
-                bounds = block.numbers([place[":start"], place[":end"]])
+                bounds = _bounds(rule, block, (place[":start"], place[":end"]), found.where)
                 texts = {key: block.texts(column).tolist() for key, column in place.items()}
                 for row, (first, last) in enumerate(bounds.tolist()):
                     key = tuple(_plain(texts[group][row].decode("utf-8")) for group in sorted(rule.match))
                     key = key or tuple("%s=%s" % item for item in sorted(found.groups.items()))
                     label = class_of(description, names, texts[":label"][row].decode("utf-8"),
                                      "%s line %d" % (found.where, block.line_of(row)))
-                    marks.setdefault(key, []).append(_bounds(rule, first, last) + (label,))
-    return {key: np.array(rows, dtype=np.float64) for key, rows in marks.items()}
+                    marks.setdefault(key, []).append((first, last, label))
+    return Marks({key: np.array(rows, dtype=np.float64) for key, rows in marks.items()})
 
 
-def _bounds(rule: Intervals, first: float, last: float) -> Tuple[float, float]:
-    """Seconds, or samples from 0 and the one after the last."""
-    if rule.unit != "samples":
-        return first / NUMBERS[rule.unit], last / NUMBERS[rule.unit]
-    return first - rule.first, last - rule.first + rule.inclusive
+def _bounds(rule: Intervals, block: AnyBlock, columns: Sequence[int], where: str) -> np.ndarray:
+    """First and end of each interval, (n, 2): seconds, or samples from 0 and the one after the last."""
+    if rule.unit in NUMBERS:
+        return np.asarray(in_seconds(block.numbers(columns), rule.unit))
+    if rule.unit == "samples":
+        return block.numbers(columns) + np.array([0, rule.inclusive]) - rule.first
+    read = text_reader(rule.unit)
+    found = np.empty((block.count, 2))
+    for place, column in enumerate(columns):
+        for row, cell in enumerate(block.texts(column).tolist()):
+            text = cell.decode("utf-8", errors="replace").strip('"')
+            try:
+                found[row, place] = read(text)
+            except ValueError:
+                raise InputError("%s line %d holds '%s' where a time belongs; mend that line, or unit of "
+                                 "[labels.intervals]." % (where, block.line_of(row), text)) from None
+    return found
 
 
 def labels_along(rule: Intervals, marks: Marks, found: FoundFile, places: np.ndarray, times_s: np.ndarray,
@@ -106,13 +128,23 @@ def labels_along(rule: Intervals, marks: Marks, found: FoundFile, places: np.nda
     """`labels` (n,) with those of the intervals of this file; places: (n,) numbers of its samples, from 0."""
     key = tuple(_plain(found.groups.get(group, "")) for group in sorted(rule.match))
     if not key:
-        shared = [each for each in marks if set(each) <= {"%s=%s" % item for item in found.groups.items()}]
+        shared = [each for each in marks.stretches if set(each) <= {"%s=%s" % item for item in found.groups.items()}]
         key = shared[0] if shared else ()
     along = places if rule.unit == "samples" else times_s
-    for first, end, label in marks.get(key, np.empty((0, 3))):
+    for first, end, label in marks.of(key):
         inside = slice(*np.searchsorted(along, [first, end]).tolist())
         labels[inside] = int(label)
     return labels
+
+
+def require_used(description: Description, marks: Marks) -> None:
+    """Raise InputError where no recording had a stretch of its own, though there are some."""
+    if not marks.stretches or marks.used & set(marks.stretches):
+        return
+    one = next(iter(marks.stretches))
+    raise InputError("%s: the labelled stretches belong to %s and to no recording that was read; mend match, or the "
+                     "groups in the files' names." % (
+                         description.line_of("labels.intervals"), ", ".join(one) or "none"))
 
 
 def _plain(text: str) -> str:

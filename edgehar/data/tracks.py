@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Iterator, List, NamedTuple, Sequence
+from typing import Any, Counter as Counts, Iterable, Iterator, List, NamedTuple, Sequence
 
 import numpy as np
 
 from edgehar.data.resampling import INSTANT_S, resample
-
+from edgehar.data.timeline import Ordered, Timeline
 
 MERGED = 0.1  # below this share of complete rows, a table holds sensors on rows of their own
 
@@ -50,6 +50,37 @@ def concatenated(tracks: Iterable[Track], rows: int) -> Iterator[Track]:
         held.append(track)
     if held:
         yield Track.joined(held)
+
+
+def in_order(track: Track, max_gap_s: float, dropped: Counts[str]) -> Iterator[Track]:
+    """The rows of `track` in the order in which they were taken, each once, as a stream has them.
+
+    dropped: {reason: rows} is added to. Each part but the first begins after a gap.
+    """
+    steps_s = np.diff(track.times_s)
+    if not track.clocked or not len(steps_s) or (steps_s > 0).all() or not (steps_s > 0).any():
+        yield track
+        return
+    rate_hz = float(1 / np.median(steps_s[steps_s > 0]))
+    line = Timeline(rate_hz, max_gap_s, wrapping=False)  # a description tells of a counter that wraps
+    rows = np.column_stack([track.values, track.labels]).astype(np.float32)  # a class fits into a float
+    begins = track.begins
+    for part in _unbroken_parts(line.push(track.times_s, rows) + line.flush()):
+        yield track._replace(times_s=np.concatenate([each.times_s for each in part]),
+                             values=np.concatenate([each.samples[:, :-1] for each in part]),
+                             labels=np.concatenate([each.samples[:, -1] for each in part]).astype(np.int32),
+                             begins=begins, on_grid=False)
+        begins = True
+    dropped.update(line.dropped)
+
+
+def _unbroken_parts(pieces: Sequence[Ordered]) -> Iterator[Sequence[Ordered]]:
+    """The pieces that go on from one another, together."""
+    first = 0
+    for number in [*(number for number, each in enumerate(pieces) if each.begins and number), len(pieces)]:
+        if number > first:
+            yield pieces[first:number]
+        first = number
 
 
 def taken_apart(track: Track, by_label: bool) -> Iterator[Track]:

@@ -33,7 +33,7 @@ from edgehar.deploy.health import Health, Line
 from edgehar.deploy.notify import Manager
 from edgehar.deploy.outlets import Outlet, end_all
 from edgehar.deploy.spec import Loaded, ServeSpec
-from edgehar.deploy.state import ServiceState, Moment, StateFile
+from edgehar.deploy.state import Moment, ServiceState, StateFile
 from edgehar.errors import InputError, MismatchError
 from edgehar.files import PathLike, UnopenedError, sha256_of_json
 from edgehar.stream.decision import Decision

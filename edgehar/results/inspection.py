@@ -67,7 +67,8 @@ class Snippet(NamedTuple):
 class Inspection(NamedTuple):
     """All that is shown. rates: lowest, median and highest measured, empty without a clock.
 
-    gaps: pauses inside sessions. missing: rows left out for a missing value.
+    gaps: pauses inside sessions. missing: rows left out for a missing value. unordered: {reason: rows} dropped while
+    the others were put in the order of time.
     """
 
     title: str
@@ -77,6 +78,7 @@ class Inspection(NamedTuple):
     gaps: int
     longest_gap_s: float
     missing: int
+    unordered: Mapping[str, int]
     people: Tuple[Person, ...]
     sensors: Tuple[Sensor, ...]
     classes: Tuple[str, ...]
@@ -117,7 +119,8 @@ def inspect(dataset: Dataset, watch: Callable[[Recording], Any] = lambda recordi
     copies = tuple(vetting.copies())
     doubts = [*vetting.units(), *_doubts(dataset, found, sensors, classes, pauses.rates), *copies]
     return Inspection(dataset.title, dataset.name, dataset.rate_hz, pauses.rates, len(pauses.gaps_s),
-                      max(pauses.gaps_s, default=0.0), sum(dataset.missing_rows.values()), found, sensors, classes,
+                      max(pauses.gaps_s, default=0.0), sum(dataset.missing_rows.values()),
+                      dict(sum(dataset.unordered_rows.values(), Counter())), found, sensors, classes,
                       tuple(snippets.found()), copies, tuple(dataset.skipped), tuple(doubts))
 
 

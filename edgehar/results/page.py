@@ -13,7 +13,7 @@ from edgehar.files import PathLike, written_whole
 from edgehar.results.contrasts import contrasts
 from edgehar.results.grouping import artifact_labels, grouped, marks, measured_on, people_of
 from edgehar.results.histories import History
-from edgehar.results.plots import (SensorChoice, Difference, attribution_plot, choice_plot, confusion_plot, forest_plot,
+from edgehar.results.plots import (Difference, SensorChoice, attribution_plot, choice_plot, confusion_plot, forest_plot,
                                    history_plot, interval_plot, latency_plot, reliability_plot, trade_plot)
 from edgehar.results.rows import (AccuracyRow, accuracy_rows, class_events, cost_rows, energy_rows, event_rows,
                                   latency_rows, on_front, sensor_choices, trades)

@@ -11,15 +11,16 @@ from typing import Any, Callable, Counter as Counts, Dict, Iterable, Iterator, L
 import numpy as np
 
 from edgehar.data.channels import match_channels
+from edgehar.data.clocks import in_seconds
 from edgehar.data.plausible import LEAST_S, MARK, doubts
 from edgehar.data.resampling import INSTANT_S, Resampler, Stretch, is_gap
 from edgehar.data.signals import Signal
+from edgehar.data.timeline import Ordered, Timeline, steps_after
 from edgehar.errors import InputError
 from edgehar.stream.clock import RATE_TOLERANCE, Clock
 from edgehar.stream.gridding import Gridding
 from edgehar.stream.sources.base import Chunk, Source
 from edgehar.stream.stream import BEFORE_GAP, NO_NUMBER, finite_time
-from edgehar.stream.timeline import Ordered, Timeline, steps_after
 
 SLOWEST = 0.95  # of the model's rate; a source that is a little slower than it is read between its samples
 FASTEST = 1000.0  # times the model's rate; beyond it the clock is in another unit, or no clock
@@ -27,7 +28,7 @@ TICKS = 1000.0  # times below the model's rate; there a clock counts ticks, and 
 JITTER = 0.25  # of a step; what deviates less says nothing of samples that lack
 MINUTE_S, MINUTE_REACH = 60.0, 0.06  # so near to 60 times the model's rate a clock seems to count minutes
 ODD = 3  # chunks in a row by which a unit shows
-UNITS_S = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "min": 60.0, "h": 3600.0, "days": 86400.0}
+UNITS_S = {unit: in_seconds(1.0, unit) for unit in ("ns", "us", "ms", "min", "h", "days")}
 
 
 class Feed:

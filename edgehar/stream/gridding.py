@@ -7,7 +7,7 @@ from typing import List, NamedTuple, Optional
 import numpy as np
 
 from edgehar.data.resampling import interpolate
-from edgehar.stream.timeline import DEPTH, STEP_REACH, Ordered, steps_after
+from edgehar.data.timeline import DEPTH, STEP_REACH, Ordered, steps_after
 
 
 class Even(NamedTuple):

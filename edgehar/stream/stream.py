@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from typing import Any, Callable, Counter as Counts, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
-from typing import Tuple, Union
+from typing import (Any, Callable, Counter as Counts, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence,
+                    Tuple, Union)
 
 import numpy as np
 

@@ -24,8 +24,7 @@ from edgehar.training.dryrun import dry_run, require_computes
 from edgehar.training.epochs import Training
 from edgehar.training.evaluation import evaluate
 from edgehar.training.facts import data_facts, require_same_plan, training_plan
-from edgehar.training.folder import (CHECKPOINT, FACTS, WEIGHTS, Fitted, Teachers, clear_leftovers,
-                                     save_checkpoint)
+from edgehar.training.folder import CHECKPOINT, FACTS, WEIGHTS, Fitted, Teachers, clear_leftovers, save_checkpoint
 from edgehar.training.lessons import VIEWS
 from edgehar.training.models import make_model, teach_as_one
 from edgehar.training.models.base import Model

@@ -115,7 +115,7 @@ def test_gap_burst_and_unknown_label(people):
 
 
 def test_a_clock_that_steps_back_begins_another_session(people):
-    write(people, "a/one.csv", rows(100) + rows(100))
+    write(people, "a/one.csv", rows(100) + [line.replace(",1.0,", ",0.9,") for line in rows(100)])
     assert [each.session for each in corpus(people).recordings() if each.subject == "a"] == ["one", "one-2"]
 
 
@@ -355,3 +355,101 @@ def test_two_names_of_one_person_are_asked_about_and_said_by_aliases(people):
     assert people_faults(found, [each.subject for each in found.recordings()]) == []
     (fault,) = people_faults(corpus(people, beside=split), ["a", "b", "c", "d", "1"])
     assert "'d', who is in no part" in fault
+
+
+# ------------------------------------------------------------------ labels in a file of stretches
+
+STRETCHES = """
+[files]
+glob = "{subject}/{session}.csv"
+[time]
+column = "t"
+unit = "%s"
+[channels."wrist/acc"]
+columns = ["x", "y", "z"]
+unit = "m/s^2"
+[labels.intervals]
+file = "{subject}/labels.txt"
+separator = ";"
+start = "from"
+end = "to"
+label = "what"
+unit = "%s"
+first = 1
+inclusive = true
+[corpus]
+classes = ["walking", "sitting"]
+rate_hz = 50
+window_s = 1
+"""
+
+
+@pytest.mark.parametrize("clock, unit, marks", [
+    ("ms", "s", "1.0;2.0;walking"), ("ms", "ms", "1000;2000;walking"),
+    ("ms", "min", "0.016666666666;0.0333333333;walking"),
+    ("ms", "samples", "51;100;walking"),
+    ("iso", "iso", "1970-01-01T01:00:01+01:00;1970-01-01T00:00:02Z;walking"),
+    ("ms", "hms", "00:00:01;00:00:02;walking"),
+    ("ms", "%d.%m.%Y %H:%M:%S", "01.01.1970 00:00:01;01.01.1970 00:00:02;walking")])
+def test_labels_stand_in_a_file_of_stretches_in_any_clock(tmp_path, clock, unit, marks):
+    stamps = ["1970-01-01T00:00:%06.3fZ" % (k / 50) if clock == "iso" else str(20 * k) for k in range(200)]
+    write(tmp_path, "anna/one.csv", ["%s,%.4f,%.4f,9.8" % (stamp, np.sin(k), np.cos(k))
+                                     for k, stamp in enumerate(stamps)], "t,x,y,z")
+    write(tmp_path, "anna/labels.txt", [marks], "from;to;what")
+    (tmp_path / "own.toml").write_text(STRETCHES % (clock, unit))
+    (found,) = read_recordings(DATASETS.create("table:%s" % (tmp_path / "own.toml")))
+    labelled = np.flatnonzero(found.labels["activity"] == 0)
+    assert (labelled[0], labelled[-1], len(labelled)) == (50, 99, 50)
+    assert set(np.delete(found.labels["activity"], labelled)) == {UNLABELLED}
+
+
+def test_a_stretch_without_a_time_is_named(tmp_path):
+    write(tmp_path, "anna/one.csv", ["%d,0.1,0.2,9.8" % (20 * k) for k in range(100)], "t,x,y,z")
+    write(tmp_path, "anna/labels.txt", ["00:00:01;noon;walking"], "from;to;what")
+    (tmp_path / "own.toml").write_text(STRETCHES % ("ms", "hms"))
+    with pytest.raises(InputError, match="labels.txt line 2 holds 'noon' where a time belongs"):
+        read_recordings(DATASETS.create("table:%s" % (tmp_path / "own.toml")))
+    (tmp_path / "own.toml").write_text(STRETCHES % ("ms", "counter"))
+    with pytest.raises(InputError, match="unit is 'counter'; it must be samples, one of s, ms"):
+        DATASETS.create("table:%s" % (tmp_path / "own.toml"))
+
+
+def test_a_file_of_stretches_is_no_recording_though_it_is_named_like_one(tmp_path):
+    write(tmp_path, "anna/one.csv", ["%d,%.4f,0.2,9.8" % (20 * k, k % 7) for k in range(200)], "t,x,y,z")
+    write(tmp_path, "anna/labels.csv", ["1;2;walking"], "from;to;what")
+    (tmp_path / "own.toml").write_text((STRETCHES % ("ms", "s")).replace("labels.txt", "labels.csv"))
+    (found,) = read_recordings(DATASETS.create("table:%s" % (tmp_path / "own.toml")))
+    assert (found.session, int((found.labels["activity"] == 0).sum())) == ("one", 50)
+
+
+def test_stretches_of_somebody_else_are_told(tmp_path):
+    write(tmp_path, "anna/one.csv", ["%d,%.4f,0.2,9.8" % (20 * k, k % 7) for k in range(200)], "t,x,y,z")
+    write(tmp_path, "bert/labels.txt", ["1;2;walking"], "from;to;what")
+    (tmp_path / "own.toml").write_text(STRETCHES % ("ms", "s"))
+    with pytest.raises(InputError, match="stretches belong to subject=bert and to no recording"):
+        read_recordings(DATASETS.create("table:%s" % (tmp_path / "own.toml")))
+
+
+# ------------------------------------------------------------------ rows that are not in the order of time
+
+
+def test_rows_that_came_twice_or_exchanged_are_read_once_in_order(tmp_path, capsys):
+    """They once ended a recording, each of them, so that a corpus lost its windows without a word."""
+    clean = rows(400)
+    write(tmp_path / "clean", "one/a.csv", clean)
+    (whole,) = read_recordings(corpus(tmp_path / "clean"))
+    dirty = [*clean[:100], clean[99], *clean[100:200], clean[201], clean[200], *clean[202:], clean[390]]
+    write(tmp_path / "dirty", "one/a.csv", dirty)
+    found = corpus(tmp_path / "dirty")
+    (mended,) = found.recordings()
+    np.testing.assert_array_equal(mended.samples, whole.samples)
+    np.testing.assert_array_equal(mended.labels["activity"], whole.labels["activity"])
+    assert found.unordered_rows == {"one/a": {"duplicate": 2}}
+    assert execute(["inspect", str(tmp_path / "dirty" / "own.toml"), "-o", str(tmp_path / "page.html")]) == 0
+    assert "2 rows dropped: duplicate; the others are read in the order of time" in capsys.readouterr().out
+    assert "rows dropped: duplicate</b><span>2" in (tmp_path / "page.html").read_text()
+
+
+def test_a_clock_that_is_set_back_ends_a_recording(tmp_path):
+    write(tmp_path, "one/a.csv", [*rows(200, first=100000), *rows(200)])
+    assert [len(each.samples) for each in read_recordings(corpus(tmp_path))] == [200, 200]

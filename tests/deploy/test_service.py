@@ -22,7 +22,7 @@ from edgehar.deploy.notify import Manager
 from edgehar.deploy.pages import Pages
 from edgehar.deploy.service import Service, signals_to
 from edgehar.deploy.spec import Loaded, ServeSpec
-from edgehar.deploy.state import ServiceState, Moment
+from edgehar.deploy.state import Moment, ServiceState
 from edgehar.errors import InputError, MismatchError
 from edgehar.stream.sources.base import Chunk, Source
 from edgehar.stream.stream import Snapshot

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from edgehar.data.timeline import DEPTH, LATE, Ordered, Timeline
 from edgehar.errors import InputError
 from edgehar.stream.feed import Feed
 from edgehar.stream.gridding import Gridding
 from edgehar.stream.ledger import Ledger, ledger
 from edgehar.stream.sources.base import Chunk, Source
 from edgehar.stream.stream import Stream
-from edgehar.stream.timeline import DEPTH, LATE, Ordered, Timeline
 from tests.linear import CHANNELS, SIGNAL, TASKS, LinearSession, noise, same, weights
 
 SLOW = replace(SIGNAL, rate_hz=20.0, max_gap_s=0.3)

@@ -19,8 +19,8 @@ import time
 from contextlib import closing
 from typing import IO, Any, Dict, Generator, Iterator, Optional, Tuple
 
-from edgehar.bench.meters.base import CARRIER_RAIL, INA3221_ACCURACY, MODULE_SCOPE, NOT_CONNECTED, Meter, PowerSample
-from edgehar.bench.meters.base import xavier_steps_w
+from edgehar.bench.meters.base import (CARRIER_RAIL, INA3221_ACCURACY, MODULE_SCOPE, NOT_CONNECTED, Meter, PowerSample,
+                                       xavier_steps_w)
 from edgehar.errors import MissingError
 
 POWER = re.compile(r"(?<!\S)([A-Z][A-Z0-9_]*) +(-?\d+(?:\.\d+)?)(mW|W)?/-?\d+(?:\.\d+)?(?:mW|W)?(?!\S)")

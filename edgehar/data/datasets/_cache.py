@@ -21,17 +21,16 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Seque
 
 import numpy as np
 
-from edgehar.data import arrays, channels, clocks, description, found, labelling, laid_out
-from edgehar.data import resampling, signals, tables, tracks
-from edgehar.data import units as units_of_loggers
+from edgehar.data import (arrays, channels, clocks, description, found, labelling, laid_out, resampling, signals,
+                          tables, timeline, tracks, units as units_of_loggers)
 from edgehar.data.channels import Channel
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.signals import Recording
 from edgehar.errors import InputError
 from edgehar.files import UnopenedError, folder_written_whole, read_json, sha256_of, sha256_of_json, write_json
 
-MODULES = (arrays, channels, resampling, signals, clocks, description, found, labelling, laid_out, tables, tracks,
-           units_of_loggers)  # besides a loader's own, what decides the recordings
+MODULES = (arrays, channels, resampling, signals, clocks, description, found, labelling, laid_out, tables, timeline,
+           tracks, units_of_loggers)  # besides a loader's own, what decides the recordings
 LIMIT_BYTES = 2 << 30  # of all entries together
 SAMPLES, LABELS, INDEX = "samples.npy", "labels.npy", "index.json"
 
@@ -122,7 +121,8 @@ def _key(dataset: Dataset, files: Mapping[str, Path]) -> str:
 
     The folder counts only where damage is skipped, as the sentences on it name files.
     """
-    told = {key: repr(value) for key, value in vars(dataset).items() if key not in ("root", "skipped", "missing_rows")}
+    told = {key: repr(value) for key, value in vars(dataset).items() if key not in (
+        "root", "skipped", "missing_rows", "unordered_rows")}
     return sha256_of_json({
         "dataset": dataset.name, "told": told, "at": str(dataset.folder) if dataset.skip_bad else "",
         "files": {name: sha256_of(path) for name, path in files.items()},

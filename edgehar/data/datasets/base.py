@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, Callable, ClassVar, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import (Any, Callable, ClassVar, Counter as Counts, Dict, Iterable, Iterator, List, Mapping, Optional,
+                    Sequence, Tuple)
 
 from edgehar.data.channels import Channel
 from edgehar.data.datasets._archive import Archive, Distribution, open_archive
@@ -49,6 +50,7 @@ class Dataset(ABC):
         self.skip_bad = require_flag(self.name, "skip_bad", skip_bad)
         self.skipped: List[str] = []
         self.missing_rows: Dict[str, int] = {}  # {file: rows left out for a missing value}, of what was read last
+        self.unordered_rows: Dict[str, Counts[str]] = {}  # {unit of reading: {reason: rows dropped}}, likewise
 
     @property
     def name(self) -> str:

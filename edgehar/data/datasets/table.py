@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from itertools import islice
 from pathlib import Path
-from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Counter as Counts, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -13,12 +14,12 @@ from edgehar.data.channels import columns_by_kind
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.description import Description, LeftOut, read_description
 from edgehar.data.found import FoundFile, Opened, below, matching, natural
-from edgehar.data.labelling import Marks, classes_of, label_numbers, labels_along, read_intervals
+from edgehar.data.labelling import Marks, classes_of, label_numbers, labels_along, read_intervals, require_used
 from edgehar.data.laid_out import read_samples
 from edgehar.data.resampling import mean_rate, resample, unbroken
 from edgehar.data.signals import UNLABELLED, Recording
 from edgehar.data.splits import PARTS, Split
-from edgehar.data.tracks import MERGED, Track, concatenated, merged, on_one_grid, taken_apart
+from edgehar.data.tracks import MERGED, Track, concatenated, in_order, merged, on_one_grid, taken_apart
 from edgehar.errors import InputError
 
 LARGE = 1 << 27  # bytes of files whose recordings are handed on one by one, rather than all or none
@@ -126,6 +127,7 @@ class Table(Dataset):
             marks = read_intervals(self.description, beside, opened)
             for unit in self._units():
                 yield from self._sound_unit(opened, unit, marks)
+            require_used(self.description, marks)
 
     # -------------------------------------------------------------- files
 
@@ -133,9 +135,15 @@ class Table(Dataset):
         """Everything in the folder or zip in which the files of the pattern are."""
         return below(self.folder, self.description.archive)
 
+    @property
+    def _interval_file(self) -> str:
+        labels = self.description.labels
+        return labels.intervals.file if labels is not None and labels.intervals is not None else ""
+
     def _found(self) -> List[FoundFile]:
         whole = {rule.files for rule in self.description.left_out if rule.rows is None}
         everything = matching(self._beside(), self.description.pattern)
+        whole.update(each for each in [self._interval_file] if each)
         gone = {each.name for pattern in whole for each in matching(everything, pattern)}
         return [each for each in everything if each.name not in gone]
 
@@ -172,8 +180,9 @@ class Table(Dataset):
     def _recordings(self, opened: Opened, unit: Unit, marks: Marks) -> Iterator[Recording]:
         seen: Dict[str, int] = {}
         last_s: Dict[str, float] = {}
+        dropped = self.unordered_rows["%s/%s" % (unit.subject, unit.session)] = Counter()
         for track in self._tracks(opened, unit, marks):
-            for piece in taken_apart(track, self.description.labels is not None and self.description.labels.apart):
+            for piece in self._pieces(track, dropped):
                 session = self._session(unit, piece)
                 for rows in unbroken(piece.times_s, self.max_gap_s):
                     if piece.begins or piece.times_s[rows.start] <= last_s.get(session, -np.inf):
@@ -182,6 +191,11 @@ class Table(Dataset):
                     named = session if seen.get(session, 1) <= 1 else "%s-%d" % (session, seen[session])
                     yield from self._recording(unit, named, piece, rows)
                     last_s[session] = piece.times_s[rows.stop - 1]
+
+    def _pieces(self, track: Track, dropped: Counts[str]) -> Iterator[Track]:
+        """The stretches of `track` that are read as they stand, each in the order of time."""
+        for piece in taken_apart(track, self.description.labels is not None and self.description.labels.apart):
+            yield from in_order(piece, self.max_gap_s, dropped)
 
     def _recording(self, unit: Unit, session: str, piece: Track, rows: slice) -> Iterator[Recording]:
         times_s, values, labels = piece.times_s[rows], piece.values[rows], piece.labels[rows]

@@ -16,8 +16,8 @@ import numpy as np
 
 from edgehar.data.resampling import Resampler
 from edgehar.data.signals import Signal
+from edgehar.data.timeline import Ordered, Timeline
 from edgehar.data.tracks import MERGED
-from edgehar.stream.timeline import Ordered, Timeline
 
 AT_ONCE = 16  # rows that are taken together, for speed
 FEWEST = 3  # rows of a sensor by which its rate is told

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
-from datetime import date
 from typing import Callable, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
+from edgehar.data.clocks import NUMBERS, TEXTS, in_seconds, text_reader, text_unit
 from edgehar.errors import InputError
-
-UNITS_S = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0, "days": 86400.0}
-DAYTIME = re.compile(r"(\d{1,2}):(\d\d):(\d\d)(?:[.,:](\d+))?")
-ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)[T ]" + DAYTIME.pattern + r"\s*(Z|[+-]\d\d:?\d\d)?")
-WRITTEN = ("iso", "hms")
-EPOCH_DAYS = date(1970, 1, 1).toordinal()
 
 STEP_TOLERANCE = 0.1  # of a mean step, within which a clock counts as even
 ALIKE = 0.03  # share of equal stamps from which on a clock is one of packets, and not of samples
@@ -30,14 +23,10 @@ def reader_of(unit: str, cell: str) -> Read:
 
     Raises InputError for an unknown unit. What it returns raises ValueError for no stamp.
     """
-    if unit and unit not in UNITS_S and unit not in WRITTEN:
-        raise InputError("there is no unit of time '%s'; choose from: %s." % (unit, ", ".join((*UNITS_S, *WRITTEN))))
-    if not unit:
-        unit = "iso" if ISO.fullmatch(cell.strip()) else "hms" if DAYTIME.fullmatch(cell.strip()) else "s"
-    if unit in WRITTEN:
-        return _iso_s if unit == "iso" else _daytime_s
-    factor = UNITS_S[unit]
-    return lambda text: number_in(text) * factor
+    if unit and unit not in (*NUMBERS, *TEXTS):
+        raise InputError("there is no unit of time '%s'; choose from: %s." % (unit, ", ".join((*NUMBERS, *TEXTS))))
+    unit = unit or text_unit(cell) or "s"
+    return text_reader(unit) if unit in TEXTS else lambda text: float(in_seconds(number_in(text), unit))
 
 
 def number_in(text: str) -> float:
@@ -45,30 +34,6 @@ def number_in(text: str) -> float:
     if "_" in text:
         raise ValueError(text)
     return float(text)
-
-
-def _daytime_s(text: str) -> float:
-    """Seconds since midnight of 12:00:00.050 or 12:00:00:050."""
-    found = DAYTIME.fullmatch(text.strip())
-    if not found:
-        raise ValueError(text)
-    return _seconds(*found.groups())
-
-
-def _iso_s(text: str) -> float:
-    """Seconds since 1970 of 2024-05-07T16:00:00.000+02:00; without a zone as if in UTC."""
-    found = ISO.fullmatch(text.strip())
-    if not found:
-        raise ValueError(text)
-    year, month, day, *clock, zone = found.groups()
-    sign = {"+": -1, "-": 1}.get((zone or "Z")[0], 0)
-    digits = (zone or "").lstrip("+-Z").replace(":", "") or "0000"
-    shift_s = sign * (3600 * int(digits[:2]) + 60 * int(digits[2:]))
-    return 86400.0 * (date(int(year), int(month), int(day)).toordinal() - EPOCH_DAYS) + shift_s + _seconds(*clock)
-
-
-def _seconds(hours: str, minutes: str, seconds: str, fraction: Optional[str]) -> float:
-    return 3600 * int(hours) + 60 * int(minutes) + float("%s.%s" % (seconds, fraction or "0"))
 
 
 # ------------------------------------------------------------------ how fast they go

@@ -31,7 +31,7 @@ from edgehar.data.signals import Signal
 from edgehar.errors import InputError
 from edgehar.stream.sources._bounded import bounded_lines
 from edgehar.stream.sources._layouts import laid_out, likely_layout
-from edgehar.stream.sources._merged import RowsOfOne, Merger, lanes_of
+from edgehar.stream.sources._merged import Merger, RowsOfOne, lanes_of
 from edgehar.stream.sources._stamps import Packets, StampPace, ignored_columns, number_in, pace_of, reader_of
 from edgehar.stream.sources.base import Chunk, Source
 

@@ -21,12 +21,12 @@ import numpy as np
 
 from edgehar.data.channels import Channel
 from edgehar.data.signals import Signal
+from edgehar.data.timeline import DUPLICATE, LATE
 from edgehar.errors import InputError
 from edgehar.files import parse_json
 from edgehar.stream.mqtt import MOST_DEPTH, Broker, Connection, topic_of
 from edgehar.stream.sources._messages import Messages
 from edgehar.stream.sources.base import LATEST_S, Chunk, Source
-from edgehar.stream.timeline import DUPLICATE, LATE
 
 BEFORE_S = 300.0  # so far back a message comes too late; farther, its sender's clock was set back
 RECENT = 1024  # messages that are known by their times when they come again, however far back

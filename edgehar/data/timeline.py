@@ -56,15 +56,18 @@ class Timeline:
     """Puts samples into order.
 
     rate_hz: at which they are taken, roughly. max_gap_s: a longer step is a gap. tell: is
-    given a sentence where a clock was set or begins again from 0.
+    given a sentence where a clock was set or begins again from 0. wrapping: whether a clock
+    that begins again after a period of counters or days is gone on with; else it was set back.
 
     dropped: {reason: samples}. swapped: samples that were put back into their place.
     steps: how often a clock was set back; wraps: how often it began again from 0 and was
     gone on with. Every sample pushed is handed on, dropped or `waiting`.
     """
 
-    def __init__(self, rate_hz: float, max_gap_s: float, tell: Optional[Callable[[str], Any]] = None) -> None:
+    def __init__(self, rate_hz: float, max_gap_s: float, tell: Optional[Callable[[str], Any]] = None,
+                 wrapping: bool = True) -> None:
         self._step_s, self._max_gap_s, self._tell = 1 / rate_hz, max_gap_s, tell
+        self._wrapping = wrapping
         self.dropped: Counts[str] = Counter()
         self.swapped = self.steps = self.wraps = 0
         self._ahead: List[_Sample] = []  # a heap by time
@@ -268,6 +271,8 @@ class Timeline:
         It ends within a gap of its period, or of half of it where it has a sign. A period of few
         samples is none: so packets look that were exchanged.
         """
+        if not self._wrapping:
+            return 0.0
         before_s, now_s = self._last_s - self._offset_s, time_s - self._offset_s
         steps_s = np.where(PERIODS_S > 4 * DEPTH * self._step_s, now_s + PERIODS_S - before_s, math.inf)
         near = np.flatnonzero((np.abs(steps_s - self._step_s) <= self._step_s / 2))
