@@ -69,9 +69,14 @@ class Smldist(WithTeacher):
     one that is fitted here to its embedding and the labels. An ensemble never has a head of
     its own. Where everything is taught at once, the one that is fitted learns beside the
     student, whose patterns begin as a copy of untrained ones.
+
+    A window without a label counts in every term but those of labels: stages, spectra and
+    associations are held to the teacher's as of any other window, and its targets are the
+    teacher's, as there is no label by which it could be wrong.
     """
 
     paper = "arXiv:2107.07331"
+    uses_unlabelled = True
 
     def __init__(self, stage: bool = True, frequency: bool = True, sequential: bool = True, memory: bool = True,
                  conditional: bool = True, search: bool = True, rho: float = 1.0, tau: float = 1.0,
@@ -158,7 +163,7 @@ class Smldist(WithTeacher):
 
         The terms: labels, the teacher's logits, and of heads, stages and memories what is asked for.
         """
-        terms = {"labels": self.label_loss(student, labels),
+        terms = {"labels": self.known_loss(student, labels),
                  "teacher": self.rho * self._logits_loss(student, teacher, labels)}
         if self.search:
             terms["heads"] = self._heads_alone(student, teacher, labels)
@@ -176,7 +181,7 @@ class Smldist(WithTeacher):
         for kind in HEADS:
             logits = {task: rival.heads[kind](student.embedding) for task, rival in self._rivals.items()}
             alone = student._replace(logits=logits)
-            losses.append(self.label_loss(alone, labels) + self.rho * self._logits_loss(alone, teacher, labels))
+            losses.append(self.known_loss(alone, labels) + self.rho * self._logits_loss(alone, teacher, labels))
         return total(losses) / len(losses)
 
     def _logits_loss(self, student: Outputs, teacher: Outputs, labels: Mapping[str, Tensor]) -> Tensor:
