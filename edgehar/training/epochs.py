@@ -27,8 +27,7 @@ from edgehar.training.folder import load_checkpoint, of_this_version, save_check
 from edgehar.training.lessons import VIEWS, Lessons
 from edgehar.training.models.base import Model
 from edgehar.training.recipe import Recipe
-
-SCORED = 2048  # training windows that are scored after each epoch, at most as many as of validation people
+from edgehar.training.speed import Follower, optimiser_of, scored_of_training
 
 
 class Training:
@@ -43,16 +42,18 @@ class Training:
         windows = self.lessons.windows
         self.pace = recipe.pace(len(train))
         self.y = {task: torch.from_numpy(windows.y[task]) for task in model.tasks}
-        self.sample = windows.take(np.linspace(0, len(windows) - 1, min(len(windows), len(valid), SCORED)).astype(int))
+        scored = scored_of_training(len(windows), len(valid), recipe.learnt(len(windows)))
+        self.sample = windows.take(np.linspace(0, len(windows) - 1, scored).astype(int))
         mine = self.lessons.x[:, self.lessons.mine]
         model.normalise.set_statistics(mine)
         distiller.class_weights = class_weights(self.y, model.tasks, recipe.balance)
         prepare(distiller, model.eval(), teacher, mine[:2])
         self.phases = distiller.phases(recipe.epochs)
         self.starts = [0, *accumulate(phase.epochs for phase in self.phases)][:-1]
-        self.optimiser = torch.optim.AdamW([*model.parameters(), *distiller.parameters()], lr=recipe.learning_rate,
-                                           weight_decay=recipe.weight_decay)
+        self.optimiser = optimiser_of([*model.parameters(), *distiller.parameters()], recipe.learning_rate,
+                                      recipe.weight_decay)
         self.average = copy.deepcopy(model) if recipe.ema_decay else model
+        self.follower = Follower(self.average, model)
         self.best: Dict[str, Tensor] = {}
         self.kept: Dict[str, Dict[str, Tensor]] = {}
         self.history: List[Progress] = []
@@ -165,13 +166,7 @@ class Training:
     def _update_average(self, step: int) -> None:
         if self.average is self.model:
             return
-        decay = min(self.recipe.ema_decay, (1 + step) / (10 + step))
-        mine = self.model.state_dict()
-        for name, value in self.average.state_dict().items():
-            if value.dtype.is_floating_point:
-                value.lerp_(mine[name], 1 - decay)
-            else:
-                value.copy_(mine[name])
+        self.follower.move(1 - min(self.recipe.ema_decay, (1 + step) / (10 + step)))
 
     def _record(self, progress: Progress) -> Progress:
         rivals = self.history[self._phase()[1]:]

@@ -66,9 +66,12 @@ class Recipe:
 
     def steps(self, windows: int) -> int:
         """Of the optimiser, in all epochs, on so many training windows."""
-        pace = self.pace(windows)
-        in_an_epoch = min(windows * pace.passes, self.windows_per_epoch or math.inf)
-        return self.epochs * math.ceil(in_an_epoch / pace.batch_size)
+        return self.epochs * math.ceil(self.learnt(windows) / self.pace(windows).batch_size)
+
+    def learnt(self, windows: int) -> int:
+        """Windows of an epoch, one that comes twice counted twice, on so many training windows."""
+        in_all = windows * self.pace(windows).passes
+        return min(in_all, self.windows_per_epoch or in_all)
 
     def _chosen(self, name: str) -> bool:
         return name in self.given or getattr(self, name) != _DEFAULTS[name]
