@@ -27,7 +27,7 @@ from edgehar.training.folder import load_checkpoint, of_this_version, save_check
 from edgehar.training.lessons import VIEWS, Lessons
 from edgehar.training.models.base import Model
 from edgehar.training.recipe import Recipe
-from edgehar.training.speed import Follower, optimiser_of, scored_of_training
+from edgehar.training.speed import Follower, optimiser_of, outputs_of, precision_here, scored_of_training
 
 
 class Training:
@@ -40,7 +40,7 @@ class Training:
         teacher = teacher.eval().requires_grad_(False) if teacher is not None else None
         self.lessons = Lessons(train, model.signal, recipe, teacher, views, teaching)
         windows = self.lessons.windows
-        self.pace = recipe.pace(len(train))
+        self.pace, self.precision = recipe.pace(len(train)), precision_here(recipe)
         self.y = {task: torch.from_numpy(windows.y[task]) for task in model.tasks}
         scored = scored_of_training(len(windows), len(valid), recipe.learnt(len(windows)))
         self.sample = windows.take(np.linspace(0, len(windows) - 1, scored).astype(int))
@@ -150,7 +150,7 @@ class Training:
         """{term: scalar} of the method for the training windows at `index` (B,); progress: 0 to 1 of the training."""
         look = self.lessons.look(index, generator)
         labels = {task: y[index] for task, y in self.y.items()}
-        student = self.model(look.student)
+        student = outputs_of(self.model, look.student, self.precision)
         if isinstance(self.distiller, WithoutTeacher):
             return self.distiller.step(student, look.student, labels, progress)
         return self.distiller.step(student, self.lessons.ask(index, look), labels, progress)

@@ -16,6 +16,7 @@ from edgehar.training.checks import require_no_views
 from edgehar.training.distillers.base import Teacher
 from edgehar.training.models.base import Outputs
 from edgehar.training.recipe import Recipe
+from edgehar.training.speed import outputs_of, precision_here
 from edgehar.training.views import Views
 
 VIEWS = "views"
@@ -48,8 +49,9 @@ class Lessons:
         self.mine = positions(train.channels, signal.channels)
         self._heard = self.x if teaching is None else torch.from_numpy(heard.x)
         self._theirs = positions(heard.channels, teacher.signal.channels) if teacher is not None else []
+        self._precision = precision_here(recipe)
         self._views = Views(self.x, train.channels, recipe.augmentation, recipe.seed, recipe.views, views, teacher,
-                            self._theirs) if recipe.views else None
+                            self._theirs, self._precision) if recipe.views else None
 
     def turn_to(self, epoch: int) -> None:
         """Begin an epoch, counted from 1."""
@@ -68,7 +70,9 @@ class Lessons:
     @torch.no_grad()
     def ask(self, index: Tensor, look: Look) -> Outputs:
         """What the teacher says of the windows at `index` (B,) as in `look`, which was just taken of them."""
-        return self._views.said(index) if self._views else self.teacher(look.teacher[:, self._theirs])
+        if self._views:
+            return self._views.said(index)
+        return outputs_of(self.teacher, look.teacher[:, self._theirs], self._precision)
 
 
 def _nobody(x: Tensor) -> Outputs:

@@ -6,12 +6,14 @@ import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Dict, FrozenSet, Mapping, NamedTuple
 
+from edgehar.errors import InputError
 from edgehar.settings import from_table, kinds_of, require_fit, require_settings, setting
 from edgehar.training.augment import Augmentation
 
 LARGEST_SEED = 1 << 47  # edgehar.training.views shifts a seed by 16 bits
 LEAST_BATCHES = 10  # that the training windows make, so that each tells little and there are several a pass
 LEAST_STEPS = 400  # of the optimiser, in all epochs together
+FP32, BF16 = PRECISIONS = "fp32", "bf16"
 
 
 class Pace(NamedTuple):
@@ -29,7 +31,9 @@ class Recipe:
     patience: epochs without a better validation macro-F1 before stopping. balance:
     weight classes by their inverse frequency. windows_per_epoch: 0 for all. views: so many
     augmented views of a window, taken in turn by the epochs (see ``edgehar.training.views``); 0
-    for a new one in each. given: names of settings that count as they are, see `pace`.
+    for a new one in each. precision: "bf16" computes networks whose family gains by it, the
+    student or the teacher, in bfloat16 where the processor can (see ``edgehar.training.speed``).
+    given: names of settings that count as they are, see `pace`.
     """
 
     epochs: int = setting(40, least=1)
@@ -42,6 +46,7 @@ class Recipe:
     balance: bool = setting(True)
     windows_per_epoch: int = setting(0, least=0)
     views: int = setting(0, least=0)
+    precision: str = setting(FP32)
     seed: int = setting(0, least=0, below=LARGEST_SEED)
     augmentation: Augmentation = field(default_factory=Augmentation)
     given: FrozenSet[str] = field(default=frozenset(), compare=False, repr=False)
@@ -49,6 +54,8 @@ class Recipe:
     def __post_init__(self) -> None:
         """Raises InputError for a setting that cannot train."""
         require_fit(self, "the recipe")
+        if self.precision not in PRECISIONS:
+            raise InputError("the recipe has precision = %r; it must be fp32 or bf16." % self.precision)
 
     def pace(self, windows: int) -> Pace:
         """How so many training windows are gone through: as the recipe says, where they are enough for it.
@@ -80,6 +87,8 @@ class Recipe:
         """All settings; one that came later is left out where it is off, so that older trainings stay the same."""
         value = asdict(self)
         del value["given"]
+        if self.precision == FP32:
+            del value["precision"]
         if not self.augmentation.sensor_dropout:
             del value["augmentation"]["sensor_dropout"]
         return value

@@ -1,14 +1,44 @@
-"""What makes an epoch shorter and its result no other: all tensors by one call, and no more scored than fits."""
+"""What makes an epoch shorter and its result no other: bfloat16 where a network gains by it, averages moved at once.
+
+bfloat16 has the range of float32 and 8 bits of precision. Weights, their gradients,
+averages and losses stay in float32, and so does every evaluation: what is exported is
+computed in float32, and by that an epoch is judged.
+"""
 
 from __future__ import annotations
 
-from typing import List
+from typing import Any, List
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from edgehar.training.models.base import Outputs
+from edgehar.training.recipe import BF16, FP32, Recipe
 
 EPOCH_SHARE = 0.3  # windows scored after an epoch, of those it learnt: an answer costs a fifth to a third of a lesson
 LEAST_SCORED, MOST_SCORED = 256, 2048  # training windows that are scored
+
+
+def precision_here(recipe: Recipe) -> str:
+    """"bf16" where the recipe asks for it and this processor multiplies such numbers by itself, else "fp32"."""
+    return BF16 if recipe.precision == BF16 and multiplies_bf16() else FP32
+
+
+def multiplies_bf16() -> bool:
+    """Whether the processor has instructions for products of bfloat16; not told by a torch that cannot say."""
+    asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(bool(tell()) for tell in asked if tell)
+
+
+def outputs_of(network: Any, x: Tensor, precision: str) -> Outputs:
+    """What `network` gives for x (B, C, T), in float32; computed in `precision` where its family gains by that."""
+    if precision != BF16 or not getattr(network, "gains_by_bf16", False):
+        return network(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        said = network(x)
+    return Outputs({task: value.float() for task, value in said.logits.items()},
+                   [stage.float() for stage in said.stages], said.embedding.float(),
+                   {name: value.float() for name, value in said.named.items()})
 
 
 class Follower:
