@@ -37,6 +37,7 @@ def command(model_spec: str, channels: str, tasks: Sequence[str], recipe_file: O
       batch_size = 128       weight_decay = 0.02       patience = 15      balance = true
       warmup_epochs = 2      windows = 0               (drawn in all epochs together; 0: as many as fit the corpus)
       windows_per_epoch = 0  (instead of windows)
+      precision = "fp32"     (or "bf16": faster for residual networks where the processor can)
       views = 0              (so many augmented views of a window in turn; 0: a new one in each epoch)
       [augmentation]         rotation_deg = 15.0       scale = 0.1
       jitter = 0.03          shift = 0.1               sensor_dropout = 0.0

@@ -29,8 +29,7 @@ from edgehar.training.folder import load_checkpoint, of_this_version, save_check
 from edgehar.training.lessons import VIEWS, Lessons
 from edgehar.training.models.base import Model
 from edgehar.training.recipe import Recipe
-
-SCORED = 2048  # training windows that are scored after each epoch, at most as many as of validation people
+from edgehar.training.speed import Follower, optimiser_of, outputs_of, precision_here, scored_of_training
 
 
 class Training:
@@ -45,18 +44,19 @@ class Training:
         teacher = teacher.eval().requires_grad_(False) if teacher is not None else None
         self.lessons = Lessons(train, model.signal, recipe, teacher, views, teaching, context)
         windows = self.lessons.windows
-        self.pace = recipe.pace(len(train))
+        self.pace, self.precision = recipe.pace(len(train)), precision_here(recipe)
         self.y = {task: torch.from_numpy(windows.y[task]) for task in model.tasks}
-        self.sample = _some_labelled(windows, min(len(valid), SCORED))
+        self.sample = _some_labelled(windows, scored_of_training(len(windows), len(valid), self.pace.windows))
         mine = self.lessons.x[:, self.lessons.mine]
         model.normalise.set_statistics(mine)
         distiller.class_weights = class_weights(self.y, model.tasks, recipe.balance)
         prepare(distiller, model.eval(), teacher, mine[:2])
         self.phases = distiller.phases(recipe.epochs)
         self.starts = [0, *accumulate(phase.epochs for phase in self.phases)][:-1]
-        self.optimiser = torch.optim.AdamW([*model.parameters(), *distiller.parameters()], lr=recipe.learning_rate,
-                                           weight_decay=recipe.weight_decay)
+        self.optimiser = optimiser_of([*model.parameters(), *distiller.parameters()], recipe.learning_rate,
+                                      recipe.weight_decay)
         self.average = copy.deepcopy(model) if recipe.ema_decay else model
+        self.follower = Follower(self.average, model)
         self.best: Dict[str, Tensor] = {}
         self.kept: Dict[str, Dict[str, Tensor]] = {}
         self.history: List[Progress] = []
@@ -153,7 +153,7 @@ class Training:
         """{term: scalar} of the method for the training windows at `index` (B,); progress: 0 to 1 of the training."""
         look = self.lessons.look(index, generator)
         labels = {task: y[index] for task, y in self.y.items()}
-        student = self.model(look.student)
+        student = outputs_of(self.model, look.student, self.precision)
         if isinstance(self.distiller, WithoutTeacher):
             return self.distiller.step(student, look.student, labels, progress)
         said = self.lessons.ask(index, look, self.distiller.logits_suffice)
@@ -170,13 +170,7 @@ class Training:
     def _update_average(self, step: int) -> None:
         if self.average is self.model:
             return
-        decay = min(self.recipe.ema_decay, (1 + step) / (10 + step))
-        mine = self.model.state_dict()
-        for name, value in self.average.state_dict().items():
-            if value.dtype.is_floating_point:
-                value.lerp_(mine[name], 1 - decay)
-            else:
-                value.copy_(mine[name])
+        self.follower.move(1 - min(self.recipe.ema_decay, (1 + step) / (10 + step)))
 
     def _record(self, progress: Progress) -> Progress:
         rivals = self.history[self._phase()[1]:]

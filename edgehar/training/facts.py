@@ -16,7 +16,8 @@ from edgehar.errors import InputError
 from edgehar.files import read_json
 from edgehar.training.folder import CHECKPOINT, FACTS, WEIGHTS, Fitted, of_this_version
 from edgehar.training.models.base import Model
-from edgehar.training.recipe import Recipe
+from edgehar.training.recipe import FP32, Recipe
+from edgehar.training.speed import precision_here
 
 VERSIONS = ("edgehar", "torch")
 
@@ -32,6 +33,8 @@ def training_plan(model: Model, train: Windows, valid: Windows, recipe: Recipe, 
     pace = recipe.pace(len(train))
     if pace != (recipe.batch_size, len(train)):
         plan["pace"] = pace._asdict()
+    if recipe.precision != FP32:
+        plan["precision"] = precision_here(recipe)
     return dict(plan, teacher=_teachers_facts(teachers)) if teachers else plan
 
 

@@ -17,6 +17,7 @@ from edgehar.training.context import Context
 from edgehar.training.distillers.base import Teacher
 from edgehar.training.models.base import Outputs
 from edgehar.training.recipe import Recipe
+from edgehar.training.speed import outputs_of, precision_here
 from edgehar.training.views import Views
 
 VIEWS = "views"
@@ -51,8 +52,9 @@ class Lessons:
         self.mine = positions(train.channels, signal.channels)
         self._heard = self.x if teaching is None else torch.from_numpy(heard.x)
         self._theirs = positions(heard.channels, teacher.signal.channels) if teacher is not None else []
+        self._precision = precision_here(recipe)
         self._views = Views(self.x, train.channels, recipe.augmentation, recipe.seed, recipe.views, views, teacher,
-                            self._theirs) if recipe.views else None
+                            self._theirs, self._precision) if recipe.views else None
 
     def turn_to(self, epoch: int) -> None:
         """Begin an epoch, counted from 1."""
@@ -77,7 +79,8 @@ class Lessons:
         along = self._context.at(index) if self._context else {}
         if along and logits_alone and len(along) == len(self.windows.y):
             return Outputs(along, [], look.student.new_empty(len(index), 0))
-        said = self._views.said(index) if self._views else self.teacher(look.teacher[:, self._theirs])
+        said = self._views.said(index) if self._views else outputs_of(
+            self.teacher, look.teacher[:, self._theirs], self._precision)
         return said._replace(logits={**said.logits, **along})
 
 

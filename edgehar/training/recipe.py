@@ -15,6 +15,7 @@ MOST_WINDOWS = 480_000  # drawn in a training: four times as many as 0.1 million
 MOST_PASSES = 64  # through the training windows
 LEAST_BATCHES = 10  # that the training windows make, so that each tells little and there are several a pass
 LEAST_STEPS = 400  # of the optimiser, in all epochs together
+FP32, BF16 = PRECISIONS = "fp32", "bf16"
 
 
 class Pace(NamedTuple):
@@ -33,7 +34,9 @@ class Recipe:
     weight classes by their inverse frequency. windows: drawn in all, spread evenly over the epochs;
     0: see `pace`. windows_per_epoch: at most, instead; 0 for all. views: so many
     augmented views of a window, taken in turn by the epochs (see ``edgehar.training.views``); 0
-    for a new one in each. given: names of settings that count as they are, see `pace`.
+    for a new one in each. precision: "bf16" computes networks whose family gains by it, the
+    student or the teacher, in bfloat16 where the processor can (see ``edgehar.training.speed``).
+    given: names of settings that count as they are, see `pace`.
     """
 
     epochs: int = setting(40, least=1)
@@ -47,6 +50,7 @@ class Recipe:
     windows: int = setting(0, least=0)
     windows_per_epoch: int = setting(0, least=0)
     views: int = setting(0, least=0)
+    precision: str = setting(FP32)
     seed: int = setting(0, least=0, below=LARGEST_SEED)
     augmentation: Augmentation = field(default_factory=Augmentation)
     given: FrozenSet[str] = field(default=frozenset(), compare=False, repr=False)
@@ -57,6 +61,8 @@ class Recipe:
         if self.windows and self.windows_per_epoch:
             raise InputError("the recipe has both windows and windows_per_epoch, which both say how many are drawn; "
                              "leave out one of them.")
+        if self.precision not in PRECISIONS:
+            raise InputError("the recipe has precision = %r; it must be fp32 or bf16." % self.precision)
 
     def pace(self, windows: int) -> Pace:
         """How so many training windows are gone through: as the recipe says, where it says so.
@@ -90,6 +96,8 @@ class Recipe:
         del value["given"]
         if not self.windows:
             del value["windows"]
+        if self.precision == FP32:
+            del value["precision"]
         if not self.augmentation.sensor_dropout:
             del value["augmentation"]["sensor_dropout"]
         return value

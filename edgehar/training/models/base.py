@@ -78,10 +78,12 @@ class Model(nn.Module, ABC):
     ``make_model``. grids: one a stage, where the family knows them. channels_last: a batch is
     computed with its channels innermost in memory, which is faster for most convolutions on
     a CPU; shapes and the exported graph stay the same, but ``Tensor.view`` no longer works
-    where ``reshape`` does, so a family has to ask for it.
+    where ``reshape`` does, so a family has to ask for it. gains_by_bf16: it is the faster for
+    products of bfloat16, as wide convolutions are and those of one channel each are not.
     """
 
     channels_last: ClassVar[bool] = False
+    gains_by_bf16: ClassVar[bool] = False
     spec: str = ""
     grids: Sequence[Grid] = ()
 
