@@ -43,7 +43,7 @@ class Context:
     def __init__(self, teacher: Teacher, windows: Windows, valid: Windows) -> None:
         tasks = {task: names for task, names in teacher.tasks.items() if task in windows.y}
         judged = probabilities(teacher, valid)
-        self.choices = {task: chosen(judged[task], valid, task) for task in tasks}
+        self.choices = {task: choose_stickiness(judged[task], valid, task) for task in tasks}
         sticky = {task: choice.stickiness for task, choice in self.choices.items() if choice.stickiness}
         told = probabilities(teacher, windows) if sticky else {}
         self.said: Dict[str, Tensor] = {
@@ -59,7 +59,7 @@ class Context:
         return {task: choice.to_json() for task, choice in self.choices.items()}
 
 
-def chosen(found: np.ndarray, valid: Windows, task: str) -> Choice:
+def choose_stickiness(found: np.ndarray, valid: Windows, task: str) -> Choice:
     """The stickiness whose macro-F1 on validation people is best, and above that without any; found: (N, K)."""
     candidates = [Stickiness(*pair) for pair in product(STAYS, EXPONENTS)]
     without = _score(found, valid, task)

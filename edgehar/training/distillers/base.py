@@ -202,6 +202,18 @@ def _softened_kl_each(student: Tensor, teacher: Tensor, temperature: float) -> T
     return temperature ** 2 * F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(dim=1)
 
 
+def info_nce(one: Tensor, other: Tensor, temperature: float) -> Tensor:
+    """Cross entropy of finding each row of `one` (B, D) among those of `other`, and the other way round, averaged."""
+    alike = one @ other.T / temperature
+    own = torch.arange(len(alike))
+    return (F.cross_entropy(alike, own) + F.cross_entropy(alike.T, own)) / 2
+
+
+def log_amplitudes(x: Tensor) -> Tensor:
+    """x (B, C, L) -> (B, C, L // 2): log(1 + amplitude) of the orthonormal spectrum, without the mean."""
+    return torch.log1p(torch.fft.rfft(x, dim=2, norm="ortho")[..., 1:].abs())
+
+
 def _cross_entropy(logits: Tensor, labels: Tensor, weight: Optional[Tensor], smoothing: float) -> Tensor:
     if (labels == UNLABELLED).all():
         return logits.sum() * 0

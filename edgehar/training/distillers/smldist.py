@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from edgehar.data.signals import UNLABELLED
 from edgehar.errors import InputError
-from edgehar.training.distillers.base import Phase, Score, Teacher, WithTeacher, total
+from edgehar.training.distillers.base import Phase, Score, Teacher, WithTeacher, log_amplitudes, total
 from edgehar.training.heads import HEADS, Competition, HopfieldHead, Memory, entropy
 from edgehar.training.models.base import Grid, Model, Outputs, columns_at, grids_of
 
@@ -290,11 +290,6 @@ def spectral_distance(a: Tensor, b: Tensor) -> Tensor:
     the signals (Parseval).
     """
     return F.l1_loss(log_amplitudes(a), log_amplitudes(b))
-
-
-def log_amplitudes(x: Tensor) -> Tensor:
-    """x (B, C, L) -> (B, C, L // 2): log(1 + amplitude) of the orthonormal spectrum, without the mean."""
-    return torch.log1p(torch.fft.rfft(x, dim=2, norm="ortho")[..., 1:].abs())
 
 
 def layers_up_to(student: Model, stages: Sequence[int]) -> List[List[str]]:

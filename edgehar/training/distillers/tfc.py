@@ -19,9 +19,7 @@ from torch import Tensor, nn
 from edgehar.data.channels import Channel
 from edgehar.errors import InputError
 from edgehar.training.augment import Augmentation, augment
-from edgehar.training.distillers.base import Phase, WithoutTeacher
-from edgehar.training.distillers.cross_task import info_nce
-from edgehar.training.distillers.smldist import log_amplitudes
+from edgehar.training.distillers.base import Phase, WithoutTeacher, info_nce, log_amplitudes
 from edgehar.training.heads import unit
 from edgehar.training.models.base import Model, Outputs
 
