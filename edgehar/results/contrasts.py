@@ -12,7 +12,7 @@ from edgehar.results.rows import AccuracyRow, accuracy_rows
 from edgehar.results.runs import Run
 
 NETWORK_FACTS = ("dataset", "channels", "channel_names", "tasks", "rate_hz", "window", "hop", "model", "recipe",
-                 "missing", "backend", "precision")
+                 "labelled", "missing", "backend", "precision")
 
 
 class Contrast(NamedTuple):

@@ -139,6 +139,26 @@ def test_every_way_to_train_is_timed_in_every_turn(tmp_path):
     assert "teacher, then kd" in cost.table(stored)
 
 
+def test_the_loop_as_it_was_trains_the_same_by_other_means(tmp_path, monkeypatch):
+    """Same losses but for rounding; each epoch of either is timed, with what its scores and its checkpoint took."""
+    loop = script("training_loop")
+    monkeypatch.setattr(loop, "TRAIN", 64)
+    monkeypatch.setattr(loop, "VALID", 16)
+    train, valid = loop._generated(64, "train"), loop._generated(16, "valid")
+    recipe = loop.Recipe(epochs=2, batch_size=16)
+    before, now = (loop.begun(loop.WAYS[way], loop.make_model("resnet:width=8", loop.SIGNAL, loop.TASKS), train, valid,
+                              recipe) for way in (loop.BEFORE, loop.NOW))
+    assert (before.model.channels_last, now.model.channels_last) == (False, True)
+    assert before.epoch().loss == pytest.approx(now.epoch().loss, rel=1e-3)
+    runs = loop.compare_speed("w16", turns=1)
+    assert set(runs) == {loop.BEFORE, loop.NOW, loop.BF16} and set(loop.ways_of("xs")) == {loop.BEFORE, loop.NOW}
+    stored = [Run.load(run.write(tmp_path / (way + ".json"))) for way, run in runs.items()]
+    for run in stored:
+        epoch, scoring, checkpoint = (run.measurement(what).values for what in ("epoch", "scoring", "checkpoint"))
+        assert len(epoch) == 1 and scoring[0] + checkpoint[0] < epoch[0]
+    assert loop.speed_rows("w16", runs)[0].startswith("| w16 | before | ")
+
+
 def test_ratios_are_of_interleaved_rounds():
     from types import SimpleNamespace
 
