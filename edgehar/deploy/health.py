@@ -131,6 +131,8 @@ class Health:
                 ("", {}, samples.decided)]
             yield "samples_dropped_total", "counter", "Samples that were given up.", [
                 ("", {"reason": reason}, count) for reason, count in sorted(samples.dropped.items())]
+            yield "unread_messages_total", "counter", "Messages that were not read; their samples are in no count.", [
+                ("", {"reason": reason}, count) for reason, count in sorted(samples.unread_messages.items())]
         yield "info", "gauge", "What is running.", [("", self.facts, 1)]
 
 

@@ -100,7 +100,8 @@ class ServiceState(NamedTuple):
         count, *times_s = self.stream.clock
         counts = [self.missed, self.starts, count, *(votes for _, _, votes in self.stream.labels.values()),
                   *(each for counts in self.sinks.values() for each in counts), self.stream.pending,
-                  *self.stream.skipped, *self.samples[:3], *self.samples.dropped.values()]
+                  *self.stream.skipped, *self.samples[:3], *self.samples.dropped.values(),
+                  *self.samples.unread_messages.values()]
         times_s += [self.decided.up_s, self.decided.wall_s] + ([] if self.decision_s is None else [self.decision_s])
         texts = [self.signal_sha256, self.decided.boot]
         if not all(type(each) is int and 0 <= each < MOST for each in counts) or len(self.sinks) > MOST_SINKS:

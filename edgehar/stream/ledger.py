@@ -17,13 +17,15 @@ class Ledger(NamedTuple):
 
     arrived: samples that a source delivered. decided: those in a window that was decided.
     waiting: those that no window is full with yet, or that others must come before.
-    dropped: {reason: samples}.
+    dropped: {reason: samples}. unread_messages: {reason: messages} that came beside them and were not read; their
+    samples are not among those that arrived, for nobody knows how many they are.
     """
 
     arrived: int
     decided: int
     waiting: int
     dropped: Mapping[str, int]
+    unread_messages: Mapping[str, int] = {}
 
     @property
     def balanced(self) -> bool:
@@ -38,12 +40,13 @@ class Ledger(NamedTuple):
         """What the next process counts on from; of those that waited its stream has `pending`, and the others are lost."""
         known = self.decided + pending + sum(self.dropped.values())
         lost = {RESTART: self.arrived - known} if self.arrived > known else {}
-        return Ledger(max(self.arrived, known), self.decided, 0, _sum([self.dropped, lost]))
+        return Ledger(max(self.arrived, known), self.decided, 0, _sum([self.dropped, lost]), self.unread_messages)
 
     def to_json(self) -> Dict[str, Any]:
         """{field: value}, reasons sorted."""
         return {"arrived": self.arrived, "decided": self.decided, "waiting": self.waiting,
-                "dropped": dict(sorted(self.dropped.items()))}
+                "dropped": dict(sorted(self.dropped.items())),
+                "unread_messages": dict(sorted(self.unread_messages.items()))}
 
 
 NOTHING = Ledger(0, 0, 0, {})
@@ -54,7 +57,7 @@ def ledger(source: Source, feed: Feed, stream: Stream, earlier: Ledger = NOTHING
     decided, waiting = earlier.decided + stream.decided, feed.waiting + stream.pending
     dropped = _sum([earlier.dropped, source.lost, feed.dropped, stream.dropped])
     arrived = earlier.arrived + feed.arrived + sum(source.lost.values())  # read last
-    return Ledger(arrived, decided, waiting, dropped)
+    return Ledger(arrived, decided, waiting, dropped, _sum([earlier.unread_messages, source.unread]))
 
 
 def _sum(each: Iterable[Mapping[str, int]]) -> Dict[str, int]:

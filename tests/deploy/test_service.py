@@ -425,10 +425,11 @@ def test_health_tells_starting_ok_stale_and_stopping_and_life_from_use():
 def test_what_became_of_the_samples_is_on_every_page():
     health = Health(30.0)
     assert health.to_json()["samples"] == {} and "edgehar_samples" not in health.to_metrics()
-    health.samples = lambda: Ledger(9, 5, 1, {"duplicate": 3})
+    health.samples = lambda: Ledger(9, 5, 1, {"duplicate": 3}, {"damaged": 2})
     assert health.to_json()["samples"]["dropped"] == {"duplicate": 3}
     for line in ("edgehar_samples_total 9", "edgehar_samples_decided_total 5", "edgehar_samples_waiting 1",
-                 'edgehar_samples_dropped_total{reason="duplicate"} 3'):
+                 'edgehar_samples_dropped_total{reason="duplicate"} 3',
+                 'edgehar_unread_messages_total{reason="damaged"} 2'):
         assert line in health.to_metrics().splitlines()
 
 
