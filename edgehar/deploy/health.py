@@ -11,16 +11,20 @@ from edgehar.stream.ledger import Ledger
 
 QUANTILES = (0.5, 0.9, 0.99)
 KEPT = 1024  # newest latencies, of which the quantiles are
-STARTING, OK, STALE, STOPPING = "starting", "ok", "stale", "stopping"
+STARTING, OK, DEGRADED, STALE, STOPPING = "starting", "ok", "degraded", "stale", "stopping"
 
 
 class Line(NamedTuple):
-    """Something beside the stream that may fall behind: its name, what waits and what was dropped, and why."""
+    """Something beside the stream that may fall behind: its name, what waits and what was dropped, and why.
+
+    stuck: it takes nothing now.
+    """
 
     name: str
     waiting: int
     dropped: int
     problem: str
+    stuck: bool = False
 
 
 class Health:
@@ -75,11 +79,14 @@ class Health:
 
     @property
     def status(self) -> str:
-        """"ok", "starting" before the first decision, "stale" where none came for too long, or "stopping"."""
+        """"ok", "starting" before the first decision, "stale" where none came for too long, or "stopping".
+
+        "degraded" where decisions are made and a sink takes none.
+        """
         if self.stopping:
             return STOPPING
         if self.age_s <= self.stale_s or (self.allow_silence and self.waiting):
-            return OK
+            return DEGRADED if any(line.stuck for line in self.lines()) else OK
         return STARTING if self._decided_s is None and self.alive else STALE
 
     def quantiles_s(self) -> Dict[float, float]:

@@ -362,7 +362,8 @@ class Service:
 
 def lines_of(named: Mapping[str, Union[Source, Outlet]]) -> List[Line]:
     """How far sources and sinks are behind."""
-    return [Line(name, each.waiting, each.dropped, each.problem) for name, each in list(named.items())]
+    return [Line(name, each.waiting, each.dropped, each.problem, isinstance(each, Outlet) and bool(each.problem))
+            for name, each in list(named.items())]
 
 
 @contextmanager

@@ -21,15 +21,17 @@ import pytest
 from edgehar.deploy.health import Health, Line
 from edgehar.deploy.notify import Manager
 from edgehar.deploy.pages import Pages
-from edgehar.deploy.service import Service, signals_to
+from edgehar.deploy.service import Service, lines_of, signals_to
 from edgehar.deploy.spec import Loaded, ServeSpec
 from edgehar.deploy.state import Moment, ServiceState
 from edgehar.errors import InputError, MismatchError
 from edgehar.stream.feed import Feed
 from edgehar.stream.ledger import Ledger, ledger
+from edgehar.stream.sinks.base import Sink
 from edgehar.stream.sources.base import Chunk, Source
 from edgehar.stream.stream import Snapshot
-from tests.linear import CHANNELS, SIGNAL, add_plugins, noise, same, stream, write_artifact
+from tests.broker import until
+from tests.linear import CHANNELS, SIGNAL, add_plugins, decision, noise, same, stream, write_artifact
 
 # ------------------------------------------------------------------ what a stream keeps
 
@@ -422,6 +424,36 @@ def test_health_tells_starting_ok_stale_and_stopping_and_life_from_use():
     assert health.status == "stopping"
 
 
+def test_a_sink_that_takes_nothing_degrades_a_service_that_goes_on(recipe):
+    class Stuck(Sink):
+        def write(self, decision):
+            free.wait()
+
+    class Full(Sink):
+        problem = "the disk is full"
+
+        def write(self, decision):
+            raise InputError(self.problem)
+
+    free = threading.Event()
+    for sink, problem in ((Stuck(), "it has taken nothing"), (Full(), "the disk is full")):
+        named, health = {"source": Given(())}, Health(30.0, lambda: lines_of(named))
+        service = Service(recipe, recipe.load(), [sink], health, Manager({}), None, lambda sentence: None)
+        named.update((outlet.name, outlet) for outlet in service.outlets)
+        (outlet,) = service.outlets
+        outlet.put(decision())
+        health.decided({"activity": "walk"}, 0.1, late=False)
+        until(lambda: outlet._hand is not None, "it is in hand")
+        outlet._hand_s -= 60.0
+        until(lambda: outlet.problem, "it is told")
+        assert health.status == "degraded" and health.lines()[1].problem.startswith(problem)
+        with Pages(health) as pages:
+            code, _, text = fetched(pages, "health")
+            assert code == 200 and json.loads(text)["status"] == "degraded"
+        free.set()
+        service.close()
+
+
 def test_what_became_of_the_samples_is_on_every_page():
     health = Health(30.0)
     assert health.to_json()["samples"] == {} and "edgehar_samples" not in health.to_metrics()
@@ -499,7 +531,8 @@ def test_a_scrape_shows_every_count_under_its_name():
     told = health.to_json()
     assert {name: told[name] for name in counts if name != "changes"} == {
         name: number for number, name in enumerate(counts, start=11) if name != "changes"}
-    assert told["lines"] == [{"name": "source", "waiting": 3, "dropped": 2, "problem": ""}] and told["model"] == "small"
+    assert told["lines"] == [{"name": "source", "waiting": 3, "dropped": 2, "problem": "", "stuck": False}]
+    assert told["model"] == "small"
 
 
 def fetched(pages: Pages, path: str):
