@@ -37,7 +37,7 @@ class Ledger(NamedTuple):
         return self._replace(waiting=max(self.waiting, self.arrived - self.decided - sum(self.dropped.values())))
 
     def kept(self, pending: int) -> "Ledger":
-        """What the next process counts on from; of those that waited its stream has `pending`, and the others are lost."""
+        """What the next process counts on from; `pending` of those that waited are in its stream, the others lost."""
         known = self.decided + pending + sum(self.dropped.values())
         lost = {RESTART: self.arrived - known} if self.arrived > known else {}
         return Ledger(max(self.arrived, known), self.decided, 0, _sum([self.dropped, lost]), self.unread_messages)

@@ -424,23 +424,36 @@ def test_health_tells_starting_ok_stale_and_stopping_and_life_from_use():
     assert health.status == "stopping"
 
 
-def test_a_sink_that_takes_nothing_degrades_a_service_that_goes_on(recipe):
-    class Stuck(Sink):
-        def write(self, decision):
-            free.wait()
+class Full(Sink):
+    """Says why it takes nothing."""
 
-    class Full(Sink):
-        problem = "the disk is full"
+    problem = "the disk is full"
 
-        def write(self, decision):
-            raise InputError(self.problem)
+    def write(self, decision):
+        raise InputError(self.problem)
 
-    free = threading.Event()
-    for sink, problem in ((Stuck(), "it has taken nothing"), (Full(), "the disk is full")):
-        named, health = {"source": Given(())}, Health(30.0, lambda: lines_of(named))
+
+class Stuck(Sink):
+    """Does not come back from a write until it is `free`."""
+
+    def __init__(self):
+        self.free = threading.Event()
+
+    def write(self, decision):
+        self.free.wait()
+
+    def close(self):
+        self.free.set()
+
+
+@pytest.mark.parametrize("kind, problem", [(Stuck, "it has taken nothing"), (Full, "the disk is full")])
+def test_a_sink_that_takes_nothing_degrades_a_service_that_goes_on(recipe, kind, problem):
+    named = {"source": Given(())}
+    health = Health(30.0, lambda: lines_of(named))
+    with kind() as sink:
         service = Service(recipe, recipe.load(), [sink], health, Manager({}), None, lambda sentence: None)
-        named.update((outlet.name, outlet) for outlet in service.outlets)
         (outlet,) = service.outlets
+        named[outlet.name] = outlet
         outlet.put(decision())
         health.decided({"activity": "walk"}, 0.1, late=False)
         until(lambda: outlet._hand is not None, "it is in hand")
@@ -450,8 +463,7 @@ def test_a_sink_that_takes_nothing_degrades_a_service_that_goes_on(recipe):
         with Pages(health) as pages:
             code, _, text = fetched(pages, "health")
             assert code == 200 and json.loads(text)["status"] == "degraded"
-        free.set()
-        service.close()
+    service.close()
 
 
 def test_what_became_of_the_samples_is_on_every_page():

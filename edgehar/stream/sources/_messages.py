@@ -56,7 +56,7 @@ class Messages:
 
 
 def numbers(rows: Any) -> np.ndarray:
-    """`rows` of JSON as float64, where null is NaN. Raises TypeError for text, true and false, which are no numbers."""
+    """(n, k) float64 of `rows` of JSON, null being NaN. Raises TypeError for text, true and false."""
     strange = {type(value) for row in rows for value in row} - {int, float, type(None)}
     if strange:
         raise TypeError("a value is %s and no number" % " or ".join(sorted(kind.__name__ for kind in strange)))
