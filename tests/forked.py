@@ -17,25 +17,28 @@ from edgehar.cli import execute
 LONGEST_S = 600
 
 
-def run_forked(words: Sequence[str], folder: Path, variables: Optional[Mapping[str, str]] = None) -> CompletedProcess:
-    """`edgehar WORDS` in `folder`, with these variables added; both of its outputs are in `stdout`, as text.
+def run_forked(words: Sequence[str], folder: Path, variables: Optional[Mapping[str, str]] = None,
+               together: bool = False) -> CompletedProcess:
+    """`edgehar WORDS` in `folder`, with these variables added, and its outputs as text; together: both in `stdout`.
 
     What the tests have imported is there already; all else, the process changes for itself alone.
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as output:
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         child = os.fork()
         if not child:
-            os._exit(_ended(words, folder, variables or {}, output.fileno()))
+            os._exit(_ended(words, folder, variables or {}, out.fileno(), (out if together else err).fileno()))
         status = os.waitpid(child, 0)[1]
-        output.seek(0)
-        text = output.read().decode("utf-8", "replace")
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read().decode("utf-8", "replace"))
     code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
-    return CompletedProcess(["edgehar", *words], code, text)
+    return CompletedProcess(["edgehar", *words], code, *texts)
 
 
-def _ended(words: Sequence[str], folder: Path, variables: Mapping[str, str], output: int) -> int:
+def _ended(words: Sequence[str], folder: Path, variables: Mapping[str, str], out: int, err: int) -> int:
     """The exit code of the line, in the process that is its own."""
     signal.alarm(LONGEST_S)  # whatever it waits for, the tests go on
     try:
@@ -44,7 +47,7 @@ def _ended(words: Sequence[str], folder: Path, variables: Mapping[str, str], out
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         for number, name in enumerate(("stdin", "stdout", "stderr")):
             if number:
-                os.dup2(output, number)
+                os.dup2((out, err)[number - 1], number)
             stream = os.fdopen(number, "wb" if number else "rb", buffering=0 if number == 2 else -1)
             setattr(sys, name, io.TextIOWrapper(stream, encoding="utf-8", line_buffering=True, write_through=number == 2))
         sys.argv = ["edgehar", *words]
@@ -54,6 +57,6 @@ def _ended(words: Sequence[str], folder: Path, variables: Mapping[str, str], out
             code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
         sys.stdout.flush()
     except BaseException:
-        os.write(output, traceback.format_exc().encode("utf-8"))
+        os.write(err, traceback.format_exc().encode("utf-8"))
         code = 1
     return code

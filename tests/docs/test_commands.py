@@ -222,7 +222,7 @@ def run(text: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     """A line of edgehar in `folder`, its output in one text."""
     variables = {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder / "cache"), "HOME": str(folder),
                  "XDG_DATA_HOME": str(folder / "share"), "EDGEHAR_DATA": str(folder / "corpora")}
-    return run_forked(smaller(text), folder, variables)
+    return run_forked(smaller(text), folder, variables, together=True)
 
 
 @pytest.fixture(scope="module")
