@@ -48,14 +48,15 @@ def _ended(words: Sequence[str], folder: Path, variables: Mapping[str, str], out
         for number, name in enumerate(("stdin", "stdout", "stderr")):
             if number:
                 os.dup2((out, err)[number - 1], number)
-            stream = os.fdopen(number, "wb" if number else "rb", buffering=0 if number == 2 else -1)
-            setattr(sys, name, io.TextIOWrapper(stream, encoding="utf-8", line_buffering=True, write_through=number == 2))
+            stream = os.fdopen(number, "wb" if number else "rb")
+            setattr(sys, name, io.TextIOWrapper(stream, encoding="utf-8", line_buffering=True))
         sys.argv = ["edgehar", *words]
         try:
             code = execute(words)
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
         sys.stdout.flush()
+        sys.stderr.flush()
     except BaseException:
         os.write(err, traceback.format_exc().encode("utf-8"))
         code = 1

@@ -66,7 +66,7 @@ class Pages:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    request_queue_size = 128  # of a crowd that comes at once; what finds no room waits for seconds before it tries again
+    request_queue_size = 128  # of a crowd that comes at once; who finds no room tries again after seconds
     block_on_close = False  # clients are ended, not waited for
 
     def __init__(self, address: Tuple[str, int], health: Health) -> None:
