@@ -123,6 +123,10 @@ def reading_line(quiet: bool = False) -> Iterator[Callable[[Any], None]]:
     """Yield what is given each Recording as a corpus is read: it tells how far, where that takes long."""
     begun_s, people = time.monotonic(), set()
     told = {"recordings": 0, "hours": 0.0}
+
+    def so_far() -> str:
+        return "%d people, %d recordings, %.1f hours" % (len(people), told["recordings"], told["hours"])
+
     with progress_line() as show:
 
         def watch(recording: Any) -> None:
@@ -130,10 +134,11 @@ def reading_line(quiet: bool = False) -> Iterator[Callable[[Any], None]]:
             told["recordings"] += 1
             told["hours"] += recording.duration_s / 3600
             if not quiet and time.monotonic() - begun_s > MOMENT_S:
-                show("reading: %d people, %d recordings, %.1f hours; now person %s" % (
-                    len(people), told["recordings"], told["hours"], recording.subject))
+                show("reading: %s; now person %s" % (so_far(), recording.subject))
 
         yield watch
+    if not quiet and told["recordings"] and time.monotonic() - begun_s > MOMENT_S:
+        click.echo("read: %s" % so_far(), err=True)
 
 
 def _now_and_then() -> Callable[[str], None]:

@@ -80,11 +80,13 @@ def _show(corpus: Corpus) -> None:
         share = overlapping(parts.test, parts.train).mean()
         click.echo("%s: %.0f %% of the test windows hold samples that are trained on" % (LEAKY, 100 * share))
     elif split.same_people:
-        click.echo("%s: divided in time; audited: no sample of the %d windows is in two parts" % (
-            SAME_PEOPLE, sum(map(len, parts.labelled))))
+        click.echo("%s: divided in time; audited: no sample of the %d windows, by its place in its recording, is in "
+                   "two parts; recordings of one person that share samples are told by edgehar datasets %s --check" % (
+                       SAME_PEOPLE, sum(map(len, parts.labelled)), corpus.dataset.name))
     else:
         click.echo("audited: no person as the corpus names them, no sample of the %d windows by its place in its "
-                   "recording, and no copy of %d samples (about one stretch in %d was looked at) is in two parts" % (
+                   "recording, and no copy of %d samples (about one stretch in %d was looked at) is in two parts; nor, "
+                   "over some hundred samples, one in another unit or resolution, by its first channels" % (
                        sum(map(len, parts.labelled)), STRETCH, EVERY))
     _tell_unlabelled(parts)
     _tell_left_out(corpus)

@@ -116,7 +116,7 @@ def inspect(dataset: Dataset, watch: Callable[[Recording], Any] = lambda recordi
         raise InputError("nothing of %s can be read: %s" % (
             dataset.title, _first(dataset.skipped) or "it is empty."))
     sensors, found = tuple(look.found() for look in looks), tuple(people.found(dataset))
-    copies = tuple(vetting.copies())
+    copies = (*vetting.copies(), *vetting.repeats())
     doubts = [*vetting.units(), *_doubts(dataset, found, sensors, classes, pauses.rates), *copies]
     return Inspection(dataset.title, dataset.name, dataset.rate_hz, pauses.rates, len(pauses.gaps_s),
                       max(pauses.gaps_s, default=0.0), sum(dataset.missing_rows.values()),

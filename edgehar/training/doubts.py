@@ -34,9 +34,9 @@ def _counts(windows: Windows, task: str, names: Sequence[str]) -> Dict[str, int]
 def training_doubts(support: Support, recipe: Recipe, windows: int) -> List[str]:
     """What is told before a training on so many windows: a sentence for each doubt, none where all is well."""
     steps = recipe.steps(windows)
-    short = ["the recipe makes %d steps of the optimiser on %d windows, in which little is learnt; give it more "
+    short = ["the recipe makes %d step%s of the optimiser on %d windows, in which little is learnt; give it more "
              "windows, or leave epochs, windows, batch_size and windows_per_epoch as they are by default." % (
-                 steps, windows)]
+                 steps, "" if steps == 1 else "s", windows)]
     return [*(sentence for task, parts in support.items() for sentence in _about_classes(task, parts)),
             *(short if steps < FEW_STEPS else [])]
 

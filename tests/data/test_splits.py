@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Dict, List, Set
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import given, settings, strategies as st
 from edgehar.data.channels import triad
 from edgehar.data.parts import Parts, audit, overlapping, partition
 from edgehar.data.signals import Recording, Windows, concatenate, cut
+from edgehar.cli._cutting import split_by
 from edgehar.data.splits import PARTS, Split, leak_mark
 from edgehar.errors import InputError
 
@@ -173,6 +175,18 @@ def test_where_a_session_is_too_short_to_select_on_its_test_windows_are_clear_of
 def test_a_hand_written_split_says_what_it_means_or_is_refused(wrong: Dict[str, Any], told: str) -> None:
     with pytest.raises(InputError, match="split 'fixed' of test has .*%s" % told.replace("has ", "")):
         Split.from_json(dict(SPLIT.to_json(), **wrong))
+
+
+@pytest.mark.parametrize("absent", ["dataset", "name", "train", "valid", "test"])
+def test_a_split_that_lacks_something_is_told_what(absent: str) -> None:
+    with pytest.raises(InputError, match="mine.json has no '%s', which every split has; make one with" % absent):
+        Split.from_json({key: value for key, value in SPLIT.to_json().items() if key != absent}, "mine.json")
+
+
+def test_a_split_in_a_file_of_another_ending_is_told(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("{}")
+    with pytest.raises(InputError, match=r"read from a file that ends in .json; name .*mine.txt so"):
+        split_by("synthetic", None, str(tmp_path / "mine.txt"))
 
 
 def test_what_is_not_in_time_is_not_marked_and_not_hashed() -> None:

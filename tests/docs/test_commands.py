@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from edgehar.cli import edgehar as edgehar_command
+from tests.forked import run_forked
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", *sorted("docs/" + path.name for path in (ROOT / "docs").glob("*.md"))]
@@ -226,11 +227,9 @@ def smaller(text: str) -> List[str]:
 
 def run(text: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     """A line of edgehar in `folder`, its output in one text."""
-    variables = dict(os.environ, PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1", XDG_CACHE_HOME=str(folder / "cache"),
-                     XDG_DATA_HOME=str(folder / "share"), HOME=str(folder), EDGEHAR_DATA=str(folder / "corpora"))
-    return subprocess.run([sys.executable, "-m", "edgehar", *smaller(text)], cwd=str(folder), env=variables,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          universal_newlines=True)
+    variables = {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder / "cache"), "HOME": str(folder),
+                 "XDG_DATA_HOME": str(folder / "share"), "EDGEHAR_DATA": str(folder / "corpora")}
+    return run_forked(smaller(text), folder, variables, together=True)
 
 
 @pytest.fixture(scope="module")

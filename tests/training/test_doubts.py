@@ -126,7 +126,7 @@ def test_the_pace_is_remembered_where_it_is_not_the_recipe_s(tmp_path):
         assert facts.get("pace") == told and facts["recipe"]["batch_size"] == recipe.batch_size
 
 
-@pytest.mark.parametrize("seed", ["0", "1", "2"])
+@pytest.mark.parametrize("seed", ["0", "1"])
 def test_a_corpus_of_99_windows_is_learnt_with_default_settings(few, tmp_path, capsys, seed):
     """With batches of 128, one step an epoch, three of three seeds ended at chance."""
     assert execute(["train", "--data", "few", "--model", "mobilenet:size=S", "--seed", seed, "--quiet", "--json", "-o",
