@@ -14,7 +14,7 @@ import pytest
 
 from edgehar.artifact import quantise
 from edgehar.artifact.operators import read_graph
-from edgehar.backends._trt.network import computes, delicate, layers_of
+from edgehar.backends._trt.network import computes, delicate, layers_of, parse
 from tests.exports import SHIPPED, quantised
 
 RECORDING = Path(os.environ.get("TENSORRT_PARSED", str(
@@ -40,13 +40,13 @@ def network(board):
 
     parsers = []
 
-    def parse(model):
+    def made_of(model):
         made = tensorrt.Builder(tensorrt.Logger(tensorrt.Logger.ERROR)).create_network(1)
         parsers.append(tensorrt.OnnxParser(made, tensorrt.Logger(tensorrt.Logger.ERROR)))
         assert parsers[-1].parse(model.SerializeToString())
         return made
 
-    return parse
+    return made_of
 
 
 def as_recorded(network):
@@ -93,6 +93,20 @@ def test_another_graph_becomes_other_layers(graphs, recorded, network, change):
     model.CopyFrom(graphs["head-cosine"])
     change({node.op_type: node for node in model.graph.node})
     assert as_recorded(network(model))["layers"] != recorded["head-cosine"]["layers"]
+
+
+@pytest.mark.parametrize("name", ["mobilenet-valid", "tsak"])
+def test_one_batch_leaves_no_sizes_to_be_computed(graphs, board, tmp_path, name):
+    import onnx
+    import tensorrt
+
+    onnx.save_model(graphs[name], str(tmp_path / "model.onnx"))
+    builder = tensorrt.Builder(tensorrt.Logger(tensorrt.Logger.ERROR))
+    opened, fixed = (parse(builder, tmp_path / "model.onnx", batch).network for batch in (None, 4))
+    arithmetic = [layer.name for layer in layers_of(opened) if layer.get_output(0).dtype == tensorrt.DataType.INT32]
+    left = [layer.type for layer in layers_of(fixed) if layer.get_output(0).dtype == tensorrt.DataType.INT32]
+    assert len(arithmetic) > 25 and set(left) <= {tensorrt.LayerType.CONSTANT}
+    assert fixed.get_input(0).shape[0] == fixed.get_output(0).shape[0] == 4
 
 
 @pytest.mark.parametrize("name", HEADS)

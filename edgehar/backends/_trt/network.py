@@ -104,9 +104,11 @@ def _fits(name: str, pattern: str) -> bool:
 
 
 def _fix_batch(model: Any, batch: int) -> None:
-    """Inputs and outputs of that many windows; what lies between is TensorRT's to infer."""
+    """Inputs and outputs of that many windows, where it is open; what lies between is TensorRT's to infer."""
     for entry in [*model.graph.input, *model.graph.output]:
-        entry.type.tensor_type.shape.dim[0].dim_value = batch
+        first = entry.type.tensor_type.shape.dim[0]
+        if not first.HasField("dim_value"):
+            first.dim_value = batch
     del model.graph.value_info[:]
 
 
@@ -116,7 +118,7 @@ def _failure(model: Any, error: Any) -> str:
     if not 0 <= number < len(model.graph.node):
         return "the artifact's graph (%s)" % why
     node = model.graph.node[number]
-    if node.op_type in log().unknown:
+    if node.op_type in log().unknown or "Plugin not found" in why:
         why = "it does not know this operator"
     return "%s '%s' of the artifact's graph (%s)" % (node.op_type, _name(node), why)
 
