@@ -10,7 +10,7 @@ from typing import Any, Dict, Iterator, List
 
 import click
 
-from edgehar.cli._board import board_findings
+from edgehar.cli._board import board_findings, on_jetson
 from edgehar.cli._finding import MISSING, OK, WARNING, Finding, cause_and_remedy, package, safely
 from edgehar.cli._options import json_option
 from edgehar.cli._show import show_json, show_next, show_table
@@ -23,6 +23,8 @@ ADDITION = bytes.fromhex(  # y = x + x as an ONNX graph of opset 13
     "080712003a350a0e0a01780a017812017922034164641201675a0f0a0178120a0a08080112040a02080162"
     "0f0a0179120a0a08080112040a02080142040a00100d")
 CUDA_WHEEL = "install an onnxruntime-gpu wheel that was built for this machine's CUDA, or use --backend trt"
+ONE_RUNTIME = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'edgehar[cpu]' (or 'edgehar[gpu]')"
+JETSON_WHEEL = "use --backend trt, or NVIDIA's own wheel for JetPack 5 (Jetson Zoo) in the place of onnxruntime"
 TRAINING = "pip install 'edgehar[train]' (on a workstation; a board needs none)"
 PACKAGES = (("training", "torch", TRAINING), ("training", "onnx", TRAINING),
             ("bundle", "cryptography", "pip install 'edgehar[bundle]' (to check who signed a bundle)"))
@@ -57,6 +59,7 @@ def findings() -> Iterator[Finding]:
     yield from safely("training", "packages", _packages)
     for name in BACKENDS.names():
         yield from safely("backend", name, partial(_backend, name))
+    yield from safely("provider", "onnxruntime", _runtimes)
     yield from safely("provider", "onnxruntime", _providers)
     yield from safely("corpus", "corpora", _data)
     yield from safely("disk", "this folder", _disk)
@@ -82,6 +85,18 @@ def _backend(name: str) -> Iterator[Finding]:
 
     reason = BACKENDS.create(name).missing()
     yield Finding("backend", name, MISSING if reason else OK, *cause_and_remedy(reason or "ready"))
+
+
+def _runtimes() -> Iterator[Finding]:
+    """Whether two of ONNX Runtime's packages share one folder, and on a Jetson whether there is one for its GPU."""
+    from edgehar.machine import package_version
+
+    on_gpu = package_version("onnxruntime-gpu")
+    if on_gpu and package_version("onnxruntime"):
+        told = "onnxruntime and onnxruntime-gpu are both installed, and overwrite each other's files"
+        yield Finding("provider", "onnxruntime", WARNING, told, ONE_RUNTIME)
+    if on_jetson() and not on_gpu:
+        yield Finding("provider", "onnxruntime-gpu", MISSING, "not installed", JETSON_WHEEL)
 
 
 def _providers() -> Iterator[Finding]:

@@ -146,3 +146,13 @@ def test_a_provider_counts_when_a_session_runs_on_it(monkeypatch):
     assert found["CPUExecutionProvider"].state == OK
     assert found["CUDAExecutionProvider"].state == WARNING
     assert "runs in its place" in found["CUDAExecutionProvider"].detail and found["CUDAExecutionProvider"].remedy
+
+
+@pytest.mark.parametrize("installed, jetson, subjects", [
+    (("onnxruntime",), False, []), (("onnxruntime-gpu",), True, []), (("onnxruntime",), True, ["onnxruntime-gpu"]),
+    (("onnxruntime", "onnxruntime-gpu"), False, ["onnxruntime"])])
+def test_one_onnx_runtime_at_a_time(monkeypatch, installed, jetson, subjects):
+    monkeypatch.setattr(machine, "package_version", lambda name: "1.18.0" if name in installed else None)
+    monkeypatch.setattr(doctor, "on_jetson", lambda: jetson)
+    found = list(doctor._runtimes())
+    assert [each.subject for each in found] == subjects and all(each.remedy for each in found)
