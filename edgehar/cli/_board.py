@@ -118,8 +118,8 @@ def _python() -> Finding:
     version = sys.version_info[:2]
     fits = version == JETPACK5_PYTHON
     return Finding("jetson", "Python", OK if fits else WARNING, "%d.%d" % version,
-                   "" if fits else "make another environment, `python3.8 -m venv --system-site-packages .venv` (TensorRT of "
-                                   "JetPack 5 is for Python 3.8)")
+                   "" if fits else "make another environment, `python3.8 -m venv --system-site-packages .venv` ("
+                                   "TensorRT of JetPack 5 is for Python 3.8)")
 
 
 def _binding() -> Finding:
