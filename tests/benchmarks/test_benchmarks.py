@@ -86,7 +86,7 @@ def test_what_a_window_costs_is_drawn_over_the_wearers_beside_the_cores_limit(tm
     assert 0 < steps < windows and all(cost_s > line.limit_s for line in drawn for cost_s in line.cost_s)
     scaling.draw(tmp_path)
     root = ElementTree.fromstring((tmp_path / "scaling.svg").read_text(encoding="utf-8"))
-    assert len(root.findall(".//{*}polyline")) == len(root.findall(".//{*}line[@class='mark dashed hue0']")) * 2 == 2
+    assert len(root.findall(".//{*}polyline")) == len(root.findall(".//{*}line[@class='mark dashed series0']")) == 2
 
 
 def test_the_multiply_adds_of_a_window_are_the_models_own():
