@@ -12,7 +12,7 @@ import time
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Iterable, Iterator, List, Mapping, Optional, Sequence, Set
 
 import click
 
@@ -138,7 +138,8 @@ def progress_line() -> Iterator[Callable[[str], None]]:
 @contextmanager
 def reading_line(quiet: bool = False) -> Iterator[Callable[[Any], None]]:
     """Yield what is given each Recording as a corpus is read: it tells how far, where that takes long."""
-    begun_s, people = time.monotonic(), set()
+    begun_s = time.monotonic()
+    people: Set[str] = set()
     told = {"recordings": 0, "hours": 0.0}
 
     def so_far() -> str:
