@@ -73,32 +73,35 @@ def adjusted(p_values: Sequence[float]) -> List[float]:
     return found
 
 
+INCONCLUSIVE = "inconclusive (95 %% CI half-width %.3f)"
+
+
 def verdict(difference: Interval, margin: float = 0.01) -> str:
     """What a paired difference of macro-F1 allows to say.
 
-    "better" or "worse" where the interval leaves out zero, "tied" where it lies inside
-    +-`margin`, else "not resolvable" with its half-width.
+    "better" or "worse" where the interval leaves out zero, "equivalent" where it lies inside
+    +-`margin`, else "inconclusive" with its half-width.
     """
     if difference.low > 0:
         return "better"
     if difference.high < 0:
         return "worse"
     if -margin < difference.low and difference.high < margin:
-        return "tied"
-    return "not resolvable (+-%.3f)" % ((difference.high - difference.low) / 2)
+        return "equivalent (+-%g)" % margin
+    return INCONCLUSIVE % ((difference.high - difference.low) / 2)
 
 
 def non_inferiority(difference: Interval, margin: float = 0.01) -> str:
     """Whether a paired difference of macro-F1 shows that the first is at most `margin` below the second.
 
     "non-inferior" where the interval lies above -`margin`, "inferior" where it lies below,
-    else "not resolvable" with its half-width.
+    else "inconclusive" with its half-width.
     """
     if difference.low > -margin:
         return "non-inferior (margin %g)" % margin
     if difference.high < -margin:
         return "inferior (margin %g)" % margin
-    return "not resolvable (+-%.3f)" % ((difference.high - difference.low) / 2)
+    return INCONCLUSIVE % ((difference.high - difference.low) / 2)
 
 
 def share_of_gap(runs: Sequence[Dict[str, np.ndarray]], low: Sequence[Dict[str, np.ndarray]],

@@ -39,6 +39,13 @@ BY_A_TEST: Dict[str, str] = {
     "edgehar inspect recordings/mine.toml": "test_the_guide_makes_a_student_of_a_folder",
     "edgehar train --data table:recordings/mine.toml": "test_the_guide_makes_a_student_of_a_folder",
     "edgehar export runs/mine": "test_the_guide_makes_a_student_of_a_folder",
+    "edgehar split table:recordings/mine.toml": "test_the_guide_is_followed",
+    "edgehar train --data table:recordings/mine.toml --model resnet:width=16": "test_the_guide_is_followed",
+    "edgehar distill --data table:recordings/mine.toml": "test_the_guide_is_followed",
+    "edgehar export runs/student -o engines/mine": "test_the_guide_is_followed",
+    "edgehar export runs/labelled-only": "test_the_guide_is_followed",
+    "edgehar bench engines/mine": "test_the_guide_is_followed",
+    "edgehar bench engines/labelled-only": "test_the_guide_is_followed",
     "edgehar run engines/mine": "test_the_guide_makes_a_student_of_a_folder",
     "./deploy.sh push anna@xavier-1 anna@xavier-2": "test_one_command_brings_two_devices_to_recognise_a_stream",
     "./deploy.sh push anna@xavier-1 --bundle student.ehar --key release.pub --backend trt --dry-run":
