@@ -68,7 +68,7 @@ pycuda() {
 edgehar() {
   local copy
   copy=$(mktemp -d)
-  cp -r "$source/pyproject.toml" "$source/README.md" "$source/LICENSE" "$source/edgehar" "$copy"
+  cp -rL "$source/pyproject.toml" "$source/README.md" "$source/LICENSE" "$source/edgehar" "$copy"
   pinned "$extras"
   pip_install "$folder" --no-build-isolation --no-deps "$copy"
   rm -rf "$copy"

@@ -168,12 +168,12 @@ wheelhouse() {
 # Print the path of edgehar itself as a wheel, made of a copy of these sources: setuptools leaves a build/ behind.
 own_wheel() {
   local folder
-  folder=$CACHE/edgehar-$(find edgehar pyproject.toml README.md LICENSE -name __pycache__ -prune -o -type f -print0 | sort -z |
+  folder=$CACHE/edgehar-$(find -L edgehar pyproject.toml README.md LICENSE -name __pycache__ -prune -o -type f -print0 | sort -z |
     xargs -0 sha256sum | sha256 | cut -c -12)
   if [[ ! -d $folder ]]; then
     say "making a wheel of edgehar" >&2
     mkdir "$work/source"
-    cp -r edgehar pyproject.toml README.md LICENSE "$work/source"
+    cp -rL edgehar pyproject.toml README.md LICENSE "$work/source"
     SOURCE_DATE_EPOCH=315532800 collect "$folder" wheel "$work/source" --wheel-dir  # the same bytes on every workstation
     rm -rf "$work/source"
   fi

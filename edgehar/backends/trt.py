@@ -137,7 +137,7 @@ def _with_ranges(job: BuildJob, artifact: Artifact, options: BuildOptions, cache
 
 def _missing_tensorrt() -> Optional[str]:
     remedy = ("on JetPack 5 run `sudo apt install python3-libnvinfer` and make the environment with "
-              "--system-site-packages, then `pip install edgehar[jetson]`")
+              "--system-site-packages, then `pip install 'edgehar[jetson]'`")
     try:
         version = _version()
     except ModuleNotFoundError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Optional, Sequence
 
 import click
@@ -54,4 +55,4 @@ def command(file: str, place: Optional[str], keys: Sequence[str], unsigned: bool
         show_json(outcome.to_json())
         return
     click.echo(marked(outcome.describe(), outcome.engine.manifest.data))
-    show_next("edgehar run %s" % outcome.current)
+    show_next("edgehar run %s --source sample" % shlex.quote(str(outcome.current)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Optional
 
 import click
@@ -37,4 +38,4 @@ def command(name: Optional[str], place: Optional[str], as_json: bool) -> None:
         show_json(outcome.to_json())
         return
     click.echo(marked(outcome.describe(), outcome.engine.manifest.data))
-    show_next("edgehar run %s" % outcome.current)
+    show_next("edgehar run %s --source sample" % shlex.quote(str(outcome.current)))

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from edgehar.stream.sources.base import Source
 
 SECTION = "Run"
+OWN_CORPUS = "replay"
+WITHOUT_IT = "; or feed it from elsewhere: --source sample (generated), csv:path=FILE or mqtt:topic=TOPIC."
 
 
 @click.command()
 @click.argument("path", metavar="ENGINE_OR_ARTIFACT", type=click.Path())
-@click.option("--source", default="replay", metavar="SPEC",
+@click.option("--source", default=OWN_CORPUS, metavar="SPEC",
               help="Where samples come from (%s), e.g. csv:path=walk.csv, csv:path=-,rate_hz=50 or "
               "replay:dataset=wisdm,subject=1600.  [default: replay of the test people of the model's corpus]"
               % names_in_room("sources"))
@@ -96,7 +98,7 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
                        **_whose(engine, origin)))
     elif not quiet and (summary.decisions or summary.fault and counted.arrived):
         click.echo(_describe(summary, feed, kind, counted) + marked, err=True)
-    _require_decisions(summary, manifest.signal, stream.fault)
+    _require_decisions(summary, manifest.signal, stream.fault, source)
     if not quiet and not as_json:
         click.echo("next: edgehar bench %s" % engine.folder, err=True)
 
@@ -117,13 +119,13 @@ def _tell_losses(feed: Feed, source: Source) -> None:
             source.dropped, source.problem or "it was not wanted"))
 
 
-def _require_decisions(summary: Summary, signal: Signal, fault: str) -> None:
+def _require_decisions(summary: Summary, signal: Signal, fault: str, source: str) -> None:
     """Raise InputError for a source that could not be read to its end, or whose samples could not be used, and
     InconclusiveError for a signal that ended before its first window was full."""
     from edgehar.errors import InconclusiveError, InputError
 
     if summary.fault:
-        raise InputError(summary.fault)
+        raise InputError(summary.fault if source != OWN_CORPUS else summary.fault.rstrip(".") + WITHOUT_IT)
     if not summary.decisions and not summary.interrupted:
         if fault:
             raise InputError(fault)

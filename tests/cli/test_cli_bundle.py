@@ -87,7 +87,7 @@ def test_what_a_person_reads(desk: Path, tmp_path: Path, capsys: pytest.CaptureF
                         str(tmp_path / "to")]) == 0
         told, following = capsys.readouterr().out.splitlines()
         assert told.startswith("wisdm-watch-s %s is current now: ort in fp32, golden outputs %s" % (version, said))
-        assert following == "next: edgehar run %s" % (tmp_path / "to" / "current")
+        assert following == "next: edgehar run %s --source sample" % (tmp_path / "to" / "current")
     assert execute(["rollback", "--to", str(tmp_path / "to")]) == 0
     assert capsys.readouterr().out.startswith("wisdm-watch-s 1.0.0 is current now")
 

@@ -300,3 +300,33 @@ def test_a_damaged_artifact_and_no_artifact(tmp_path):
     stored[100] ^= 1
     (folder / "model.onnx").write_bytes(bytes(stored))
     refused(run(folder), 6, "model.onnx was changed after export")
+
+
+def words_of_demo(*words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-m", "edgehar", "demo", "--speed", "max", *words], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, universal_newlines=True,
+                          env=dict(os.environ, PYTHONPATH=str(ROOT), PYTHONIOENCODING="ascii"))
+
+
+def test_the_demo_draws_what_it_recognises_in_any_terminal():
+    pytest.importorskip("onnxruntime")
+    done = words_of_demo("--seconds", "30")
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0 and "GENERATED signal of no person" in lines[0], done.stderr
+    assert max(map(len, lines)) <= 100 and max(map(len, lines[1:-2])) < 80
+    assert sum(" s  " in line and line.endswith(tuple("0123456789")) for line in lines[2:]) == 8
+
+
+def test_the_demo_as_json_is_decisions_alone_and_those_of_its_seed():
+    pytest.importorskip("onnxruntime")
+    first, again, other = (words_of_demo("--json", "--seed", seed).stdout for seed in ("0", "0", "1"))
+    assert len([json.loads(line)["label"]["activity"] for line in first.splitlines()]) == 17
+    assert first == again != other
+
+
+def test_whoever_has_no_corpus_is_told_of_other_sources():
+    pytest.importorskip("onnxruntime")
+    environment = {key: value for key, value in os.environ.items() if key != "EDGEHAR_DATA"}
+    done = subprocess.run([*LINE, str(ROOT / "engines" / "wisdm-watch-s")], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, universal_newlines=True, env=dict(environment, PYTHONPATH=str(ROOT)))
+    assert done.returncode == 2 and "set EDGEHAR_DATA" in done.stderr and "--source sample" in done.stderr

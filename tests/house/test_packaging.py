@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+import shutil
+import subprocess
 import sys
+import sysconfig
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Dict, Iterator, Set
@@ -125,3 +130,43 @@ def test_the_package_carries_its_data_and_version() -> None:
     assert "version" in project()["dynamic"]
     assert project()["requires-python"] == ">=3.8"
     assert project()["scripts"] == {"edgehar": "edgehar.cli:main"}
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh environment with edgehar's wheel; what edgehar needs it sees from here, as no network is asked for."""
+    pytest.importorskip("setuptools", minversion="64")
+    source, place = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("environment")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(str(ROOT / name), str(source / name))
+    shutil.copytree(str(ROOT / "edgehar"), str(source / "edgehar"), ignore=shutil.ignore_patterns("__pycache__"))
+    (source / "edgehar/artifact/ready/wisdm-watch-s/built").mkdir(exist_ok=True)
+    (source / "edgehar/artifact/ready/wisdm-watch-s/built/engine.json").write_text("{}", encoding="utf-8")
+    quiet = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
+    subprocess.run([*quiet, "wheel", "--no-index", "--no-deps", "--no-build-isolation", "-w", str(place), str(source)],
+                   check=True, cwd=str(place))
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place / "fresh")], check=True)
+    (wheel,) = place.glob("edgehar-*.whl")
+    subprocess.run([*quiet, "--python", str(place / "fresh" / "bin" / "python"), "install", "--no-index", "--no-deps",
+                    str(wheel)], check=True, cwd=str(place))
+    (packages,) = (place / "fresh" / "lib").glob("python*/site-packages")
+    (packages / "from-here.pth").write_text(sysconfig.get_paths()["purelib"] + "\n", encoding="utf-8")
+    return place / "fresh"
+
+
+def test_the_wheel_shows_its_student_at_work_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    variables = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "EDGEHAR_DATA")}
+    done = subprocess.run([str(installed / "bin" / "edgehar"), "demo", "--speed", "max"], cwd=str(tmp_path),
+                          env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    assert done.returncode == 0, done.stdout
+    assert "GENERATED" in done.stdout and len(re.findall(r"(?m)^ *[\d.]+ s  .* [01]\.\d\d$", done.stdout)) == 17
+    bench = re.search(r"(?m)^next: edgehar (.*)$", done.stdout).group(1)
+    assert str(installed) in os.path.abspath(str(tmp_path / shlex.split(bench)[-1])), "it is the installed one"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_wheel_holds_no_engine_that_was_built_beside_its_student(installed: Path) -> None:
+    (ready,) = installed.glob("lib/python*/site-packages/edgehar/artifact/ready/wisdm-watch-s")
+    assert sorted(path.name for path in ready.iterdir()) == ["calibration.npz", "golden.npz", "manifest.json",
+                                                             "model.onnx"]
