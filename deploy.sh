@@ -97,27 +97,40 @@ demo() {
 
 # ------------------------------------------------------------------ test
 
-# Both Pythons at once, as each keeps no more than one core busy.
+# Two lanes at once, as each keeps no more than one core busy. The shares of the tests are of about the same length; what
+# neither of two names is in the rest.
+TRAINING=(tests/training tests/study tests/docs tests/benchmarks tests/results tests/house)
+DEVICE=(tests/artifact tests/backends tests/bench tests/cli tests/deploy tests/docker)
+
 run_tests() {
-  local device=0
+  local lane=(.venv:device .venv:rest) beside=(.venv:training) status=0 device=0 log
   workstation train,cpu,mqtt,docs,dev
   device_environment || device=$?
+  [[ $device != 0 ]] || { lane+=(.venv-3.8:rest .venv-3.8:training); beside+=(.venv-3.8:device); }
   say "style"
   .venv/bin/ruff check .
   .venv/bin/mypy
-  say "all tests, Python 3.11$([[ $device != 0 ]] || echo '; beside them the device tests, Python 3.8 without torch')"
-  if [[ $device != 0 ]]; then
-    .venv/bin/python -m pytest
-    return
-  fi
-  .venv-3.8/bin/python -m pytest >.venv-3.8/tests.log 2>&1 &
-  device=$!
+  log=.venv/tests.log
+  run_lane "${beside[@]}" >"$log" 2>&1 &
   trap 'kill $(jobs -p) 2>/dev/null || true' EXIT  # Ctrl-C does not reach a job in the background
-  local status=0
-  .venv/bin/python -m pytest || status=$?
-  wait "$device" || status=$?
-  say "device tests, Python 3.8 without torch"
-  cat .venv-3.8/tests.log
+  run_lane "${lane[@]}" || status=$?
+  wait $! || status=$?
+  cat "$log"
+  return "$status"
+}
+
+# run_lane .venv:rest .venv-3.8:device...: these shares of the tests, one after the other. Fails where one does.
+run_lane() {
+  local share which status=0
+  for share in "$@"; do
+    case ${share#*:} in
+      training) which=("${TRAINING[@]}") ;;
+      device) which=("${DEVICE[@]}") ;;
+      rest) which=(tests "${TRAINING[@]/#/--ignore=}" "${DEVICE[@]/#/--ignore=}") ;;
+    esac
+    say "tests in ${share%:*}: ${share#*:}"
+    "${share%:*}/bin/python" -m pytest "${which[@]}" || status=$?
+  done
   return "$status"
 }
 

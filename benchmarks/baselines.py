@@ -5,7 +5,7 @@
 Every network is trained on the corpus's training people, selected on its validation
 people, exported, built for ONNX Runtime and scored on its test people through the
 built engine. What is compared was fixed here before the first run: three seeds of
-each student, one teacher, the same recipe for all students. Stop and start at will:
+each student, one teacher, the default recipe for all students, whose length is in windows. Stop and start at will:
 finished trainings and Runs are kept. An engine that the accuracy gate refuses is told
 and left out. Runs go to benchmarks/results/<machine>/baselines; the table in docs/results.md
 is ``edgehar report --markdown`` of them.
@@ -34,7 +34,7 @@ from edgehar.training.recipe import Recipe
 
 STRONG = Augmentation(rotation_deg=30.0, scale=0.2, jitter=0.1, shift=0.25)
 TEACHER = Recipe(epochs=30, augmentation=STRONG)
-STUDENT = Recipe(epochs=40)
+STUDENT = Recipe()
 SEEDS = (0, 1, 2)
 METHODS = ("none", "label-smoothing", "kd")
 PRECISIONS = ("fp32", "int8")
@@ -43,7 +43,7 @@ COMMAND = "python benchmarks/baselines.py"
 
 @dataclass(frozen=True)
 class Plan:
-    """One corpus: its spec, the teacher, what each network sees, how many windows make an epoch (0: all).
+    """One corpus: its spec, the teacher, what each network sees, windows in an epoch of the teacher (0: all).
 
     timed: measure latency too; it depends on neither seed nor method, and hardly on the corpus.
     """
@@ -74,11 +74,12 @@ def main() -> None:
 def run_plan(plan: Plan, root: Optional[str], work: Path, results: Path) -> None:
     """Train, export, build and measure every network of `plan`; what is done already is not done again."""
     corpus = cut_corpus(plan.corpus, root)
-    teacher = _fit(plan, corpus, plan.teacher, plan.teacher_channels, TEACHER, work / plan.name / "teacher")
+    teacher = _fit(corpus, plan.teacher, plan.teacher_channels,
+                   replace(TEACHER, windows_per_epoch=plan.windows_per_epoch), work / plan.name / "teacher")
     _measure("%s-teacher" % plan.name, teacher, corpus, work, results, plan.timed)
     for method, seed in _students():
         name = "%s-%s-seed%d" % (plan.name, method, seed)
-        student = _fit(plan, corpus, plan.student, plan.student_channels, replace(STUDENT, seed=seed),
+        student = _fit(corpus, plan.student, plan.student_channels, replace(STUDENT, seed=seed),
                        work / plan.name / ("%s-seed%d" % (method, seed)), method, teacher)
         _measure(name, student, corpus, work, results, plan.timed and (method, seed) == ("kd", 0))
 
@@ -87,13 +88,12 @@ def _students() -> Iterator[Tuple[str, int]]:
     return ((method, seed) for seed in SEEDS for method in METHODS)
 
 
-def _fit(plan: Plan, corpus: Corpus, model: str, channels: str, recipe: Recipe, folder: Path, method: str = "none",
+def _fit(corpus: Corpus, model: str, channels: str, recipe: Recipe, folder: Path, method: str = "none",
          teacher: Optional[Fitted] = None) -> Fitted:
     def show(progress: Progress) -> None:
         print("%s: epoch %d of %d, validation macro-F1 %.3f" % (folder, progress.epoch, recipe.epochs, progress.score),
               flush=True)
 
-    recipe = replace(recipe, windows_per_epoch=plan.windows_per_epoch)
     return train(corpus, model, channels, recipe, folder, method, teacher, show)
 
 

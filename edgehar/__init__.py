@@ -16,6 +16,7 @@ The names below are the public face and stay where they are when modules move. E
 loaded when it is first asked for, so that ``import edgehar`` costs nothing.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, List
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from edgehar.training.loop import train as train
     from edgehar.training.recipe import Recipe as Recipe
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else ONNX Runtime writes a device id into the user's cache
 __version__ = "0.2.0"
 
 HOMES = {  # the same names, for Python: where each is loaded from

@@ -117,6 +117,8 @@ def _are_seeds(value: Any) -> bool:
 
 
 TEXT = Kind("a text", _is_text)
+COUNT_OR_NAMES = Kind("a whole number above 0, or a list of names, each once",
+                      lambda value: _is_whole(value, 1) or (_are_names(value) and bool(value)))
 SWITCH = Kind("true or false", lambda value: isinstance(value, bool))
 COUNT = Kind("a whole number above 0", lambda value: _is_whole(value, 1))
 SAMPLES = Kind("a number of samples above 0", COUNT.fits)

@@ -69,11 +69,17 @@ def opset(model: Any) -> int:
     return max(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
 
 
+def require_version(model: Any, where: str) -> None:
+    """Raise InputError where an ONNX model is newer than TensorRT 8.5 knows: it would read some operators wrongly."""
+    if opset(model) > MAX_OPSET or model.ir_version > MAX_IR_VERSION:
+        raise InputError("%s uses opset %d and IR version %d; TensorRT 8.5 reads opset up to %d and IR up to %d, so "
+                         "export it again at opset 16." % (where, opset(model), model.ir_version, MAX_OPSET,
+                                                           MAX_IR_VERSION))
+
+
 def require_parsable(model: Any, where: str) -> None:
     """Raise InputError naming the first thing in an ONNX model that TensorRT 8.5 cannot parse."""
-    if opset(model) > MAX_OPSET or model.ir_version > MAX_IR_VERSION:
-        raise InputError("%s uses opset %d and IR version %d; TensorRT 8.5 reads opset up to %d and IR up to %d." % (
-            where, opset(model), model.ir_version, MAX_OPSET, MAX_IR_VERSION))
+    require_version(model, where)
     foreign = sorted({node.domain for node in model.graph.node if node.domain not in ("", "ai.onnx")})
     if foreign:
         raise InputError("%s uses operators of the domain '%s', which TensorRT 8.5 does not know; use standard "

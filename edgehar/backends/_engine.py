@@ -121,11 +121,20 @@ def rebuilding(folder: Path, options: str = "") -> str:
     """The command by which the engine in `folder` is built anew: installed, beside its artifact, or elsewhere."""
     beside, own = shlex.quote(str(folder.parent.parent)), shlex.quote(str(folder))
     if folder.joinpath(*BUNDLED).is_dir():
-        words = ["edgehar install FILE.ehar --to", beside, options]
+        words = ["edgehar install FILE.ehar", _trust(folder), "--to", beside, options]
         return "install its bundle again with `%s`" % " ".join(filter(None, words))
     at_home = folder.parent.name == "built" and (folder.parent.parent / "manifest.json").is_file()
     words = ["edgehar build", beside if at_home else "ARTIFACT", options, "" if at_home else "-o " + own]
     return "build it again with `%s`" % " ".join(filter(None, words))
+
+
+def _trust(folder: Path) -> str:
+    """The option by which the bundle in `folder` was believed when it was installed."""
+    try:
+        signed = bool(read_json(folder / "installed.json")["signed_by"])
+    except (InputError, LookupError, TypeError):
+        signed = True
+    return "--key NAME.pub" if signed else "--unsigned"
 
 
 def _as_typed(value: Any) -> str:

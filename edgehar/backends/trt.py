@@ -17,8 +17,9 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 import numpy as np
 
-from edgehar import machine
+from edgehar import machine, packages
 from edgehar.artifact.manifest import Artifact
+from edgehar.artifact.operators import read_graph, require_version
 from edgehar.artifact.quantise import calibrated_ranges, quantise
 from edgehar.backends._trt import cuda
 from edgehar.backends._trt.build import LAYERS, PLACEMENT, BuildJob
@@ -54,8 +55,8 @@ class Trt(Backend):
         self._caches = caches
 
     def missing(self) -> Optional[str]:
-        """As `Backend.missing`: TensorRT, pycuda and a GPU are needed."""
-        return _missing_tensorrt() or cuda.missing()
+        """As `Backend.missing`: TensorRT, pycuda, a GPU and onnx are needed."""
+        return _missing_tensorrt() or cuda.missing() or packages.fault("onnx")
 
     def fingerprint(self) -> Dict[str, str]:
         """TensorRT's version, the GPU's name and its architecture."""
@@ -95,6 +96,7 @@ class Trt(Backend):
         options = build_options(spec.options)
         if options.uses_dla and spec.precision == "fp32":
             raise InputError("the DLA computes in FP16 and INT8 alone; add --precision fp16 or int8.")
+        require_version(read_graph(artifact.onnx_path), "the graph of %s" % artifact.folder)
         with tempfile.TemporaryDirectory(prefix="edgehar-trt-") as scratch:
             job = self._job(artifact, spec.precision, options, folder, Path(scratch))
             build_in_child(job, Path(scratch), self.on_progress)
@@ -135,7 +137,7 @@ def _with_ranges(job: BuildJob, artifact: Artifact, options: BuildOptions, cache
 
 def _missing_tensorrt() -> Optional[str]:
     remedy = ("on JetPack 5 run `sudo apt install python3-libnvinfer` and make the environment with "
-              "--system-site-packages, then `pip install edgehar[jetson]`")
+              "--system-site-packages, then `pip install 'edgehar[jetson]'`")
     try:
         version = _version()
     except ModuleNotFoundError:

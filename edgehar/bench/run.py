@@ -146,6 +146,8 @@ def _engine_facts(engine: Engine) -> EngineFacts:
         channels=len(signal.channels), channel_names=tuple(channel.name for channel in signal.channels),
         window=signal.window, hop=signal.hop, rate_hz=signal.rate_hz, method=training["method"],
         teacher=training.get("teacher"), recipe=training.get("recipe"), seed=training["seed"],
+        labelled=training.get("labels", {}).get("labelled") or None,
+        learnt=training.get("labels", {}).get("told", ""),
         **engine.spec.to_json())
 
 

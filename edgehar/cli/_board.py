@@ -76,27 +76,27 @@ def _container(jetson: bool) -> Iterator[Finding]:
         place = sysfs.located(path)
         if place.is_dir():
             yield Finding("container", path, MISSING, "a folder, as docker makes it where there is nothing to mount",
-                          "stop the container, on the host sudo rmdir %s, and docker run %s once it is there" % (
+                          "stop the container, on the host `sudo rmdir %s`, and once it is there `docker run %s`" % (
                               path, option))
         else:
             there = place.exists()
             yield Finding("container", path, OK if there else MISSING, "mounted" if there else "not mounted",
-                          "" if there else "docker run " + option)
+                          "" if there else "`docker run %s`" % option)
 
 
 # ------------------------------------------------------------------ software of JetPack
 
 
 def _nvcc() -> Finding:
-    return _on_path("nvcc", "export PATH=/usr/local/cuda/bin:$PATH (pycuda is compiled with it)")
+    return _on_path("nvcc", "`export PATH=/usr/local/cuda/bin:$PATH` (pycuda is compiled with it)")
 
 
 def _pycuda() -> Finding:
-    return package("jetson", "pycuda", "pip install 'edgehar[jetson]', with nvcc on PATH")
+    return package("jetson", "pycuda", "`pip install 'edgehar[jetson]'`, with nvcc on PATH")
 
 
 def _jetson_stats() -> Finding:
-    remedy = "pip install 'jetson-stats==X.Y.*' with the X.Y that `jtop --version` says"
+    remedy = "`pip install 'jetson-stats==X.Y.*'` with the X.Y that this shows: `jtop --version`"
     return package("jetson", "jetson-stats", remedy)
 
 
@@ -105,8 +105,8 @@ def _jetpack() -> Finding:
 
     match = RELEASE.search(sysfs.text(RELEASE_FILE))
     if not match:
-        return Finding("jetson", "JetPack", WARNING, "%s does not tell" % RELEASE_FILE,
-                       "cat %s on the board; in a container docker run %s" % (RELEASE_FILE, MOUNTS[RELEASE_FILE]))
+        return Finding("jetson", "JetPack", WARNING, "cannot be read from %s" % RELEASE_FILE,
+                       "`cat %s` on the board; in a container `docker run %s`" % (RELEASE_FILE, MOUNTS[RELEASE_FILE]))
     release = ".".join(match.groups())
     version = JETPACKS.get(release) or JETPACK_OF_MAJOR.get(match.group(1), "unknown")
     five = version.startswith("5")
@@ -118,7 +118,8 @@ def _python() -> Finding:
     version = sys.version_info[:2]
     fits = version == JETPACK5_PYTHON
     return Finding("jetson", "Python", OK if fits else WARNING, "%d.%d" % version,
-                   "" if fits else "python3.8 -m venv --system-site-packages: JetPack 5's TensorRT binding is for 3.8")
+                   "" if fits else "make another environment, `python3.8 -m venv --system-site-packages .venv` ("
+                                   "TensorRT of JetPack 5 is for Python 3.8)")
 
 
 def _binding() -> Finding:
@@ -129,7 +130,7 @@ def _binding() -> Finding:
     present = importlib.util.find_spec("tensorrt") is not None
     return Finding("jetson", "tensorrt", OK if present else MISSING,
                    package_version("tensorrt") or "importable" if present else "not importable",
-                   "" if present else "sudo apt install python3-libnvinfer, and make the environment with "
+                   "" if present else "`sudo apt install python3-libnvinfer`, and make the environment with "
                                       "--system-site-packages")
 
 
@@ -138,7 +139,7 @@ def _old_numpy() -> Finding:
 
     old = tuple(map(int, numpy.__version__.split(".")[:2])) < JETPACK5_NUMPY
     return Finding("jetson", "numpy", OK if old else WARNING, numpy.__version__,
-                   "" if old else "pip install 'numpy<1.24': the tensorrt 8.5 binding still uses np.bool")
+                   "" if old else "`pip install 'numpy<1.24'` (tensorrt 8.5 for Python still uses np.bool)")
 
 
 def _cuda() -> Finding:
@@ -147,7 +148,8 @@ def _cuda() -> Finding:
     try:
         version = str(json.loads(sysfs.text("/usr/local/cuda/version.json"))["cuda"]["version"])
     except (ValueError, KeyError, TypeError, RecursionError):
-        return Finding("jetson", "CUDA", MISSING, "no /usr/local/cuda/version.json", "sudo apt install nvidia-cuda")
+        return Finding("jetson", "CUDA", MISSING, "no /usr/local/cuda/version.json",
+                       "`sudo apt install nvidia-cuda`")
     fits = version.startswith(JETPACK5_CUDA)
     return Finding("jetson", "CUDA", OK if fits else WARNING, version,
                    "" if fits else "use CUDA %s, which JetPack 5's TensorRT was built for" % JETPACK5_CUDA)
@@ -166,7 +168,7 @@ def _video_group() -> Finding:
     usable = os.access(str(sysfs.located(GPU_MEMORY)), os.R_OK | os.W_OK)
     return Finding("jetson", GPU_MEMORY, OK if usable else MISSING,
                    "usable, group %s" % _group_of(GPU_MEMORY) if usable else "not usable",
-                   "" if usable else "sudo usermod -aG video $USER, then log in again")
+                   "" if usable else "`sudo usermod -aG video $USER`, then log in again")
 
 
 # ------------------------------------------------------------------ power
@@ -182,18 +184,18 @@ def _jtop() -> Iterator[Finding]:
     yield Finding("power", "jtop service", MISSING if reason else OK, *cause_and_remedy(
         reason or "answers client %(client)s every %(granted_s)g s" % facts))
     if not sysfs.located(SOCKET).exists():
-        yield Finding("power", SOCKET, MISSING, "not there", "sudo systemctl restart jtop.service; in a container "
-                                                             "docker run %s" % MOUNTS[SOCKET])
+        yield Finding("power", SOCKET, MISSING, "not there", "`sudo systemctl restart jtop.service`; in a "
+                                                             "container `docker run %s`" % MOUNTS[SOCKET])
         return
     if sysfs.located(SOCKET).is_dir():
         yield Finding("power", SOCKET, MISSING, "a folder, as docker makes it where there is no socket to mount",
-                      "stop the container, on the host run sudo rmdir %s && sudo systemctl restart jtop.service, and "
+                      "stop the container, on the host run `sudo rmdir %s && sudo systemctl restart jtop.service`, and "
                       "start the container again" % SOCKET)
         return
     usable = os.access(str(sysfs.located(SOCKET)), os.R_OK | os.W_OK)
     yield Finding("power", SOCKET, OK if usable else MISSING, "group %s, %s" % (
         _group_of(SOCKET), "usable" if usable else "not usable by this user"),
-        "" if usable else "sudo usermod -aG %s $USER, then log in again" % _group_of(SOCKET))
+        "" if usable else "`sudo usermod -aG %s $USER`, then log in again" % _group_of(SOCKET))
 
 
 def _meters(jetson: bool) -> Iterator[Finding]:
@@ -244,16 +246,16 @@ def _clocks(jetson: bool) -> Iterator[Finding]:
     now = machine.read_conditions()
     if jetson:
         mode = machine.power_mode()
-        yield Finding("clocks", "power mode", OK if mode else WARNING, mode or "not told",
-                      "" if mode else "sudo nvpmodel -q; in a container docker run %s" % MOUNTS[MODE_FILE])
+        yield Finding("clocks", "power mode", OK if mode else WARNING, mode or "unknown",
+                      "" if mode else "`sudo nvpmodel -q`; in a container `docker run %s`" % MOUNTS[MODE_FILE])
     if not now.limits_hz:
-        yield Finding("clocks", "clocks", WARNING, "not told by this system",
-                      "measure where they are: a virtual machine's vary with its host")
+        yield Finding("clocks", "clocks", WARNING, "not reported by this system",
+                      "measure on a machine that reports them: those of a virtual machine vary with its host")
         return
     loose = bool(machine.unpinned(now))
     yield Finding("clocks", "clocks", WARNING if loose and jetson else OK, _listed(
         {name: machine.limits_text(limits) for name, limits in now.limits_hz.items()}),
-        "sudo jetson_clocks" if loose and jetson else "")
+        "`sudo jetson_clocks`" if loose and jetson else "")
     yield Finding("clocks", "governor", OK, _listed(now.governors) or "none")
 
 
@@ -273,8 +275,8 @@ def _headroom() -> Finding:
 
     found: Optional[Tuple[str, float]] = machine.headroom_c()
     if found is None:
-        return Finding("clocks", "temperature", WARNING, "no zone with a limit is told",
-                       "watch it by other means: throttling would go unseen")
+        return Finding("clocks", "temperature", WARNING, "this system reports no zone with a limit",
+                       "watch it by other means: edgehar cannot see throttling")
     zone, left_c = found
     cool = left_c >= LEAST_HEADROOM_C
     return Finding("clocks", "temperature", OK if cool else WARNING,

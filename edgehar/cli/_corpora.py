@@ -73,7 +73,7 @@ def checked(spec: str, root: Optional[str] = None,
     from statistics import median
 
     from edgehar.data.datasets import DATASETS
-    from edgehar.data.vetting import faults, remarks
+    from edgehar.data.vetting import remarks, vetted
 
     dataset = DATASETS.create(spec, root=root, skip_bad=True)
     found: List[Tuple[str, float, float]] = []
@@ -84,11 +84,11 @@ def checked(spec: str, root: Optional[str] = None,
             watch(each)
             yield each
 
-    unsound = faults(dataset, noted())
+    seen = vetted(dataset, noted())
     rates = [rate_hz for _, _, rate_hz in found if rate_hz]
     people = {dataset.aliases.get(person, person) for person, _, _ in found}
     return {"name": dataset.name, "told_in": dataset.told_in, "recordings": len(found), "people": len(people),
-            "unsound": unsound, "remarks": remarks(dataset.classes),
+            "unsound": seen.faults(), "remarks": remarks(dataset.classes) + seen.repeats(),
             "of_people": len(dataset.split().people), "hours": sum(seconds for _, seconds, _ in found) / 3600,
             "rate_hz": dataset.rate_hz, "measured_hz": (min(rates), max(rates), median(rates)) if rates else (),
             "lacking": dataset.missing(), "faults": dataset.skipped}

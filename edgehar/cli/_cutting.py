@@ -84,9 +84,12 @@ def split_by(data: str, root: Optional[str], protocol: str) -> Split:
     from edgehar.files import read_json
     from edgehar.data.protocols import People, make_split
     from edgehar.data.splits import Split
+    from edgehar.errors import InputError
 
     if Path(protocol).suffix == ".json":
         return Split.from_json(read_json(protocol), protocol)
+    if Path(protocol).is_file():
+        raise InputError("a split is read from a file that ends in .json; name %s so, or name a protocol." % protocol)
     dataset = DATASETS.create(data, root=root)
     return make_split(protocol, People(dataset.split(), dataset.aliases, dataset.together))
 

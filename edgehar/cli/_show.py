@@ -7,15 +7,18 @@ import pkgutil
 import shlex
 import shutil
 import sys
+import textwrap
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Iterable, Iterator, List, Mapping, Optional, Sequence, Set
 
 import click
 
 from edgehar.registry import HOUSE, open_rooms
 
+NARROW = 80  # characters of the narrowest usual terminal
 PIPED_WIDTH = 200  # characters; a pipe has no width, and cut-off cells serve nobody
 WHOLE = 12  # characters; cells up to here are never wrapped
 UNBROKEN = 16  # characters; words up to here are never broken
@@ -23,10 +26,11 @@ MOMENT_S = 2.0  # of reading of which nothing is shown
 HEARTBEAT_S = 10.0  # between lines of progress where they cannot be overwritten
 
 
-def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]],
+               at_most: int = PIPED_WIDTH) -> None:
     """Print rows under column heads. Cells are shown as text, not as markup; numbers stand to the right.
 
-    Where the terminal is narrow, the widest columns wrap, at spaces.
+    Where the terminal is narrower than the table, or than `at_most` characters, the widest columns wrap, at spaces.
     """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -35,7 +39,7 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
 
     rows = [list(row) for row in rows]
     by_column = [[column, *(str(row[index]) for row in rows)] for index, column in enumerate(columns)]
-    widths = _fitted(by_column, _room() - 3 * len(columns) - 1)  # the box adds three a column and one
+    widths = _fitted(by_column, min(_room(), at_most) - 3 * len(columns) - 1)  # the box adds three a column and one
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD)
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[index], (int, float)) for row in rows)
@@ -80,6 +84,19 @@ def show_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, sort_keys=True))
 
 
+def show_remedy(what: str, remedy: str) -> None:
+    """Print what is lacking and the remedy below it; each command of it, between backticks, on a whole line."""
+    wrap = partial(textwrap.fill, width=NARROW, break_long_words=False, break_on_hyphens=False)
+    click.echo(wrap(what, initial_indent="  ", subsequent_indent="    "))
+    for number, part in enumerate(remedy.split("`")):
+        words = part.strip(" ,;:")
+        if words and number % 2:
+            click.echo("      %s" % words)
+        elif words:
+            click.echo(wrap(words, initial_indent="    ", subsequent_indent="    "))
+    click.echo()
+
+
 def show_next(command: str) -> None:
     """Print the next useful command."""
     click.echo("next: %s" % command)
@@ -121,8 +138,13 @@ def progress_line() -> Iterator[Callable[[str], None]]:
 @contextmanager
 def reading_line(quiet: bool = False) -> Iterator[Callable[[Any], None]]:
     """Yield what is given each Recording as a corpus is read: it tells how far, where that takes long."""
-    begun_s, people = time.monotonic(), set()
+    begun_s = time.monotonic()
+    people: Set[str] = set()
     told = {"recordings": 0, "hours": 0.0}
+
+    def so_far() -> str:
+        return "%d people, %d recordings, %.1f hours" % (len(people), told["recordings"], told["hours"])
+
     with progress_line() as show:
 
         def watch(recording: Any) -> None:
@@ -130,10 +152,11 @@ def reading_line(quiet: bool = False) -> Iterator[Callable[[Any], None]]:
             told["recordings"] += 1
             told["hours"] += recording.duration_s / 3600
             if not quiet and time.monotonic() - begun_s > MOMENT_S:
-                show("reading: %d people, %d recordings, %.1f hours; now person %s" % (
-                    len(people), told["recordings"], told["hours"], recording.subject))
+                show("reading: %s; now person %s" % (so_far(), recording.subject))
 
         yield watch
+    if not quiet and told["recordings"] and time.monotonic() - begun_s > MOMENT_S:
+        click.echo("read: %s" % so_far(), err=True)
 
 
 def _now_and_then() -> Callable[[str], None]:

@@ -78,9 +78,11 @@ class Sparing:
 
 def balance_told(found: Ledger) -> str:
     """What became of the samples, in some words."""
-    dropped = ", ".join("{:,} {}".format(count, reason) for reason, count in sorted(found.dropped.items()))
-    return "samples: {:,} arrived, {:,} decided, {:,} waiting{}".format(
-        found.arrived, found.decided, found.waiting, ", dropped: " + dropped if dropped else "")
+    dropped, unread = (", ".join("{:,} {}".format(count, reason) for reason, count in sorted(counts.items()))
+                       for counts in (found.dropped, found.unread_messages))
+    return "samples: {:,} arrived, {:,} decided, {:,} waiting{}{}".format(
+        found.arrived, found.decided, found.waiting, ", dropped: " + dropped if dropped else "",
+        "; beside them, messages not read: " + unread if unread else "")
 
 
 def source_of(engines: Iterable[Engine]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, List, Mapping, Option
 
 import click
 
-from edgehar.cli._options import json_option, quiet_option, together
+from edgehar.cli._options import Decorator, json_option, quiet_option, together
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgehar.results.histories import Progress
     from edgehar.training.folder import Fitted
     from edgehar.training.recipe import Recipe
+    from edgehar.training.regime import Regime
 
 
 def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -31,6 +32,22 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("-o", "folder", required=True, type=click.Path(), metavar="FOLDER",
                      help="Where the training goes; run again to resume one that was stopped."),
         quiet_option(), json_option("the facts as JSON"))(command)
+
+
+def labelled_option() -> Decorator:
+    """Whose labels count."""
+    return click.option("--labelled", metavar="N|NAMES", help="Learn from the labels of so many of the people to "
+                        "train on, drawn at random, as in 4 or 4:draw=1, or of these, as in anna,ben; everybody else "
+                        "then counts as recorded and not labelled.  [default: all labels that there are]")
+
+
+def regime_of(labelled: Optional[str], unlabelled: str = "people", context: bool = False,
+              teacher: Optional[Mapping[str, Any]] = None) -> Regime:
+    """What the options say, else as the training with the facts `teacher` had it."""
+    from edgehar.training.regime import Regime, labelled_of, parse_labelled
+
+    people, draw = parse_labelled(labelled) if labelled else (labelled_of(teacher), 0)
+    return Regime.of(people, draw, unlabelled, context)
 
 
 def read_recipe(path: Optional[str], **overrides: Optional[int]) -> Recipe:
@@ -49,13 +66,15 @@ class Doubts:
     support: {task: {part: {class: windows}}}.
     """
 
-    def __init__(self, corpus: Corpus, tasks: Sequence[str], recipe: Recipe) -> None:
+    def __init__(self, corpus: Corpus, tasks: Sequence[str], recipe: Recipe, regime: Regime) -> None:
         from edgehar.training.checks import chosen_tasks
         from edgehar.training.doubts import class_support, training_doubts
+        from edgehar.training.regime import labelled_only
 
-        self.support = class_support(corpus.parts, chosen_tasks(corpus.dataset.classes, tasks))
+        parts = corpus.parts._replace(train=labelled_only(corpus.parts, regime))
+        self.support = class_support(parts, chosen_tasks(corpus.dataset.classes, tasks))
         self.sentences: List[str] = []
-        self._tell(training_doubts(self.support, recipe, len(corpus.parts.train)))
+        self._tell(training_doubts(self.support, recipe, len(parts.train)))
 
     def tell_of(self, fitted: Fitted) -> None:
         """What the finished training leaves in doubt."""
@@ -89,6 +108,7 @@ def show_training(fitted: Fitted, folder: str, as_json: bool, doubts: Doubts) ->
     for sentence in remarks(fitted.model.tasks):
         click.echo(sentence)
     click.echo(_method_told(fitted.facts["method"]))
+    _tell_labels(fitted.facts)
     _tell_pace(fitted.facts)
     _tell_heads(fitted.facts.get("search", {}))
     show_table(title, ("task", "macro-F1 on validation people", "best epoch", "parameters", "MACs"),
@@ -96,13 +116,25 @@ def show_training(fitted: Fitted, folder: str, as_json: bool, doubts: Doubts) ->
                 for task, score in best.valid_macro_f1.items()])
 
 
+def _tell_labels(facts: Mapping[str, Any]) -> None:
+    """Whose labels counted, what else was learnt from, and what context was worth."""
+    if "labels" in facts:
+        labels = facts["labels"]
+        click.echo("labels of %s: %d windows; without labels: %s" % (
+            ", ".join(labels["people"]), labels["windows"], "%d windows of %s" % (
+                labels["windows_without"], ", ".join(labels["people_without"])) if labels["windows_without"] else
+            "none"))
+    for task, choice in facts.get("context", {}).items():
+        scores = choice["valid_macro_f1"]
+        click.echo("teacher in context, %s: macro-F1 on validation people %.3f, without it %.3f%s" % (
+            task, scores["with"], scores["without"], "" if choice["stickiness"] else "; so it is switched off"))
+
+
 def _tell_pace(facts: Mapping[str, Any]) -> None:
     """Where the recipe was brought to the size of the corpus."""
     if "pace" in facts:
-        passes = facts["pace"]["passes"]
-        click.echo("few windows to train on, %d: in batches of %d%s" % (
-            facts["train_windows"], facts["pace"]["batch_size"],
-            ", %d times through them an epoch" % passes if passes > 1 else ""))
+        click.echo("%d windows to train on: an epoch draws %d of them, in batches of %d" % (
+            facts["train_windows"], facts["pace"]["windows"], facts["pace"]["batch_size"]))
 
 
 def _tell_heads(searches: Mapping[str, Mapping[str, Any]]) -> None:

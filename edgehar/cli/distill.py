@@ -9,7 +9,7 @@ import click
 from edgehar.cli._cutting import Asked, asked_corpus, corpus_options, heard_by
 from edgehar.cli._options import model_option
 from edgehar.cli._show import names_in_room
-from edgehar.cli._training import training_options
+from edgehar.cli._training import labelled_option, training_options
 
 SECTION = "Train"
 
@@ -26,10 +26,16 @@ SECTION = "Train"
               help='What the student sees: "live" (what a live sensor delivers), "all", parts of names as in wrist/acc,'
               " or fields as in kind=acc/placement=wrist.")
 @corpus_options("the teacher's, else the corpus' own")
+@labelled_option()
+@click.option("--unlabelled", type=click.Choice(("people", "all", "none")), default="people", show_default=True,
+              help="Windows without a label that the teacher labels: of people who have no labels at all, also of "
+              "others (mostly none of the classes), or none. Methods such as kd, smldist and tsak learn from them.")
+@click.option("--context", is_flag=True, help="Smooth what the teacher says along each recording, as strongly as is "
+              "best on validation people, or not at all where that is best.")
 @training_options
 def command(teacher_folders: Sequence[str], method: str, model_spec: str, channels: str, tasks: Sequence[str],
             recipe_file: Optional[str], epochs: Optional[int], seed: Optional[int], folder: str, quiet: bool,
-            as_json: bool, **asked: Any) -> None:
+            as_json: bool, labelled: Optional[str], unlabelled: str, context: bool, **asked: Any) -> None:
     """Train a student on a teacher's outputs and on the labels.
 
     Teacher and student see the same augmented windows; the student may see fewer
@@ -37,9 +43,13 @@ def command(teacher_folders: Sequence[str], method: str, model_spec: str, channe
     the student's test people; unless told otherwise, the student takes the teacher's
     split, rate and window. With --rate it may be slower: at a half or a quarter of the
     teacher's rate it reads the same seconds in fewer samples.
+
+    It pays most where few people are labelled and others were only recorded: the teacher,
+    trained with --labelled, says of the others' windows what nobody labelled, and
+    the student takes the same labelled people unless told otherwise.
     """
     from edgehar.cli._show import exporting, show_next
-    from edgehar.cli._training import Doubts, epoch_bar, read_recipe, show_training, tell_resumed
+    from edgehar.cli._training import Doubts, epoch_bar, read_recipe, regime_of, show_training, tell_resumed
     from edgehar.probes import probe_folder
     from edgehar.training.folder import Fitted
     from edgehar.training.loop import train
@@ -49,11 +59,12 @@ def command(teacher_folders: Sequence[str], method: str, model_spec: str, channe
     teachers = [Fitted.load(teacher_folder) for teacher_folder in teacher_folders]
     corpus = asked_corpus(Asked(**asked), teachers[0].facts if teachers else None)
     teaching = heard_by(teachers, corpus, asked["root"])
-    doubts = Doubts(corpus, tasks, recipe)
+    regime = regime_of(labelled, unlabelled, context, teachers[0].facts if teachers else None)
+    doubts = Doubts(corpus, tasks, recipe, regime)
     tell_resumed(folder)
     with epoch_bar(recipe.epochs, quiet or as_json) as watch:
         fitted = train(corpus, model_spec, channels, recipe, folder, method, teachers, watch, tasks,
-                       teaching=teaching)
+                       teaching=teaching, regime=regime)
     show_training(fitted, folder, as_json, doubts)
     if not as_json:
         show_next(exporting(folder))

@@ -6,14 +6,15 @@ import os
 import shlex
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Optional
 
 import click
 
-from edgehar.cli._board import board_findings
+from edgehar.cli._board import board_findings, on_jetson
 from edgehar.cli._finding import MISSING, OK, WARNING, Finding, cause_and_remedy, package, safely
 from edgehar.cli._options import json_option
-from edgehar.cli._show import show_json, show_next, show_table
+from edgehar.cli._readiness import TASKS, lacks, of_task, remedies
+from edgehar.cli._show import NARROW, show_json, show_next, show_remedy, show_table
 
 SECTION = "Machine and data"
 LOW_DISK_GIB = 2.0
@@ -23,31 +24,45 @@ ADDITION = bytes.fromhex(  # y = x + x as an ONNX graph of opset 13
     "080712003a350a0e0a01780a017812017922034164641201675a0f0a0178120a0a08080112040a02080162"
     "0f0a0179120a0a08080112040a02080142040a00100d")
 CUDA_WHEEL = "install an onnxruntime-gpu wheel that was built for this machine's CUDA, or use --backend trt"
-TRAINING = "pip install 'edgehar[train]' (on a workstation; a board needs none)"
+ONE_RUNTIME = "`pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'edgehar[cpu]'` (or edgehar[gpu])"
+JETSON_WHEEL = "use --backend trt, or NVIDIA's own wheel for JetPack 5 (Jetson Zoo) in the place of onnxruntime"
+TRAINING = "`pip install 'edgehar[train]'` (on a workstation; a board does not need it)"
 PACKAGES = (("training", "torch", TRAINING), ("training", "onnx", TRAINING),
-            ("bundle", "cryptography", "pip install 'edgehar[bundle]' (to check who signed a bundle)"))
+            ("bundle", "cryptography", "`pip install 'edgehar[bundle]'` (to check who signed a bundle)"))
+WORDS = {"run": "run models", "train": "train and export", "build-trt": "build TensorRT engines",
+         "power": "measure energy"}
 UNLISTED = ("onnxruntime",)  # loaded apart, too: its own lines are those of the backends
+NEXT = {"build-trt": "edgehar build ARTIFACT --backend trt", "power": "edgehar bench ENGINE --power METER"}
 PROVIDERS = {"TensorrtExecutionProvider": CUDA_WHEEL, "CUDAExecutionProvider": CUDA_WHEEL,
-             "CPUExecutionProvider": "pip install --force-reinstall 'edgehar[cpu]'"}
+             "CPUExecutionProvider": "`pip install --force-reinstall 'edgehar[cpu]'`"}
 
 
 @click.command()
+@click.option("--for", "task", type=click.Choice(list(TASKS)),
+              help="Show only what this job needs.  [default: everything; the exit code is that of run]")
 @json_option()
-def command(as_json: bool) -> None:
-    """Say what this machine is, can do and lacks, with remedies."""
+def command(task: Optional[str], as_json: bool) -> None:
+    """Say what this machine is, can do and lacks, with remedies.
+
+    Ends with 0 where the job can be done here, and with 7 where something for it is missing.
+    """
     from edgehar import machine
     from edgehar.errors import MissingError
 
-    found = list(findings())
-    facts = machine.describe()
-    step = _next_step(found)
+    every = list(findings())
+    facts, job = machine.describe(), task or "run"
+    lacking, found = lacks(every, job), of_task(every, job) if task else every
+    step = lacking.partition("; ")[2] or _next_step(every, task)
     if as_json:
-        show_json({"machine": facts, "findings": [finding._asdict() for finding in found], "next": step})
+        show_json({"machine": facts, "findings": [finding._asdict() for finding in found], "next": step,
+                   "for": job, "ready": not lacking})
     else:
         _show(facts, found)
+        if not lacking:
+            click.echo("ready to %s\n" % WORDS[job])
         show_next(step)
-    if not _usable(found, "backend"):
-        raise MissingError("no inference backend works on this machine; %s." % step)
+    if lacking:
+        raise MissingError("%s." % lacking)
 
 
 def findings() -> Iterator[Finding]:
@@ -57,8 +72,9 @@ def findings() -> Iterator[Finding]:
     yield from safely("training", "packages", _packages)
     for name in BACKENDS.names():
         yield from safely("backend", name, partial(_backend, name))
+    yield from safely("provider", "onnxruntime", _runtimes)
     yield from safely("provider", "onnxruntime", _providers)
-    yield from safely("corpus", "corpora", _data)
+    yield from safely("corpus", "corpora", _data_of_board if on_jetson() else _data)
     yield from safely("disk", "this folder", _disk)
     yield from board_findings()
 
@@ -82,6 +98,18 @@ def _backend(name: str) -> Iterator[Finding]:
 
     reason = BACKENDS.create(name).missing()
     yield Finding("backend", name, MISSING if reason else OK, *cause_and_remedy(reason or "ready"))
+
+
+def _runtimes() -> Iterator[Finding]:
+    """Whether two of ONNX Runtime's packages share one folder, and on a Jetson whether there is one for its GPU."""
+    from edgehar.machine import package_version
+
+    on_gpu = package_version("onnxruntime-gpu")
+    if on_gpu and package_version("onnxruntime"):
+        told = "onnxruntime and onnxruntime-gpu are both installed, and overwrite each other's files"
+        yield Finding("provider", "onnxruntime", WARNING, told, ONE_RUNTIME)
+    if on_jetson() and not on_gpu:
+        yield Finding("provider", "onnxruntime-gpu", MISSING, "not installed", JETSON_WHEEL)
 
 
 def _providers() -> Iterator[Finding]:
@@ -133,15 +161,20 @@ def _data() -> Iterator[Finding]:
         yield Finding("corpus", each.dataset.name, state, *cause_and_remedy(detail))
 
 
+def _data_of_board() -> Iterator[Finding]:
+    """One line: a board trains nothing."""
+    yield Finding("corpus", "corpora", OK, "not needed on a board; list them with `edgehar datasets`")
+
+
 def _data_root() -> Finding:
     root = os.environ.get(DATA_ROOT)
     if root and os.path.isdir(root):
         return Finding("corpus", DATA_ROOT, OK, root)
     if root and os.path.isfile(root):
         return Finding("corpus", DATA_ROOT, MISSING, "%s is a file" % root,
-                       "export %s=%s" % (DATA_ROOT, shlex.quote(os.path.dirname(root) or ".")))
+                       "`export %s=%s`" % (DATA_ROOT, shlex.quote(os.path.dirname(root) or ".")))
     return Finding("corpus", DATA_ROOT, MISSING, "%s does not exist" % root if root else "not set",
-                   "export %s=FOLDER, the folder you download corpora to" % DATA_ROOT)
+                   "`export %s=FOLDER`, the folder you download corpora to" % DATA_ROOT)
 
 
 def _disk() -> Iterator[Finding]:
@@ -153,14 +186,11 @@ def _disk() -> Iterator[Finding]:
                    "free some space: checkpoints and reports need about %g GiB" % LOW_DISK_GIB if low else "")
 
 
-def _usable(found: List[Finding], room: str) -> bool:
-    return any(finding.state == OK for finding in found if finding.room == room)
-
-
-def _next_step(found: List[Finding]) -> str:
-    if not _usable(found, "backend"):
-        return "pip install 'edgehar[cpu]'"
-    if all(finding.state == OK for finding in found if finding.room == "training"):
+def _next_step(found: List[Finding], task: Optional[str]) -> str:
+    """The next useful command where the job can be done; without one, what this machine is best for."""
+    if task in NEXT:
+        return NEXT[task]
+    if task != "run" and all(finding.state == OK for finding in found if finding.room == "training"):
         return "edgehar train --data %s -o runs/teacher" % _best_corpus(found)
     artifacts = sorted(Path("engines").glob("*/manifest.json"))
     if artifacts:
@@ -179,5 +209,23 @@ def _best_corpus(found: List[Finding]) -> str:
 def _show(facts: Dict[str, Any], found: List[Finding]) -> None:
     flat = {key: ", ".join("%s %s" % pair for pair in value.items()) if isinstance(value, dict) else value
             for key, value in facts.items()}
-    show_table("This machine", ("fact", "value"), [(key.replace("_", " "), value) for key, value in flat.items()])
-    show_table("What it can do", ("for", "what", "state", "detail", "remedy"), found)
+    show_table("This machine", ("fact", "value"), [(key.replace("_", " "), value) for key, value in flat.items()],
+               NARROW)
+    found = _folded(found)
+    show_table("What it can do", ("for", "what", "state", "detail"), [finding[:4] for finding in found], NARROW)
+    told = remedies(found)
+    if told:
+        click.echo("What to do about the rest\n")
+    for what, remedy in told:
+        show_remedy(what, remedy)
+
+
+def _folded(found: List[Finding]) -> List[Finding]:
+    """Corpora that are not here in one line."""
+    absent = [each for each in found
+              if each.room == "corpus" and each.state == MISSING and each.subject != DATA_ROOT]
+    if len(absent) < 2:
+        return found
+    one = Finding("corpus", "%d others" % len(absent), MISSING, ", ".join(each.subject for each in absent),
+                  "`edgehar fetch NAME`, or download one yourself from the address that `edgehar datasets NAME` shows")
+    return [one if each is absent[0] else each for each in found if each is absent[0] or each not in absent]

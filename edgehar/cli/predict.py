@@ -50,7 +50,7 @@ def command(path: str, board_name: str, mode: str, device: str, threads: Optiona
     """
     from edgehar.artifact.boards import load_board
 
-    if output and rate_hz is None:
+    if output is not None and rate_hz is None:
         raise click.UsageError("-o draws energy over power modes at a rate; add --rate")
     if threads and device != "cpu":
         raise click.UsageError("--threads are of a CPU engine; add --device cpu")
@@ -64,7 +64,7 @@ def command(path: str, board_name: str, mode: str, device: str, threads: Optiona
                    "paced": [each._asdict() for each in paced], "rate_hz": rate_hz})
     else:
         _show(path, board_name, found, paced, rate_hz)
-    if output:
+    if output is not None:
         _draw(output, Path(path).resolve().name, "%s, %s" % (board.name, found[0].device_text), paced, rate_hz)
 
 

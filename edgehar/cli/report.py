@@ -51,9 +51,10 @@ def command(runs: Sequence[str], output: str, folders: Sequence[str], trainings:
     if as_json:
         show_json(facts)
         return
+    shown = not written.is_file()  # by a pipe or a device, which may be standard output
     among = [mark for mark, holds in (("SYNTHETIC DATA", facts["synthetic"]), (LEAKY, facts["leaky"])) if holds]
     click.echo("%s shows %s%s%s." % (
         written, counted(len(found), "run"), ", %d of them with warnings" % warned if warned else "",
-        "; %s among them" % " and ".join(among) if among else ""))
-    if written.is_file():  # a pipe or a device shows it already
+        "; %s among them" % " and ".join(among) if among else ""), err=shown)
+    if not shown:
         show_next("open %s in a browser" % written)

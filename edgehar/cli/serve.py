@@ -114,7 +114,7 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
         service = Service(spec, loaded, targets, health, manager, state, _tell)
         opened.callback(service.close)
         named.update((outlet.name, outlet) for outlet in service.outlets)
-        health.samples = lambda: ledger(origin, feed, service.stream).seen_meanwhile().to_json()
+        health.samples = lambda: ledger(origin, feed, service.stream, service.earlier).seen_meanwhile()
         with signals_to(service):
             service.run(_at_speed(weigh(feed, signal, tell), signal, speed), origin)
     click.echo("%s%s\nnext: edgehar bench %s" % (_describe(health, named), marked, shlex.quote(str(path))), err=True)

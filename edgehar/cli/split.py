@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Any, Dict, Optional
+from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence
 
 import click
 
@@ -61,7 +61,7 @@ def command(data: str, protocol: str, root: Optional[str], path: Optional[str], 
 def _sessions(corpus: Corpus) -> Dict[str, Dict[str, Any]]:
     """{part: {person: sessions}} of all windows."""
     found: Dict[str, Dict[str, Any]] = {}
-    for part in corpus.parts:
+    for part in corpus.parts.labelled:
         pairs = sorted(set(zip(part.subjects.tolist(), part.sessions.tolist())))
         found[part.part] = {person: [session for other, session in pairs if other == person] for person, _ in pairs}
     return found
@@ -80,19 +80,31 @@ def _show(corpus: Corpus) -> None:
                ("part", "people", "at hand", "sessions", "windows", "names"),
                [(part.part, len(getattr(split, part.part)), len(set(part.subjects)),
                  len(set(zip(part.subjects, part.sessions))), len(part), " ".join(getattr(split, part.part)))
-                for part in parts])
+                for part in parts.labelled])
     if split.leaky:
         share = overlapping(parts.test, parts.train).mean()
         click.echo("%s: %.0f %% of the test windows hold samples that are trained on" % (LEAKY, 100 * share))
     elif split.same_people:
-        click.echo("%s: divided in time; audited: no sample of the %d windows is in two parts" % (
-            SAME_PEOPLE, sum(map(len, parts))))
+        click.echo("%s: divided in time; audited: no sample of the %d windows, by its place in its recording, is in "
+                   "two parts; recordings of one person that share samples are told by edgehar datasets %s --check" % (
+                       SAME_PEOPLE, sum(map(len, parts.labelled)), corpus.dataset.name))
     else:
         click.echo("audited: no person as the corpus names them, no sample of the %d windows by its place in its "
-                   "recording, and no copy of %d samples (about one stretch in %d was looked at) is in two parts" % (
-                       sum(map(len, parts)), STRETCH, EVERY))
+                   "recording, and no copy of %d samples (about one stretch in %d was looked at) is in two parts; nor, "
+                   "over some hundred samples, one in another unit or resolution, by its first channels" % (
+                       sum(map(len, parts.labelled)), STRETCH, EVERY))
+    _tell_unlabelled(parts)
     _tell_left_out(corpus)
     _tell_untrained(parts)
+
+
+def _tell_unlabelled(parts: Parts) -> None:
+    """Say what of the people to train on has no label, which `edgehar distill` can learn from."""
+    silent = parts.unlabelled
+    if silent is not None and len(silent):
+        nobody = sorted(set(silent.subjects.tolist()) - set(parts.train.subjects.tolist()))
+        click.echo("without a label in train: %d windows%s" % (
+            len(silent), "; no label at all have: " + ", ".join(nobody) if nobody else ""))
 
 
 def _tell_left_out(corpus: Corpus) -> None:
@@ -103,13 +115,18 @@ def _tell_left_out(corpus: Corpus) -> None:
     nobody = [name for name in (*own, *corpus.dataset.left_out) if name not in corpus.split.people]
     if nobody:
         click.echo("in no part: %s" % ", ".join(dict.fromkeys(nobody)))
-    for part in corpus.parts:
-        empty = [name for name in getattr(corpus.split, part.part) if name not in set(part.subjects)]
+    for part in corpus.parts.labelled:
+        there = set(part.subjects) | set(_unlabelled_people(corpus.parts, part.part))
+        empty = [name for name in getattr(corpus.split, part.part) if name not in there]
         if empty:
             click.echo("without a window in %s: %s; their recordings are not at hand, shorter than %d samples, or "
                        "without a label" % (part.part, ", ".join(empty), corpus.framing.window))
     for sentence in remarks(corpus.dataset.classes):
         click.echo(sentence)
+
+
+def _unlabelled_people(parts: Parts, part: str) -> Sequence[str]:
+    return parts.unlabelled.subjects.tolist() if part == "train" and parts.unlabelled is not None else ()
 
 
 def _tell_untrained(parts: Parts) -> None:

@@ -99,6 +99,12 @@ def require_split_of(dataset: Dataset, split: Split) -> None:
         raise MismatchError("split '%s' divides the people of %s and the corpus is %s; use the corpus it was made "
                             "for." % (split.name, split.dataset, dataset.name))
     require_apart(split, dataset.aliases, dataset.together)
+    if not (split.valid and split.test):
+        raise InputError("split '%s' of %s has nobody to %s, and it has %d of the three people that a split needs, one "
+                         "each to train on, to select by and to test on; add recordings of others, mend the names of "
+                         "people, or divide one in time: --protocol in-time:person=%s." % (
+                             split.name, dataset.name, "test on" if split.valid else "select by", len(split.people),
+                             (*split.people, "NAME")[0]))
     known = dataset.split().people
     stranger = next((name for name in split.people if name not in known), None)
     if stranger is None:

@@ -69,8 +69,17 @@ def describe_folder(folder: Path) -> str:
     head = "" if ending_of(fitting[0].name) else _beginning(fitting[0])
     said = _stated_rate(below(folder, [archive] if archive else []))
     body = _known(head) or _guessed(fitting, _sheet(fitting[0]), names, said)
-    parts = [_files_table(archive, names, body.pop("files", "")), *body.values()]
+    written = [body.pop("files", ""), _outside(folder, archive, names)]
+    parts = [_files_table(archive, names, "\n".join(filter(None, written))), *body.values()]
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
+
+
+def _outside(folder: Path, archive: str, names: Names) -> str:
+    """A comment on the files that the pattern leaves out; empty where it takes all."""
+    everything = below(folder, [archive] if archive else ())
+    others = [each.name for each in everything if re.fullmatch(names.pattern, each.name) is None]
+    return "# %d of %d files stay outside of the pattern: %s" % (
+        len(others), len(everything), ", ".join(others[:3]) + (" ..." if len(others) > 3 else "")) if others else ""
 
 
 def _beginning(found: FoundFile) -> str:
@@ -230,8 +239,9 @@ def _guessed(files: Sequence[FoundFile], sheet: Sheet, names: Names, said_hz: fl
     rate_hz = rate_hz or said_hz
     time = '[time]\ncolumn = %s\nunit = "%s"%s' % (_toml(columns[clock]), unit, (
         "\ntick_s = %g  # QUESTION: is this one tick of it?" % (1 / (rate_hz or 50)) if unit == "counter" else ""
-    )) if clock is not None else "[time]\nrate_hz = %g%s" % (rate_hz or 50, "  # as the texts beside the files say"
-                                                             if rate_hz else "  # QUESTION: how many a second?")
+    )) if clock is not None else "[time]\nrate_hz = %g%s" % (
+        rate_hz or 50, "  # as the texts beside the files say" if rate_hz else
+        "  # QUESTION: how many a second? Nothing in the files says it; 50 is no guess but a place for the answer")
     classes = names.values.get("label", [])
     if label is not None:
         classes = _all_labels(files[:3], _text(sheet, header, units, encoding), label)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 import socket
 import time
 import zipfile
@@ -86,9 +87,11 @@ def data_folder(root: Optional[str] = None) -> Path:
     chosen = root or os.environ.get("EDGEHAR_DATA")
     if not chosen:
         raise InputError("no folder is set to download to; set EDGEHAR_DATA or --root to one.")
+    if Path(chosen).exists() and not Path(chosen).is_dir():
+        raise InputError("the data folder %s is a file; set EDGEHAR_DATA or --root to a folder." % chosen)
     if not Path(chosen).is_dir():
-        raise InputError("the data folder %s %s; make it with `mkdir -p` or set EDGEHAR_DATA or --root to another." % (
-            chosen, "is a file" if Path(chosen).exists() else "does not exist"))
+        raise InputError("the data folder %s does not exist; make it with `mkdir -p %s`, or set EDGEHAR_DATA or --root "
+                         "to another." % (chosen, shlex.quote(chosen)))
     return Path(chosen)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from itertools import combinations
 from typing import Collection, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from edgehar.data.signals import Recording, Windows, concatenate, cut, labelled
+from edgehar.data.signals import Recording, Windows, carries_label, concatenate, cut
 from edgehar.data.splits import PARTS, Split
 from edgehar.errors import InputError
 
@@ -16,24 +17,35 @@ SHARES = (0.6, 0.2, 0.2)  # of the parts where windows are dealt to them, and no
 
 
 class Parts(NamedTuple):
-    """The windows of a split."""
+    """The windows of a split that carry a label, and of the people to train on those that carry none.
+
+    unlabelled: recorded by those people and labelled by nobody; None where the split divides no people.
+    """
 
     train: Windows
     valid: Windows
     test: Windows
+    unlabelled: Optional[Windows] = None
+
+    @property
+    def labelled(self) -> Tuple[Windows, Windows, Windows]:
+        """To train, to select and to test on."""
+        return self.train, self.valid, self.test
 
 
 def partition(recordings: Iterable[Recording], split: Split, window: int, hop: int, purity: float = 0.8,
               aliases: Optional[Mapping[str, str]] = None) -> Parts:
     """Divide recordings by person, then cut each part into windows of `window` samples every `hop`.
 
-    Windows without a label are left out. aliases: {another name: the person}, by which
+    Windows without a label of any task are kept apart, and only those of people to train on.
+    aliases: {another name: the person}, by which
     recordings are divided. Raises InputError where a part stays empty, or where the audit
     finds a leak; a split that leaks on purpose is dealt as it says and not audited.
     """
     pieces: Dict[str, List[Windows]] = {part: [] for part in PARTS}
     places: List[str] = []
     sessions = set()
+    silent: List[Windows] = []
     longest = dict.fromkeys(PARTS, 0)
     for number, recording in enumerate(recordings):
         person = (aliases or {}).get(recording.subject, recording.subject)
@@ -43,7 +55,11 @@ def partition(recordings: Iterable[Recording], split: Split, window: int, hop: i
         sessions.add(recording.session)
         if part:
             longest[part] = max(longest[part], len(recording.samples))
-            pieces[part].append(labelled(cut(recording, window, hop, purity, number)))
+            windows = cut(recording, window, hop, purity, number)
+            known = carries_label(windows)
+            pieces[part].append(windows.take(known))
+            if part == "train" and not split.same_people:
+                silent.append(windows.take(~known))
     _require_met(split, set(places), sessions)
     if split.same_people:
         everything = [piece for part in PARTS for piece in pieces[part]]
@@ -51,7 +67,10 @@ def partition(recordings: Iterable[Recording], split: Split, window: int, hop: i
     else:
         _require_long_enough(split, longest, window)
         found = {part: _joined(pieces[part], part, split) for part in PARTS}
-    parts = Parts(*(replace(found[part], split_sha256=split.sha256, part=part) for part in PARTS))
+    if silent:
+        found["unlabelled"] = concatenate(silent)
+    parts = Parts(**{name: replace(windows, split_sha256=split.sha256, part=name if name in PARTS else "train")
+                     for name, windows in found.items()})
     if not split.leaky:
         audit(parts, aliases or {}, split.same_people)
     return parts
@@ -118,11 +137,13 @@ def audit(parts: Parts, aliases: Optional[Mapping[str, str]] = None, same_people
 
     aliases: {another name: the person}, merged before looking. same_people: people may be.
     """
-    for first in range(len(parts)):
-        for second in range(first + 1, len(parts)):
-            if not same_people:
-                _refuse_shared_people(parts[first], parts[second], aliases or {})
-            _refuse_shared_samples(parts[first], parts[second])
+    pairs = list(combinations(parts.labelled, 2))
+    if parts.unlabelled is not None:
+        pairs += [(parts.unlabelled, parts.valid), (parts.unlabelled, parts.test)]
+    for one, other in (pair for pair in pairs if len(pair[0])):
+        if not same_people:
+            _refuse_shared_people(one, other, aliases or {})
+        _refuse_shared_samples(one, other)
 
 
 def _refuse_shared_people(a: Windows, b: Windows, aliases: Mapping[str, str]) -> None:

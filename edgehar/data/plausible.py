@@ -14,6 +14,7 @@ from edgehar.data.units import SI
 UNIT, NO_GRAVITY, MARK = "unit", "no gravity", "mark of missing values"
 LEAST_S = 1.0  # a shorter signal says too little of its unit
 LEAST_WEIGHT, MOST_WEIGHT = 3.0, 45.0  # m/s^2; medians of a person on Earth, over a second or more, lie between
+FEET = (29.0, 36.0)  # a weight on Earth in ft/s^2, which nobody bears for a second while its direction is steady
 LARGEST = {"m/s^2": 200.0, "rad/s": 60.0, "T": 0.01}  # single samples beyond are no measurement
 FASTEST_TURNING = 15.0  # rad/s, root mean square over a window
 ABSURD = 4.0  # times the largest, from which on a single value shows that it stands for a missing one
@@ -89,9 +90,12 @@ def _doubt_weight(name: str, values: np.ndarray, channel: Channel) -> Optional[D
     if values.shape[1] != 3 or channel.derived:
         return None
     weight = float(np.median(np.linalg.norm(values, axis=1)))
-    if LEAST_WEIGHT <= weight <= MOST_WEIGHT or weight == 0:
+    feet = FEET[0] <= weight <= FEET[1] and _steadiness(values) > 0.9
+    if weight == 0 or LEAST_WEIGHT <= weight <= MOST_WEIGHT and not feet:
         return None
     told = "acceleration of %s is %.3g m/s^2 by its median, and gravity alone is 9.8 m/s^2" % (name, weight)
+    if feet:
+        return Doubt(name, UNIT, "%s; it seems to be in ft/s^2: multiply it by 0.3048" % told)
     if weight > MOST_WEIGHT:
         unit = WEIGHTS[min(WEIGHTS, key=lambda one: abs(math.log(weight / one)))]
         return Doubt(name, UNIT, "%s; it seems to be in %s" % (told, unit))

@@ -182,12 +182,12 @@ def _majority(labels: np.ndarray, count: int, purity: float) -> np.ndarray:
     return np.where(enough, winner, UNLABELLED)
 
 
-def labelled(windows: Windows) -> Windows:
-    """Only the windows that carry a label of at least one task."""
+def carries_label(windows: Windows) -> np.ndarray:
+    """(N,) bool: which windows carry a label of at least one task."""
     known = np.zeros(len(windows), dtype=bool)
     for y in windows.y.values():
         known |= y != UNLABELLED
-    return windows.take(known)
+    return known
 
 
 def concatenate(pieces: Sequence[Windows]) -> Windows:

@@ -112,6 +112,10 @@ class Split:
         if unknown:
             raise InputError("%s has '%s', which is nothing of a split; it takes: %s." % (
                 where, unknown[0], ", ".join(sorted(known))))
+        lacking = [item.name for item in fields(cls)[:5] if item.name not in value]
+        if lacking:
+            raise InputError("%s has no '%s', which every split has; make one with `edgehar split`." % (
+                where, lacking[0]))
         try:
             split = cls(**{key: _as_tuples(item, key, where) for key, item in value.items() if key in known})
         except (TypeError, AttributeError) as error:

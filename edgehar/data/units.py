@@ -9,6 +9,7 @@ from edgehar.data.signals import STANDARD_GRAVITY
 
 SI: Dict[str, Tuple[str, float]] = {
     "m/s^2": ("m/s^2", 1.0), "cm/s^2": ("m/s^2", 0.01), "mm/s^2": ("m/s^2", 0.001),
+    "ft/s^2": ("m/s^2", 0.3048),
     "g": ("m/s^2", STANDARD_GRAVITY), "mg": ("m/s^2", STANDARD_GRAVITY / 1000),
     "rad/s": ("rad/s", 1.0), "deg/s": ("rad/s", math.pi / 180), "mdeg/s": ("rad/s", math.pi / 180000),
     "T": ("T", 1.0), "mT": ("T", 1e-3), "uT": ("T", 1e-6), "nT": ("T", 1e-9), "gauss": ("T", 1e-4),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
 
-from edgehar.data.copies import STRETCH, Fingerprints
+from edgehar.data.copies import AROUND, STRETCH, Copies, Fingerprints
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.people import alike, outside
 from edgehar.data.plausible import LEAST_S, UNIT, Doubt, doubts
@@ -35,11 +35,15 @@ def faults(dataset: Dataset, recordings: Iterable[Recording]) -> List[str]:
     Looked at are the units of all samples, the names of people, and whether the same samples
     stand under two of them.
     """
+    return vetted(dataset, recordings).faults()
+
+
+def vetted(dataset: Dataset, recordings: Iterable[Recording]) -> "Vetting":
+    """`recordings`, all of `dataset`, as they were looked at."""
     seen = Vetting(dataset)
     for recording in recordings:
         seen.add(recording)
-    people = people_faults(dataset, seen.subjects)
-    return people + seen.units() + ([] if people else seen.copies())
+    return seen
 
 
 class Vetting:
@@ -70,9 +74,18 @@ class Vetting:
                                      self._dataset.unit_remedy(sensor))
                 for (sensor, _, _), each in self._doubted.items()]
 
+    def faults(self) -> List[str]:
+        """A sentence for each way in which they cannot be used as they are."""
+        people = people_faults(self._dataset, self.subjects)
+        return people + self.units() + ([] if people else self.copies())
+
     def copies(self) -> List[str]:
-        """A sentence for each two people under whose names the same samples stand."""
+        """A sentence for each two people under whose names the same samples stand, or such as go alike."""
         return _copies(self._dataset, self._seen, self._prints)
+
+    def repeats(self) -> List[str]:
+        """A sentence where recordings of one person share samples; empty where none do."""
+        return _repeats(self._dataset, self._seen, self._prints)
 
 
 def people_faults(dataset: Dataset, subjects: Iterable[str]) -> List[str]:
@@ -93,17 +106,39 @@ def remarks(classes: Mapping[str, Sequence[str]]) -> List[str]:
 def _copies(dataset: Dataset, seen: Sequence[Seen], prints: Fingerprints) -> List[str]:
     """A sentence for each two people, not known to share recordings, under whose names the same samples stand."""
     found: Dict[Tuple[str, str], str] = {}
-    for copies in prints.copies():
-        one, other = seen[copies.first], seen[copies.second]
-        people = (dataset.aliases.get(one.subject, one.subject), dataset.aliases.get(other.subject, other.subject))
-        apart = people[0] != people[1] and not any(set(people) <= set(group) for group in dataset.together)
-        if apart and people not in found:
-            found[people] = ("%s has the same samples in recording %s of person %s and in recording %s of person %s "
-                             "(%d equal stretches of %d samples); leave one out, or say by its aliases that they are "
-                             "one person, or by together that they share recordings." % (
-                                 dataset.name, one.session, one.subject, other.session, other.subject,
-                                 copies.stretches, STRETCH))
+    for what, how, plural, size, pairs in (
+            ("the same samples", "equal stretch", "equal stretches", STRETCH, prints.copies()),
+            ("samples that go alike, as in another unit or resolution,", "alike course", "alike courses", 2 * AROUND,
+             prints.alike())):
+        for copies in pairs:
+            one, other = seen[copies.first], seen[copies.second]
+            people = _people(dataset, one, other)
+            apart = people[0] != people[1] and not any(set(people) <= set(group) for group in dataset.together)
+            if apart and people not in found:
+                found[people] = ("%s has %s in recording %s of person %s and in recording %s of person %s (%d %s of "
+                                 "%d samples); leave one out, or say by its aliases that they are one person, or by "
+                                 "together that they share recordings." % (
+                                     dataset.name, what, one.session, one.subject, other.session, other.subject,
+                                     copies.shared, how if copies.shared == 1 else plural, size))
     return list(found.values())
+
+
+def _repeats(dataset: Dataset, seen: Sequence[Seen], prints: Fingerprints) -> List[str]:
+    pairs: Dict[Tuple[int, int], Copies] = {each[:2]: each for each in prints.copies() + prints.alike()}
+    found = [(seen[first], seen[second]) for first, second in pairs
+             if len(set(_people(dataset, seen[first], seen[second]))) == 1]
+    if not found:
+        return []
+    one, other = found[0]
+    more = " and %d more pairs of recordings" % (len(found) - 1) if len(found) > 1 else ""
+    return ["%s has the same samples, or such as go alike, in recordings %s and %s of person %s%s; they weigh double, "
+            "and a split in time may have them in two parts: leave one out where they are one recording." % (
+                dataset.name, one.session, other.session, one.subject, more)]
+
+
+def _people(dataset: Dataset, one: Seen, other: Seen) -> Tuple[str, str]:
+    """Whose recordings these are, by the names of people."""
+    return dataset.aliases.get(one.subject, one.subject), dataset.aliases.get(other.subject, other.subject)
 
 
 def _told(subjects: Sequence[str]) -> str:

@@ -7,18 +7,24 @@ import time
 from collections import deque
 from typing import Any, Callable, Deque, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
+from edgehar.stream.ledger import Ledger
+
 QUANTILES = (0.5, 0.9, 0.99)
 KEPT = 1024  # newest latencies, of which the quantiles are
-STARTING, OK, STALE, STOPPING = "starting", "ok", "stale", "stopping"
+STARTING, OK, DEGRADED, STALE, STOPPING = "starting", "ok", "degraded", "stale", "stopping"
 
 
 class Line(NamedTuple):
-    """Something beside the stream that may fall behind: its name, what waits and what was dropped, and why."""
+    """Something beside the stream that may fall behind: its name, what waits and what was dropped, and why.
+
+    stuck: it takes nothing now.
+    """
 
     name: str
     waiting: int
     dropped: int
     problem: str
+    stuck: bool = False
 
 
 class Health:
@@ -30,13 +36,13 @@ class Health:
     decision that came over a hop after its last sample, refused a chunk that could not be
     used. missed: decisions that fell out because the service was not there. starts: times
     that the service was started, this one included. samples: asked for what became of those
-    that arrived, as `stream.ledger.Ledger.to_json` has it.
+    that arrived, in all processes so far; gives None where nobody counts.
     """
 
     def __init__(self, stale_s: float, lines: Callable[[], List[Line]] = list, allow_silence: bool = False,
                  clock: Callable[[], float] = time.monotonic) -> None:
         self.stale_s, self.allow_silence, self.lines, self._clock = stale_s, allow_silence, lines, clock
-        self.samples: Callable[[], Dict[str, Any]] = dict
+        self.samples: Callable[[], Optional[Ledger]] = lambda: None
         self.facts: Dict[str, str] = {}
         self.decisions = self.changes = self.late = self.gaps = self.refused = self.missed = 0
         self.starts, self.reloads, self.refused_reloads = 1, 0, 0
@@ -73,11 +79,14 @@ class Health:
 
     @property
     def status(self) -> str:
-        """"ok", "starting" before the first decision, "stale" where none came for too long, or "stopping"."""
+        """"ok", "starting" before the first decision, "stale" where none came for too long, or "stopping".
+
+        "degraded" where decisions are made and a sink takes none.
+        """
         if self.stopping:
             return STOPPING
         if self.age_s <= self.stale_s or (self.allow_silence and self.waiting):
-            return OK
+            return DEGRADED if any(line.stuck for line in self.lines()) else OK
         return STARTING if self._decided_s is None and self.alive else STALE
 
     def quantiles_s(self) -> Dict[float, float]:
@@ -87,12 +96,12 @@ class Health:
 
     def to_json(self) -> Dict[str, Any]:
         """All figures and facts, for the page of health."""
-        age_s = self.age_s
+        age_s, samples = self.age_s, self.samples()
         return {"status": self.status, "last_decision_age_s": None if math.isinf(age_s) else round(age_s, 3),
                 "label": self.label, "decisions": self.decisions, "late": self.late, "gaps": self.gaps,
                 "refused": self.refused, "missed": self.missed, "starts": self.starts, "reloads": self.reloads,
                 "refused_reloads": self.refused_reloads, "lines": [line._asdict() for line in self.lines()],
-                "samples": self.samples(),
+                "samples": {} if samples is None else samples.to_json(),
                 **self.facts}
 
     def to_metrics(self) -> str:
@@ -122,13 +131,15 @@ class Health:
         yield "dropped_total", "counter", "Chunks or decisions that were given up.", [
             ("", {"line": line.name}, line.dropped) for line in lines]
         samples = self.samples()
-        if samples:
-            yield "samples_total", "counter", "Samples that arrived.", [("", {}, samples["arrived"])]
-            yield "samples_waiting", "gauge", "Samples that no window is full with yet.", [("", {}, samples["waiting"])]
+        if samples is not None:
+            yield "samples_total", "counter", "Samples that arrived, in all starts.", [("", {}, samples.arrived)]
+            yield "samples_waiting", "gauge", "Samples that no window is full with yet.", [("", {}, samples.waiting)]
             yield "samples_decided_total", "counter", "Samples in a window that was decided.", [
-                ("", {}, samples["decided"])]
+                ("", {}, samples.decided)]
             yield "samples_dropped_total", "counter", "Samples that were given up.", [
-                ("", {"reason": reason}, count) for reason, count in samples["dropped"].items()]
+                ("", {"reason": reason}, count) for reason, count in sorted(samples.dropped.items())]
+            yield "unread_messages_total", "counter", "Messages that were not read; their samples are in no count.", [
+                ("", {"reason": reason}, count) for reason, count in sorted(samples.unread_messages.items())]
         yield "info", "gauge", "What is running.", [("", self.facts, 1)]
 
 

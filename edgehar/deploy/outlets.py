@@ -20,6 +20,7 @@ from edgehar.stream.sinks.base import NotTaken, Sink
 DEPTH = 1000  # decisions
 PATIENCE_S = 0.5  # for a reader that takes nothing, before it is looked whether to end
 RETRY_S = 1.0  # after a disk was full
+STUCK_S = 5.0  # in hand, before it is said that the sink takes nothing
 END_S = 5.0  # for what waits to leave at the end
 
 
@@ -34,6 +35,7 @@ class Outlet:
         self.name, self._sink, self._depth = name, sink, depth
         self._queue: Deque[Decision] = deque()
         self._hand: Optional[Decision] = None
+        self._hand_s = 0.0
         self._changed = threading.Condition()
         self._ending = threading.Event()
         self._problem = ""
@@ -56,7 +58,12 @@ class Outlet:
     @property
     def problem(self) -> str:
         """Why decisions wait, here or in the sink; empty where all is well."""
-        return self._problem or self._sink.problem
+        stuck = "it has taken nothing for over %g s" % STUCK_S if self._stuck else ""
+        return self._problem or self._sink.problem or stuck
+
+    @property
+    def _stuck(self) -> bool:
+        return self._hand is not None and time.monotonic() - self._hand_s > STUCK_S
 
     def note_lost(self, count: int) -> None:
         """An earlier service's decisions that never arrived."""
@@ -77,7 +84,8 @@ class Outlet:
     def settle(self, until_s: float) -> bool:
         """Wait until the sink has been handed all; not longer than until `until_s`, and not at all while it is late."""
         with self._changed:
-            self._changed.wait_for(lambda: self._problem or not self._unhanded, max(0.0, until_s - time.monotonic()))
+            self._changed.wait_for(lambda: self._problem or self._stuck or not self._unhanded,
+                                   max(0.0, until_s - time.monotonic()))
             return not self._unhanded
 
     def end(self) -> None:
@@ -107,7 +115,7 @@ class Outlet:
             self._changed.wait_for(lambda: self._queue or self._ending.is_set())
             if self._ending.is_set():
                 return None
-            self._hand = self._queue.popleft()
+            self._hand, self._hand_s = self._queue.popleft(), time.monotonic()
             return self._hand
 
     def _try(self, decision: Decision) -> bool:

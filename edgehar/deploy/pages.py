@@ -2,7 +2,7 @@
 
 ::
 
-    /health   200 while decisions advance, else 503: is it of use?
+    /health   200 while decisions advance, else 503: is it of use? Its status says "degraded" where a sink takes none
     /live     200 while it works or waits for samples, else 503: should it be started anew?
     /metrics  Prometheus' text format 0.0.4
 
@@ -22,7 +22,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Dict, Tuple
 
 from edgehar.deploy.descriptors import Reserve
-from edgehar.deploy.health import OK, Health
+from edgehar.deploy.health import DEGRADED, OK, Health
 from edgehar.errors import InputError
 from edgehar.files import OUT_OF_DESCRIPTORS
 
@@ -66,6 +66,7 @@ class Pages:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128  # of a crowd that comes at once; who finds no room tries again after seconds
     block_on_close = False  # clients are ended, not waited for
 
     def __init__(self, address: Tuple[str, int], health: Health) -> None:
@@ -178,6 +179,6 @@ def _page(health: Health, path: str) -> Tuple[int, str, str]:
     if path == "/metrics":
         return 200, "text/plain; version=0.0.4; charset=utf-8", health.to_metrics()
     if path in ("/health", "/live"):
-        well = health.alive if path == "/live" else health.status == OK
+        well = health.alive if path == "/live" else health.status in (OK, DEGRADED)
         return 200 if well else 503, "application/json", json.dumps(health.to_json(), sort_keys=True) + "\n"
     return 404, "text/plain; charset=utf-8", "there are /health, /live and /metrics\n"

@@ -37,6 +37,7 @@ from edgehar.deploy.state import Moment, ServiceState, StateFile
 from edgehar.errors import InputError, MismatchError
 from edgehar.files import PathLike, UnopenedError, sha256_of_json
 from edgehar.stream.decision import Decision
+from edgehar.stream.ledger import NOTHING, Ledger
 from edgehar.stream.sinks.base import Sink
 from edgehar.stream.sources.base import Chunk, Source
 from edgehar.stream.stream import Stream
@@ -64,6 +65,7 @@ class Service:
     loaded: what it starts with; `close` closes it, or whatever took its place. sinks and
     source stay the caller's to close. state: its file, none where None; what an earlier
     service left there is taken up, and no other service may have it meanwhile. tell: is given sentences for a log.
+    earlier: what became of the samples of earlier services.
 
     A chunk that cannot be used is counted and told; a sink that cannot be written is told, and its decisions wait.
     BrokenPipeError where every sink's reader has gone for good.
@@ -76,7 +78,7 @@ class Service:
         self.outlets = [Outlet("sink %d (%s)" % (number, type(sink).__name__.lower()), sink)
                         for number, sink in enumerate(sinks, 1)]
         self._health, self._manager, self._tell, self._clock = health, manager, tell, clock
-        self._state = StateFile(state)
+        self._state, self.earlier = StateFile(state), NOTHING
         self._kept = ServiceState(_digest(loaded), loaded.stream.snapshot(), None, Moment.now())
         self._before: Optional[ServiceState] = None  # until the first decision after it
         self._goes_on: Optional[bool] = None
@@ -101,10 +103,10 @@ class Service:
         try:
             self._manager.ready()
             keeper.start()
-            for chunk in self._awaited(iter(chunks)):
-                self._take(chunk)
-        except _Stopped:
-            pass
+            with suppress(_Stopped):
+                for chunk in self._awaited(iter(chunks)):
+                    self._take(chunk)
+            self._kept = self._kept._replace(samples=self._counted())
         finally:
             self._interruptible = False
             self._health.stopping = True
@@ -200,8 +202,11 @@ class Service:
             latency_s = self._clock() - arrived_s
             self._health.decided(decision.label, latency_s, late=latency_s > stream.hop / stream.signal.rate_hz)
         self._settle()
-        self._kept = self._kept._replace(stream=snapshot)
+        self._kept = self._kept._replace(stream=snapshot, samples=self._counted())
         self._save()
+
+    def _counted(self) -> Ledger:
+        return self._health.samples() or self.earlier
 
     def _settle(self) -> None:
         """See that decisions are with their sinks before the receipt; those of a sink that is late are counted."""
@@ -265,8 +270,10 @@ class Service:
         usable = before.signal_sha256 == self._kept.signal_sha256 and self._restored(before)
         if usable and len(before.stream.samples):
             source.resume(before.stream.end_s)
-        self._kept = before._replace(starts=before.starts + 1, signal_sha256=self._kept.signal_sha256,
-                                     stream=before.stream if usable else self._kept.stream)
+        stream = before.stream if usable else self._kept.stream
+        self.earlier = before.samples.kept(stream.pending)
+        self._kept = before._replace(starts=before.starts + 1, signal_sha256=self._kept.signal_sha256, stream=stream,
+                                     samples=self._counted())
         self._tell(_earlier(before, usable))
 
     def _restored(self, before: ServiceState) -> bool:
@@ -355,7 +362,8 @@ class Service:
 
 def lines_of(named: Mapping[str, Union[Source, Outlet]]) -> List[Line]:
     """How far sources and sinks are behind."""
-    return [Line(name, each.waiting, each.dropped, each.problem) for name, each in list(named.items())]
+    return [Line(name, each.waiting, each.dropped, each.problem, isinstance(each, Outlet) and bool(each.problem))
+            for name, each in list(named.items())]
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from edgehar import sysfs
 from edgehar.deploy.descriptors import Reserve
 from edgehar.errors import InputError
 from edgehar.files import OUT_OF_DESCRIPTORS, PathLike, alone_with, read_json, sweep_half_written, write_json
+from edgehar.stream.ledger import NOTHING, Ledger
 from edgehar.stream.sources.base import LATEST_S
 from edgehar.stream.stream import Snapshot
 
@@ -54,6 +55,7 @@ class ServiceState(NamedTuple):
     decision_s: time of the last decision by the source's clock, None before the first;
     decided: the same moment by the machine's. missed, starts: in all processes so far.
     sinks: {name: (decisions that had not left, decisions given up)}. stopped: it ended in order.
+    samples: what became of those that arrived in all processes so far.
     """
 
     signal_sha256: str
@@ -64,11 +66,12 @@ class ServiceState(NamedTuple):
     starts: int = 1
     stopped: bool = False
     sinks: Mapping[str, Tuple[int, int]] = {}
+    samples: Ledger = NOTHING
 
     def to_json(self) -> Dict[str, Any]:
         """As the state file holds it."""
         return dict(self._asdict(), format=FORMAT, stream=self.stream.to_json(), decided=list(self.decided),
-                    sinks={name: list(counts) for name, counts in self.sinks.items()})
+                    sinks={name: list(counts) for name, counts in self.sinks.items()}, samples=self.samples.to_json())
 
     @classmethod
     def load(cls, path: PathLike) -> Optional["ServiceState"]:
@@ -85,7 +88,8 @@ class ServiceState(NamedTuple):
             if str(value.pop("format")) != str(FORMAT):
                 raise ValueError("it is of another edgehar")
             kept = cls(**dict(value, stream=Snapshot.from_json(value["stream"]), decided=Moment(*value["decided"]),
-                              sinks={name: (waiting, dropped) for name, (waiting, dropped) in value["sinks"].items()}))
+                              sinks={name: (waiting, dropped) for name, (waiting, dropped) in value["sinks"].items()},
+                              samples=Ledger(**value["samples"]) if "samples" in value else NOTHING))
             kept.require_sound()
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise InputError("%s is no state of a service (%s); remove it." % (path, error)) from error
@@ -95,7 +99,9 @@ class ServiceState(NamedTuple):
         """Raise ValueError for what no service writes: another type, a number beyond all measure."""
         count, *times_s = self.stream.clock
         counts = [self.missed, self.starts, count, *(votes for _, _, votes in self.stream.labels.values()),
-                  *(each for counts in self.sinks.values() for each in counts)]
+                  *(each for counts in self.sinks.values() for each in counts), self.stream.pending,
+                  *self.stream.skipped, *self.samples[:3], *self.samples.dropped.values(),
+                  *self.samples.unread_messages.values()]
         times_s += [self.decided.up_s, self.decided.wall_s] + ([] if self.decision_s is None else [self.decision_s])
         texts = [self.signal_sha256, self.decided.boot]
         if not all(type(each) is int and 0 <= each < MOST for each in counts) or len(self.sinks) > MOST_SINKS:

@@ -10,12 +10,15 @@ import numpy as np
 WIDTH = 860
 LABEL = 230  # room for labels on the left
 NOTE = 130   # room for numbers on the right
+CHANNEL_HUES = ("#0f7b8a", "#a8487f", "#7d7416", "#667085")  # x, y, z, others; no precision has one of these
 ALONE = """<style>
 svg { background: #fff; font-family: sans-serif; } text { font-size: 12px; fill: #1d2330; }
-.tick, .small { fill: #667085; font-size: 11px; } .grid { stroke: #e5e2dc; }
+.tick, .small, .title { fill: #667085; font-size: 11px; } .grid { stroke: #e5e2dc; }
 .hue0 { --hue: #2f5d8a; } .hue1 { --hue: #7a5ba6; } .hue2 { --hue: #c2703a; } .hue3 { --hue: #4c7a5a; }
+.series0 { --hue: #475569; } .series1 { --hue: #9a5b13; } .series2 { --hue: #3f7d3a; } .series3 { --hue: #8b3a62; }
 .axis { fill: var(--hue); font-weight: 600; } .wave { fill: none; stroke: var(--hue); stroke-width: 1.5; }
-.mark { stroke: var(--hue); opacity: .5; } .dashed { stroke-dasharray: 4 3; } .leader { stroke: #98a2b3; }
+.mark { stroke: var(--hue); opacity: .5; }
+.dashed { stroke-dasharray: 4 3; } .dotted { stroke-dasharray: 1.5 3; } .leader { stroke: #98a2b3; }
 .dot { fill: var(--hue); } .hollow { fill: #fff; stroke: var(--hue); stroke-width: 2; }
 .whisker { stroke: var(--hue); stroke-width: 2.5; opacity: .6; }
 </style>"""
@@ -80,6 +83,17 @@ def draw_line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
 def draw_text(x: float, y: float, text: str, kind: str, anchor: str = "start") -> str:
     """One line of text, escaped."""
     return '<text class="%s" x="%.1f" y="%.1f" text-anchor="%s">%s</text>' % (kind, x, y, anchor, escape(text))
+
+
+def across_title(x: float, y: float, text: str) -> str:
+    """What a horizontal axis shows, with its unit; x: its middle."""
+    return draw_text(x, y, text, "title", "middle")
+
+
+def upright_title(x: float, y: float, text: str) -> str:
+    """What a vertical axis shows, with its unit; y: its middle."""
+    return '<text class="title" text-anchor="middle" transform="translate(%.1f %.1f) rotate(-90)">%s</text>' % (
+        x, y, escape(text))
 
 
 def slanted_text(x: float, y: float, text: str) -> str:

@@ -12,7 +12,7 @@ from edgehar.results.rows import AccuracyRow, accuracy_rows
 from edgehar.results.runs import Run
 
 NETWORK_FACTS = ("dataset", "channels", "channel_names", "tasks", "rate_hz", "window", "hop", "model", "recipe",
-                 "missing", "backend", "precision")
+                 "labelled", "missing", "backend", "precision")
 
 
 class Contrast(NamedTuple):
@@ -86,7 +86,7 @@ def _contrast(row: AccuracyRow, partner: AccuracyRow) -> Contrast:
     _require_alike("people", sorted(row.runs[0]), sorted(partner.runs[0]))
     _require_alike("classes of task '%s'" % row.task, row.classes, partner.classes)
     difference = paired_difference(row.runs, partner.runs)
-    return Contrast(row, partner, difference, verdict(difference) if row.people > 1 else "not resolvable")
+    return Contrast(row, partner, difference, verdict(difference) if row.people > 1 else "inconclusive")
 
 
 def p_value(found: Contrast) -> float:

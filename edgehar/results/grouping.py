@@ -13,7 +13,7 @@ from edgehar.results.runs import SIMULATED, EngineFacts, Run
 
 T = TypeVar("T")
 METHOD_FACTS = ("dataset", "channels", "channel_names", "tasks", "rate_hz", "window", "hop", "model", "method",
-                "recipe", "teacher", "missing", "backend", "precision")
+                "recipe", "teacher", "labelled", "learnt", "missing", "backend", "precision")
 STREAM_SETTINGS = ("hop", "hold")
 SEED_FACTS = ("seed", "valid_macro_f1", "weights_sha256")
 CHOICE = "@"  # between a network's name and the sensors it was given

@@ -14,6 +14,7 @@ from edgehar.data.signals import UNLABELLED, Recording
 from edgehar.data.vetting import Vetting
 from edgehar.errors import InputError
 from edgehar.files import PathLike, written_whole
+from edgehar.results.axes import CHANNEL_HUES
 
 REST_S = 1.0  # stretches by which rest is looked for
 CALMEST = 10  # per cent of them
@@ -24,7 +25,6 @@ LIMIT_RUN, LIMIT_OVER_REST = 3, 1.3  # samples in a row at a limit, and how far 
 STILL = 0.2  # share of its largest value that a gyroscope at rest does not show
 SNIPPET_S = 5.0
 RATE_OFF = 0.02
-HUES = ("#2f5d8a", "#c2703a", "#4c7a5a", "#7a5ba6", "#b5432f", "#667085")
 
 
 class Person(NamedTuple):
@@ -116,7 +116,7 @@ def inspect(dataset: Dataset, watch: Callable[[Recording], Any] = lambda recordi
         raise InputError("nothing of %s can be read: %s" % (
             dataset.title, _first(dataset.skipped) or "it is empty."))
     sensors, found = tuple(look.found() for look in looks), tuple(people.found(dataset))
-    copies = tuple(vetting.copies())
+    copies = (*vetting.copies(), *vetting.repeats())
     doubts = [*vetting.units(), *_doubts(dataset, found, sensors, classes, pauses.rates), *copies]
     return Inspection(dataset.title, dataset.name, dataset.rate_hz, pauses.rates, len(pauses.gaps_s),
                       max(pauses.gaps_s, default=0.0), sum(dataset.missing_rows.values()),
@@ -309,7 +309,7 @@ def write_inspection(found: Inspection, path: PathLike) -> Path:
 
 def _axes(found: Inspection) -> List[Tuple[str, List[Tuple[str, str]]]]:
     """Each sensor and the names of its channels with their colours, as snippets draw them."""
-    return [(sensor.name, [(axis, HUES[place % len(HUES)]) for place, axis in enumerate("xyz")])
+    return [(sensor.name, [(axis, CHANNEL_HUES[place % len(CHANNEL_HUES)]) for place, axis in enumerate("xyz")])
             for sensor in found.sensors[:2]]
 
 
@@ -317,8 +317,8 @@ def snippet_plot(snippet: Snippet, width: int = 300, height: int = 84) -> str:
     """A snippet's first channels as SVG, each triad on a scale of its own."""
     rows = [snippet.samples[first:first + 3] for first in range(0, min(6, len(snippet.samples)), 3)]
     each = height / len(rows)
-    lines = ['<line x1="0" x2="%d" y1="%g" y2="%g" stroke="#e5e2dc"/>' % (width, row * each, row * each)
-             for row in range(1, len(rows))]
+    lines = ['<line x1="0" x2="%d" y1="%g" y2="%g" stroke="currentColor" opacity=".2"/>' % (
+        width, row * each, row * each) for row in range(1, len(rows))]
     for row, channels in enumerate(rows):
         low, high = float(channels.min()), float(channels.max())
         span = (high - low) or 1.0
@@ -327,5 +327,5 @@ def snippet_plot(snippet: Snippet, width: int = 300, height: int = 84) -> str:
             heights = row * each + 3 + (each - 6) * (1 - (values[steps] - low) / span)
             points = " ".join("%.1f,%.1f" % point for point in zip(width * steps / max(1, len(values) - 1), heights))
             lines.append('<polyline fill="none" stroke="%s" stroke-width="1" points="%s"/>' % (
-                HUES[place % len(HUES)], points))
+                CHANNEL_HUES[place % len(CHANNEL_HUES)], points))
     return '<svg viewBox="0 0 %d %d" role="img" aria-label="signal">%s</svg>' % (width, height, "".join(lines))

@@ -10,6 +10,7 @@ from edgehar.artifact.manifest import Artifact
 from edgehar.data.splits import data_marks
 from edgehar.errors import InputError
 from edgehar.files import PathLike, written_whole
+from edgehar.results.cards import cards
 from edgehar.results.contrasts import contrasts
 from edgehar.results.grouping import artifact_labels, grouped, marks, measured_on, people_of
 from edgehar.results.histories import History
@@ -59,7 +60,7 @@ def page_of(runs: Sequence[Run]) -> Dict[str, Any]:
     labels = artifact_labels(runs)
     return {
         "runs": [(labels[run.engine.artifact_sha256], run) for run in runs],
-        "first": created[0], "last": created[-1],
+        "cards": cards(runs), "first": created[0], "last": created[-1],
         "corpora": list(dict.fromkeys(run.engine.dataset for run in runs)),
         "engines": len({run.engine.sha256 for run in runs}),
         "synthetic": sorted({run.engine.dataset for run in runs if run.synthetic}),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, NamedTuple, Sequence
+from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence
 
 import numpy as np
 
-from edgehar.results.scores import calibration_error, macro_f1_each
+from edgehar.results.scores import calibration_error_each, macro_f1_each
 
 
 class Interval(NamedTuple):
@@ -73,32 +73,35 @@ def adjusted(p_values: Sequence[float]) -> List[float]:
     return found
 
 
+INCONCLUSIVE = "inconclusive (95 %% CI half-width %.3f)"
+
+
 def verdict(difference: Interval, margin: float = 0.01) -> str:
     """What a paired difference of macro-F1 allows to say.
 
-    "better" or "worse" where the interval leaves out zero, "tied" where it lies inside
-    +-`margin`, else "not resolvable" with its half-width.
+    "better" or "worse" where the interval leaves out zero, "equivalent" where it lies inside
+    +-`margin`, else "inconclusive" with its half-width.
     """
     if difference.low > 0:
         return "better"
     if difference.high < 0:
         return "worse"
     if -margin < difference.low and difference.high < margin:
-        return "tied"
-    return "not resolvable (+-%.3f)" % ((difference.high - difference.low) / 2)
+        return "equivalent (+-%g)" % margin
+    return INCONCLUSIVE % ((difference.high - difference.low) / 2)
 
 
 def non_inferiority(difference: Interval, margin: float = 0.01) -> str:
     """Whether a paired difference of macro-F1 shows that the first is at most `margin` below the second.
 
     "non-inferior" where the interval lies above -`margin`, "inferior" where it lies below,
-    else "not resolvable" with its half-width.
+    else "inconclusive" with its half-width.
     """
     if difference.low > -margin:
         return "non-inferior (margin %g)" % margin
     if difference.high < -margin:
         return "inferior (margin %g)" % margin
-    return "not resolvable (+-%.3f)" % ((difference.high - difference.low) / 2)
+    return INCONCLUSIVE % ((difference.high - difference.low) / 2)
 
 
 def share_of_gap(runs: Sequence[Dict[str, np.ndarray]], low: Sequence[Dict[str, np.ndarray]],
@@ -128,10 +131,19 @@ def _macro_f1_of(drawn: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
     drawn: (draws, people) numbers into the people of counts (runs, people, K, K).
     """
-    runs, people, classes, _ = counts.shape
-    times = np.array([np.bincount(chosen, minlength=people) for chosen in drawn], dtype=float)
-    scores = [macro_f1_each((times @ run.reshape(people, -1)).reshape(-1, classes, classes)) for run in counts]
-    return np.mean(scores, axis=0)
+    return np.mean([macro_f1_each(pooled) for pooled in _pooled(drawn, counts)], axis=0)
+
+
+def _pooled(drawn: np.ndarray, counts: np.ndarray) -> Iterator[np.ndarray]:
+    """(draws, ...) the sum over the people of each draw, of one run after the other.
+
+    drawn: (draws, people) numbers into the people of counts (runs, people, ...).
+    """
+    draws, people = len(drawn), counts.shape[1]
+    places = drawn + people * np.arange(draws)[:, None]
+    times = np.bincount(places.ravel(), minlength=draws * people).reshape(draws, people).astype(float)
+    for run in counts:
+        yield (times @ run.reshape(people, -1)).reshape(draws, *run.shape[1:])
 
 
 def bootstrap(people: int, score: Callable[[np.ndarray], np.ndarray], draws: int, seed: int) -> Interval:
@@ -157,8 +169,5 @@ def calibration_error_over_people(runs: Sequence[Dict[str, np.ndarray]], draws: 
     """Pooled calibration error, averaged over `runs`, each {person: (3, B)}, as for macro-F1."""
     people = sorted(runs[0])
     stacked = _stacked(runs, people)
-
-    def error(chosen: np.ndarray) -> float:
-        return float(np.mean([calibration_error(run[chosen].sum(axis=0)) for run in stacked]))
-
-    return bootstrap(len(people), one_by_one(error), draws, seed)
+    return bootstrap(len(people), lambda drawn: np.mean(
+        [calibration_error_each(pooled) for pooled in _pooled(drawn, stacked)], axis=0), draws, seed)

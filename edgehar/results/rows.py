@@ -336,7 +336,10 @@ def _origin(engine: EngineFacts) -> str:
     teacher = engine.teacher
     teacher = _teacher_text(teacher) if isinstance(teacher, dict) else teacher
     method = "labels alone" if engine.method == "none" else engine.method
-    return "%s, %s%s" % (engine.model, method, " from %s" % teacher if teacher else "")
+    words = ["%s, %s%s" % (engine.model, method, " from %s" % teacher if teacher else "")]
+    if engine.labelled:
+        words.append("%d %s labelled" % (engine.labelled, "person" if engine.labelled == 1 else "people"))
+    return ", ".join(words + [engine.learnt] * bool(engine.learnt))
 
 
 def _readable(name: str) -> str:

@@ -85,7 +85,8 @@ class EngineFacts:
     threads: of a CPU engine. options, running: how it was built and how it was run here.
     verified: {task: how far its logits are from the golden ones}. missing: the pattern of
     channels that were silent. dataset: a spec; channels: how many. recipe, teacher: None
-    where there was none. members: of an ensemble, {"seed", "sha256", "artifact_sha256"}
+    where there was none. labelled: people whose labels were learnt from, None for everybody's; learnt: what else
+    sets the training apart, as in ``training.regime``. members: of an ensemble, {"seed", "sha256", "artifact_sha256"}
     each. more: what a benchmark of its own tells beside.
     """
 
@@ -113,6 +114,8 @@ class EngineFacts:
     method: str = ""
     recipe: Optional[Mapping[str, Any]] = field(default_factory=dict)
     teacher: Any = ""
+    labelled: Optional[int] = None
+    learnt: str = ""
     seed: Optional[int] = None
     members: Sequence[Mapping[str, Any]] = ()
     more: Mapping[str, Any] = field(default_factory=dict)

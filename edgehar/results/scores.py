@@ -100,5 +100,12 @@ def calibration_error(bins: np.ndarray) -> float:
     Source: equation 3 of Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern
     Neural Networks", ICML 2017, arXiv:1706.04599, with its fifteen equal bins.
     """
-    count, confidence, right = bins
-    return float(np.abs(right - confidence).sum() / count.sum()) if count.sum() else float("nan")
+    return float(calibration_error_each(bins[None])[0])
+
+
+def calibration_error_each(bins: np.ndarray) -> np.ndarray:
+    """(N,) `calibration_error` of each of bins (N, 3, B)."""
+    count, confidence, right = np.moveaxis(bins, 1, 0)
+    total = count.sum(axis=1)
+    gaps = np.abs(right - confidence).sum(axis=1)
+    return np.divide(gaps, total, out=np.full(len(bins), np.nan), where=total > 0)

@@ -35,12 +35,15 @@ class Snapshot(NamedTuple):
     """All that a Stream remembers between two chunks.
 
     samples: (n, C) float32, the newest, at most a window of them. clock: as `Clock.snapshot`
-    gives it. labels: {task: (label that stands, its rival, the rival's votes)}.
+    gives it. labels: {task: (label that stands, its rival, the rival's votes)}. pending: samples that no decision
+    counts yet; skipped: what each of the newest is counted for, where windows stand apart.
     """
 
     samples: np.ndarray
     clock: Tuple[int, float, float, float]
     labels: Dict[str, Tuple[str, str, int]]
+    pending: int = 0
+    skipped: Tuple[int, ...] = ()
 
     @property
     def end_s(self) -> float:
@@ -51,7 +54,8 @@ class Snapshot(NamedTuple):
         """As `from_json` reads it; samples as base64 of little-endian float32."""
         samples = np.ascontiguousarray(self.samples, dtype="<f4")
         return {"samples": base64.b64encode(samples.tobytes()).decode("ascii"), "channels": samples.shape[1],
-                "clock": list(self.clock), "labels": {task: list(held) for task, held in self.labels.items()}}
+                "clock": list(self.clock), "labels": {task: list(held) for task, held in self.labels.items()},
+                "pending": self.pending, "skipped": list(self.skipped)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Snapshot":
@@ -60,7 +64,8 @@ class Snapshot(NamedTuple):
         count, first_s, chunk_s, last_s = value["clock"]
         labels = {task: (str(label), str(rival), int(votes)) for task, (label, rival, votes) in value["labels"].items()}
         return cls(samples.reshape(-1, value["channels"]).astype(np.float32),
-                   (int(count), float(first_s), float(chunk_s), float(last_s)), labels)
+                   (int(count), float(first_s), float(chunk_s), float(last_s)), labels, value.get("pending", 0),
+                   tuple(value.get("skipped", ())))
 
 
 class Route(NamedTuple):
@@ -178,7 +183,8 @@ class Stream:
         kept = min(self._count, self.signal.window)
         rows = np.arange(self._count - kept, self._count) % self.signal.window
         return Snapshot(self._ring[rows], self._clock.snapshot(),
-                        {task: held.snapshot() for task, held in self._hysteresis.items()})
+                        {task: held.snapshot() for task, held in self._hysteresis.items()}, self.pending,
+                        tuple(self._skipped))
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on where another stream of the same signal stood, as if all its samples had come here.
@@ -194,6 +200,7 @@ class Stream:
         self._clock.restore(snapshot.clock)
         self._count = count - len(snapshot.samples)
         self._append(snapshot.samples)
+        self.pending, self._skipped = snapshot.pending, list(snapshot.skipped)
         for task, held in snapshot.labels.items():
             if task in self.tasks and {*held[:2]} <= {"", *self.tasks[task]}:
                 self._hysteresis[task].restore(held)
@@ -201,7 +208,6 @@ class Stream:
     def succeed(self, other: "Stream") -> None:
         """Take over what another stream counted, whose samples this one goes on with."""
         self.gaps, self.decided, self.dropped = other.gaps, other.decided, Counter(other.dropped)
-        self.pending, self._skipped = other.pending, list(other._skipped)
 
     def _start(self, time_s: float) -> None:
         """Forget everything; the next sample is the first of a new grid, at `time_s` unless it says otherwise."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Tuple, Union
 
 from edgehar.data.channels import Channel, choose_channels
 from edgehar.data.signals import Framing, scaled
@@ -13,6 +13,7 @@ from edgehar.files import sha256_of_json
 from edgehar.registry import parse_spec
 from edgehar.results.grouping import CHOICE
 from edgehar.training.recipe import Recipe
+from edgehar.training.regime import PEOPLE, Regime
 
 Settings = Dict[str, Any]
 
@@ -21,7 +22,9 @@ Settings = Dict[str, Any]
 class Network:
     """One row of the comparison. teacher: another network's name; ensemble: of all its seeds.
 
-    rate_hz: at which it reads the signal, in windows of equal seconds; 0: that of the corpus.
+    labelled: so many of the people to train on, drawn by the cell's seed, or these; else all.
+    unlabelled, context: as in ``edgehar.training.regime``. rate_hz: at which it reads the signal,
+    in windows of equal seconds; 0: that of the corpus.
     members: the network of which this is an ensemble, of all its seeds; what else stands
     here is then theirs.
     """
@@ -32,6 +35,9 @@ class Network:
     method: str = "none"
     teacher: str = ""
     ensemble: bool = False
+    labelled: Union[None, int, List[str]] = None
+    unlabelled: str = PEOPLE
+    context: bool = False
     tasks: Tuple[str, ...] = ()
     seeds: Tuple[int, ...] = (0,)
     recipe: Settings = field(default_factory=dict)
@@ -107,6 +113,11 @@ class Cell(NamedTuple):
     def recipe(self) -> Recipe:
         """The network's recipe with the cell's seed."""
         return replace(Recipe.from_mapping(self.network.recipe), seed=self.seed)
+
+    def regime(self) -> Regime:
+        """Whose labels it learns from; people are drawn by its seed."""
+        network = self.network
+        return Regime.of(network.labelled, self.seed, network.unlabelled, network.context)
 
     def teachers(self) -> List["Cell"]:
         """The cells to learn from: all seeds of the teacher for an ensemble, else its same or first seed."""

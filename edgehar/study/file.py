@@ -39,6 +39,9 @@ It is written in TOML::
     channels = "live"
     method = "kd"                            # default none: labels alone
     teacher = "teacher"                      # of the same seed, or of its first where it lacks that
+    labelled = 2                             # people to train on, drawn by the seed, or a list of names; default all
+    unlabelled = "none"                      # not learnt from; default "people": of whom no label is known
+    context = true                           # the teacher's word is smoothed along each recording
     ensemble = true                          # instead of that, all seeds of the teacher teach as one
     rate_hz = 12.5                           # slower than the corpus, and it may be than its teacher
 
@@ -66,7 +69,8 @@ from edgehar.errors import InputError
 from edgehar.files import PathLike, read_toml
 from edgehar.results.grouping import CHOICE
 from edgehar.results.modalities import SETTINGS as MODALITY_SETTINGS, choices
-from edgehar.settings import NAMES, PAIRS, RATE, SAMPLES, SEEDS, SWITCH, TABLE, TABLES, TEXT, require_settings
+from edgehar.settings import (COUNT_OR_NAMES, NAMES, PAIRS, RATE, SAMPLES, SEEDS, SWITCH, TABLE, TABLES, TEXT,
+                              require_settings)
 from edgehar.study.cells import Fold, Network, Settings, Study
 from edgehar.study.trainable import require_trainable, told_of
 from edgehar.training.checks import chosen_tasks
@@ -74,7 +78,8 @@ from edgehar.training.recipe import Recipe
 
 ENSEMBLE_SETTINGS = {"members": TEXT}
 NETWORK_SETTINGS = {"model": TEXT, "channels": TEXT, "rate_hz": RATE, "method": TEXT, "teacher": TEXT,
-                    "ensemble": SWITCH, "tasks": NAMES, "seeds": SEEDS, "recipe": TABLE}
+                    "ensemble": SWITCH, "labelled": COUNT_OR_NAMES, "unlabelled": TEXT, "context": SWITCH,
+                    "tasks": NAMES, "seeds": SEEDS, "recipe": TABLE}
 STUDY_SETTINGS = {"seeds": SEEDS, "contrasts": PAIRS, "exploratory": PAIRS, "non_inferiority": PAIRS, "gap": NAMES,
                   "recipe": TABLE, "corpora": TABLES, "networks": TABLES, "modalities": TABLE}
 CORPUS_SETTINGS = {"corpus": TEXT, "protocol": TEXT, "window": SAMPLES, "hop": SAMPLES, "recipe": TABLE,

@@ -12,7 +12,8 @@ from edgehar.results.runs import Run
 from edgehar.study.cells import Cell, Settings
 from edgehar.training.distillers import DISTILLERS
 
-FACTS = ("dataset", "rate_hz", "window", "hop", "model", "method", "seed", "tasks", "channel_names")  # of a Run
+FACTS = ("dataset", "rate_hz", "window", "hop", "model", "method", "seed", "tasks", "channel_names",
+         "labelled", "learnt")  # of a Run
 
 
 def own_run(cell: Cell, results: Path) -> Run:
@@ -36,7 +37,7 @@ def _told(run: Run) -> Settings:
 
 def _teachers_told(teacher: Optional[Settings]) -> List[Settings]:
     """Model, channels and recipe of each teacher that a Run tells of."""
-    return [{key: each[key] for key in ("model", "channels", "recipe")}
+    return [{**{key: each[key] for key in ("model", "channels", "recipe")}, "labelled": each.get("labelled")}
             for each in (teacher.get("members", [teacher]) if teacher else [])]
 
 
@@ -48,9 +49,10 @@ def _wanted(cell: Cell) -> Settings:
     return {"dataset": fold.corpus, "rate_hz": cell.framing.rate_hz, "window": cell.framing.window,
             "hop": cell.framing.hop, "model": network.model, "method": network.method, "seed": cell.seed,
             "tasks": sorted(fold.decided(cell.name)), "channel_names": cell.channel_names(),
+            "labelled": cell.regime().labelled or None, "learnt": cell.regime().told or None,
             "recipe": seedless(_plain_recipe(cell)),
-            "teacher": [{"model": each.network.model, "channels": each.channel_names(), "recipe": _plain_recipe(each)}
-                        for each in teachers]}
+            "teacher": [{"model": each.network.model, "channels": each.channel_names(), "recipe": _plain_recipe(each),
+                         "labelled": each.regime().labelled or None} for each in teachers]}
 
 
 def _plain_recipe(cell: Cell) -> Settings:

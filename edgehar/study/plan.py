@@ -14,6 +14,8 @@ from edgehar.study.cells import Cell, Fold, Study
 from edgehar.study.own_runs import own_run
 from edgehar.study.runner import cut_fold, fit_cell
 from edgehar.study.workers import threads
+from edgehar.training.distillers import DISTILLERS
+from edgehar.training.regime import learnt_from
 
 PROBED_WINDOWS = (256, 1024)  # of an epoch: the difference tells what a window costs, the rest is there in any epoch
 PROBED_EPOCHS = 4  # as many phases as a method has that teaches three stages first
@@ -54,7 +56,8 @@ def _estimate(name: str, folds: Sequence[Fold], corpus: Corpus, results: Path, s
     if done == len(cells) or cells[0].members():
         return TimeEstimate(folds[0].name, name, len(cells), done, 0.0)
     recipe = cells[0].recipe()
-    windows = recipe.windows_per_epoch or len(corpus.parts.train) * recipe.pace(len(corpus.parts.train)).passes
+    windows = recipe.pace(len(learnt_from(corpus.parts, cells[0].regime(),
+                                          DISTILLERS.create(cells[0].network.method)))).windows
     few, many = (min(count, windows) for count in PROBED_WINDOWS)
     short, long = (_epoch_s(cells[0], corpus, scratch / str(count), count) for count in (few, many))
     per_window_s = max(0.0, long - short) / max(1, many - few)
@@ -69,7 +72,8 @@ def asked_less(study: Study) -> bool:
 
 def _epoch_s(cell: Cell, corpus: Corpus, scratch: Path, windows: int) -> float:
     """Seconds that an epoch of so many windows takes, once the teachers are there."""
-    probe = replace(cell.recipe(), epochs=min(PROBED_EPOCHS, cell.recipe().epochs), windows_per_epoch=windows, views=0)
+    epochs = min(PROBED_EPOCHS, cell.recipe().epochs)
+    probe = replace(cell.recipe(), epochs=epochs, windows=0, windows_per_epoch=windows, views=0)
     for teacher in cell.teachers():
         fit_cell(teacher, corpus, scratch, probe)
     began = time.perf_counter()

@@ -121,4 +121,4 @@ def fit_cell(cell: Cell, corpus: Corpus, work: Path, recipe: Optional[Recipe] = 
     teaching = slower(corpus, heard_hz) if heard_hz != network.rate_hz else None
     return train(slower(corpus, network.rate_hz), network.model, network.channels, recipe or cell.recipe(),
                  work / cell.path, network.method, teachers, tasks=network.tasks,
-                 views=work / cell.fold.folder / VIEWS, teaching=teaching)
+                 views=work / cell.fold.folder / VIEWS, teaching=teaching, regime=cell.regime())

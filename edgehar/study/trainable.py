@@ -12,9 +12,10 @@ from edgehar.data.datasets.base import Dataset
 from edgehar.data.signals import Framing, Signal, scaled
 from edgehar.errors import InputError
 from edgehar.study.cells import Network
-from edgehar.training.checks import chosen_tasks
+from edgehar.training.checks import chosen_tasks, require_context
 from edgehar.training.distillers import DISTILLERS
 from edgehar.training.models import make_model
+from edgehar.training.regime import Regime
 
 
 def require_trainable(networks: Mapping[str, Network], dataset: Dataset, framing: Framing, where: str) -> None:
@@ -40,7 +41,11 @@ def _make(network: Network, dataset: Dataset, framing: Framing) -> None:
 
 def _require_teacher(network: Network, teacher: Optional[Network], dataset: Dataset, framing: Framing) -> None:
     """Raise InputError where the method lacks a teacher, or has one that cannot teach the network."""
-    needed = DISTILLERS.create(network.method).needs_teacher
+    method = DISTILLERS.create(network.method)
+    Regime.of(network.labelled, 0, network.unlabelled, network.context)
+    if network.context:
+        require_context(method, network.method, None)
+    needed = method.needs_teacher
     if teacher is None:
         if needed:
             raise InputError("method '%s' needs a teacher; name one of the networks as teacher." % network.method)

@@ -50,9 +50,14 @@ def augment_together(rates: Sequence[Tensor], channels: Sequence[Channel], stren
     """The same windows at several rates, the slowest first, each (B, C, T), changed alike but for their noise."""
     rates = _shift(rates, strength.shift, generator)
     rates = _rotate_and_scale(rates, channels, strength, generator)
-    rates = [x + strength.jitter * (torch.randn(x.shape, generator=generator) * x.std(dim=2, keepdim=True))
-             for x in rates]
+    rates = [x + torch.randn(x.shape, generator=generator) * (strength.jitter * _deviation(x)) for x in rates]
     return _drop_sensors(rates, channels, strength.sensor_dropout, generator) if strength.sensor_dropout else rates
+
+
+def _deviation(x: Tensor) -> Tensor:
+    """(B, C, 1) standard deviation of x (B, C, T) in time; ``Tensor.std`` does not use the width of the processor."""
+    centred = x - x.mean(dim=2, keepdim=True)
+    return (centred.square().sum(dim=2, keepdim=True) / (x.shape[2] - 1)).sqrt()
 
 
 def _shift(rates: Sequence[Tensor], share: float, generator: torch.Generator) -> List[Tensor]:

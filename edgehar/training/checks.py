@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import product
-from typing import Dict, List, Mapping, Sequence, Tuple, Union
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from edgehar.data.signals import Signal, Windows
 from edgehar.errors import InputError, MismatchError
@@ -41,6 +41,16 @@ def needed(teacher: Teachers, distiller: Method, method: str) -> List[Fitted]:
     if distiller.needs_teacher and not teachers:
         raise InputError("method '%s' needs a teacher; give one with --teacher." % method)
     return teachers if distiller.needs_teacher else []
+
+
+def require_context(method: Method, spec: str, teaching: Optional[Windows]) -> None:
+    """Raise InputError where a method has no use for a teacher in context, or student and teacher read two rates."""
+    if not isinstance(method, WithTeacher) or not method.takes_context:
+        raise InputError("method '%s' does not learn from the logits that a teacher deploys, which is what context "
+                         "smooths; leave out --context, or choose kd." % spec)
+    if teaching is not None:
+        raise InputError("the teacher reads another rate than the student, and context is only known at one; train a "
+                         "teacher at the student's rate, or leave out --context.")
 
 
 def require_one_split(train: Windows, valid: Windows, teachers: Sequence[Fitted]) -> None:

@@ -18,41 +18,45 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgehar.data.signals import UNLABELLED, Windows
+from edgehar.data.signals import UNLABELLED, Windows, carries_label
+from edgehar.errors import InputError
 from edgehar.results.histories import Progress
 from edgehar.training.checks import require_numbers
+from edgehar.training.context import Context
 from edgehar.training.distillers.base import Method, Phase, Teacher, WithoutTeacher, prepare, total
 from edgehar.training.evaluation import evaluate
 from edgehar.training.folder import load_checkpoint, of_this_version, save_checkpoint
 from edgehar.training.lessons import VIEWS, Lessons
 from edgehar.training.models.base import Model
 from edgehar.training.recipe import Recipe
-
-SCORED = 2048  # training windows that are scored after each epoch, at most as many as of validation people
+from edgehar.training.speed import Follower, optimiser_of, outputs_of, precision_here, scored_of_training
 
 
 class Training:
     """One training between its first and its last epoch. Arguments as of ``edgehar.training.loop.fit``."""
 
     def __init__(self, model: Model, teacher: Optional[Teacher], distiller: Method, train: Windows,
-                 valid: Windows, recipe: Recipe, views: Path = Path(VIEWS), teaching: Optional[Windows] = None) -> None:
+                 valid: Windows, recipe: Recipe, views: Path = Path(VIEWS), teaching: Optional[Windows] = None,
+                 context: Optional[Context] = None) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.valid, self.model, self.distiller = recipe, valid, model, distiller
+        self.context = context
         teacher = teacher.eval().requires_grad_(False) if teacher is not None else None
-        self.lessons = Lessons(train, model.signal, recipe, teacher, views, teaching)
+        self.lessons = Lessons(train, model.signal, recipe, teacher, views, teaching, context)
         windows = self.lessons.windows
-        self.pace = recipe.pace(len(train))
+        self.pace, self.precision = recipe.pace(len(train)), precision_here(recipe)
         self.y = {task: torch.from_numpy(windows.y[task]) for task in model.tasks}
-        self.sample = windows.take(np.linspace(0, len(windows) - 1, min(len(windows), len(valid), SCORED)).astype(int))
+        self.sample = _some_labelled(windows, scored_of_training(len(windows), len(valid), self.pace.windows))
         mine = self.lessons.x[:, self.lessons.mine]
         model.normalise.set_statistics(mine)
         distiller.class_weights = class_weights(self.y, model.tasks, recipe.balance)
         prepare(distiller, model.eval(), teacher, mine[:2])
         self.phases = distiller.phases(recipe.epochs)
         self.starts = [0, *accumulate(phase.epochs for phase in self.phases)][:-1]
-        self.optimiser = torch.optim.AdamW([*model.parameters(), *distiller.parameters()], lr=recipe.learning_rate,
-                                           weight_decay=recipe.weight_decay)
+        self.optimiser = optimiser_of([*model.parameters(), *distiller.parameters()], recipe.learning_rate,
+                                      recipe.weight_decay)
         self.average = copy.deepcopy(model) if recipe.ema_decay else model
+        self.follower = Follower(self.average, model)
         self.best: Dict[str, Tensor] = {}
         self.kept: Dict[str, Dict[str, Tensor]] = {}
         self.history: List[Progress] = []
@@ -124,9 +128,9 @@ class Training:
 
     def _batches(self, generator: torch.Generator) -> List[Tensor]:
         """Indices (B,) of an epoch's windows; a last one of a single window, which has no deviation, is left out."""
-        order = torch.cat([torch.randperm(len(self.lessons.x), generator=generator) for _ in range(self.pace.passes)])
-        order = order[:self.recipe.windows_per_epoch or len(order)]
-        batches = list(order.split(self.pace.batch_size))
+        passes = math.ceil(self.pace.windows / len(self.lessons.x))
+        order = torch.cat([torch.randperm(len(self.lessons.x), generator=generator) for _ in range(passes)])
+        batches = list(order[:self.pace.windows].split(self.pace.batch_size))
         return batches[:-1] if len(batches) > 1 and len(batches[-1]) < 2 else batches
 
     def _update(self, index: Tensor, generator: torch.Generator, steps_per_epoch: int) -> Dict[str, float]:
@@ -149,10 +153,11 @@ class Training:
         """{term: scalar} of the method for the training windows at `index` (B,); progress: 0 to 1 of the training."""
         look = self.lessons.look(index, generator)
         labels = {task: y[index] for task, y in self.y.items()}
-        student = self.model(look.student)
+        student = outputs_of(self.model, look.student, self.precision)
         if isinstance(self.distiller, WithoutTeacher):
             return self.distiller.step(student, look.student, labels, progress)
-        return self.distiller.step(student, self.lessons.ask(index, look), labels, progress)
+        said = self.lessons.ask(index, look, self.distiller.logits_suffice)
+        return self.distiller.step(student, said, labels, progress)
 
     def _set_learning_rate(self, phase: Phase, step: int, steps_per_epoch: int) -> None:
         """At `step` of a phase: linear warm-up, then half a cosine down to zero."""
@@ -165,13 +170,7 @@ class Training:
     def _update_average(self, step: int) -> None:
         if self.average is self.model:
             return
-        decay = min(self.recipe.ema_decay, (1 + step) / (10 + step))
-        mine = self.model.state_dict()
-        for name, value in self.average.state_dict().items():
-            if value.dtype.is_floating_point:
-                value.lerp_(mine[name], 1 - decay)
-            else:
-                value.copy_(mine[name])
+        self.follower.move(1 - min(self.recipe.ema_decay, (1 + step) / (10 + step)))
 
     def _record(self, progress: Progress) -> Progress:
         rivals = self.history[self._phase()[1]:]
@@ -206,6 +205,14 @@ class Training:
         self.optimiser.load_state_dict(state["optimiser"])
         self.best, self.kept, self.step = state["best"], state["kept"], state["step"]
         self.history = [Progress(**past) for past in state["history"]]
+
+
+def _some_labelled(windows: Windows, count: int) -> Windows:
+    """`count` of those with a label, spread evenly."""
+    known = np.flatnonzero(carries_label(windows))
+    if not len(known):
+        raise InputError("no window to train on carries a label; name labelled people, or look at the labels.")
+    return windows.take(known[np.linspace(0, len(known) - 1, min(len(known), count)).astype(int)])
 
 
 def class_weights(y: Mapping[str, Tensor], tasks: Mapping[str, Tuple[str, ...]], balance: bool) -> Dict[str, Tensor]:

@@ -149,7 +149,8 @@ def _facts(fitted: Fitted, name: str, model: Any) -> Dict[str, Any]:
 
 
 def _training_facts(facts: Mapping[str, Any]) -> Dict[str, Any]:
-    kept: List[str] = ["method", "teacher", "recipe", "pace", "search", "parameters", "train_windows", "torch"]
+    kept: List[str] = ["method", "teacher", "recipe", "pace", "labels", "context", "search", "parameters",
+                       "train_windows", "torch"]
     return dict({key: facts[key] for key in kept if key in facts}, seed=facts["recipe"]["seed"])
 
 

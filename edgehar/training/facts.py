@@ -16,7 +16,8 @@ from edgehar.errors import InputError
 from edgehar.files import read_json
 from edgehar.training.folder import CHECKPOINT, FACTS, WEIGHTS, Fitted, of_this_version
 from edgehar.training.models.base import Model
-from edgehar.training.recipe import Recipe
+from edgehar.training.recipe import FP32, Recipe
+from edgehar.training.speed import precision_here
 
 VERSIONS = ("edgehar", "torch")
 
@@ -30,8 +31,10 @@ def training_plan(model: Model, train: Windows, valid: Windows, recipe: Recipe, 
             "train_windows": len(train), "valid_windows": len(valid), "parameters": model.parameter_count(),
             "macs": model.mac_count()}
     pace = recipe.pace(len(train))
-    if pace != (recipe.batch_size, 1):
+    if pace != (recipe.batch_size, len(train)):
         plan["pace"] = pace._asdict()
+    if recipe.precision != FP32:
+        plan["precision"] = precision_here(recipe)
     return dict(plan, teacher=_teachers_facts(teachers)) if teachers else plan
 
 
@@ -52,7 +55,13 @@ def _teacher_facts(teacher: Fitted) -> Dict[str, Any]:
             "channels": [channel.name for channel in teacher.model.signal.channels],
             "recipe": teacher.facts["recipe"], "seed": teacher.facts["recipe"]["seed"],
             "valid_macro_f1": teacher.best.score,
-            "weights_sha256": weights_sha256(teacher.model)}
+            "weights_sha256": weights_sha256(teacher.model), **_labels_told(teacher.facts)}
+
+
+def _labels_told(facts: Mapping[str, Any]) -> Dict[str, Any]:
+    """How many people's labels a teacher had, where it did not have everybody's."""
+    labelled = facts.get("labels", {}).get("labelled")
+    return {"labelled": labelled} if labelled else {}
 
 
 def weights_sha256(model: Model) -> str:
@@ -70,7 +79,7 @@ def data_facts(corpus: Corpus) -> Dict[str, Any]:
             "data": {"dataset": corpus.spec, "synthetic": dataset.synthetic, "licence": dataset.licence,
                      "citation": dataset.citation, "split": dict(split.to_json(), sha256=split.sha256),
                      "measured_hz": list(corpus.measured_hz),
-                     "people": {part.part: len(set(part.subjects)) for part in corpus.parts},
+                     "people": {part.part: len(set(part.subjects)) for part in corpus.parts.labelled},
                      "skipped": list(dataset.skipped)}}
 
 

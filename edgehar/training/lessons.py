@@ -13,9 +13,11 @@ from edgehar.data.signals import Signal, Windows, paired
 from edgehar.errors import InputError
 from edgehar.training.augment import augment_together
 from edgehar.training.checks import require_no_views
+from edgehar.training.context import Context
 from edgehar.training.distillers.base import Teacher
 from edgehar.training.models.base import Outputs
 from edgehar.training.recipe import Recipe
+from edgehar.training.speed import outputs_of, precision_here
 from edgehar.training.views import Views
 
 VIEWS = "views"
@@ -31,25 +33,28 @@ class Look(NamedTuple):
 class Lessons:
     """The training windows, a batch at a time.
 
-    teacher: of which `ask` is to be answered, where there is one. views: the folder in which
+    teacher: of which `ask` is to be answered, where there is one; context: what it says of `train` along each
+    recording, which is then said in the place of its logits. views: the folder in which
     is kept what it says of the recipe's views. teaching: the windows at its rate, where that
     is another; those are then seen that both have.
     """
 
     def __init__(self, train: Windows, signal: Signal, recipe: Recipe, teacher: Optional[Teacher] = None,
-                 views: Path = Path(VIEWS), teaching: Optional[Windows] = None) -> None:
+                 views: Path = Path(VIEWS), teaching: Optional[Windows] = None,
+                 context: Optional[Context] = None) -> None:
         heard = train
         if teaching is not None:
             require_no_views(recipe)
             train, heard = paired(train, teaching)
-        self.windows, self.recipe = train, recipe
+        self.windows, self.recipe, self._context = train, recipe, context
         self.teacher: Callable[[Tensor], Outputs] = teacher if teacher is not None else _nobody
         self.x = torch.from_numpy(train.x)
         self.mine = positions(train.channels, signal.channels)
         self._heard = self.x if teaching is None else torch.from_numpy(heard.x)
         self._theirs = positions(heard.channels, teacher.signal.channels) if teacher is not None else []
+        self._precision = precision_here(recipe)
         self._views = Views(self.x, train.channels, recipe.augmentation, recipe.seed, recipe.views, views, teacher,
-                            self._theirs) if recipe.views else None
+                            self._theirs, self._precision) if recipe.views else None
 
     def turn_to(self, epoch: int) -> None:
         """Begin an epoch, counted from 1."""
@@ -66,9 +71,17 @@ class Lessons:
         return Look(seen[0][:, self.mine], seen[-1])
 
     @torch.no_grad()
-    def ask(self, index: Tensor, look: Look) -> Outputs:
-        """What the teacher says of the windows at `index` (B,) as in `look`, which was just taken of them."""
-        return self._views.said(index) if self._views else self.teacher(look.teacher[:, self._theirs])
+    def ask(self, index: Tensor, look: Look, logits_alone: bool = False) -> Outputs:
+        """What the teacher says of the windows at `index` (B,) as in `look`, which was just taken of them.
+
+        logits_alone: nothing else is read, so that stages and embedding may be empty.
+        """
+        along = self._context.at(index) if self._context else {}
+        if along and logits_alone and len(along) == len(self.windows.y):
+            return Outputs(along, [], look.student.new_empty(len(index), 0))
+        said = self._views.said(index) if self._views else outputs_of(
+            self.teacher, look.teacher[:, self._theirs], self._precision)
+        return said._replace(logits={**said.logits, **along})
 
 
 def _nobody(x: Tensor) -> Outputs:

@@ -17,8 +17,9 @@ from edgehar.data.signals import Signal, Windows
 from edgehar.files import PathLike, alone_in, write_json
 from edgehar.results import histories
 from edgehar.results.histories import Progress
-from edgehar.training.checks import (chosen_tasks, needed, require_deviation, require_one_split,
+from edgehar.training.checks import (chosen_tasks, needed, require_context, require_deviation, require_one_split,
                                      require_teachers_decide, require_teachers_hear)
+from edgehar.training.context import Context
 from edgehar.training.distillers import DISTILLERS
 from edgehar.training.dryrun import dry_run, require_computes
 from edgehar.training.epochs import Training
@@ -29,18 +30,20 @@ from edgehar.training.lessons import VIEWS
 from edgehar.training.models import make_model, teach_as_one
 from edgehar.training.models.base import Model
 from edgehar.training.recipe import Recipe
+from edgehar.training.regime import Regime, everything, learnt_from, regime_facts
 
 LOG = logging.getLogger(__name__)
 
 
 def train(corpus: Corpus, spec: str, channels: str, recipe: Recipe, folder: PathLike, method: str = "none",
           teacher: Teachers = None, watch: Optional[Callable[[Progress], None]] = None,
-          tasks: Sequence[str] = (), views: Optional[PathLike] = None, teaching: Optional[Corpus] = None) -> Fitted:
+          tasks: Sequence[str] = (), views: Optional[PathLike] = None, teaching: Optional[Corpus] = None,
+          regime: Regime = Regime()) -> Fitted:
     """Make the network `spec` for the corpus's signal and `fit` it; arguments as there.
 
     channels: a pattern for ``channels.choose_channels``: what the network sees. tasks: what it
     decides, as in `chosen_tasks`. teaching: the same corpus as the teacher reads it, where
-    that is at a higher rate.
+    that is at a higher rate. regime: whose labels count.
     """
     dataset = corpus.dataset
     max_gap_s = max(dataset.max_gap_s, 2 / corpus.framing.rate_hz)  # a step of a slow signal is no gap
@@ -48,14 +51,16 @@ def train(corpus: Corpus, spec: str, channels: str, recipe: Recipe, folder: Path
     LOG.info("the network sees %d of %d channels: %s", len(signal.channels), len(dataset.channels),
              ", ".join(channel.name for channel in signal.channels))
     model = make_model(spec, signal, chosen_tasks(dataset.classes, tasks), recipe.seed)
-    return fit(model, corpus.parts.train, corpus.parts.valid, recipe, folder, method, teacher, data_facts(corpus),
-               watch, views, teaching.parts.train if teaching else None)
+    windows = learnt_from(corpus.parts, regime, DISTILLERS.create(method))
+    facts = {**data_facts(corpus), **regime_facts(corpus.parts, regime, windows)}
+    return fit(model, windows, corpus.parts.valid, recipe, folder, method, teacher, facts, watch, views,
+               everything(teaching.parts) if teaching else None, regime.context)
 
 
 def fit(model: Model, train: Windows, valid: Windows, recipe: Recipe, folder: PathLike, method: str = "none",
         teacher: Teachers = None, facts: Optional[Mapping[str, Any]] = None,
         watch: Optional[Callable[[Progress], None]] = None, views: Optional[PathLike] = None,
-        teaching: Optional[Windows] = None) -> Fitted:
+        teaching: Optional[Windows] = None, context: bool = False) -> Fitted:
     """Train `model` on the people of `train`, keep the epoch that is best on those of `valid`.
 
     method: a distiller's spec. teacher: trained on the same split; its channels may be a
@@ -63,7 +68,8 @@ def fit(model: Model, train: Windows, valid: Windows, recipe: Recipe, folder: Pa
     e.g. of the data. watch: called after each epoch. views: where what the teacher says of
     the recipe's views is kept for other trainings; default in `folder`, for this one
     alone. teaching: the training windows at the teacher's rate, where that is a multiple of
-    the model's; those are trained on that both have (``signals.paired``). A half-done
+    the model's; those are trained on that both have (``signals.paired``). context: the
+    teacher's probabilities are smoothed along each recording (``edgehar.training.context``). A half-done
     training in `folder` is resumed; a finished one is returned as it is. Raises InputError
     where `folder` holds a training with other settings, where network or method fail in a
     dry run, or where the loss is no number, which leaves the epochs before it;
@@ -76,6 +82,8 @@ def fit(model: Model, train: Windows, valid: Windows, recipe: Recipe, folder: Pa
     require_deviation(train)
     require_teachers_hear(teachers, model.signal if teaching is None else teaching)
     require_teachers_decide(model, teachers)
+    if context:
+        require_context(distiller, method, teaching)
     require_computes(model, train)
     plan = dict(training_plan(model, train, valid, recipe, method, teachers), **facts or {})
     require_same_plan(folder, plan)
@@ -84,7 +92,9 @@ def fit(model: Model, train: Windows, valid: Windows, recipe: Recipe, folder: Pa
         return Fitted.load(folder)
     together = teach_as_one([each.model for each in teachers]) if teachers else None
     dry_run(model, together, method, train, recipe, teaching)
-    training = Training(model, together, distiller, train, valid, recipe, Path(views or folder / VIEWS), teaching)
+    along = Context(together, train, valid) if context and together is not None else None
+    training = Training(model, together, distiller, train, valid, recipe, Path(views or folder / VIEWS), teaching,
+                        along)
     with alone_in(folder, "another training is at work in %s; wait until it has ended, or choose another folder." %
                   folder):
         return _run_to_end(training, plan, folder, watch)
@@ -112,6 +122,8 @@ def _finish(training: Training, plan: Dict[str, Any], folder: Path) -> Fitted:
     model = training.model
     model.load_state_dict(training.best)
     found = training.distiller.finish(model, lambda network: evaluate(network, training.valid))
+    if training.context:
+        found["context"] = training.context.to_json()
     write_json(folder / FACTS, dict(plan, outcome=dict(found, heads=model.head_kinds, macs=model.mac_count(),
                                                        parameters=model.parameter_count())))
     for name, weights in training.kept.items():

@@ -19,6 +19,8 @@ from edgehar.data.channels import Channel
 from edgehar.files import written_whole
 from edgehar.training.augment import Augmentation, augment
 from edgehar.training.models.base import Outputs
+from edgehar.training.recipe import FP32
+from edgehar.training.speed import outputs_of
 
 CHUNK = 256  # windows that a teacher sees at once: part of what is kept, as sums depend on it in their last bit
 
@@ -26,17 +28,18 @@ CHUNK = 256  # windows that a teacher sees at once: part of what is kept, as sum
 class Views:
     """`count` views of windows x (N, C, T), each a function of x and (seed, number of the view) alone.
 
-    teacher: sees the channels numbered `seen`; what it says is kept in `folder`, its
-    stages in half precision, under a name made of the view, the teacher's weights and
-    the data, so that a file can serve no other training than it was made for.
+    teacher: sees the channels numbered `seen`; what it says, computed in `precision`, is kept in
+    `folder`, its stages in half precision, under a name made of the view, the teacher's
+    weights and the data, so that a file can serve no other training than it was made for.
     """
 
     def __init__(self, x: Tensor, channels: Sequence[Channel], strength: Augmentation, seed: int, count: int,
-                 folder: Path, teacher: Any = None, seen: Sequence[int] = ()) -> None:
+                 folder: Path, teacher: Any = None, seen: Sequence[int] = (), precision: str = FP32) -> None:
         self.count, self.folder = count, folder
         self._original, self._channels, self._strength, self._seed = x, channels, strength, seed
-        self._teacher, self._seen = teacher, list(seen)
-        self._key = _digest(x, teacher, repr((list(channels), strength, seed, self._seen))) if teacher else ""
+        self._teacher, self._seen, self._precision = teacher, list(seen), precision
+        asked = (list(channels), strength, seed, self._seen) + ((precision,) if precision != FP32 else ())
+        self._key = _digest(x, teacher, repr(asked)) if teacher else ""
         self._x = x
         self._said: Dict[str, Any] = {}
 
@@ -65,7 +68,8 @@ class Views:
         said = _kept(path)
         if said is None:
             with torch.no_grad():
-                told = [self._teacher(part[:, self._seen]) for part in self._x.split(CHUNK)]
+                told = [outputs_of(self._teacher, part[:, self._seen], self._precision)
+                        for part in self._x.split(CHUNK)]
             said = _keep(path, _joined(told))
         return said
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("cryptography")
@@ -73,16 +74,18 @@ def test_an_engine_elsewhere(tmp_path, capsys, harm):
     assert execute(["verify", str(tmp_path / "engine")]) == 0
 
 
-def test_an_engine_that_was_installed(tmp_path, capsys, harm):
+@pytest.mark.parametrize("trust", [["--unsigned"], ["--key", "NAME.pub"]])
+def test_an_engine_that_was_installed(tmp_path, capsys, harm, trust):
     bundle = pack(tiny_artifact(tmp_path / "a"), "1.0.0", StreamSettings(16)).signed(KEY)
     bundle.write(tmp_path / "tiny.ehar")
-    place = tmp_path / "place"
-    install = ["install", str(tmp_path / "tiny.ehar"), "--unsigned", "--to", str(place)]
+    (tmp_path / "key.pub").write_bytes(KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    place, trust = tmp_path / "place", [word.replace("NAME.pub", str(tmp_path / "key.pub")) for word in trust]
+    install = ["install", str(tmp_path / "tiny.ehar"), *trust, "--to", str(place)]
     assert execute(install) == 0
     harm((place / "current").resolve())
-    words = remedy(refused(place / "current", capsys), FILE_ehar=tmp_path / "tiny.ehar")
-    assert words[:4] == ["install", str(tmp_path / "tiny.ehar"), "--to", str(place)]
-    assert execute(words + ["--unsigned"]) == 0
+    words = remedy(refused(place / "current", capsys), FILE_ehar=tmp_path / "tiny.ehar", NAME_pub=tmp_path / "key.pub")
+    assert words[:-2] == install or words[:len(install)] == install
+    assert execute(words) == 0
     assert execute(["verify", str(place / "current")]) == 0
 
 

@@ -553,8 +553,73 @@ def test_operators_beyond_8_5_do_not_parse(trt, gpu, board):
     model.graph.node[3].op_type = "Gelu"
     build = Build(trt, model)
     assert not build.parsed and build.parser.num_errors == 1
-    assert "No importer registered for op: Gelu" in build.parser.get_error(0).desc()
+    assert "Plugin not found" in build.parser.get_error(0).desc() and build.parser.get_error(0).node() == 3
+    assert any("No importer registered for op: Gelu" in line for level, line in board.log if level == "INFO")
     assert not Build(trt, batch=None).parser.parse(b"no graph")
+
+
+@pytest.mark.parametrize("fault, number, words", [
+    ("no zero point", 3, "requires 3 inputs for the DequantizeLinear"), ("scale", 2, "must all be positive"),
+    ("rank", 8, "GEMM must have 2D inputs"), ("dilation", 6, "dilations other than 1")])
+def test_what_the_parser_of_8_5_asserts_is_refused_at_its_node(trt, gpu, board, fault, number, words):
+    from onnx import helper, numpy_helper
+
+    model = quantised_onnx()
+    nodes = model.graph.node
+    if fault == "no zero point":  # allowed by ONNX
+        del nodes[3].input[2]
+    elif fault == "scale":
+        scale = next(each for each in model.graph.initializer if each.name == "step")
+        scale.CopyFrom(numpy_helper.from_array(np.array(-0.1, np.float32), "step"))
+    elif fault == "rank":
+        nodes[8].input[0] = nodes[7].input[0]
+    else:
+        nodes[6].CopyFrom(helper.make_node("MaxPool", list(nodes[6].input), list(nodes[6].output),
+                                           kernel_shape=[1, 3], dilations=[1, 2]))
+    parser = Build(trt, model, ["FP16", "INT8"], batch=None).parser
+    assert parser.num_errors == 1 and words in parser.get_error(0).desc() and parser.get_error(0).node() == number
+
+
+def test_axes_that_are_an_operand_are_overlooked(trt, gpu, board):
+    """As from opset 18 on: a norm over one axis becomes one over all, and nothing is said."""
+    from onnx import helper, numpy_helper
+
+    model = tiny_onnx()
+    model.opset_import[0].version = 18
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1]), "axes"))
+    model.graph.node.insert(2, helper.make_node("ReduceL2", ["normal", "axes"], ["norm"]))
+    network = Build(trt, model, batch=None).network
+    norm, = (layer for layer in map(network.get_layer, range(len(network))) if layer.type == trt.LayerType.UNARY)
+    assert norm.get_output(0).shape == (1, 1, 1, 1)  # and not (-1, 1, 1, 32)
+
+
+def test_answers_of_the_binding(trt, gpu):
+    """Those that differed from the real ones once."""
+    build = Build(trt, batch=None)
+    network, config = build.network, build.config
+    assert network.get_input(9) is network.get_layer(-1) is network.get_layer(999) is None
+    assert network[0].get_input(0) is network[0].get_output(9) is build.parser.get_error(0) is None
+    assert len(network) == network.num_layers and str(trt.DataType.FLOAT) == "DataType.FLOAT"
+    assert trt.DataType.FLOAT < trt.DataType.HALF and repr(trt.DataType(77)) == "<DataType.???: 77>"
+    assert build.builder.create_optimization_profile().get_shape("nobody") == []
+    tensor = network.get_input(0)
+    tensor.dynamic_range = (-1, 2)
+    assert tensor.dynamic_range == (-1.0, 2.0)
+    config.int8_calibrator, config.DLA_core = None, True
+    for refused in (lambda: build.parser.parse("text"), lambda: config.set_tactic_sources(-1),
+                    lambda: config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, -1),
+                    lambda: setattr(tensor, "shape", [1] * 9),
+                    lambda: build.builder.build_serialized_network(network, None)):
+        with pytest.raises(TypeError):
+            refused()
+
+
+def test_a_profile_out_of_order_is_not_taken(trt, gpu, board):
+    build = Build(trt, batch=None)
+    profile = build.builder.create_optimization_profile()
+    profile.set_shape("signal", (4, 3, 1, 32), (2, 3, 1, 32), (1, 3, 1, 32))
+    assert build.config.add_optimization_profile(profile) == build.config.add_optimization_profile(None) == -1
+    assert "min <= opt <= max" in board.log[-1][1]
 
 
 def test_the_parser_must_live_until_the_build(trt, gpu, board):

@@ -68,8 +68,15 @@ def test_layers_that_the_user_names_must_stay_in_fp32(build):
     facts, engine = build("trt:fp32=*filtered*")
     assert "OBEY_PRECISION_CONSTRAINTS" in facts["flags"] and "PREFER_PRECISION_CONSTRAINTS" not in facts["flags"]
     assert any("filtered" in name and precision == "FP32" for name, precision in facts["precisions"].items())
-    with pytest.raises(InputError, match="no layer that computes is named 'nobody'; there are: .*filtered"):
+
+
+def test_a_name_of_the_message_is_a_pattern_and_reaches_all_layers_of_its_node(build):
+    with pytest.raises(InputError, match="no layer that computes is named 'nobody'; there are: ") as refused:
         build("trt:fp32=nobody")
+    names = str(refused.value).split("there are: ")[1].rstrip(".").split(", ")
+    assert names == ["node_of_" + name for name in "centred normal filtered active pooled embedding activity".split()]
+    kept = {name for name, precision in build("trt:fp32=" + names[-1])[0]["precisions"].items() if precision == "FP32"}
+    assert kept == {"node_of_activity", "(Unnamed Layer* 11) [Shuffle]", "(Unnamed Layer* 12) [ElementWise]"}
 
 
 @pytest.mark.parametrize("spec, shape, profiles", [
@@ -214,8 +221,8 @@ def test_a_dla_takes_what_it_can_and_says_what_it_leaves(build, monkeypatch):
     facts, engine = build("trt:dla=1")
     assert facts["dla"] == 1 and "GPU_FALLBACK" in facts["flags"]
     told = BACKENDS.create("trt").report(engine)
-    assert told[-1] == ("2 of 7 layers can run on the DLA; on the GPU: node_of_centred, node_of_normal, "
-                        "node_of_pooled, node_of_embedding, node_of_activity")
+    assert told[-1] == ("2 of 9 layers can run on the DLA; on the GPU: node_of_centred, node_of_normal, "
+                        "node_of_pooled, node_of_embedding, node_of_activity, ... (all are in placement.json)")
     with BACKENDS.create("trt").open(engine) as session:
         assert session.running["graph"] is False and "DLA" in session.warnings[0]
     assert BACKENDS.create("trt").warnings(engine) == []
@@ -262,20 +269,53 @@ def test_a_failed_build_leaves_the_engine_that_was_there(build, board):
     assert {path.name: path.read_bytes() for path in engine.folder.iterdir()} == before
 
 
-def test_a_graph_that_tensorrt_cannot_parse_is_named(build, board, tmp_path):
+def changed_artifact(folder, change):
+    """The tiny artifact with its graph changed by `change`."""
     import onnx
 
     from edgehar.artifact.manifest import write_manifest
     from tests.tiny import tiny_facts
 
-    artifact = tiny_artifact(tmp_path / "odd")
+    artifact = tiny_artifact(folder)
     model = onnx.load(str(artifact.onnx_path))
-    model.graph.node[3].op_type = "Gelu"
-    model.opset_import[0].version = 20
+    change(model)
     onnx.save_model(model, str(artifact.onnx_path))
     write_manifest(artifact.folder, tiny_facts())
-    with pytest.raises(InputError, match="cannot parse the artifact's graph"):
-        build(of=Artifact.load(artifact.folder))
+    return Artifact.load(artifact.folder)
+
+
+def test_an_operator_that_tensorrt_does_not_know_is_named(build, tmp_path):
+    def unknown(model):
+        model.graph.node[3].op_type = "Gelu"
+
+    with pytest.raises(InputError, match="cannot parse Gelu 'node_of_active' .*does not know this operator"):
+        build(of=changed_artifact(tmp_path / "odd", unknown))
+
+
+@pytest.mark.parametrize("opset, ir_version", [(18, 8), (17, 9)])
+def test_a_graph_newer_than_tensorrt_8_5_is_refused_before_any_parser(build, board, tmp_path, opset, ir_version):
+    """Its parser would take a ReduceL2 of opset 18, whose axes are an operand, for one over all axes."""
+    def newer(model):
+        model.opset_import[0].version, model.ir_version = opset, ir_version
+
+    board.set(no_builder=True)  # else it would be missed
+    with pytest.raises(InputError, match="opset %d and IR version %d; .* export it again at opset 16" % (
+            opset, ir_version)):
+        build(of=changed_artifact(tmp_path / "new", newer))
+
+
+def test_that_there_is_no_gpu_is_told_with_its_reason(build, board):
+    """TensorRT 8.5 says it in a warning."""
+    board.set(no_builder=True)
+    with pytest.raises(MissingError, match="no GPU to build for .CUDA initialization failure with error: 100"):
+        build()
+
+
+def test_warnings_without_harm_are_kept_from_users(build, board, monkeypatch):
+    board.set(build="crash")  # then the last that was said is told
+    with pytest.raises(EdgeharError, match="last it said: ") as crashed:
+        build("trt:batch=1+2")
+    assert "INT64" not in str(crashed.value)
 
 
 def test_logits_that_differ_are_no_engine(build, artifact, tmp_path):

@@ -86,7 +86,7 @@ def test_what_a_window_costs_is_drawn_over_the_wearers_beside_the_cores_limit(tm
     assert 0 < steps < windows and all(cost_s > line.limit_s for line in drawn for cost_s in line.cost_s)
     scaling.draw(tmp_path)
     root = ElementTree.fromstring((tmp_path / "scaling.svg").read_text(encoding="utf-8"))
-    assert len(root.findall(".//{*}polyline")) == len(root.findall(".//{*}line[@class='mark dashed hue0']")) * 2 == 2
+    assert len(root.findall(".//{*}polyline")) == len(root.findall(".//{*}line[@class='mark dashed series0']")) == 2
 
 
 def test_the_multiply_adds_of_a_window_are_the_models_own():
@@ -137,6 +137,26 @@ def test_every_way_to_train_is_timed_in_every_turn(tmp_path):
     parts = [cost.ratio(stored, (name,))[0] for name in (cost.TEACHER, cost.TAUGHT)]
     assert cost.ratio(stored, (cost.TEACHER, cost.TAUGHT))[0] == pytest.approx(sum(parts), rel=0.5)
     assert "teacher, then kd" in cost.table(stored)
+
+
+def test_the_loop_as_it_was_trains_the_same_by_other_means(tmp_path, monkeypatch):
+    """Same losses but for rounding; each epoch of either is timed, with what its scores and its checkpoint took."""
+    loop = script("training_loop")
+    monkeypatch.setattr(loop, "TRAIN", 64)
+    monkeypatch.setattr(loop, "VALID", 16)
+    train, valid = loop._generated(64, "train"), loop._generated(16, "valid")
+    recipe = loop.Recipe(epochs=2, batch_size=16)
+    before, now = (loop.begun(loop.WAYS[way], loop.make_model("resnet:width=8", loop.SIGNAL, loop.TASKS), train, valid,
+                              recipe) for way in (loop.BEFORE, loop.NOW))
+    assert (before.model.channels_last, now.model.channels_last) == (False, True)
+    assert before.epoch().loss == pytest.approx(now.epoch().loss, rel=1e-3)
+    runs = loop.compare_speed("w16", turns=1)
+    assert set(runs) == {loop.BEFORE, loop.NOW, loop.BF16} and set(loop.ways_of("xs")) == {loop.BEFORE, loop.NOW}
+    stored = [Run.load(run.write(tmp_path / (way + ".json"))) for way, run in runs.items()]
+    for run in stored:
+        epoch, scoring, checkpoint = (run.measurement(what).values for what in ("epoch", "scoring", "checkpoint"))
+        assert len(epoch) == 1 and scoring[0] + checkpoint[0] < epoch[0]
+    assert loop.speed_rows("w16", runs)[0].startswith("| w16 | before | ")
 
 
 def test_ratios_are_of_interleaved_rounds():

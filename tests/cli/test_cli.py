@@ -294,7 +294,7 @@ def test_a_data_root_that_is_a_file_is_called_one(capsys: pytest.CaptureFixture,
     assert execute(["doctor", "--json"]) == 0
     found = {each["subject"]: each for each in json.loads(capsys.readouterr().out)["findings"]}
     assert found["EDGEHAR_DATA"]["detail"].endswith("all.zip is a file")
-    assert found["EDGEHAR_DATA"]["remedy"] == "export EDGEHAR_DATA=%s" % tmp_path
+    assert found["EDGEHAR_DATA"]["remedy"] == "`export EDGEHAR_DATA=%s`" % tmp_path
     assert execute(["datasets", "uci-har"]) == 0
     assert "is a file" in capsys.readouterr().out
 

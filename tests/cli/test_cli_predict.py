@@ -92,7 +92,8 @@ def test_a_mode_too_slow_for_the_rate_is_told_and_not_drawn(tmp_path, capsys):
 
 @pytest.mark.parametrize("words, code, sentence", [
     (["--mode", "MODE_40W"], 2, "choose from"), (["--batch", "1,x"], 2, "whole numbers"),
-    (["-o", "x.html"], 2, "add --rate"), (["--board", "orin"], 2, "no board 'orin'"),
+    (["-o", "x.html"], 2, "add --rate"), (["-o", ""], 2, "add --rate"),
+    (["-o", "", "--rate", "2"], 2, "folder"), (["--board", "orin"], 2, "no board 'orin'"),
     (["--threads", "2"], 2, "add --device cpu"),
 ])
 def test_refusals(capsys, words, code, sentence):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -146,3 +147,77 @@ def test_a_provider_counts_when_a_session_runs_on_it(monkeypatch):
     assert found["CPUExecutionProvider"].state == OK
     assert found["CUDAExecutionProvider"].state == WARNING
     assert "runs in its place" in found["CUDAExecutionProvider"].detail and found["CUDAExecutionProvider"].remedy
+
+
+@pytest.mark.parametrize("installed, jetson, subjects", [
+    (("onnxruntime",), False, []), (("onnxruntime-gpu",), True, []), (("onnxruntime",), True, ["onnxruntime-gpu"]),
+    (("onnxruntime", "onnxruntime-gpu"), False, ["onnxruntime"])])
+def test_one_onnx_runtime_at_a_time(monkeypatch, installed, jetson, subjects):
+    monkeypatch.setattr(machine, "package_version", lambda name: "1.18.0" if name in installed else None)
+    monkeypatch.setattr(doctor, "on_jetson", lambda: jetson)
+    found = list(doctor._runtimes())
+    assert [each.subject for each in found] == subjects and all(each.remedy for each in found)
+
+
+# ------------------------------------------------------------------ what is printed
+
+
+def test_it_fits_80_columns_and_every_command_stands_whole_on_its_line(board, monkeypatch, capsys):
+    write(board, {".dockerenv": "", "sys/class/devfreq/17000000.gv11b/min_freq": 114750000})
+    (board / "run/jtop.sock").unlink()
+    (board / "dev/nvmap").unlink()
+    monkeypatch.setattr(shutil, "which", lambda name, **_: None)
+    found = list(doctor.findings())
+    execute(["doctor"])
+    lines = capsys.readouterr().out.splitlines()
+    commands = {command for each in found for command in re.findall("`(.*?)`", each.remedy)}
+    assert any(len(command) > 74 for command in commands)
+    assert {"      " + command for command in commands} <= set(lines)
+    assert max(len(line) for line in lines if line.strip() not in commands) <= 80
+
+
+def test_on_a_board_corpora_are_one_line(board, capsys):
+    execute(["doctor", "--json"])
+    told = [each for each in json.loads(capsys.readouterr().out)["findings"] if each["room"] == "corpus"]
+    assert [(each["subject"], each["state"]) for each in told] == [("corpora", OK)]
+
+
+def test_corpora_that_are_not_here_are_one_line_on_a_workstation(root, monkeypatch, capsys):
+    monkeypatch.delenv("EDGEHAR_DATA", raising=False)
+    execute(["doctor"])
+    out = capsys.readouterr().out
+    assert out.count("uci-har") == 2 and "edgehar fetch NAME" in out
+
+
+# ------------------------------------------------------------------ one job
+
+
+def rooms_of(job, capsys):
+    code = execute(["doctor", "--json", "--for", job])
+    told = json.loads(capsys.readouterr().out)
+    assert told["for"] == job and told["ready"] == (code == 0)
+    return code, {each["room"] for each in told["findings"]}, told["next"]
+
+
+def test_each_job_shows_what_it_needs_and_no_more(board, capsys):
+    assert rooms_of("power", capsys)[:2] == (0, {"power", "clocks", "jetson"})
+    assert rooms_of("run", capsys)[1] <= {"backend", "provider", "bundle", "disk", "machine"}
+    assert rooms_of("train", capsys)[1] == {"training", "corpus", "disk", "backend"}
+    code, rooms, _ = rooms_of("build-trt", capsys)
+    assert {"backend", "jetson", "disk"} <= rooms and "corpus" not in rooms
+
+
+@pytest.mark.parametrize("job, step", [("power", "replay:path=FILE.csv"), ("build-trt", "./deploy.sh push")])
+def test_a_job_that_cannot_be_done_ends_with_7_and_a_way(root, job, step, capsys):
+    code, _, told = rooms_of(job, capsys)
+    assert code == 7 and step in told
+    assert execute(["doctor", "--for", job]) == 7
+    assert step in capsys.readouterr().err
+
+
+def test_training_needs_its_packages(root, monkeypatch, capsys):
+    version = machine.package_version
+    monkeypatch.setattr(machine, "package_version", lambda name: None if name == "torch" else version(name))
+    assert rooms_of("train", capsys) == (7, {"training", "corpus", "disk", "backend"}, "pip install 'edgehar[train]'")
+    assert execute(["doctor", "--for", "run"]) == 0
+    assert "ready to run models" in capsys.readouterr().out

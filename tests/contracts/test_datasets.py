@@ -10,7 +10,7 @@ from edgehar.data.datasets import DATASETS
 from edgehar.data.signals import UNLABELLED, cut
 from edgehar.errors import InputError
 
-READ = 150  # recordings looked at of each corpus, to keep the test short
+READ = 40  # recordings looked at of each corpus, to keep the test short
 
 
 DESCRIBED = {"table-mhealth": "table:%s" % (Path(__file__).parents[1] / "data" / "tables" / "mhealth.toml")}

@@ -11,8 +11,7 @@ torch = pytest.importorskip("torch")
 
 from edgehar.errors import InputError
 from edgehar.training.distillers import DISTILLERS
-from edgehar.training.distillers.base import WithoutTeacher, WithTeacher, prepare
-from edgehar.training.distillers.kd import softened_kl
+from edgehar.training.distillers.base import WithoutTeacher, WithTeacher, prepare, softened_kl
 from edgehar.training.models.base import Outputs
 from tests.contracts.test_models import network
 
@@ -68,6 +67,54 @@ def test_a_batch_without_labels_does_no_harm(name):
     unlabelled = {task: torch.full_like(y, -1) for task, y in LABELS.items()}
     terms = terms_of(distiller, student, teacher, unlabelled)
     assert all(bool(torch.isfinite(term)) for term in terms.values())
+
+
+@pytest.mark.parametrize("name", [name for name in DISTILLERS.names() if DISTILLERS.kind(name).uses_unlabelled])
+def test_a_window_without_a_label_teaches_where_a_method_says_so(name):
+    distiller, student, teacher = prepared(name)
+    unlabelled = {task: torch.full_like(y, -1) for task, y in LABELS.items()}
+    for _ in range(2):  # an average is no other network before the first step
+        distiller.after_step(student, 0.0)
+        with torch.no_grad():
+            next(student.parameters()).mul_(1.1)
+    sum(terms_of(distiller, student, teacher, unlabelled).values()).backward()
+    gradients = [parameter.grad for parameter in student.parameters() if parameter.grad is not None]
+    assert any(bool(gradient.abs().sum() > 0) for gradient in gradients)
+
+
+@pytest.mark.parametrize("name", ["kd", "smldist:sequential=false", "tsak"])
+def test_labels_that_are_not_there_change_nothing_for_the_windows_that_have_theirs(name):
+    """The loss on labels is a mean over all windows: half of them without, half the loss of the other half."""
+    distiller, student, teacher = prepared(name)
+    student.eval()
+    torch.manual_seed(0)
+    labels = {task: y.clone() for task, y in LABELS.items()}
+    x = torch.randn(4, 9, 128)
+    with torch.no_grad():
+        said = teacher(x)
+        half = {task: torch.where(torch.arange(4) < 2, y.clamp(min=0), torch.tensor(-1)) for task, y in labels.items()}
+        both = distiller.step(student(x), said, half, 0.0)["labels"]
+        first = distiller.step(student(x[:2]), teacher(x[:2]), {task: y[:2] for task, y in half.items()}, 0.0)["labels"]
+    assert float(both) == pytest.approx(float(first) / 2, rel=1e-4)
+
+
+def test_kd_by_hand_of_a_window_without_a_label():
+    """The teacher alone counts there, and counts whole: T^2 KL; half of the mean over two windows."""
+    kd = DISTILLERS.create("kd:temperature=2,share=0.5")
+    z, t = outputs([[0.0, 0.0], [0.0, 0.0]]), outputs([[2 * math.log(3), 0.0]] * 2)
+    terms = kd.step(z, t, {"activity": torch.tensor([0, -1])}, 0.0)
+    kl = 4 * (0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5))
+    assert float(terms["labels"]) == pytest.approx(0.5 * math.log(2) / 2, rel=1e-5)
+    assert float(terms["teacher"]) == pytest.approx((0.5 * kl + kl) / 2, rel=1e-5)
+
+
+def test_kd_without_labels_reads_none():
+    kd = DISTILLERS.create("kd:share=1,temperature=1")
+    z, t = outputs([[0.0, 1.0]]), outputs([[2.0, 0.0]])
+    for label in (0, 1, -1):
+        terms = kd.step(z, t, {"activity": torch.tensor([label])}, 0.0)
+        assert float(terms["labels"]) == 0 and float(terms["teacher"]) == pytest.approx(float(
+            softened_kl(z.logits["activity"], t.logits["activity"], 1.0)))
 
 
 @pytest.mark.parametrize("name", DISTILLERS.names())

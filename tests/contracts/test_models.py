@@ -99,6 +99,43 @@ def test_there_is_a_grid_for_each_stage_where_there_are_grids(spec):
         assert 0 <= grid.first and grid.first + grid.spacing * (stage.shape[2] - 1) < 128
 
 
+@pytest.mark.parametrize("spec", SPECS)
+def test_the_layout_in_memory_changes_speed_alone(spec):
+    """Outputs are the same and parameters stay as they are stored, whichever way windows lie in memory."""
+    model, x = network(spec).eval(), torch.randn(8, len(CHANNELS), 128)
+    found = {}
+    for model.channels_last in (False, True):
+        outputs = model(x)
+        sum(logits.square().sum() for logits in outputs.logits.values()).backward()
+        found[model.channels_last] = outputs
+        assert all(value.is_contiguous() for value in model.state_dict().values())
+        assert all(each.grad is None or each.grad.stride() == each.stride() for each in model.parameters())
+    for one, other in zip(*([*each.logits.values(), *each.stages, each.embedding] for each in found.values())):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("spec", ["mobilenet", "mobilenet:conv=valid", "resnet", "mtl-net", "mtl-net:size=slim"])
+def test_a_family_that_asks_for_it_computes_with_channels_innermost(spec):
+    model, seen = network(spec).eval(), []
+    convolutions = [layer for layer in model.modules() if isinstance(layer, torch.nn.Conv2d)]
+    for layer in convolutions:
+        layer.register_forward_hook(lambda _, given, made: seen.extend([given[0], made]))
+    model(torch.randn(4, len(CHANNELS), 128))
+    assert len(seen) == 2 * len(convolutions)
+    assert all(each.is_contiguous(memory_format=torch.channels_last) for each in seen)
+
+
+def test_a_family_that_does_not_ask_is_handed_windows_as_they_are():
+    """So that one which reshapes by `Tensor.view` goes on to work."""
+    from edgehar.training.models.base import Model
+
+    class Viewed(Model):
+        def features(self, x):
+            return [], x.view(len(x), -1)
+
+    assert Viewed(signal(), TASKS, 9 * 128)(torch.randn(2, 9, 128)).embedding.shape == (2, 9 * 128)
+
+
 def test_mac_count_by_hand():
     """One 1x1 convolution and one linear layer, counted on paper."""
     from edgehar.training.models.base import Model

@@ -97,7 +97,7 @@ def test_windows_come_from_the_cache(tmp_path, folder):
                                                  for name, text in sample.files.items()}))
     first, second = (cut_corpus("dsads", str(tmp_path)) for _ in range(2))
     assert len(entries(folder)) == 1
-    for one, other in zip(first.parts, second.parts):
+    for one, other in zip(first.parts.labelled, second.parts.labelled):
         assert np.array_equal(one.x, other.x) and np.array_equal(one.origin, other.origin)
 
 
@@ -326,7 +326,8 @@ def test_the_whole_of_wisdm_is_quick(corpora, folder):
         pytest.skip("no wisdm-dataset.zip in %s" % corpora)
     code = ("import resource, sys\n"
             "from edgehar.data.corpus import cut_corpus\n"
-            "windows = sum(len(part.x) for part in cut_corpus('wisdm:device=' + sys.argv[2], sys.argv[1]).parts)\n"
+            "parts = cut_corpus('wisdm:device=' + sys.argv[2], sys.argv[1]).parts.labelled\n"
+            "windows = sum(len(part.x) for part in parts)\n"
             "print(windows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n")
     spent_s = []
     for _ in range(2):

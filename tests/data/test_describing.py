@@ -133,6 +133,15 @@ def test_a_rate_of_no_round_window_and_quaternions(tmp_path):
     assert len(list(DATASETS.create("table:%s" % (tmp_path / "first.toml")).recordings())) == 3
 
 
+def test_files_outside_of_the_pattern_and_a_rate_that_nobody_said_are_told(tmp_path):
+    for name in ("anna_walk", "bert_walk", "carla_run"):
+        (tmp_path / (name + ".csv")).write_text("x,y,z\n" + "".join("0.%d,0.2,9.8\n" % (k % 9) for k in range(200)))
+    (tmp_path / "notes.txt").write_text("worn on the wrist\n")
+    text = describe_folder(tmp_path)
+    assert "# 1 of 4 files stay outside of the pattern: notes.txt\n" in text
+    assert "QUESTION: how many a second? Nothing in the files says it; 50 is no guess" in text
+
+
 def test_what_is_packed_otherwise_is_told_with_how_to_unpack_it(tmp_path):
     (tmp_path / "data.zip.xz").write_bytes(b"\xfd7zXZ")
     with pytest.raises(InputError, match="but data.zip.xz, which must be unpacked first: xz -dk .*data.zip.xz"):

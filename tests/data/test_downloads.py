@@ -460,7 +460,7 @@ def test_the_data_folder_is_the_one_that_is_named(tmp_path: Path, monkeypatch: p
     monkeypatch.delenv("EDGEHAR_DATA", raising=False)
     (tmp_path / "file").write_text("")
     for root, told in ((None, "no folder is set"), (str(tmp_path / "absent"), "does not exist; make it"),
-                       (str(tmp_path / "file"), "is a file")):
+                       (str(tmp_path / "file"), "is a file; set EDGEHAR_DATA or --root to a folder")):
         with pytest.raises(InputError, match=told) as caught:
             data_folder(root)
         sentence(caught)

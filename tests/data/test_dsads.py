@@ -8,7 +8,7 @@ import pytest
 
 from edgehar.data.datasets import DATASETS
 from edgehar.data.datasets.dsads import Dsads
-from edgehar.data.signals import concatenate, cut, labelled
+from edgehar.data.signals import carries_label, concatenate, cut
 from edgehar.errors import InputError
 from tests.damage import cut_off, refusal
 
@@ -305,6 +305,7 @@ def test_no_two_real_recordings_share_a_row(real):
 
 def test_real_windows_are_cut(real):
     dataset, found = real
-    windows = labelled(concatenate([cut(recording, dataset.window, dataset.hop) for recording in found]))
+    windows = concatenate([cut(recording, dataset.window, dataset.hop) for recording in found])
+    windows = windows.take(carries_label(windows))
     assert set(windows.subjects) == set("12345678") and windows.x.shape[1:] == (9, 64)
     assert len(windows) >= 10494

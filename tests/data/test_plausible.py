@@ -30,13 +30,20 @@ def found(samples: np.ndarray, channels) -> list:
 
 @pytest.mark.parametrize("factor, unit", [
     (1 / 9.80665, "in g: multiply it by 9.80665"), (1000 / 9.80665, "milli-g (multiply it by 0.00980665)"),
-    (100, "cm/s^2 (by 0.01)"), (1000, "mm/s^2 (multiply it by 0.001)"),
+    (1 / 0.3048, "ft/s^2: multiply it by 0.3048"), (100, "cm/s^2 (by 0.01)"), (1000, "mm/s^2 (multiply it by 0.001)"),
     (8192 / 9.80665, "raw counts of 8192 a g"),
     (64 / 9.80665, "raw counts of 64 a g"), (4096 / 9.80665, "raw counts of 4096 a g"),
     (16384 / 9.80665, "raw counts of 16384 a g (multiply it by 0.00059855)")])
 def test_acceleration_in_another_unit_is_named(factor, unit):
     (doubt,) = doubts(walking() * factor, ACC)
     assert (doubt.sensor, doubt.kind) == ("wrist/acc", UNIT) and unit in doubt.sentence
+
+
+def test_who_runs_is_not_said_to_be_in_feet():
+    """A median of 3 g that turns about with every step."""
+    run = walking() + 45 * np.sin(np.arange(len(walking()))[:, None] / 3 + np.arange(3))
+    assert 29 < np.median(np.linalg.norm(run, axis=1)) < 80
+    assert all("ft/s^2" not in doubt.sentence for factor in (0.5, 0.6, 0.7, 1) for doubt in doubts(run * factor, ACC))
 
 
 def test_acceleration_without_gravity_is_doubted_unless_the_channels_say_so():

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from edgehar.data.channels import Channel, choose_channels, positions, same_end, sensors_of, triad
-from edgehar.data.signals import (UNLABELLED, Framing, Recording, Windows, concatenate, cut, labelled, paired,
+from edgehar.data.signals import (UNLABELLED, Framing, Recording, Windows, carries_label, concatenate, cut, paired,
                                   require_alive, scaled, silenced, stack_placements, windows_sha256, worn_at)
 from edgehar.errors import InputError
 from edgehar.stream.decision import Decision
@@ -129,7 +129,7 @@ def test_no_label_is_given_below_its_purity(labels: List[int], purity: float) ->
 def test_unlabelled_windows_can_be_left_out() -> None:
     windows = cut(recording(40, [0] * 10 + [-1] * 20 + [2] * 10), 10, 10)
     assert windows.y["activity"].tolist() == [0, -1, -1, 2]
-    assert labelled(windows).origin[:, 1].tolist() == [0, 30]
+    assert windows.take(carries_label(windows)).origin[:, 1].tolist() == [0, 30]
 
 
 def test_joined_windows_keep_their_order_and_unlike_ones_are_refused() -> None:

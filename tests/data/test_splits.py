@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Dict, List, Set
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import given, settings, strategies as st
 from edgehar.data.channels import triad
 from edgehar.data.parts import Parts, audit, overlapping, partition
 from edgehar.data.signals import Recording, Windows, concatenate, cut
+from edgehar.cli._cutting import split_by
 from edgehar.data.splits import PARTS, Split, leak_mark
 from edgehar.errors import InputError
 
@@ -31,15 +33,15 @@ def people() -> List[Recording]:
 
 def test_each_part_holds_its_own_people_s_windows() -> None:
     parts = partition(people(), SPLIT, 20, 10)
-    for name, windows in zip(PARTS, parts):
+    for name, windows in zip(PARTS, parts.labelled):
         assert set(windows.subjects) == set(getattr(SPLIT, name))
         assert windows.part == name and windows.split_sha256 == SPLIT.sha256
-    assert [len(windows) for windows in parts] == [18, 9, 9]
+    assert [len(windows) for windows in parts.labelled] == [18, 9, 9]
 
 
 def test_people_outside_the_split_are_left_out() -> None:
     parts = partition([*people(), recording("9")], SPLIT, 20, 10)
-    assert "9" not in np.concatenate([windows.subjects for windows in parts])
+    assert "9" not in np.concatenate([windows.subjects for windows in parts.labelled])
 
 
 def test_a_person_in_two_parts_is_refused() -> None:
@@ -122,7 +124,7 @@ def test_a_placement_shift_tests_other_people_at_another_place() -> None:
     split = replace(SPLIT, placements=places)
     assert [split.place(each) for each in found if each.placement == "wrist"] == ["train", "train", "valid", ""]
     assert [split.place(each) for each in found if each.placement == "hip"] == ["", "", "", "test"]
-    assert [len(windows) for windows in partition(found, split, 20, 10)] == [18, 9, 9]
+    assert [len(windows) for windows in partition(found, split, 20, 10).labelled] == [18, 9, 9]
     assert split.sha256 != SPLIT.sha256
 
 
@@ -145,21 +147,21 @@ def test_every_session_at_every_place_is_divided_in_time() -> None:
     """A session an activity, as several corpora have it: whole sessions would leave training without the later."""
     found = [worn("1", place, session) for session in ("walk", "sit") for place in ("wrist", "hip")]
     parts = partition(found, IN_TIME, 10, 10)
-    assert [len(windows) for windows in parts] == [24, 8, 8]
+    assert [len(windows) for windows in parts.labelled] == [24, 8, 8]
     for number in range(len(found)):
-        starts = [windows.origin[windows.origin[:, 0] == number, 1].tolist() for windows in parts]
+        starts = [windows.origin[windows.origin[:, 0] == number, 1].tolist() for windows in parts.labelled]
         assert starts == [[0, 10, 20, 30, 40, 50], [60, 70], [80, 90]]
 
 
 def test_a_session_around_a_gap_is_divided_once() -> None:
     parts = partition([recording("1", length) for length in (60, 20, 20)], IN_TIME, 10, 10)
-    assert [set(windows.origin[:, 0]) for windows in parts] == [{0}, {1}, {2}]
+    assert [set(windows.origin[:, 0]) for windows in parts.labelled] == [{0}, {1}, {2}]
 
 
 def test_where_a_session_is_too_short_to_select_on_its_test_windows_are_clear_of_training() -> None:
     """Both windows of the short session that would be selected on overlap training, and so does the next one."""
     found = [recording("1", length, session) for session, length in (("short", 65), ("long", 300))]
-    train, valid, test = partition(found, IN_TIME, 20, 5)
+    train, valid, test = partition(found, IN_TIME, 20, 5).labelled
     assert set(valid.sessions) == {"long"} and set(test.sessions) == {"short", "long"}
     assert not overlapping(test, train).any() and not overlapping(test, valid).any()
 
@@ -173,6 +175,18 @@ def test_where_a_session_is_too_short_to_select_on_its_test_windows_are_clear_of
 def test_a_hand_written_split_says_what_it_means_or_is_refused(wrong: Dict[str, Any], told: str) -> None:
     with pytest.raises(InputError, match="split 'fixed' of test has .*%s" % told.replace("has ", "")):
         Split.from_json(dict(SPLIT.to_json(), **wrong))
+
+
+@pytest.mark.parametrize("absent", ["dataset", "name", "train", "valid", "test"])
+def test_a_split_that_lacks_something_is_told_what(absent: str) -> None:
+    with pytest.raises(InputError, match="mine.json has no '%s', which every split has; make one with" % absent):
+        Split.from_json({key: value for key, value in SPLIT.to_json().items() if key != absent}, "mine.json")
+
+
+def test_a_split_in_a_file_of_another_ending_is_told(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("{}")
+    with pytest.raises(InputError, match=r"read from a file that ends in .json; name .*mine.txt so"):
+        split_by("synthetic", None, str(tmp_path / "mine.txt"))
 
 
 def test_what_is_not_in_time_is_not_marked_and_not_hashed() -> None:

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from edgehar.cli import execute
+from edgehar.data.corpus import require_split_of
 from edgehar.data.datasets import DATASETS, read_recordings
+from edgehar.data.protocols import People, make_split
 from edgehar.data.signals import STANDARD_GRAVITY, UNLABELLED, cut
 from edgehar.data.vetting import people_faults, require_sound
 from edgehar.errors import InputError
@@ -319,8 +321,12 @@ def test_a_file_without_line_ends_is_not_read_to_its_end(tmp_path):
 def test_too_few_people_are_told_what_helps(tmp_path):
     """The sentence once named an option that train has not, and a protocol that needs a split first."""
     write(tmp_path, "one/a.csv", rows())
-    with pytest.raises(InputError, match="1 of the three people that a split needs.*add recordings of others"):
-        corpus(tmp_path).split()
+    with pytest.raises(InputError, match="1 of the three people that a split needs.*add recordings of others.*in-time"):
+        require_split_of(corpus(tmp_path), corpus(tmp_path).split())
+    few = corpus(tmp_path)
+    divided = make_split("in-time:person=one", People(few.split(), few.aliases, few.together))
+    require_split_of(few, divided)
+    assert divided.train == divided.test == ("one",)
     for number, name in enumerate(("two", "three")):
         write(tmp_path, "%s/a.csv" % name, rows(first=10 * number))
     assert len(corpus(tmp_path).split().people) == 3

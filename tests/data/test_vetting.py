@@ -19,7 +19,7 @@ from edgehar.data.people import alike, outside, people_named, plain_name
 from edgehar.data.protocols import People, every_fold, make_split
 from edgehar.data.signals import Recording
 from edgehar.data.splits import Split
-from edgehar.data.vetting import faults, remarks
+from edgehar.data.vetting import faults, remarks, vetted
 from edgehar.errors import InputError
 
 ACC = triad("acc", "m/s^2", "wrist")
@@ -156,6 +156,40 @@ def test_the_same_samples_under_two_names_are_found_also_shifted(shift):
 def test_a_part_that_two_recordings_share_is_found():
     shared = np.concatenate([samples(5), samples(1)[100:200], samples(6)])
     assert len(found(Given([recording("1", 1), recording("2", values=shared)], ["1"], ["2"]))) == 1
+
+
+COARSER = {"rounded": lambda values: np.round(values, 2), "in g": lambda values: values / np.float32(9.80665),
+           "of 16 bits": lambda values: values.astype(np.float16).astype(np.float32),
+           "with noise": lambda values: values + np.random.default_rng(9).normal(0, 0.02, values.shape)}
+
+
+@pytest.mark.parametrize("how", list(COARSER))
+@pytest.mark.parametrize("shift", [0, 37])
+def test_one_recording_in_another_form_under_two_names_is_found(how, shift):
+    copy = COARSER[how](samples(1, 2000)[shift:]).astype(np.float32)
+    given = Given([recording("1", values=samples(1, 2000)), recording("2", 2), recording("3", values=copy)], ["1", "2"],
+                  ["3"])
+    (sentence,) = [each for each in found(given) if "it seems" not in each]
+    assert "go alike, as in another unit or resolution, in recording a of person 1 and in recording a of" in sentence
+
+
+def test_what_repeats_itself_is_no_copy():
+    """Two machines that go round at one speed, and people who walk in step, are not one recording."""
+    turn = np.sin(np.arange(2000)[:, None] / 7 + np.arange(3)).astype(np.float32)
+    walks = [turn * 4 + np.random.default_rng(seed).normal(0, 0.8, turn.shape).astype(np.float32) for seed in (1, 2)]
+    for one, other in ((turn, turn[5:] * 2), walks):
+        prints = Fingerprints()
+        prints.add(0, one)
+        prints.add(1, other)
+        assert prints.alike() == []
+
+
+def test_one_recording_twice_under_one_name_is_told_and_used():
+    for copy in (samples(1), np.round(samples(1), 2)):
+        given = Given([recording("1", 1), recording("1", values=copy, session="b"), recording("2", 2)], ["1"], ["2"])
+        seen = vetted(given, given.recordings())
+        (sentence,) = seen.repeats()
+        assert "in recordings a and b of person 1; they weigh double" in sentence and seen.faults() == []
 
 
 def test_a_sensor_at_rest_is_no_copy():

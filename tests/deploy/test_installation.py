@@ -446,9 +446,9 @@ def test_a_kill_at_any_step_or_moment_leaves_the_old_version_or_the_new(bundles:
     put(bundles("1.0.0"), tmp_path / "start")
     put(bundles("1.1.0"), tmp_path / "start")
     bundles("1.2.0").write(tmp_path / "new.ehar")
-    found = killed("install", tmp_path / "start", tmp_path / "new.ehar", 30)
+    found = killed("install", tmp_path / "start", tmp_path / "new.ehar", 12)
     everything = found["stepped"] + found["timed"]
-    assert sum(each["killed"] for each in found["timed"]) == 30
+    assert sum(each["killed"] for each in found["timed"]) == 12
     assert len(found["stepped"]) > 30 and {each["current"] for each in found["stepped"]} == {"1.1.0", "1.2.0"}
     for each in everything:
         assert (each["current"], each["before"]) in {("1.1.0", "1.0.0"), ("1.2.0", "1.1.0")}

@@ -12,6 +12,7 @@ import socket
 import threading
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -20,13 +21,17 @@ import pytest
 from edgehar.deploy.health import Health, Line
 from edgehar.deploy.notify import Manager
 from edgehar.deploy.pages import Pages
-from edgehar.deploy.service import Service, signals_to
+from edgehar.deploy.service import Service, lines_of, signals_to
 from edgehar.deploy.spec import Loaded, ServeSpec
 from edgehar.deploy.state import Moment, ServiceState
 from edgehar.errors import InputError, MismatchError
+from edgehar.stream.feed import Feed
+from edgehar.stream.ledger import Ledger, ledger
+from edgehar.stream.sinks.base import Sink
 from edgehar.stream.sources.base import Chunk, Source
 from edgehar.stream.stream import Snapshot
-from tests.linear import CHANNELS, SIGNAL, add_plugins, noise, same, stream, write_artifact
+from tests.broker import until
+from tests.linear import CHANNELS, SIGNAL, add_plugins, decision, noise, same, stream, write_artifact
 
 # ------------------------------------------------------------------ what a stream keeps
 
@@ -103,6 +108,10 @@ def of_other_types(value):
         yield {**value, "stream": {**value["stream"], "channels": other}}
         yield {**value, "sinks": {"sink": [0, other]}}
         yield {**value, "stream": {**value["stream"], "labels": {"activity": [*label[:2], other]}}}
+        yield {**value, "samples": {**value["samples"], "arrived": other}}
+        yield {**value, "samples": {**value["samples"], "dropped": {"late": other}}}
+        yield {**value, "stream": {**value["stream"], "pending": other}}
+        yield {**value, "stream": {**value["stream"], "skipped": [other]}}
     yield {**value, "decision_s": math.nan}
     yield {**value, "more": 1}
 
@@ -173,6 +182,54 @@ def test_each_start_goes_on_and_counts_on(recipe, tmp_path):
     assert (health.starts, health.gaps, health.missed) == (3, 1, 23)
     health, told = served(recipe, Given(chunks(0, 100)), state)
     assert health.gaps == 1 and "by this machine's clock, for the source's began anew" in told[1]
+
+
+@pytest.mark.parametrize("hop, rate_hz, size", [(5, 50.0, 7), (23, 50.0, 7), (5, 80.0, 7), (5, 50.0, 400),
+                                               (23, 80.0, 400)])
+def test_every_sample_is_counted_once_over_restarts(recipe, tmp_path, hop, rate_hz, size):
+    """Also of services that are killed, within a chunk too; where samples are resampled; where windows stand apart."""
+    state, arrived, rows = tmp_path / "state.json", 0, noise(2800)
+    for number, saves in enumerate((math.inf, 3, 1, math.inf, 2, math.inf, math.inf)):
+        starts = range(400 * number, 400 * number + 400, size)
+        source = Given([Chunk(rows[start:start + size], start / rate_hz) for start in starts])
+        source.rate_hz = rate_hz
+        counted = counted_by(replace(recipe, hop=hop), source, state, saves)
+        kept = ServiceState.load(state).samples
+        arrived += sum(len(chunk.samples) for chunk in source.chunks)
+        assert counted.balanced and counted.arrived == arrived
+        assert kept == counted if saves == math.inf else 0 < kept.arrived <= arrived
+        arrived = kept.arrived
+    assert counted.decided > 600 and ("lost at a restart" in counted.dropped) == (size == 400 or rate_hz == 80)
+
+
+def counted_by(recipe, source, state, saves=math.inf):
+    """What a service counts that runs to the end of `source`, of which so many states reach the disk."""
+    health, loaded = Health(stale_s=10.0), recipe.load()
+    feed = Feed(source, loaded.stream.signal)
+    service = Service(recipe, loaded, [], health, Manager({}), state, lambda sentence: None)
+    health.samples = lambda: ledger(source, feed, service.stream, service.earlier).seen_meanwhile()
+    save, written = service._state.save, iter(range(10 ** 6))
+    service._state.save = lambda kept: save(kept) if next(written) < saves else None
+    service.run(feed, source)
+    service.close()
+    return health.samples()
+
+
+def test_what_waited_for_another_signal_is_lost_and_counted(recipe, tmp_path):
+    state = tmp_path / "state.json"
+    before = counted_by(recipe, Given(chunks(0, 100)), state)
+    state.write_text(state.read_text().replace('"signal_sha256": "', '"signal_sha256": "0'))
+    counted = counted_by(recipe, Given(chunks(100, 200)), state)
+    assert counted.balanced and counted.dropped["lost at a restart"] == before.waiting > 0
+
+
+def test_a_state_without_counts_is_gone_on_with(recipe, tmp_path):
+    state = tmp_path / "state.json"
+    served(recipe, Given(chunks(0, 100)), state)
+    value = json.loads(state.read_text())
+    del value["samples"], value["stream"]["pending"], value["stream"]["skipped"]
+    state.write_text(json.dumps(value))
+    assert served(recipe, Given(chunks(100, 200)), state)[0].starts == 2
 
 
 def test_the_state_of_another_signal_or_a_damaged_one_is_not_gone_on_with(recipe, tmp_path):
@@ -255,8 +312,6 @@ def test_a_decision_over_a_hop_after_its_samples_is_late(recipe):
 
 
 def test_a_new_engine_for_another_signal_is_refused(recipe, tmp_path, monkeypatch):
-    from dataclasses import replace
-
     health, told = Health(10.0), []
     service = Service(recipe, recipe.load(), [], health, Manager({}), None, told.append)
     loaded = recipe.load()
@@ -369,13 +424,56 @@ def test_health_tells_starting_ok_stale_and_stopping_and_life_from_use():
     assert health.status == "stopping"
 
 
+class Full(Sink):
+    """Says why it takes nothing."""
+
+    problem = "the disk is full"
+
+    def write(self, decision):
+        raise InputError(self.problem)
+
+
+class Stuck(Sink):
+    """Does not come back from a write until it is `free`."""
+
+    def __init__(self):
+        self.free = threading.Event()
+
+    def write(self, decision):
+        self.free.wait()
+
+    def close(self):
+        self.free.set()
+
+
+@pytest.mark.parametrize("kind, problem", [(Stuck, "it has taken nothing"), (Full, "the disk is full")])
+def test_a_sink_that_takes_nothing_degrades_a_service_that_goes_on(recipe, kind, problem):
+    named = {"source": Given(())}
+    health = Health(30.0, lambda: lines_of(named))
+    with kind() as sink:
+        service = Service(recipe, recipe.load(), [sink], health, Manager({}), None, lambda sentence: None)
+        (outlet,) = service.outlets
+        named[outlet.name] = outlet
+        outlet.put(decision())
+        health.decided({"activity": "walk"}, 0.1, late=False)
+        until(lambda: outlet._hand is not None, "it is in hand")
+        outlet._hand_s -= 60.0
+        until(lambda: outlet.problem, "it is told")
+        assert health.status == "degraded" and health.lines()[1].problem.startswith(problem)
+        with Pages(health) as pages:
+            code, _, text = fetched(pages, "health")
+            assert code == 200 and json.loads(text)["status"] == "degraded"
+    service.close()
+
+
 def test_what_became_of_the_samples_is_on_every_page():
     health = Health(30.0)
     assert health.to_json()["samples"] == {} and "edgehar_samples" not in health.to_metrics()
-    health.samples = lambda: {"arrived": 9, "decided": 5, "waiting": 1, "dropped": {"duplicate": 3}}
+    health.samples = lambda: Ledger(9, 5, 1, {"duplicate": 3}, {"damaged": 2})
     assert health.to_json()["samples"]["dropped"] == {"duplicate": 3}
     for line in ("edgehar_samples_total 9", "edgehar_samples_decided_total 5", "edgehar_samples_waiting 1",
-                 'edgehar_samples_dropped_total{reason="duplicate"} 3'):
+                 'edgehar_samples_dropped_total{reason="duplicate"} 3',
+                 'edgehar_unread_messages_total{reason="damaged"} 2'):
         assert line in health.to_metrics().splitlines()
 
 
@@ -445,7 +543,8 @@ def test_a_scrape_shows_every_count_under_its_name():
     told = health.to_json()
     assert {name: told[name] for name in counts if name != "changes"} == {
         name: number for number, name in enumerate(counts, start=11) if name != "changes"}
-    assert told["lines"] == [{"name": "source", "waiting": 3, "dropped": 2, "problem": ""}] and told["model"] == "small"
+    assert told["lines"] == [{"name": "source", "waiting": 3, "dropped": 2, "problem": "", "stuck": False}]
+    assert told["model"] == "small"
 
 
 def fetched(pages: Pages, path: str):

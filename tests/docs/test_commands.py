@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from edgehar.cli import edgehar as edgehar_command
+from tests.forked import run_forked
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", *sorted("docs/" + path.name for path in (ROOT / "docs").glob("*.md"))]
@@ -39,6 +40,13 @@ BY_A_TEST: Dict[str, str] = {
     "edgehar inspect recordings/mine.toml": "test_the_guide_makes_a_student_of_a_folder",
     "edgehar train --data table:recordings/mine.toml": "test_the_guide_makes_a_student_of_a_folder",
     "edgehar export runs/mine": "test_the_guide_makes_a_student_of_a_folder",
+    "edgehar split table:recordings/mine.toml": "test_the_guide_is_followed",
+    "edgehar train --data table:recordings/mine.toml --model resnet:width=16": "test_the_guide_is_followed",
+    "edgehar distill --data table:recordings/mine.toml": "test_the_guide_is_followed",
+    "edgehar export runs/student -o engines/mine": "test_the_guide_is_followed",
+    "edgehar export runs/labelled-only": "test_the_guide_is_followed",
+    "edgehar bench engines/mine": "test_the_guide_is_followed",
+    "edgehar bench engines/labelled-only": "test_the_guide_is_followed",
     "edgehar run engines/mine": "test_the_guide_makes_a_student_of_a_folder",
     "./deploy.sh push anna@xavier-1 anna@xavier-2": "test_one_command_brings_two_devices_to_recognise_a_stream",
     "./deploy.sh push anna@xavier-1 --bundle student.ehar --key release.pub --backend trt --dry-run":
@@ -222,11 +230,9 @@ def smaller(text: str) -> List[str]:
 
 def run(text: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     """A line of edgehar in `folder`, its output in one text."""
-    variables = dict(os.environ, PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1", XDG_CACHE_HOME=str(folder / "cache"),
-                     XDG_DATA_HOME=str(folder / "share"), HOME=str(folder), EDGEHAR_DATA=str(folder / "corpora"))
-    return subprocess.run([sys.executable, "-m", "edgehar", *smaller(text)], cwd=str(folder), env=variables,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          universal_newlines=True)
+    variables = {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder / "cache"), "HOME": str(folder),
+                 "XDG_DATA_HOME": str(folder / "share"), "EDGEHAR_DATA": str(folder / "corpora")}
+    return run_forked(smaller(text), folder, variables, together=True)
 
 
 @pytest.fixture(scope="module")

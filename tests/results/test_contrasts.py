@@ -20,8 +20,8 @@ from tests.runs import make
 
 
 @pytest.mark.parametrize("interval, told", [
-    ((0.02, 0.01, 0.03), "better"), ((-0.02, -0.03, -0.01), "worse"), ((0.0, -0.009, 0.009), "tied"),
-    ((0.0, -0.02, 0.02), "not resolvable (+-0.020)")])
+    ((0.02, 0.01, 0.03), "better"), ((-0.02, -0.03, -0.01), "worse"), ((0.0, -0.009, 0.009), "equivalent (+-0.01)"),
+    ((0.0, -0.02, 0.02), "inconclusive (95 % CI half-width 0.020)")])
 def test_verdicts(interval, told):
     assert verdict(Interval(*interval)) == told
 
@@ -64,7 +64,7 @@ def test_the_difference_is_a_minus_b_over_the_same_people():
     assert found.difference == paired_difference([a.confusions("activity")], [b.confusions("activity")])
     assert found.difference.value < 0 and found.verdict == "worse"
     assert compare_methods([b], [a])[0].verdict == "better"
-    assert compare_methods([b], [b])[0].verdict == "tied"
+    assert compare_methods([b], [b])[0].verdict == "equivalent (+-0.01)"
     assert difference_text(found).startswith("-0.")
 
 
@@ -79,7 +79,7 @@ def test_a_network_of_two_tasks_is_compared_with_one_of_a_single_task_on_what_bo
 
 def test_a_difference_that_one_person_makes_is_not_resolvable():
     b = make("b")
-    assert compare_methods([moved(b, -8, "a")], [b])[0].verdict.startswith("not resolvable (+-0.0")
+    assert compare_methods([moved(b, -8, "a")], [b])[0].verdict.startswith("inconclusive (95 % CI half-width 0.0")
 
 
 def test_seeds_of_one_method_are_averaged():
@@ -92,14 +92,14 @@ def test_seeds_of_one_method_are_averaged():
 def test_one_person_is_no_evidence():
     b = make("b", people={"activity": {"a": (40 * np.eye(3, dtype=int) + 10).tolist()}})
     (found,) = compare_methods([moved(b, -8)], [b])
-    assert found.verdict == "not resolvable" and difference_text(found).endswith("(one person)")
+    assert found.verdict == "inconclusive" and difference_text(found).endswith("(one person)")
 
 
 def test_what_is_no_more_than_a_point_below_is_not_inferior():
     b = make("b")
     assert not_inferior(compare_methods([b], [b])[0]).verdict == "non-inferior (margin 0.01)"
     assert not_inferior(compare_methods([moved(b, -8)], [b])[0]).verdict == "inferior (margin 0.01)"
-    assert not_inferior(compare_methods([moved(b, -8, "a")], [b])[0]).verdict.startswith("not resolvable (+-0.0")
+    assert not_inferior(compare_methods([moved(b, -8, "a")], [b])[0]).verdict.startswith("inconclusive (95 % CI half-width 0.0")
 
 
 def test_half_of_a_gap_is_recovered_by_hand():

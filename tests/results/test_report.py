@@ -80,7 +80,7 @@ def test_the_page_is_whole_and_stands_alone():
 
 def test_it_shows_accuracy_latency_cost_machine_and_commands():
     words = Page(report.render(everything())).words
-    for shown in ("student", "published", "Macro-F1", "Calibration error", "How sure it is, and how right",
+    for shown in ("student", "published", "Macro-F1", "Calibration error", "Calibration Each dot", "Confusion matrix", "Worst subject",
                   "Streaming: corpus, activity", "2.56 s every 1.28 s, hold 3", "By activity", "Single stream",
                   "Paced, 50/s", "offline, batch 64", "19,812",
                   "1.24 M", "96 KiB", "Test CPU", "edgehar bench student", "walking upstairs"):
@@ -119,7 +119,7 @@ def test_odd_latencies_make_a_page(values):
 
 def test_a_run_without_calibration_has_no_picture_of_it():
     html = report.render([replace(make(), calibration={})])
-    assert "How sure it is" not in Page(html).words and "reliability" not in html
+    assert "Calibration Each dot" not in Page(html).words and "reliability" not in html
 
 
 def test_a_reliability_is_drawn_as_one_dot_a_filled_bin():
@@ -127,8 +127,8 @@ def test_a_reliability_is_drawn_as_one_dot_a_filled_bin():
     row = row._replace(reliability=np.array([[0] * 7 + [30, 0, 10] + [0] * 5, [0] * 7 + [15, 0, 6.5] + [0] * 5,
                                              [0] * 7 + [15, 0, 10] + [0] * 5], float))
     drawn = plots.reliability_plot(row)
-    assert re.findall("<title>(.*?)</title>", drawn) == ["50 % sure and 50 % right in 30 windows",
-                                                         "65 % sure and 100 % right in 10 windows"]
+    assert re.findall("<title>(.*?)</title>", drawn) == ["confidence 50 %, correct 50 %, 30 windows",
+                                                         "confidence 65 %, correct 100 %, 10 windows"]
     dots = [tuple(map(float, dot)) for dot in re.findall(r'cx="(\S+)" cy="(\S+)" r="(\S+)"', drawn)]
     assert dots[0][0] - 44 == pytest.approx(254 - dots[0][1]) and dots[0][2] > dots[1][2] and dots[1][1] == 14.0
 
@@ -155,7 +155,7 @@ def test_synthetic_data_are_marked_and_real_data_are_not():
     assert "SYNTHETIC DATA" not in report.render(everything())
     mixed = Page(report.render(everything() + everything(dataset="made-up", synthetic=True))).words
     assert "SYNTHETIC DATA The recordings behind “made-up”" in mixed
-    assert "Accuracy: corpus, activity Test people" in mixed
+    assert "Accuracy: corpus, activity Test subjects" in mixed
     assert Page(report.render(everything(dataset="a-made-up", synthetic=True) + everything())).words.startswith(
         "edgehar report: corpus, a-made-up edgehar report corpus, a-made-up ")
     assert "Accuracy: made-up, activity SYNTHETIC DATA" in mixed
@@ -186,7 +186,7 @@ def test_a_percentile_of_too_few_values_is_not_shown():
 def test_one_person_gives_no_interval():
     one = make(people={"activity": {"a": (10 * np.eye(3, dtype=int)).tolist()}})
     words = Page(report.render([one])).words
-    assert "one person, no interval" in words
+    assert "one subject, no interval" in words
     assert interval_text(tables.accuracy_rows([one])[0].macro_f1, 1) == "1.000 (one person)"
 
 
@@ -268,6 +268,6 @@ def test_a_page_that_went_into_a_pipe_is_not_to_be_opened(tmp_path, capsys):
         os.close(keeps_open)
         taker.join()
         os.close(reader)
-    told = capsys.readouterr().out
-    assert "shows 1 run;" in told and "next: " not in told
+    out, err = capsys.readouterr()
+    assert out == "" and "shows 1 run;" in err and "next: " not in err  # the pipe may be standard output
     Page(b"".join(read).decode("utf-8"))

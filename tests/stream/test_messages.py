@@ -48,7 +48,10 @@ def test_a_layout_of_ones_own_has_its_units(tmp_path):
 UNTIMED = b'{"payload": [{"name": "accelerometeruncalibrated", "time": "now", "values": {"x": 1, "y": 2, "z": 3}}]}'
 
 
-@pytest.mark.parametrize("payload", [b"{", b"[]", b'{"payload": 3}', UNTIMED, b"\xff"])
+TEXT, TRUTH = (UNTIMED.replace(b'"now"', b"1").replace(b'"y": 2', b'"y": ' + strange) for strange in (b'"2"', b"true"))
+
+
+@pytest.mark.parametrize("payload", [b"{", b"[]", b'{"payload": 3}', UNTIMED, b"\xff", TEXT, TRUTH])
 def test_anything_else_is_one_sentence(payload):
     with pytest.raises(InputError, match="is no message of layout sensor-logger"):
         Messages("sensor-logger").read(payload, 3)

@@ -18,6 +18,7 @@ from edgehar.stream.feed import Feed
 from edgehar.stream.mqtt import Broker, topic_of
 from edgehar.stream.sinks import SINKS
 from edgehar.stream.sources import SOURCES
+from edgehar.stream.sources.mqtt import _parsed
 from edgehar.stream.sources.base import Chunk, Source
 from tests.broker import PATIENCE_S, Mosquitto, Peer, free_port, require_mosquitto, until
 from tests.linear import CHANNELS, SIGNAL, decision, noise
@@ -182,7 +183,7 @@ def test_one_wrong_time_silences_a_sender_for_one_message(broker):
         chunks = list(given.samples())
         assert [round(50 * chunk.time_s) for chunk in chunks] == [0, 5, 10005, 15, 20, 25]
         assert [chunk.begins for chunk in chunks] == [False] * 3 + [True, False, False]
-        assert given.lost == {"came too late": 5} and given.dropped == 1
+        assert given.lost == {"came too late": 5} and given.dropped == 1 and not given.unread
     peer.close()
 
 
@@ -308,7 +309,7 @@ def test_more_than_fits_is_dropped_and_counted(broker):
         for number in range(0, 50, 5):
             peer.publish("samples", message(number))
         until(lambda: given.dropped == 7, "the rest is dropped")
-        assert "3 messages wait" in given.problem and given.waiting == 3
+        assert "3 messages wait" in given.problem and given.waiting == 3 and given.unread == {"too many at once": 7}
         assert [round(50 * chunk.time_s) for chunk in given.samples()] == [0, 5, 10]
     peer.close()
 
@@ -324,7 +325,8 @@ POISON = [
         1e308, -1e308, 1.7e308, 1e12, -1e12, 10 ** 300, float("nan"), float("inf"), None, [], {}, "x", "1e308")),
     *(json.dumps({"time_s": 0, "samples": strange}).encode() for strange in (
         [1, 2, 3], [[1, 2]], [[1, 2, 3], [1]], [["x", 1, 2]], [[None, [], {}]], "xxx", {"a": 1}, [[[1, 2, 3]]],
-        [[10 ** 400, 0, 0]])),
+        [[10 ** 400, 0, 0]], [["1", "2", "3"]], [[True, 2.0, 3.0]], [[0.1, "0.2", 0.3]])),
+    *(json.dumps({"time_s": strange, "samples": [[1, 2, 3]]}).encode() for strange in ("1.5", True, [1.5])),
 ]
 
 
@@ -338,6 +340,7 @@ def test_a_message_that_cannot_be_taken_is_receipted_counted_and_set_aside(broke
         chunks = list(given.samples())
         assert [round(50 * chunk.time_s) for chunk in chunks] == list(range(0, 5 * len(POISON), 5))
         assert given.dropped == len(POISON) and len(given.problem) < 400
+        assert given.unread == {"damaged": len(POISON)} and not given.lost
         told = given.problem
         given.close()
         assert given.problem == told, "what is said at the end is about the message, not about the goodbye"
@@ -345,6 +348,11 @@ def test_a_message_that_cannot_be_taken_is_receipted_counted_and_set_aside(broke
         until(lambda: again.subscribed, "it listens again")
         assert list(again.samples()) == [] and again.dropped == 0  # nothing comes again
     peer.close()
+
+
+def test_a_missing_value_is_no_damage():
+    samples, time_s, _ = _parsed(b'{"time_s": 1, "samples": [[1, null, 3]]}', 3)
+    assert time_s == 1.0 and np.array_equal(samples, np.array([[1, np.nan, 3]], np.float32), equal_nan=True)
 
 
 def test_messages_beyond_measure_are_dropped_with_a_receipt(broker, monkeypatch):
@@ -358,6 +366,7 @@ def test_messages_beyond_measure_are_dropped_with_a_receipt(broker, monkeypatch)
         until(lambda: given.dropped >= 2, "what is too much is dropped")
         taken = [round(50 * chunk.time_s) for chunk in given.samples()]
         assert taken[0] == 0 and 3 not in taken and len(taken) + given.dropped == 5
+        assert given.unread["too large"] == 1 and sum(given.unread.values()) == given.dropped
         peer.publish("samples", message(400, 10))
         assert [round(50 * chunk.time_s) for chunk in given.samples()] == [400]  # there is room again
     peer.close()

@@ -29,7 +29,6 @@ LAYER_TYPES = {
     "Slice": "SLICE", "Split": "SLICE", "Pad": "SLICE", "Expand": "SLICE", "Gather": "GATHER", "Where": "SELECT",
     "Shape": "SHAPE"}  # everything else moves data: a SHUFFLE
 IN_INT8 = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "ELEMENTWISE", "POOLING", "REDUCE", "SCALE")
-CONSTANTS_SHOW = ("ELEMENTWISE", "MATRIX_MULTIPLY")  # layers whose constants the parser makes layers of their own
 ON_DLA = ("Relu", "Sigmoid", "Tanh", "Clip", "Add", "Mul", "Max", "Min", "Sub")
 KERNELS = {"CONVOLUTION": "CaskConvolution", "ELEMENTWISE": "PointWiseV2", "REDUCE": "Reduce"}
 Ranges = Dict[str, float]  # tensor -> largest magnitude
@@ -68,8 +67,8 @@ def type_of(node: Any) -> str:
     return LAYER_TYPES.get(node.op_type, "SHUFFLE")
 
 
-def dla_runs(node: Any, constants: Sequence[str]) -> bool:
-    """Whether Xavier's DLA has the operator with these attributes and no constant operand."""
+def dla_runs(node: Any, reads_constant: bool) -> bool:
+    """Whether Xavier's DLA has the operator with these attributes, which takes no constants as operands."""
     attributes = {each.name: list(each.ints) or each.i for each in node.attribute}
     if node.op_type == "Conv":
         return (max(attributes.get("kernel_shape", [1])) <= 32 and max(attributes.get("strides", [1])) <= 8
@@ -80,7 +79,7 @@ def dla_runs(node: Any, constants: Sequence[str]) -> bool:
         return bool(inclusive) and max(attributes["kernel_shape"]) <= 8 and max(attributes.get("strides", [1])) <= 16
     if node.op_type == "Concat":
         return attributes["axis"] == 1
-    return node.op_type in ON_DLA and (node.op_type == "Clip" or not any(name in constants for name in node.input))
+    return node.op_type in ON_DLA and not reads_constant
 
 
 def magnitudes(model: Any, batches: List[Dict[str, np.ndarray]], kept: float) -> Ranges:

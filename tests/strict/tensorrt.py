@@ -10,8 +10,9 @@ from tests.strict.trt_base import (BuilderFlag, CalibrationAlgoType, DataType, D
                                    NetworkDefinitionCreationFlag, ProfilingVerbosity, TacticSource, TensorIOMode,
                                    TensorLocation, complaint)
 from tests.strict.trt_build import (Builder, IBuilderConfig, IInt8Calibrator, IInt8EntropyCalibrator2,
-                                    IInt8MinMaxCalibrator, ILayer, INetworkDefinition, IOptimizationProfile, ITensor,
-                                    ITimingCache, OnnxParser, ParserError)
+                                    IInt8MinMaxCalibrator, IOptimizationProfile, ITimingCache)
+from tests.strict.trt_network import ILayer, INetworkDefinition, ITensor
+from tests.strict.trt_parser import OnnxParser, ParserError
 from tests.strict.trt_run import EngineInspector, ICudaEngine, IExecutionContext, Runtime
 
 __all__ = [

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from functools import total_ordering
 from typing import Any, Dict, Sequence
 
 from tests.strict.machine import machine, setting
 from tests.strict.names import allowed
 
 ALLOWED = allowed()
+NO_DEVICE = ("CUDA initialization failure with error: 100. Please check your CUDA installation:  "
+             "http://docs.nvidia.com/cuda/cuda-installation-guide-linux/index.html")
+MAX_DIMS = 8
 HOME = __name__.rsplit(".", 1)[0]
 
 
@@ -50,14 +54,23 @@ def complaint(owner: str, name: str) -> str:
     return "%s is not in both TensorRT 8.5.2 and 10.9, or is a trap" % where
 
 
+@total_ordering
 class Member:
-    """A member of an enumeration; no integer, as in pybind."""
+    """A member of an enumeration; no integer, as in pybind, but in the order of its numbers."""
 
     def __init__(self, owner: str, name: str, value: int) -> None:
         self.owner, self.name, self.value = owner, name, value
 
     def __int__(self) -> int:
         return self.value
+
+    def __lt__(self, other: Any) -> bool:
+        if not isinstance(other, Member) or self.owner != other.owner:
+            return NotImplemented
+        return self.value < other.value
+
+    def __str__(self) -> str:
+        return "%s.%s" % (self.owner, self.name)
 
     def __repr__(self) -> str:
         return "<%s.%s: %d>" % (self.owner, self.name, self.value)
@@ -78,8 +91,9 @@ class Enumeration:
         return members[name]
 
     def __call__(self, value: int) -> Member:
-        """The member of a number."""
-        return next(each for each in self.__members__.values() if each.value == value)
+        """The member of a number, and for a number of none one without a name."""
+        return next((each for each in self.__members__.values() if each.value == value),
+                    Member(self._name, "???", expect_int(value)))
 
 
 def expect(value: Any, enumeration: Enumeration) -> None:
@@ -89,16 +103,28 @@ def expect(value: Any, enumeration: Enumeration) -> None:
 
 
 def expect_int(value: Any) -> int:
-    """An int, or something like NumPy's that says so itself; else TypeError, as pybind does."""
-    if isinstance(value, (bool, float)) or not hasattr(value, "__index__"):
+    """An int, something like NumPy's that says so itself, or a member; else TypeError, as pybind does."""
+    if isinstance(value, Member):
+        return int(value)
+    if isinstance(value, float) or not hasattr(value, "__index__"):
         raise TypeError("incompatible function arguments: %r is no int" % (value,))
     return value.__index__()
 
 
+def expect_unsigned(value: Any) -> int:
+    """As `expect_int`, and not below zero."""
+    number = expect_int(value)
+    if number < 0:
+        raise TypeError("incompatible function arguments: %d is below zero" % number)
+    return number
+
+
 class Dims(tuple):
-    """A shape."""
+    """A shape of at most eight axes."""
 
     def __new__(cls, values: Sequence[int] = ()) -> "Dims":
+        if len(values) > MAX_DIMS:
+            raise TypeError("incompatible function arguments: %d are more than %d axes" % (len(values), MAX_DIMS))
         return super().__new__(cls, [expect_int(each) for each in values])
 
 
@@ -195,9 +221,11 @@ def require_logger(logger: Any) -> ILogger:
     return logger
 
 
-def require_device() -> None:
-    """What pybind says where TensorRT cannot start."""
+def require_device(logger: ILogger) -> None:
+    """What pybind says where TensorRT cannot start; the reason is a warning."""
     if setting("no_gpu") or setting("no_builder"):
+        say(logger, "WARNING", "Unable to determine GPU memory usage")
+        say(logger, "WARNING", NO_DEVICE)
         raise TypeError("pybind11::init(): factory function returned nullptr")
 
 

@@ -1,4 +1,4 @@
-"""The stand-in's builder half: network, parser, configuration, calibration, build."""
+"""The stand-in's builder half: configuration, calibration, build; network and parser have modules of their own."""
 
 from __future__ import annotations
 
@@ -6,252 +6,20 @@ import os
 import signal
 import struct
 import time
-import weakref
 from typing import Any, Dict, List, Optional
 
 import numpy as np
 
-from edgehar.artifact.operators import MAX_OPSET, PARSED_BY_TENSORRT_8_5
+from tests.strict.importer import Refused
 from tests.strict.machine import machine, setting
-from tests.strict.plans import (CONSTANTS_SHOW, IN_INT8, Plan, built_layers, dla_runs, lowered, magnitudes, name_of,
-                                type_of, write_plan)
+from tests.strict.plans import IN_INT8, Plan, built_layers, dla_runs, lowered, magnitudes, name_of, write_plan
 from tests.strict.trt_base import (BuilderFlag, CalibrationAlgoType, DataType, DeviceType, Dims, Held, IHostMemory,
-                                   ILogger, Known, LayerType, Member, MemoryPoolType, NetworkDefinitionCreationFlag,
-                                   ProfilingVerbosity, buffer_bytes, expect, expect_int, is_version_10, require_device,
-                                   require_logger, say)
+                                   ILogger, Known, Member, MemoryPoolType, NetworkDefinitionCreationFlag,
+                                   ProfilingVerbosity, buffer_bytes, expect, expect_int, expect_unsigned, is_version_10,
+                                   require_device, require_logger, say)
+from tests.strict.trt_network import ILayer, INetworkDefinition
 
 CACHE_MAGIC = b"timing cache for tests\0"
-
-
-class Refused(Exception):
-    """Why there will be no plan; told to the logger."""
-
-
-# ------------------------------------------------------------------ network
-
-
-class ITensor(Known):
-    def __init__(self, name: str, shape: Any, dtype: Member, is_input: bool = False, constant: bool = False) -> None:
-        super().__init__()
-        self._name, self._shape, self._dtype, self._is_input, self._constant = (
-            name, Dims(shape), dtype, is_input, constant)
-        self._range: Optional[List[float]] = None
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def dtype(self) -> Member:
-        return self._dtype
-
-    @property
-    def shape(self) -> Dims:
-        return self._shape
-
-    @shape.setter
-    def shape(self, value: Any) -> None:
-        if not self._is_input:
-            machine().fault("only an input's shape can be set, not that of %s" % self._name)
-        self._shape = Dims(value)
-
-    @property
-    def is_network_input(self) -> bool:
-        return self._is_input
-
-    @property
-    def dynamic_range(self) -> Any:
-        return self._range
-
-    def set_dynamic_range(self, min: float, max: float) -> bool:
-        """False where it is no range."""
-        if not (np.isfinite(min) and np.isfinite(max) and min <= max):
-            return False
-        self._range = [float(min), float(max)]
-        return True
-
-
-class ILayer(Known):
-    def __init__(self, name: str, kind: str, inputs: List[ITensor], outputs: List[ITensor], node: Any = None) -> None:
-        super().__init__()
-        self._name, self._kind, self._inputs, self._outputs, self._node = name, kind, inputs, outputs, node
-        self._precision: Optional[Member] = None
-        self._output_types: Dict[int, Member] = {}
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def type(self) -> Member:
-        return getattr(LayerType, self._kind)
-
-    @property
-    def num_inputs(self) -> int:
-        return len(self._inputs)
-
-    @property
-    def num_outputs(self) -> int:
-        return len(self._outputs)
-
-    def get_input(self, index: int) -> ITensor:
-        return self._inputs[expect_int(index)]
-
-    def get_output(self, index: int) -> ITensor:
-        return self._outputs[expect_int(index)]
-
-    @property
-    def precision(self) -> Member:
-        return self._precision or DataType.FLOAT
-
-    @precision.setter
-    def precision(self, value: Member) -> None:
-        expect(value, DataType)
-        self._precision = value
-
-    @property
-    def precision_is_set(self) -> bool:
-        return self._precision is not None
-
-    def reset_precision(self) -> None:
-        self._precision = None
-
-    def set_output_type(self, index: int, dtype: Member) -> None:
-        expect(dtype, DataType)
-        self._output_types[expect_int(index)] = dtype
-
-    def get_output_type(self, index: int) -> Member:
-        return self._output_types.get(index, DataType.FLOAT)
-
-    def output_type_is_set(self, index: int) -> bool:
-        return index in self._output_types
-
-
-class INetworkDefinition(Known):
-    def __init__(self) -> None:
-        super().__init__()
-        self._model: Any = None
-        self._parser: Any = None
-        self._inputs: List[ITensor] = []
-        self._outputs: List[ITensor] = []
-        self._layers: List[ILayer] = []
-
-    @property
-    def num_inputs(self) -> int:
-        return len(self._inputs)
-
-    @property
-    def num_outputs(self) -> int:
-        return len(self._outputs)
-
-    @property
-    def num_layers(self) -> int:
-        return len(self._layers)
-
-    def get_input(self, index: int) -> ITensor:
-        return self._inputs[expect_int(index)]
-
-    def get_output(self, index: int) -> ITensor:
-        return self._outputs[expect_int(index)]
-
-    def get_layer(self, index: int) -> ILayer:
-        return self._layers[expect_int(index)]
-
-    def _has_qdq(self) -> bool:
-        return any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in self._model.graph.node)
-
-    def _tensors(self) -> List[ITensor]:
-        return self._inputs + [tensor for layer in self._layers for tensor in layer._outputs]
-
-
-class ParserError(Known):
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self._text = text
-
-    def desc(self) -> str:
-        return self._text
-
-    def node(self) -> int:
-        return 0
-
-
-class OnnxParser(Known):
-    def __init__(self, network: INetworkDefinition, logger: ILogger) -> None:
-        super().__init__()
-        self._network, self._logger = network, require_logger(logger)
-        self._errors: List[ParserError] = []
-
-    @property
-    def num_errors(self) -> int:
-        return len(self._errors)
-
-    def get_error(self, index: int) -> ParserError:
-        return self._errors[expect_int(index)]
-
-    def clear_errors(self) -> None:
-        self._errors = []
-
-    def parse(self, model: Any, path: Optional[str] = None) -> bool:
-        import onnx
-
-        try:
-            loaded = onnx.load_from_string(buffer_bytes(model))
-            self._require_parsable(loaded)
-        except Exception as error:  # whatever protobuf raises
-            text = str(error) if isinstance(error, Refused) else "ModelImporter.cpp: Failed to parse the ONNX model"
-            self._errors.append(ParserError(text))
-            say(self._logger, "ERROR", text)
-            return False
-        self._import(onnx.shape_inference.infer_shapes(loaded))
-        return True
-
-    def _require_parsable(self, model: Any) -> None:
-        import onnx
-
-        if not model.graph.node or max(each.version for each in model.opset_import) > MAX_OPSET:
-            raise Refused("Assertion failed: the opset is beyond %d, or the graph is empty" % MAX_OPSET)
-        constants = {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer}
-        for node in model.graph.node:
-            if node.op_type not in PARSED_BY_TENSORRT_8_5:
-                raise Refused("No importer registered for op: %s. Attempting to import as plugin." % node.op_type)
-            if node.op_type in ("QuantizeLinear", "DequantizeLinear") and len(node.input) == 3 and \
-                    np.any(constants[node.input[2]]):
-                raise Refused("Assertion failed: zero point must be 0: TensorRT only supports symmetric quantization")
-
-    def _import(self, model: Any) -> None:
-        network, graph = self._network, model.graph
-        known = {each.name: each for each in [*graph.value_info, *graph.output, *graph.input]}
-        initializers = {each.name for each in graph.initializer}
-        tensors: Dict[str, ITensor] = {}
-
-        def tensor(name: str, is_input: bool = False) -> ITensor:
-            if name not in tensors:
-                tensors[name] = ITensor(name, _shape(known.get(name)), _dtype(known.get(name)), is_input,
-                                        name in initializers)
-            return tensors[name]
-
-        network._model, network._parser = model, weakref.ref(self)
-        network._inputs = [tensor(each.name, True) for each in graph.input if each.name not in initializers]
-        for node in graph.node:
-            if type_of(node) in CONSTANTS_SHOW:
-                network._layers += [ILayer(name, "CONSTANT", [], [tensor(name)]) for name in node.input
-                                    if name in initializers and name not in tensors]
-            inputs = [tensor(name) for name in node.input if name and (name in tensors or name not in initializers)]
-            network._layers.append(ILayer(name_of(node), type_of(node), inputs, [tensor(name) for name in node.output],
-                                          node))
-        network._outputs = [tensor(each.name) for each in graph.output]
-
-
-def _shape(info: Any) -> List[int]:
-    return [each.dim_value if each.HasField("dim_value") else -1 for each in info.type.tensor_type.shape.dim] \
-        if info is not None else []
-
-
-def _dtype(info: Any) -> Member:
-    names = {1: "FLOAT", 10: "HALF", 6: "INT32", 7: "INT32", 3: "INT8", 2: "UINT8", 9: "BOOL"}
-    return getattr(DataType, names[info.type.tensor_type.elem_type]) if info is not None else DataType.FLOAT
-
 
 # ------------------------------------------------------------------ calibrators
 
@@ -337,7 +105,10 @@ class IOptimizationProfile(Known):
         self._shapes[input] = [Dims(min), Dims(opt), Dims(max)]
 
     def get_shape(self, input: str) -> List[Dims]:
-        return self._shapes[input]
+        return self._shapes.get(input, [])
+
+    def _in_order(self) -> bool:
+        return all(low <= middle <= high for shapes in self._shapes.values() for low, middle, high in zip(*shapes))
 
     def _fits(self, network: INetworkDefinition) -> bool:
         for tensor in network._inputs:
@@ -395,22 +166,25 @@ class IBuilderConfig(Known):
 
     def set_memory_pool_limit(self, pool: Member, pool_size: int) -> None:
         expect(pool, MemoryPoolType)
-        self._limits[pool.name] = expect_int(pool_size)
+        self._limits[pool.name] = expect_unsigned(pool_size)
 
     def get_memory_pool_limit(self, pool: Member) -> int:
         expect(pool, MemoryPoolType)
         return self._limits.get(pool.name, 1 << 30)
 
     def set_tactic_sources(self, tactic_sources: int) -> bool:
-        self._tactics = expect_int(tactic_sources)
+        self._tactics = expect_unsigned(tactic_sources)
         return True
 
     def get_tactic_sources(self) -> int:
         return self._tactics
 
-    def add_optimization_profile(self, profile: IOptimizationProfile) -> int:
-        if not isinstance(profile, IOptimizationProfile):
-            raise TypeError("incompatible function arguments")
+    def add_optimization_profile(self, profile: Optional[IOptimizationProfile]) -> int:
+        """-1, and a line in the log, for one whose sizes are not in order."""
+        if profile is None or not _expected(profile, IOptimizationProfile)._in_order():
+            say(self._logger, "ERROR", "IBuilderConfig::addOptimizationProfile: Error Code 4: API Usage Error (Invalid "
+                                       "optimization profile: min <= opt <= max does not hold)")
+            return -1
         self._profiles.append(profile)
         return len(self._profiles) - 1
 
@@ -434,8 +208,7 @@ class IBuilderConfig(Known):
 
     def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool) -> bool:
         """False where it is another device's and mismatches are not ignored."""
-        if not isinstance(cache, ITimingCache):
-            raise TypeError("incompatible function arguments")
+        _expected(cache, ITimingCache)
         if setting("timing_mismatch") or not (cache._content.startswith(ITimingCache._head()) or ignore_mismatch):
             say(self._logger, "WARNING", "The timing cache was made on another device or by another version")
             return False
@@ -446,9 +219,9 @@ class IBuilderConfig(Known):
         return self._cache
 
     def can_run_on_DLA(self, layer: ILayer) -> bool:
-        constants = [each.name for each in layer._inputs if each._constant]
-        return setting("dla_cores") > 0 and layer._node is not None and dla_runs(layer._node, constants) and (
-            layer._precision in (None, DataType.HALF, DataType.INT8))
+        possible = layer.name == name_of(layer._node) and layer._precision in (None, DataType.HALF, DataType.INT8)
+        reads_constant = any(each._constant for each in layer._inputs if each is not None)
+        return setting("dla_cores") > 0 and possible and dla_runs(layer._node, reads_constant)
 
     @property
     def int8_calibrator(self) -> Optional[IInt8Calibrator]:
@@ -456,9 +229,7 @@ class IBuilderConfig(Known):
 
     @int8_calibrator.setter
     def int8_calibrator(self, value: Optional[IInt8Calibrator]) -> None:
-        if not isinstance(value, IInt8Calibrator):
-            raise TypeError("incompatible function arguments: %r is no IInt8Calibrator" % (value,))
-        self._calibrator = value
+        self._calibrator = None if value is None else _expected(value, IInt8Calibrator)
 
     @property
     def profiling_verbosity(self) -> Member:
@@ -493,8 +264,8 @@ class IBuilderConfig(Known):
 class Builder(Known):
     def __init__(self, logger: ILogger) -> None:
         super().__init__()
-        require_device()
         self._logger = require_logger(logger)
+        require_device(self._logger)
         self._held = Held("builder")
 
     def __del__(self) -> None:
@@ -530,6 +301,7 @@ class Builder(Known):
 
     def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig) -> Optional[IHostMemory]:
         """None and a line in the log where it cannot be built."""
+        _expected(network, INetworkDefinition), _expected(config, IBuilderConfig)
         self._held.require_current("build_serialized_network")
         _misbehave()
         try:
@@ -540,6 +312,13 @@ class Builder(Known):
             say(self._logger, "ERROR",
                 "4: [builder.cpp::buildSerializedNetwork] Error Code 4: Internal Error (%s)" % error)
             return None
+
+
+def _expected(value: Any, kind: type) -> Any:
+    """The value; TypeError, as pybind does, where it is of another kind."""
+    if not isinstance(value, kind):
+        raise TypeError("incompatible function arguments: %r is no %s" % (value, kind.__name__))
+    return value
 
 
 def _misbehave() -> None:
@@ -564,7 +343,8 @@ def _build(builder: Builder, network: INetworkDefinition, config: IBuilderConfig
     on_dla = _placed_on_dla(network, config, dynamic)
     ranges = _ranges(builder, network, config, dynamic)
     precisions = {layer.name: _precision(layer, config, ranges, builder.logger) for layer in network._layers
-                  if layer._node is not None}
+                  if layer._computes}
+    of_nodes = _of_nodes(network, precisions)
     timings_cached = config._cache is not None and config._cache._content != ITimingCache._head()
     if config._cache is not None:
         config._cache._content += ("%d layers timed\n" % len(precisions)).encode()
@@ -577,8 +357,14 @@ def _build(builder: Builder, network: INetworkDefinition, config: IBuilderConfig
         "timings_cached": timings_cached, "dla": config.DLA_core if on_dla else None, "on_dla": on_dla,
         "verbosity": config.profiling_verbosity.name, "tactic_sources": config._tactics,
         "workspace": config._limits.get("WORKSPACE"),
-        "layers": built_layers(network._model, precisions, on_dla)}
-    return Plan(facts, lowered(network._model, precisions, ranges).SerializeToString())
+        "layers": built_layers(network._model, of_nodes, on_dla)}
+    return Plan(facts, lowered(network._model, of_nodes, ranges).SerializeToString())
+
+
+def _of_nodes(network: INetworkDefinition, precisions: Dict[str, str]) -> Dict[str, str]:
+    """The precision of each node: of the layer that has its name, else of the last that was made of it."""
+    found = {name_of(layer._node): precisions[layer.name] for layer in network._layers if layer.name in precisions}
+    return {name: precisions.get(name, last) for name, last in found.items()}
 
 
 def _int8_by(network: INetworkDefinition, config: IBuilderConfig) -> str:
@@ -632,7 +418,7 @@ def _placed_on_dla(network: INetworkDefinition, config: IBuilderConfig, dynamic:
                            for low, middle, high in profile._shapes.values()):
         raise Refused("the DLA needs static shapes")
     placed = [layer.name for layer in network._layers if config.can_run_on_DLA(layer)]
-    others = [layer.name for layer in network._layers if layer._node is not None and layer.name not in placed]
+    others = [layer.name for layer in network._layers if layer._computes and layer.name not in placed]
     if others and "GPU_FALLBACK" not in config._flags:
         raise Refused("%s is not supported on DLA, and GPU fallback is not enabled" % others[0])
     return placed
@@ -643,7 +429,10 @@ def _ranges(builder: Builder, network: INetworkDefinition, config: IBuilderConfi
         return {each.name: max(map(abs, each._range)) for each in network._tensors() if each._range}
     source = network.get_input(0)
     shape = config._calibration_profile._shapes[source.name][1] if dynamic else source.shape
-    return config._calibrator._calibrated(builder, shape, network)
+    found = config._calibrator._calibrated(builder, shape, network)
+    within = {tensor.name: found.get(layer._node.output[0], 0.0) for layer in network._layers if layer._computes
+              for tensor in layer._outputs}  # those that the parser made of one node
+    return {**within, **found}
 
 
 def _precision(layer: ILayer, config: IBuilderConfig, ranges: Dict[str, float], logger: ILogger) -> str:
@@ -655,7 +444,7 @@ def _precision(layer: ILayer, config: IBuilderConfig, ranges: Dict[str, float], 
     if "INT8" not in config._flags or layer._kind not in IN_INT8 or not ranges:
         return lowest
     unknown = [each.name for each in layer._inputs + layer._outputs
-               if each.name not in ranges and not each._constant]
+               if each is not None and each.name not in ranges and not each._constant]
     if unknown:
         say(logger, "WARNING", "Missing scale and zero-point for tensor %s, expect fall back to non-int8 "
                                "implementation for any layer consuming or producing given tensor" % unknown[0])

@@ -19,8 +19,8 @@ DTYPES = {"FLOAT": np.float32, "HALF": np.float16, "INT32": np.int32, "INT8": np
 class Runtime(Known):
     def __init__(self, logger: ILogger) -> None:
         super().__init__()
-        require_device()
         self._logger = require_logger(logger)
+        require_device(self._logger)
         self._dla_core = -1
         self._held = Held("runtime")
 

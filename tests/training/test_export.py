@@ -209,7 +209,7 @@ def test_samples_come_from_the_right_people(fitted, parts, tmp_path):
 
 def test_an_artifact_without_any_recorded_sample(fitted, parts, tmp_path):
     artifact = export(fitted, parts.train, parts.valid, tmp_path / "a", "small", Samples("synthetic", "ranges"))
-    recorded = {window.tobytes() for part in parts for window in part.x}
+    recorded = {window.tobytes() for part in parts.labelled for window in part.x}
     assert not any(window.tobytes() in recorded for window in artifact.golden().x)
     assert all(value.shape == (2,) for value in artifact.calibration().values())
     assert (artifact.manifest.golden["kind"], artifact.manifest.calibration["kind"]) == ("synthetic", "ranges")

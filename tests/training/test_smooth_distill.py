@@ -16,7 +16,7 @@ from edgehar.data.signals import Signal
 from edgehar.data.signals import Windows
 from edgehar.errors import InputError
 from edgehar.training.distillers import DISTILLERS
-from edgehar.training.distillers.cross_task import info_nce
+from edgehar.training.distillers.base import info_nce
 from edgehar.training.epochs import Training
 from edgehar.training.loop import fit
 from edgehar.training.models import make_model

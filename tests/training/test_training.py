@@ -7,10 +7,9 @@ import json
 import os
 import shutil
 import signal as signals
-import subprocess
-import sys
 import time
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -32,16 +31,6 @@ from edgehar.training.loop import fit
 from edgehar.training.models import Ensemble, make_model, teach_as_one
 from edgehar.training.recipe import Recipe
 from tests import small
-
-SLOW_TRAINING = """
-import sys
-from tests.training.test_training import network, small
-from edgehar.training.folder import Fitted
-from edgehar.training.loop import fit
-parts = small.parts()
-fit(network(), parts.train, parts.valid, small.recipe(epochs=6, patience=99), sys.argv[1], method=sys.argv[2],
-    teacher=[Fitted.load(folder) for folder in sys.argv[3:]], watch=lambda progress: print(progress.epoch, flush=True))
-"""
 
 
 def network(spec: str = "mobilenet:size=S", seed: int = 0):
@@ -104,11 +93,29 @@ def test_resumed_equals_uninterrupted(parts, teachers, tmp_path, method):
     assert resumed.facts == whole.facts
 
 
-def start(folder: Path, method: str = "none", *teachers: Path) -> subprocess.Popen:
-    root = Path(__file__).resolve().parents[2]
-    return subprocess.Popen([sys.executable, "-c", SLOW_TRAINING, str(folder), method, *map(str, teachers)],
-                            cwd=str(root), stdout=subprocess.PIPE, env=dict(os.environ, PYTHONPATH=str(root)),
-                            text=True)
+def start(folder: Path, method: str = "none", *teachers: Path):
+    """A training in a process of its own, which need not import torch anew, after its first epoch."""
+    heard, told = os.pipe()
+
+    def train() -> None:
+        parts = small.parts()
+        fit(network(), parts.train, parts.valid, small.recipe(epochs=6, patience=99), folder, method=method,
+            teacher=[Fitted.load(teacher) for teacher in teachers],
+            watch=lambda progress: os.write(told, b"%d\n" % progress.epoch))
+
+    process = get_context("fork").Process(target=train)
+    process.start()
+    os.close(told)
+    with os.fdopen(heard) as lines:
+        assert lines.readline().strip() == "1"
+        process.heard = os.dup(heard)  # it must not end for want of a listener
+    return process
+
+
+def end(process, number: int) -> None:
+    os.kill(process.pid, number)
+    process.join()
+    os.close(process.heard)
 
 
 @pytest.mark.parametrize("method", ["none", "smldist"])
@@ -116,10 +123,8 @@ def test_killed_training_goes_on(parts, tmp_path, method):
     """kill -9 in the middle of an epoch; what is left resumes to the weights of an undisturbed run."""
     teacher = fit(network("resnet:width=8"), parts.train, parts.valid, small.recipe(epochs=1), tmp_path / "teacher")
     process = start(tmp_path / "killed", method, tmp_path / "teacher")
-    assert process.stdout.readline().strip() == "1"
     time.sleep(0.03)
-    process.send_signal(signals.SIGKILL)
-    process.wait()
+    end(process, signals.SIGKILL)
     left = sorted(path.name for path in (tmp_path / "killed").iterdir() if not path.name.endswith(".part"))
     assert left in (["checkpoint.pt", "training.json"], ["checkpoint.pt", "history.jsonl", "training.json"])
     recipe = small.recipe(epochs=6, patience=99)
@@ -129,10 +134,7 @@ def test_killed_training_goes_on(parts, tmp_path, method):
 
 
 def test_interrupt_leaves_a_resumable_training(parts, tmp_path):
-    process = start(tmp_path / "t")
-    assert process.stdout.readline().strip() == "1"
-    process.send_signal(signals.SIGINT)
-    process.wait()
+    end(start(tmp_path / "t"), signals.SIGINT)
     assert (tmp_path / "t" / "checkpoint.pt").is_file() and not (tmp_path / "t" / "model.pt").exists()
     fitted = fit(network(), parts.train, parts.valid, small.recipe(epochs=6, patience=99), tmp_path / "t")
     assert len(fitted.history) == 6
@@ -141,14 +143,12 @@ def test_interrupt_leaves_a_resumable_training(parts, tmp_path):
 def test_a_folder_in_which_another_trains_is_refused_and_left_as_it_is(parts, tmp_path):
     recipe = small.recipe(epochs=6, patience=99)
     process = start(tmp_path / "t")
-    assert process.stdout.readline().strip() == "1"
-    process.send_signal(signals.SIGSTOP)
+    os.kill(process.pid, signals.SIGSTOP)
     (tmp_path / "t" / ".model.pt.abc.part").write_bytes(b"half")
     with pytest.raises(InputError, match="another training is at work in .*; wait until it has ended, or choose"):
         fit(network(), parts.train, parts.valid, recipe, tmp_path / "t")
     assert (tmp_path / "t" / ".model.pt.abc.part").exists()
-    process.send_signal(signals.SIGKILL)
-    process.wait()
+    end(process, signals.SIGKILL)
     assert len(fit(network(), parts.train, parts.valid, recipe, tmp_path / "t").history) == 6
 
 

@@ -46,7 +46,7 @@ def stacked(windows: Windows) -> Windows:
 
 @pytest.fixture(scope="module")
 def parts():
-    return Parts(*map(stacked, small.parts()))
+    return Parts(*map(stacked, small.parts().labelled))
 
 
 @pytest.fixture(scope="module")

@@ -11,15 +11,15 @@ import json
 import sys
 import traceback
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
 from edgehar.backends._trt import cuda
 from edgehar.backends._trt.calibration import BY_WINDOWS, calibrator, keep_cache, set_ranges
 from edgehar.backends._trt.log import log
+from edgehar.backends._trt.network import Parsed, computes, delicate, layers_of, named, parse
 from edgehar.backends._trt.options import BuildOptions, build_options
 from edgehar.errors import EdgeharError, InputError, MissingError
 from edgehar.files import read_json, write_json, written_whole
@@ -80,11 +80,12 @@ def _build_and_forget(job: BuildJob, gpu: Any) -> None:
 
 def _build(job: BuildJob, options: BuildOptions, gpu: Any) -> None:
     builder = _builder()
-    network, _parser = _parsed(builder, Path(job.onnx))
+    parsed = parse(builder, Path(job.onnx), options.batch[0] if options.is_static else None)
+    network = parsed.network
     config = builder.create_builder_config()
     _set_basics(config, job.precision, options)
     _set_batches(builder, network, config, options)
-    _set_constraints(network, config, job.precision, options)
+    _set_constraints(parsed, config, job.precision, options)
     _set_dla(builder, network, config, options, Path(job.folder))
     ranges = _set_int8(builder, network, config, job, options, gpu)
     _set_timings(config, Path(job.timing_cache))
@@ -112,18 +113,6 @@ def _builder() -> Any:
         raise MissingError("TensorRT finds no GPU to build for (%s); run `edgehar doctor`." % log().reason()) from error
 
 
-def _parsed(builder: Any, path: Path) -> Tuple[Any, Any]:
-    """The network in `path`, and the parser, which owns its weights."""
-    import tensorrt
-
-    network = builder.create_network(1 << int(tensorrt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH))
-    parser = tensorrt.OnnxParser(network, log())
-    if not parser.parse(path.read_bytes()):
-        raise InputError("TensorRT %s cannot parse the artifact's graph (%s); export it with operators that it "
-                         "knows." % (tensorrt.__version__, parser.get_error(0).desc().strip().rstrip(".")))
-    return network, parser
-
-
 def _set_basics(config: Any, precision: str, options: BuildOptions) -> None:
     """Precisions: FP16 stands beside INT8, for layers that have no kernel for it; FP32 is not TF32."""
     import tensorrt
@@ -143,12 +132,11 @@ def _set_basics(config: Any, precision: str, options: BuildOptions) -> None:
 
 
 def _set_batches(builder: Any, network: Any, config: Any, options: BuildOptions) -> None:
-    """One size: a static network. Several: an optimisation profile for each, once for every context."""
+    """Of several sizes, an optimisation profile for each, once for every context; one has become part of the graph."""
+    if options.is_static:
+        return
     source = network.get_input(0)
     shape = tuple(source.shape)[1:]
-    if options.is_static:
-        source.shape = (*options.batch, *shape)
-        return
     for _ in range(options.contexts):
         for size in options.batch:
             if config.add_optimization_profile(_profile(builder, source.name, (size, *shape))) < 0:
@@ -161,7 +149,7 @@ def _profile(builder: Any, name: str, shape: Sequence[int]) -> Any:
     return profile
 
 
-def _set_constraints(network: Any, config: Any, precision: str, options: BuildOptions) -> None:
+def _set_constraints(parsed: Parsed, config: Any, precision: str, options: BuildOptions) -> None:
     """What stays in FP32: always what the user names; else, where TensorRT can, normalisation and classifier.
 
     Normalisation reads physical units, of which FP16 keeps three digits.
@@ -170,39 +158,11 @@ def _set_constraints(network: Any, config: Any, precision: str, options: BuildOp
 
     if precision == "fp32" or options.uses_dla and not options.fp32:
         return
-    layers = [network.get_layer(index) for index in range(network.num_layers)]
-    kept = list(_named(layers, options.fp32)) if options.fp32 else list(_delicate(layers))
+    kept = list(named(parsed, options.fp32) if options.fp32 else delicate(layers_of(parsed.network)))
     flags = tensorrt.BuilderFlag
     config.set_flag(flags.OBEY_PRECISION_CONSTRAINTS if options.fp32 else flags.PREFER_PRECISION_CONSTRAINTS)
     for layer in kept:
         layer.precision = tensorrt.DataType.FLOAT
-
-
-def _named(layers: Sequence[Any], patterns: Sequence[str]) -> Iterator[Any]:
-    for pattern in patterns:
-        found = [layer for layer in layers if _computes(layer) and fnmatchcase(layer.name, pattern)]
-        if not found:
-            raise InputError("no layer that computes is named '%s'; there are: %s." % (
-                pattern, ", ".join(layer.name for layer in layers if _computes(layer))))
-        yield from found
-
-
-def _delicate(layers: Sequence[Any]) -> Iterator[Any]:
-    """What computes before the first convolution, and after the last convolution or pooling."""
-    import tensorrt
-
-    kinds = tensorrt.LayerType
-    body = [at for at, layer in enumerate(layers) if layer.type in (kinds.CONVOLUTION, kinds.POOLING, kinds.REDUCE)]
-    for at, layer in enumerate(layers):
-        if body and not body[0] <= at <= body[-1] and _computes(layer):
-            yield layer
-
-
-def _computes(layer: Any) -> bool:
-    """Whether it makes numbers, and not shapes, at run time."""
-    import tensorrt
-
-    return layer.type != tensorrt.LayerType.CONSTANT and layer.get_output(0).dtype == tensorrt.DataType.FLOAT
 
 
 def _set_dla(builder: Any, network: Any, config: Any, options: BuildOptions, folder: Path) -> None:
@@ -217,8 +177,7 @@ def _set_dla(builder: Any, network: Any, config: Any, options: BuildOptions, fol
     config.default_device_type = tensorrt.DeviceType.DLA
     config.DLA_core = options.dla
     config.set_flag(tensorrt.BuilderFlag.GPU_FALLBACK)
-    layers = [network.get_layer(index) for index in range(network.num_layers)]
-    on_dla = {layer.name: bool(config.can_run_on_DLA(layer)) for layer in layers if _computes(layer)}
+    on_dla = {layer.name: bool(config.can_run_on_DLA(layer)) for layer in layers_of(network) if computes(layer)}
     write_json(folder / PLACEMENT, {where: [name for name, can in on_dla.items() if can == (where == "dla")]
                                     for where in ("dla", "gpu")})
 

@@ -353,11 +353,12 @@ def _require_corpus(description: Description) -> None:
 
 
 def proposed_split(name: str, people: Sequence[str], seed: int = 0) -> Split:
-    """`people` by chance of a seed: three fifths to train, a fifth each to select and to test on, at least one each."""
-    if len(people) < 3:
-        raise InputError("%s has recordings of %d of the three people that a split needs, one each to train on, to "
-                         "select by and to test on; add recordings of others, or mend the group subject in [files]." % (
-                             name, len(people)))
+    """`people` by chance of a seed: three fifths to train, a fifth each to select and to test on, at least one each.
+
+    One or two are all to train on.
+    """
+    if len(people) < 3:  # one of them can be divided in time
+        return Split(name, "proposed:seed=%d" % seed, tuple(people), (), ())
     order = np.random.default_rng(seed).permutation(len(people))
     fifth = max(1, len(people) // 5)
     train, valid, test = (tuple(people[place] for place in sorted(part)) for part in (

@@ -43,7 +43,7 @@ class Messages:
                 rows = [row for row in rows if row.get("name") == said["name"]]
             if not rows:
                 return np.empty((0, channels), dtype=np.float32), 0.0, False
-            values = np.array([[float(_at(row, path)) for path in said["values"]] for row in rows])
+            values = numbers([[_at(row, path) for path in said["values"]] for row in rows])
             time_s = ColumnClock(said.get("unit", "s")).second_of(str(_at(rows[0], said["time"])))
         except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
             raise InputError("is no message of layout %s (%s: %s)." % (
@@ -53,6 +53,14 @@ class Messages:
         columns = [in_si(each, values[:, place:place + 1]) for place, each in enumerate(self._description.measured)]
         with np.errstate(over="ignore"):  # beyond float32 becomes infinite, and the stream refuses that
             return np.stack(columns, axis=1).astype(np.float32), time_s, False
+
+
+def numbers(rows: Any) -> np.ndarray:
+    """(n, k) float64 of `rows` of JSON, null being NaN. Raises TypeError for text, true and false."""
+    strange = {type(value) for row in rows for value in row} - {int, float, type(None)}
+    if strange:
+        raise TypeError("a value is %s and no number" % " or ".join(sorted(kind.__name__ for kind in strange)))
+    return np.array(rows, dtype=np.float64)
 
 
 def _at(value: Any, path: str) -> Any:

@@ -55,6 +55,11 @@ class Source(ABC):
         return {}
 
     @property
+    def unread(self) -> Mapping[str, int]:
+        """How many messages were not read, by reason; what samples were in them nobody knows."""
+        return {}
+
+    @property
     def waiting(self) -> int:
         """Chunks that have come and are not yet handed over."""
         return 0

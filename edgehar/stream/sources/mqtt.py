@@ -25,7 +25,7 @@ from edgehar.data.timeline import DUPLICATE, LATE
 from edgehar.errors import InputError
 from edgehar.files import parse_json
 from edgehar.stream.mqtt import MOST_DEPTH, Broker, Connection, topic_of
-from edgehar.stream.sources._messages import Messages
+from edgehar.stream.sources._messages import Messages, numbers
 from edgehar.stream.sources.base import LATEST_S, Chunk, Source
 
 BEFORE_S = 300.0  # so far back a message comes too late; farther, its sender's clock was set back
@@ -35,6 +35,7 @@ POLL_S = 0.5
 MESSAGE_BYTES = 32 << 20  # of one message; a larger one is dropped
 WAITING_BYTES = 64 << 20  # of all that wait
 ROWS = 4096  # of a chunk; a longer message is handed over in parts
+DAMAGED, TOO_LARGE, TOO_MANY = "damaged", "too large", "too many at once"  # why a message is not read
 WORDS = 200  # characters of what is said of a damaged message
 
 
@@ -55,7 +56,8 @@ class Mqtt(Source):
     rate_hz, channels (joined by "+"): of the samples, the model's unless given. idle_s: ends after so long without a
     message; 0: never. Beyond `depth` or 64 MiB, or where a message is damaged or over 32 MiB, it is `dropped` with a
     receipt, and `problem` says why.
-    lost: {reason: samples} of messages that came before, or too late.
+    lost: {reason: samples} of messages that came before, or too late. unread: {reason: messages} of those that were
+    damaged, too large or too many, whose samples are in no count.
 
     A message that is earlier than the last one is too late; where the next one goes on from
     it, the clock was set back, or the last one's time was wrong, and both are believed.
@@ -81,6 +83,7 @@ class Mqtt(Source):
         self._recent_s: Deque[float] = deque(maxlen=RECENT)
         self._late_s, self._late = math.nan, 0  # where a message would go on from the one too late, and how many were
         self._lost: Counts[str] = Counter()
+        self._unread: Counts[str] = Counter()
         self._tail = np.zeros((0, len(self._channels)), dtype=np.float32)
         self._complaint = ""
         self._bytes_in = self._bytes_out = 0
@@ -95,6 +98,11 @@ class Mqtt(Source):
     def lost(self) -> Mapping[str, int]:
         """Samples that came and were not handed over, by reason."""
         return self._lost
+
+    @property
+    def unread(self) -> Mapping[str, int]:
+        """Messages that were not read, by reason."""
+        return self._unread
 
     @property
     def channels(self) -> Tuple[Channel, ...]:
@@ -149,8 +157,8 @@ class Mqtt(Source):
         size, waiting_bytes = len(message.payload), self._bytes_in - self._bytes_out
         try:
             if size > MESSAGE_BYTES:
-                self._drop("a message of %d bytes came, and %d are taken; send fewer samples at once" % (
-                    size, MESSAGE_BYTES))
+                self._leave_unread(TOO_LARGE, "a message of %d bytes came, and %d are taken; send fewer samples at once"
+                                   % (size, MESSAGE_BYTES))
             elif waiting_bytes and waiting_bytes + size > WAITING_BYTES:
                 raise queue.Full
             else:
@@ -158,7 +166,8 @@ class Mqtt(Source):
                 self._bytes_in += size
                 return
         except queue.Full:
-            self._drop("%d messages wait and no more are taken; is the machine too slow?" % self.waiting)
+            self._leave_unread(TOO_MANY, "%d messages wait and no more are taken; is the machine too slow?"
+                               % self.waiting)
         self._client.ack(message.mid, message.qos)
 
     def _subscribed(self, client: Any, userdata: Any, number: int, reasons: Any, facts: Any) -> None:
@@ -171,13 +180,17 @@ class Mqtt(Source):
         self.dropped += 1
         self._complaint = why
 
+    def _leave_unread(self, reason: str, why: str) -> None:
+        self._unread[reason] += 1
+        self._drop(why)
+
     def _read(self, payload: bytes, arrived_s: float) -> Optional[Chunk]:
         """The message as a chunk; None where it is damaged, empty, or came before."""
         try:
             read = self._layout.read if self._layout else _parsed
             samples, time_s, begins = read(payload, len(self._channels))
         except InputError as error:
-            self._drop("a message on %s %s" % (self.topic, error))
+            self._leave_unread(DAMAGED, "a message on %s %s" % (self.topic, error))
             return None
         if not len(samples):
             return None
@@ -249,8 +262,8 @@ def _parsed(payload: bytes, channels: int) -> Tuple[np.ndarray, float, bool]:
     """Samples (n, C), time of the first, and whether a gap stands before. Raises InputError saying what is wrong."""
     try:
         value: Dict[str, Any] = parse_json(payload)
-        samples = np.array(value["samples"], dtype=np.float64)
-        time_s, begins = float(value["time_s"]), value.get("begins", False) is True
+        samples, time_s = numbers(value["samples"]), float(numbers([[value["time_s"]]])[0, 0])
+        begins = value.get("begins", False) is True
     except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
         raise InputError('is not {"time_s": seconds, "samples": rows of numbers} (%s: %s).' % (
             type(error).__name__, str(error)[:WORDS])) from None

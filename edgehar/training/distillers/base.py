@@ -7,6 +7,7 @@ from functools import reduce
 from operator import add
 from typing import Any, Callable, ClassVar, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, Union
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -50,11 +51,13 @@ class Distiller(nn.Module, ABC):
 
     Its parameters (adapters) are trained with the student and are part of the
     checkpoint; they are not exported. class_weights: {task: (K,)}, set by training.
-    A method is `WithTeacher` or `WithoutTeacher`, which say how it is prepared and asked.
+    uses_unlabelled: whether it learns from windows whose labels are all -1; it is given none
+    otherwise. A method is `WithTeacher` or `WithoutTeacher`, which say how it is prepared and asked.
     """
 
     paper: ClassVar[str] = ""
     needs_teacher: ClassVar[bool] = True
+    uses_unlabelled: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,6 +97,11 @@ class Distiller(nn.Module, ABC):
         losses = self.label_losses(outputs, labels, smoothing)
         return total(losses.values()) / len(losses)
 
+    def known_loss(self, outputs: Outputs, labels: Mapping[str, Tensor]) -> Tensor:
+        """`label_loss` of a batch in which windows without a label count 0: its mean over all windows, a scalar."""
+        losses = self.label_losses(outputs, labels)
+        return total(loss * (labels[task] != UNLABELLED).float().mean() for task, loss in losses.items()) / len(losses)
+
     def label_losses(self, outputs: Outputs, labels: Mapping[str, Tensor], smoothing: float = 0.0) -> Dict[str, Tensor]:
         """{task: weighted cross entropy, a scalar}; labels {task: (B,)}, of which -1 does not count."""
         return {task: _cross_entropy(logits, labels[task], self.class_weights.get(task), smoothing)
@@ -101,9 +109,18 @@ class Distiller(nn.Module, ABC):
 
 
 class WithTeacher(Distiller):
-    """A method by which the student learns from a trained network, or several as one."""
+    """A method by which the student learns from a trained network, or several as one.
+
+    logits_suffice: it reads nothing but the logits of ``Outputs``, so that a teacher in context is not asked again.
+    """
 
     needs_teacher = True
+    logits_suffice: ClassVar[bool] = False
+
+    @property
+    def takes_context(self) -> bool:
+        """Whether it learns from the logits that the teacher deploys, which context may smooth."""
+        return True
 
     def prepare(self, student: Model, teacher: Teacher, example: Tensor) -> None:
         """Make adapters, or put other heads on the student, before the optimiser is made.
@@ -160,11 +177,41 @@ def shared_out(losses: Mapping[str, Tensor], alpha: float) -> Tensor:
     return alpha * first + (1 - alpha) * total(others) / len(others) if others else first
 
 
+def taught_loss(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], labels: Mapping[str, Tensor],
+                temperature: float, share: float) -> Tensor:
+    """`softened_kl` of logits {task: (B, K)}, a scalar: of windows with a label by `share`, of all others whole.
+
+    labels: {task: (B,)}, -1 for none. Averaged over windows and tasks.
+    """
+    losses = []
+    for task, logits in student.items():
+        weight = torch.where(labels[task] == UNLABELLED, 1.0, share)
+        losses.append((weight * _softened_kl_each(logits, teacher[task], temperature)).mean())
+    return total(losses) / len(losses)
+
+
 def softened_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """``T^2 KL(softmax(teacher / T) || softmax(student / T))`` of logits (B, K), averaged over B."""
+    return _softened_kl_each(student, teacher, temperature).mean()
+
+
+def _softened_kl_each(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """(B,): `softened_kl` of each window."""
     log_student = F.log_softmax(student / temperature, dim=1)
     log_teacher = F.log_softmax(teacher / temperature, dim=1)
-    return temperature ** 2 * F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)
+    return temperature ** 2 * F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(dim=1)
+
+
+def info_nce(one: Tensor, other: Tensor, temperature: float) -> Tensor:
+    """Cross entropy of finding each row of `one` (B, D) among those of `other`, and the other way round, averaged."""
+    alike = one @ other.T / temperature
+    own = torch.arange(len(alike))
+    return (F.cross_entropy(alike, own) + F.cross_entropy(alike.T, own)) / 2
+
+
+def log_amplitudes(x: Tensor) -> Tensor:
+    """x (B, C, L) -> (B, C, L // 2): log(1 + amplitude) of the orthonormal spectrum, without the mean."""
+    return torch.log1p(torch.fft.rfft(x, dim=2, norm="ortho")[..., 1:].abs())
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor, weight: Optional[Tensor], smoothing: float) -> Tensor:

@@ -12,12 +12,10 @@ from __future__ import annotations
 from itertools import combinations
 from typing import Dict, Mapping
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgehar.errors import InputError
-from edgehar.training.distillers.base import WithoutTeacher, total
+from edgehar.training.distillers.base import WithoutTeacher, info_nce, total
 from edgehar.training.heads import unit
 from edgehar.training.models.base import Model, Outputs
 
@@ -49,10 +47,3 @@ class CrossTask(WithoutTeacher):
         seen = [unit(projection(student.embedding)) for projection in self.projections.values()]
         pairs = [info_nce(one, other, self.temperature) for one, other in combinations(seen, 2)]
         return {"labels": self.label_loss(student, labels), "contrast": self.weight * total(pairs) / len(pairs)}
-
-
-def info_nce(one: Tensor, other: Tensor, temperature: float) -> Tensor:
-    """Cross entropy of finding each row of `one` (B, D) among those of `other`, and the other way round, averaged."""
-    alike = one @ other.T / temperature
-    own = torch.arange(len(alike))
-    return (F.cross_entropy(alike, own) + F.cross_entropy(alike.T, own)) / 2

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from edgehar.data.signals import UNLABELLED
 from edgehar.errors import InputError
-from edgehar.training.distillers.base import Phase, Score, Teacher, WithTeacher, total
+from edgehar.training.distillers.base import Phase, Score, Teacher, WithTeacher, log_amplitudes, total
 from edgehar.training.heads import HEADS, Competition, HopfieldHead, Memory, entropy
 from edgehar.training.models.base import Grid, Model, Outputs, columns_at, grids_of
 
@@ -69,9 +69,14 @@ class Smldist(WithTeacher):
     one that is fitted here to its embedding and the labels. An ensemble never has a head of
     its own. Where everything is taught at once, the one that is fitted learns beside the
     student, whose patterns begin as a copy of untrained ones.
+
+    A window without a label counts in every term but those of labels: stages, spectra and
+    associations are held to the teacher's as of any other window, and its targets are the
+    teacher's, as there is no label by which it could be wrong.
     """
 
     paper = "arXiv:2107.07331"
+    uses_unlabelled = True
 
     def __init__(self, stage: bool = True, frequency: bool = True, sequential: bool = True, memory: bool = True,
                  conditional: bool = True, search: bool = True, rho: float = 1.0, tau: float = 1.0,
@@ -158,7 +163,7 @@ class Smldist(WithTeacher):
 
         The terms: labels, the teacher's logits, and of heads, stages and memories what is asked for.
         """
-        terms = {"labels": self.label_loss(student, labels),
+        terms = {"labels": self.known_loss(student, labels),
                  "teacher": self.rho * self._logits_loss(student, teacher, labels)}
         if self.search:
             terms["heads"] = self._heads_alone(student, teacher, labels)
@@ -176,7 +181,7 @@ class Smldist(WithTeacher):
         for kind in HEADS:
             logits = {task: rival.heads[kind](student.embedding) for task, rival in self._rivals.items()}
             alone = student._replace(logits=logits)
-            losses.append(self.label_loss(alone, labels) + self.rho * self._logits_loss(alone, teacher, labels))
+            losses.append(self.known_loss(alone, labels) + self.rho * self._logits_loss(alone, teacher, labels))
         return total(losses) / len(losses)
 
     def _logits_loss(self, student: Outputs, teacher: Outputs, labels: Mapping[str, Tensor]) -> Tensor:
@@ -285,11 +290,6 @@ def spectral_distance(a: Tensor, b: Tensor) -> Tensor:
     the signals (Parseval).
     """
     return F.l1_loss(log_amplitudes(a), log_amplitudes(b))
-
-
-def log_amplitudes(x: Tensor) -> Tensor:
-    """x (B, C, L) -> (B, C, L // 2): log(1 + amplitude) of the orthonormal spectrum, without the mean."""
-    return torch.log1p(torch.fft.rfft(x, dim=2, norm="ortho")[..., 1:].abs())
 
 
 def layers_up_to(student: Model, stages: Sequence[int]) -> List[List[str]]:

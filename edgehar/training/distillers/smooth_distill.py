@@ -34,6 +34,7 @@ class SmoothDistill(WithoutTeacher):
     """
 
     paper = "arXiv:2507.00061"
+    uses_unlabelled = True
     steps: Tensor
 
     def __init__(self, alpha: float = 0.5, lam: float = 0.5, temperature: float = 3.0, decay: float = 0.999,

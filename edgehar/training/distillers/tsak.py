@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgehar.errors import InputError
-from edgehar.training.distillers.base import Teacher, WithTeacher, softened_kl, total
+from edgehar.training.distillers.base import Teacher, WithTeacher, taught_loss, total
 from edgehar.training.heads import Standardise, mixture
 from edgehar.training.models.base import Model, Outputs
 
@@ -42,10 +42,12 @@ class Tsak(WithTeacher):
 
     T: temperature. D: mean square between a linear map of the student's embedding and the
     teacher's representation, each brought to mean 0 and variance 1, so that no branch
-    counts more for being louder.
+    counts more for being louder. A window without a label is learnt from the teacher alone: its
+    logits by T^2 KL, its representation as of any other window.
     """
 
     paper = "arXiv:2408.14146"
+    uses_unlabelled = True
 
     def __init__(self, choice: str = "sc_logit", temperature: float = 4.0, share: float = 0.7,
                  rep_weight: float = 0.5) -> None:
@@ -57,6 +59,11 @@ class Tsak(WithTeacher):
                              "%s" % (temperature, rep_weight, share))
         self.choice, self.temperature, self.share, self.rep_weight = choice, temperature, share, rep_weight
         self.adapters = nn.ModuleDict()
+
+    @property
+    def takes_context(self) -> bool:
+        """Whether the semantic classifier's logits, which the teacher deploys, are among what is taught."""
+        return self.choice in SPEAKERS and not SPEAKERS[self.choice]
 
     def prepare(self, student: Model, teacher: Teacher, example: Tensor) -> None:
         """Make the adapter of representations; example: (B, C, T). Raises InputError for a teacher without branches."""
@@ -76,11 +83,10 @@ class Tsak(WithTeacher):
         The terms: labels, and the teacher's logits, representation or both, by `choice`.
         """
         by_logits = self.choice in SPEAKERS
-        terms = {"labels": (1 - self.share if by_logits else 1.0) * self.label_loss(student, labels)}
+        terms = {"labels": (1 - self.share if by_logits else 1.0) * self.known_loss(student, labels)}
         if by_logits:
             taught = spoken(teacher, SPEAKERS[self.choice], tuple(student.logits))
-            losses = [softened_kl(logits, taught[task], self.temperature) for task, logits in student.logits.items()]
-            terms["teacher"] = self.share * total(losses) / len(losses)
+            terms["teacher"] = taught_loss(student.logits, taught, labels, self.temperature, self.share)
         if self.adapters:
             losses = [representation_distance(adapt(student.embedding), teacher.named[branch + "_rep"])
                       for branch, adapt in self.adapters.items()]

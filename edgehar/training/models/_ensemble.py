@@ -29,6 +29,7 @@ class Ensemble(nn.Module):
         self.tasks = {task: names for task, names in members[0].tasks.items()
                       if all(task in member.tasks for member in members)}
         self.grids: Sequence[Grid] = members[0].grids
+        self.gains_by_bf16 = all(member.gains_by_bf16 for member in members)
         self._alike = all(tuple(member.grids) == tuple(self.grids) for member in members)
         self._read = [positions(self.signal.channels, member.signal.channels) for member in members]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from typing import Dict, Iterable, List, Mapping, NamedTuple, Protocol, Sequence, Tuple
+from typing import ClassVar, Dict, Iterable, List, Mapping, NamedTuple, Protocol, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -75,9 +75,15 @@ class Model(nn.Module, ABC):
 
     A family implements `features` and calls ``super().__init__`` with the width of its
     embedding and the kind of its heads (see ``edgehar.training.heads``). spec is set by
-    ``make_model``. grids: one a stage, where the family knows them.
+    ``make_model``. grids: one a stage, where the family knows them. channels_last: a batch is
+    computed with its channels innermost in memory, which is faster for most convolutions on
+    a CPU; shapes and the exported graph stay the same, but ``Tensor.view`` no longer works
+    where ``reshape`` does, so a family has to ask for it. gains_by_bf16: it is the faster for
+    products of bfloat16, as wide convolutions are and those of one channel each are not.
     """
 
+    channels_last: ClassVar[bool] = False
+    gains_by_bf16: ClassVar[bool] = False
     spec: str = ""
     grids: Sequence[Grid] = ()
 
@@ -112,7 +118,8 @@ class Model(nn.Module, ABC):
 
     def forward(self, x: Tensor) -> Outputs:
         """x (B, C, T) in physical units."""
-        return self.recognise(x.unsqueeze(2))
+        x = x.unsqueeze(2)
+        return self.recognise(x.contiguous(memory_format=torch.channels_last) if self.channels_last else x)
 
     def recognise(self, x: Tensor) -> Outputs:
         """x (B, C, 1, T) in physical units; what is exported."""

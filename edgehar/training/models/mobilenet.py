@@ -66,6 +66,8 @@ class Mobilenet(Model):
     "hardswish"; kernel; se; dropout; head.
     """
 
+    channels_last = True
+
     def __init__(self, signal: Signal, tasks: Mapping[str, Tuple[str, ...]], size: str = "S",
                  width: float = 1.0, depth: int = 1, conv: str = "same", act: str = "relu",
                  kernel: int = 5, se: bool = True, dropout: float = 0.1, head: str = "linear") -> None:

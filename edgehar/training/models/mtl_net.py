@@ -30,6 +30,8 @@ class MtlNet(Model):
     channels with batch normalisation, pooled over all time, in place of the fully connected layers; head.
     """
 
+    channels_last = gains_by_bf16 = True
+
     def __init__(self, signal: Signal, tasks: Mapping[str, Tuple[str, ...]], size: str = "full", width: int = 16,
                  head: str = "linear") -> None:
         if size not in SIZES:

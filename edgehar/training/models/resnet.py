@@ -16,6 +16,8 @@ from edgehar.training.models.base import Grid, Model, require_sizes, stage_maps
 class Resnet(Model):
     """Options: width of the first stage (doubled twice), blocks a stage, kernel, dropout before the head, head."""
 
+    channels_last = gains_by_bf16 = True
+
     def __init__(self, signal: Signal, tasks: Mapping[str, Tuple[str, ...]], width: int = 48, blocks: int = 2,
                  kernel: int = 5, dropout: float = 0.3, head: str = "linear") -> None:
         require_sizes(width=width, blocks=blocks, kernel=kernel)

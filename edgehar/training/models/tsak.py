@@ -46,6 +46,8 @@ class Tsak(Model):
     make them are exported.
     """
 
+    gains_by_bf16 = True
+
     def __init__(self, signal: Signal, tasks: Mapping[str, Tuple[str, ...]], stem: int = 64, width: int = 128,
                  dropout: float = 0.2, head: str = "linear") -> None:
         require_sizes(stem=stem, width=width)
