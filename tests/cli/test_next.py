@@ -19,7 +19,7 @@ Follow = Callable[..., str]
 def follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> Follow:
     """Executes a line in an empty folder of someone without any corpus, then what it says is next; returns that line.
 
-    quicker: is added to the line that follows, so that it takes seconds. Where there are several, the first is returned.
+    quicker: is added to the line that follows, so that it takes seconds. Of several lines the first is returned.
     """
     for name in ("onnxruntime", "cryptography"):
         pytest.importorskip(name)
