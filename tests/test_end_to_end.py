@@ -196,7 +196,8 @@ def test_a_stopped_training_resumes_with_the_same_line(home, tmp_path, how, code
     _, err = process.communicate(timeout=60)
     assert process.returncode == code
     if how == signals.SIGINT:
-        assert err.startswith("edgehar: stopped") and err.count("\n") == 1
+        told = [text for text in err.splitlines() if not text.startswith(("reading: ", "read: "))]  # of a busy machine
+        assert len(told) == 1 and told[0].startswith("edgehar: stopped")
     before = len((tmp_path / "t" / "history.jsonl").read_text().splitlines())
     assert not (tmp_path / "t" / "model.pt").exists() and before >= 1
     done = run_forked(line, home)
