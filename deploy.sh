@@ -7,6 +7,9 @@ usage() {
   cat <<'TEXT'
 edgehar: wearable-sensor recordings in, a verified real-time activity recogniser out.
 
+  ./deploy.sh install [EXTRAS]
+                     make the environment .venv, or add to it; EXTRAS is a list such as train,bundle, default cpu, which
+                     runs ready models: `edgehar demo` shows one. docs/install.md has the table of extras
   ./deploy.sh demo   make the environment, then train, distil, export, build, verify, measure and report
                      on generated (synthetic) recordings; ends with demo/report.html in about 5 minutes
   ./deploy.sh test   make the environments and pass all tests on Python 3.11 and the device tests on 3.8
@@ -34,65 +37,26 @@ fail() { printf 'deploy.sh: %s\n' "$*" >&2; exit 1; }
 
 # ------------------------------------------------------------------ environments
 
-# find_python 3.11: print an interpreter of that version that runs and can make environments; fail where there is none.
-find_python() {
-  local version=$1 candidate
-  while read -r candidate; do
-    if is_python "$version" "$candidate"; then
-      printf '%s\n' "$candidate"
-      return
-    fi
-  done < <(type -aP "python$version"; printf '%s\n' "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$version".*/bin/python)
-  return 1
-}
+find_python() { docker/install.sh python "$1"; }
 
-is_python() {
-  local probe='import ensurepip, sys, venv; sys.exit("%d.%d" % sys.version_info[:2] != sys.argv[1])'
-  "$2" -c "$probe" "$1" 2>/dev/null
-}
-
-# make_environment .venv 3.11 PYTHON train,cpu: an environment with edgehar and these extras, at the pinned versions, each
-# of a hash that is written there. Does nothing where it stands already and neither pyproject.toml nor the constraints have changed.
+# make_environment .venv 3.11 train,cpu: an environment with this checkout and these extras beside those it has, at the
+# pinned versions, each of a hash that is written there. Does nothing where it stands already.
 make_environment() {
-  local folder=$1 version=$2 python=$3 extras=$4
-  local constraints=docker/constraints-py${version/./}.txt
-  local stamp=$folder/installed-$extras digest
-  digest=$(cat pyproject.toml "$constraints" docker/constraints-build.txt docker/pin.py | git hash-object --stdin)
-  if is_python "$version" "$folder/bin/python" && [[ -f $stamp && $(<"$stamp") == "$digest" ]]; then
-    return
+  docker/install.sh whole "$1" "$3" --python "$2" --editable "${@:4}"
+}
+
+workstation() { make_environment .venv 3.11 "$1"; }
+
+# A workstation has Python 3.11; a board has 3.8, and a Jetson TensorRT's binding outside of environments.
+install() {
+  local version=3.11 more=()
+  if [[ -e /etc/nv_tegra_release ]]; then
+    version=3.8 more=(--system-packages)
+  elif ! find_python 3.11 >/dev/null && find_python 3.8 >/dev/null; then
+    version=3.8
   fi
-  say "making $folder: Python $version with edgehar[$extras] (a few minutes the first time)"
-  is_python "$version" "$folder/bin/python" || "$python" -m venv --clear "$folder"
-  pip_install "$folder" --require-hashes --requirement docker/constraints-build.txt  # Ubuntu 20.04's pip sees too little
-  "$folder/bin/python" docker/pin.py select "$extras" "$constraints" >"$folder/pins.txt"
-  pip_install "$folder" --require-hashes --requirement "$folder/pins.txt"
-  pip_install "$folder" --no-deps --no-build-isolation --editable .
-  printf '%s\n' "$digest" >"$stamp"
-}
-
-# pip_install .venv ARGUMENTS: pip install, shown as one line a package; all of its words go to .venv/install.log.
-pip_install() {
-  local folder=$1 log=$1/install.log word package _
-  shift
-  "$folder/bin/python" -m pip --disable-pip-version-check --no-input install "$@" 2>&1 | tee "$log" |
-    while read -r word package _; do
-      case "$word $package" in
-        Collecting*) printf '   collecting %s\n' "$package" ;;
-        'Installing collected') printf '   installing all of them\n' ;;
-      esac
-    done || {
-      tail -n 5 "$log" >&2
-      ! grep -q 'DO NOT MATCH THE HASHES' "$log" || ! grep -q '^ *torch==' "$log" ||
-        fail "the index offers another build of torch than the pinned one for the CPU alone; let pip find PyTorch's own index of CPU builds too, by PIP_EXTRA_INDEX_URL, and run this again."
-      fail "pip could not install; the last lines are above and all of them in $log. Is the network up? Then run this again."
-    }
-}
-
-workstation() {
-  local python
-  python=$(find_python 3.11) ||
-    fail "no working Python 3.11 was found on PATH or under ${PYENV_ROOT:-$HOME/.pyenv}; install it (with its venv module) and run this again."
-  make_environment .venv 3.11 "$python" "$1"
+  make_environment .venv "$version" "${1:-cpu}" ${more[@]+"${more[@]}"}
+  printf '\nthe command is .venv/bin/edgehar, or edgehar after: source .venv/bin/activate\nnext: .venv/bin/edgehar demo\n'
 }
 
 # ------------------------------------------------------------------ demo
@@ -172,13 +136,12 @@ run_lane() {
 
 # The board's Python has no torch: tests of the training side skip themselves there, all others must pass.
 device_environment() {
-  local python
-  if ! python=$(find_python 3.8); then
+  if ! find_python 3.8 >/dev/null; then
     [[ ${CI:-} != true ]] || fail "no working Python 3.8 was found, and CI must run the device tests."
     say "no Python 3.8 on PATH or under ${PYENV_ROOT:-$HOME/.pyenv}: the device tests are NOT run"
     return 1
   fi
-  make_environment .venv-3.8 3.8 "$python" cpu,mqtt,dev
+  make_environment .venv-3.8 3.8 cpu,mqtt,dev
 }
 
 # ------------------------------------------------------------------ boards
@@ -190,6 +153,10 @@ over_ssh() {
 }
 
 case ${1:-} in
+  install)
+    (($# <= 2)) || fail "give the extras as one list, such as train,bundle."
+    install "${2:-}"
+    ;;
   demo) demo ;;
   test) run_tests ;;
   push | rollback | bench) over_ssh "$@" ;;

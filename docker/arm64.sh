@@ -42,15 +42,7 @@ require_tools() {
     command -v "$tool" >/dev/null ||
       fail "there is no $tool; apt-get install debootstrap qemu-user-static gcc-aarch64-linux-gnu curl"
   done
-  python=$(find_python) || fail "no Python 3.8 was found on PATH or under ${PYENV_ROOT:-$HOME/.pyenv}."
-}
-
-find_python() {
-  local candidate
-  for candidate in $(type -aP python3.8) "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.8.*/bin/python3.8; do
-    "$candidate" -c 'import ensurepip' 2>/dev/null && printf '%s\n' "$candidate" && return
-  done
-  return 1
+  python=$("$here/install.sh" python 3.8) || fail "no Python 3.8 was found on PATH or under ${PYENV_ROOT:-$HOME/.pyenv}."
 }
 
 # The kernel keeps the emulator open (F), so that it need not lie in the root.

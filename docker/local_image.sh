@@ -18,7 +18,7 @@ folder=$(realpath -m "${1:-/var/tmp/edgehar-image}")
 SUITE=bookworm MIRROR=http://deb.debian.org/debian PACKAGES='python3.11-venv ca-certificates'
 BUNDLE=/etc/ssl/certs/ca-certificates.crt
 INPUTS=(docker/Dockerfile.cpu docker/Dockerfile.cpu.dockerignore docker/install.sh docker/pin.py docker/constraints-build.txt
-  docker/constraints-py311.txt pyproject.toml README.md LICENSE edgehar)
+  docker/constraints-py311.txt pyproject.toml README.md LICENSE edgehar engines)
 
 say() { printf '\n== %s\n' "$*"; }
 fail() { printf 'local_image.sh: %s\n' "$*" >&2; exit 1; }

@@ -72,7 +72,7 @@ def written_whole(path: PathLike, durable: bool = True) -> Iterator[Path]:
             _flush_to_disk(temporary)
         os.replace(str(temporary), str(target))
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     finally:
         if temporary is not None:
             with suppress(FileNotFoundError):
@@ -97,13 +97,13 @@ def folder_written_whole(folder: PathLike, marker: str) -> Iterator[Path]:
         sweep_half_written(folder)
         temporary, held = _locked_folder(folder)
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise unwritable(folder, error) from error
     try:
         yield temporary
         os.chmod(str(temporary), 0o777 & ~_umask())
         _swap_folder(temporary, folder)
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise unwritable(folder, error) from error
     finally:
         shutil.rmtree(str(temporary), ignore_errors=True)
         os.close(held)
@@ -204,7 +204,7 @@ def alone_in(folder: PathLike, refusal: str) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(str(folder), os.O_RDONLY)
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise unwritable(folder, error) from error
     with _held(descriptor, refusal):
         yield
 
@@ -217,7 +217,7 @@ def alone_with(path: PathLike, refusal: str) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(str(path), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     with _held(descriptor, refusal):
         yield
 
@@ -270,7 +270,8 @@ def _swap_folder(new: Path, folder: Path) -> None:
         shutil.rmtree(str(retired), ignore_errors=True)
 
 
-def _unwritable(path: Path, error: OSError) -> InputError:
+def unwritable(path: Path, error: OSError) -> InputError:
+    """The sentence for what cannot be written."""
     if error.errno == errno.ENXIO:
         return InputError("cannot write %s: nobody reads that pipe; start its reader first." % path)
     if error.errno in OUT_OF_DESCRIPTORS:

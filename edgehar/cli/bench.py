@@ -73,7 +73,9 @@ def command(paths: Sequence[str], scenarios: Sequence[str], backend: str,
     from edgehar.bench.metering import MeteringPlan
     from edgehar.bench.scenarios import load_scenario
     from edgehar.cli._bench_shown import show
+    from edgehar.probes import probe_folder
 
+    probe_folder(output)
     asked = _adjusted([load_scenario(spec) for spec in scenarios], settings)
     _require_latency(max_p99_ms, asked)
     plan = MeteringPlan(idle_s, load_s, repeats)
@@ -85,6 +87,7 @@ def command(paths: Sequence[str], scenarios: Sequence[str], backend: str,
     done = _measure_all(jobs(engines, asked, missing), (data, root), power, plan, Path(output),
                         typed_line(click.get_current_context()), quiet or as_json)
     show(done, as_json)
+    _require_written(done)
     for _, run in done:
         if max_p99_ms is not None:
             verdicts.require_p99(run, max_p99_ms / 1e3)
@@ -159,9 +162,29 @@ def _measure_all(jobs: Sequence[Job], corpus: Tuple[Optional[str], Optional[str]
             meter = METERS.create(power) if power and scenario.timed else None
             measured = run(engine, scenario, command=line, meter=meter, plan=plan, dataset=corpus[0], missing=missing,
                            on_phase=on_phase, **data_for(engine, scenario, *corpus))
-            done.append((measured.write(folder / run_file_name(measured)), measured))
+            done.append((_written(measured, folder / run_file_name(measured)), measured))
             tell(str(job), 1)
     return done
+
+
+def _written(run: Run, path: Path) -> Path:
+    """`path`, where the Run stands now if that can be; what was measured is shown even so."""
+    from edgehar.errors import InputError
+
+    try:
+        return run.write(path)
+    except InputError as error:
+        click.echo("warning: %s" % error, err=True)
+        return path
+
+
+def _require_written(done: Sequence[Tuple[Path, Run]]) -> None:
+    from edgehar.errors import InputError
+
+    lost = [str(path) for path, _ in done if not path.is_file()]
+    if lost:
+        raise InputError("what is shown above could not be kept in %s; free space or choose another folder with -o, "
+                         "and measure again." % ", ".join(lost))
 
 
 def _phases_of(job: Job, tell: Callable[[str, int], None]) -> Callable[[str], None]:

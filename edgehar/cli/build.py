@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Optional
 
 import click
@@ -33,8 +34,11 @@ def command(artifact_folder: str, backend: str, precision: Optional[str], thread
     """
     from edgehar.artifact.manifest import Artifact
     from edgehar.backends import BACKENDS
+    from edgehar.probes import probe_folder
     from edgehar.cli._show import marked, show_comparisons, show_json, show_next, show_warnings
 
+    if folder:
+        probe_folder(folder)
     artifact, builder = Artifact.load(artifact_folder), BACKENDS.create(backend)
     engine = _engine(artifact, builder, precision or builder.default_precision, threads, folder, rebuild)
     show_warnings(builder.warnings(engine))
@@ -44,7 +48,7 @@ def command(artifact_folder: str, backend: str, precision: Optional[str], thread
     show_comparisons(marked("engine %s" % engine.folder, artifact.manifest.data), builder.verify(engine))
     for sentence in builder.report(engine):
         click.echo(sentence)
-    show_next("edgehar bench %s" % engine.folder)
+    show_next("edgehar bench %s" % shlex.quote(str(engine.folder)))
 
 
 def _engine(artifact: Artifact, builder: Backend, precision: str, threads: int, folder: Optional[str],

@@ -34,9 +34,11 @@ def command(runs: Sequence[str], artifacts: str, board_name: str, output: str, a
 
     from edgehar.artifact.boards import load_board
     from edgehar.files import write_json
+    from edgehar.probes import probe_file
     from edgehar.bench.calibration import calibrated, is_timed, observation
     from edgehar.results.runs import load_all
 
+    probe_file(output)
     board, timed = load_board(board_name), [run for run in load_all(list(runs)) if is_timed(run)]
     _require_some(timed)
     known = _artifacts(artifacts, {run.engine.artifact_sha256: run.engine.artifact for run in timed})

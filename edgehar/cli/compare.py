@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any, Dict, List
 
 import click
@@ -41,7 +42,7 @@ def command(run_a: str, run_b: str, as_json: bool) -> None:
     if found[0].row.people < ROUGH:
         click.echo("note: over %d people an interval is rough, and too narrow rather than too wide." %
                    found[0].row.people)
-    show_next("edgehar report %s %s -o report.html" % (run_a, run_b))
+    show_next("edgehar report %s %s -o report.html" % (shlex.quote(run_a), shlex.quote(run_b)))
 
 
 def _cells(found: Any) -> List[Any]:

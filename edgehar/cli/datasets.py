@@ -100,7 +100,7 @@ def _show_all(facts: List[Dict[str, Any]]) -> None:
     show_table("Known, without a loader", ("name", "title", "rate Hz", "placements", "activities", "people"),
                [(each["name"], each["title"], each["rate_hz"] or BY_DEVICE, len(each["placements"]),
                  len(each["activities"]), each["people"]) for each in unread])
-    show_next("edgehar datasets NAME, edgehar fetch NAME, or edgehar train --data NAME --model resnet -o runs/teacher")
+    show_next("edgehar datasets synthetic")
 
 
 def _show_one(facts: Dict[str, Any], root: Optional[str]) -> None:
@@ -118,7 +118,8 @@ def _show_one(facts: Dict[str, Any], root: Optional[str]) -> None:
                 for channel in facts["channels"]])
     absent = facts["at_hand"] == "no" and facts["downloads"]
     step = "edgehar fetch %s%s" if absent else "edgehar train --data %s%s --model resnet -o runs/teacher"
-    show_next(step % (shlex.quote(facts["spec"]), at(root)))
+    spec = "synthetic" if facts["at_hand"] == "no" and not absent else facts["spec"]
+    show_next(step % (shlex.quote(spec), at(root)))
 
 
 def _show_unread(facts: Dict[str, Any]) -> None:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 from pathlib import Path
 from typing import Any, Optional
 
 import click
 
 from edgehar.cli._options import Speed, json_option
-from edgehar.registry import HOUSE
 
 SECTION = "Run"
-READY = HOUSE / "artifact" / "ready"  # each folder an artifact that travels with the package
-STUDENT = "wisdm-watch-s"
 
 
 @click.command()
@@ -35,8 +30,9 @@ def command(seconds: float, seed: int, speed: Optional[float], as_json: bool) ->
     from edgehar.artifact.manifest import Artifact
     from edgehar.backends import BACKENDS
     from edgehar.backends.base import BuildSpec
+    from edgehar.cli._ready import as_typed, ready_student
 
-    artifact, builder = Artifact.load(_student()), BACKENDS.create("ort")
+    artifact, builder = Artifact.load(ready_student()), BACKENDS.create("ort")
     with TemporaryDirectory() as folder:  # the package's own folder is left as it was installed
         engine = builder.build(artifact, BuildSpec(builder.default_precision), Path(folder) / "engine")
         with builder.open(engine, max_batch=1) as session:
@@ -44,7 +40,7 @@ def command(seconds: float, seed: int, speed: Optional[float], as_json: bool) ->
     if not as_json:
         from edgehar.cli._show import show_next
 
-        show_next("edgehar bench %s" % shlex.quote(as_typed(artifact.folder)))
+        show_next("edgehar bench %s" % as_typed())
 
 
 def _recognise(session: Any, artifact: Any, spec: str, speed: Optional[float], as_json: bool) -> None:
@@ -69,20 +65,3 @@ def _recognise(session: Any, artifact: Any, spec: str, speed: Optional[float], a
     if not as_json:
         click.echo("%d decisions on %.0f s of generated signal, computed by this machine's CPU" % (
             summary.decisions, summary.signal_s))
-
-
-def _student() -> Path:
-    """Raises MissingError where edgehar was installed without its ready student."""
-    from edgehar.errors import MissingError
-
-    folder = READY / STUDENT
-    if not (folder / "manifest.json").is_file():
-        raise MissingError("the ready student is not in %s; install edgehar again with `./deploy.sh install` in its "
-                           "repository." % READY)
-    return folder
-
-
-def as_typed(folder: Path) -> str:
-    """The shorter of the absolute path of `folder` and that from here, links resolved."""
-    folder = folder.resolve()
-    return min(str(folder), os.path.relpath(str(folder)), key=len)

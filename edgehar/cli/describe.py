@@ -22,13 +22,15 @@ def command(folder: str, output: str, force: bool) -> None:
     from edgehar.data.describing import describe_folder
     from edgehar.errors import InputError
     from edgehar.files import written_whole
+    from edgehar.probes import probe_file
 
     if Path(output).exists() and not force:
         raise InputError("%s exists and may hold answers of yours; choose another name, or add --force." % output)
+    probe_file(output)
     text = describe_folder(Path(folder))
+    click.echo(text)
     with written_whole(Path(output)) as path:
         path.write_text(text, encoding="utf-8")
-    click.echo(text)
     beside = Path(output).resolve().parent == Path(folder).resolve()
     click.echo("%s in %s" % (counted(text.count("QUESTION:"), "question"), output))
     show_next("edgehar inspect %s%s" % (shlex.quote(output), "" if beside else at(folder)))

@@ -50,9 +50,11 @@ def command(teacher_folders: Sequence[str], method: str, model_spec: str, channe
     """
     from edgehar.cli._show import exporting, show_next
     from edgehar.cli._training import Doubts, epoch_bar, read_recipe, regime_of, show_training, tell_resumed
+    from edgehar.probes import probe_folder
     from edgehar.training.folder import Fitted
     from edgehar.training.loop import train
 
+    probe_folder(folder)
     recipe = read_recipe(recipe_file, epochs=epochs, seed=seed)
     teachers = [Fitted.load(teacher_folder) for teacher_folder in teacher_folders]
     corpus = asked_corpus(Asked(**asked), teachers[0].facts if teachers else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Optional, Sequence
 
@@ -32,10 +33,12 @@ def command(training: str, folder: str, name: Optional[str], root: Optional[str]
     """
     from edgehar.cli._show import marked, show_json, show_next, show_table
     from edgehar.data.corpus import cut_corpus
+    from edgehar.probes import probe_folder
     from edgehar.training.exporting import Samples, export
     from edgehar.data.splits import Split
     from edgehar.training.folder import Fitted
 
+    probe_folder(folder)
     fitted = Fitted.load(training)
     data = fitted.facts["data"]
     parts = cut_corpus(data["dataset"], root, Split.from_json(data["split"]), fitted.model.signal.framing).parts
@@ -49,7 +52,7 @@ def command(training: str, folder: str, name: Optional[str], root: Optional[str]
                [(path, round((artifact.folder / path).stat().st_size / 1024, 1), digest[:16])
                 for path, digest in sorted(manifest.files.items())])
     click.echo("operators: %s" % ", ".join(manifest.onnx["operators"]))
-    show_next("edgehar build %s%s" % (folder, int8_option(manifest.onnx["operators"])))
+    show_next("edgehar build %s%s" % (shlex.quote(folder), int8_option(manifest.onnx["operators"])))
 
 
 def int8_option(operators: Sequence[str]) -> str:

@@ -25,8 +25,11 @@ def command(data: str, root: Optional[str], output: str, as_json: bool) -> None:
     """Look at a corpus before training: people, hours, rates, units, classes, copies, and what would be refused."""
     from edgehar.cli._show import at, reading_line, show_json, show_next
     from edgehar.data.datasets import DATASETS
+    from edgehar.probes import probe_file
     from edgehar.results.inspection import inspect, write_inspection
 
+    if not as_json:
+        probe_file(output)
     spec = "table:%s" % data if data.endswith(".toml") and ":" not in data else data
     with reading_line() as watch:
         found = inspect(DATASETS.create(spec, root=root, skip_bad=True), watch)

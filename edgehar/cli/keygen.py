@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from edgehar.cli._options import json_option
@@ -23,6 +25,7 @@ def command(path: str, as_json: bool) -> None:
     Example:
       edgehar keygen -o keys/release
     """
+    from edgehar.cli._ready import as_typed
     from edgehar.cli._show import show_json, show_next
     from edgehar.deploy.signing import generate_keys
 
@@ -31,4 +34,4 @@ def command(path: str, as_json: bool) -> None:
         show_json({"private": str(keys.private), "public": str(keys.public), "fingerprint": keys.fingerprint})
         return
     click.echo("key %s: %s signs, %s is for every device" % (keys.fingerprint, keys.private, keys.public))
-    show_next("edgehar pack ARTIFACT --version 1.0.0 --key %s -o FILE.ehar" % keys.private)
+    show_next("edgehar pack %s --version 1.0.0 --key %s" % (as_typed(), shlex.quote(str(keys.private))))

@@ -22,6 +22,7 @@ def command(path: Optional[str], as_json: bool) -> None:
     """
     from pathlib import Path
 
+    from edgehar.cli._ready import as_typed
     from edgehar.cli._show import show_json, show_next
     from edgehar.data.recognition import all_layouts, head_of, nearest, recognised
 
@@ -41,5 +42,5 @@ def command(path: Optional[str], as_json: bool) -> None:
     width = max(map(len, known))
     for name, facts in known.items():
         click.echo("%-*s  %s" % (width, name, facts["title"]))
-    show_next("edgehar run ENGINE --source %s" % shlex.quote("csv:path=%s,layout=%s" % (
-        path or "FILE", next(iter(known)))))
+    show_next("edgehar run %s --source %s" % (as_typed(), shlex.quote("csv:path=%s,layout=%s" % (
+        path, next(iter(known))))) if path else "edgehar layouts --json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Optional, Sequence, Union
 
@@ -21,7 +22,8 @@ SECTION = "Deploy"
 @click.command()
 @click.argument("artifact_folder", metavar="ARTIFACT", type=click.Path())
 @click.option("--version", required=True, metavar="X.Y.Z", help="Of the bundle; a device takes no lower one unasked.")
-@click.option("-o", "file", required=True, type=click.Path(), metavar="FILE.ehar", help="Where the bundle goes.")
+@click.option("-o", "file", type=click.Path(), metavar="FILE.ehar",
+              help="Where the bundle goes.  [default: NAME-VERSION.ehar here]")
 @click.option("--key", type=click.Path(), metavar="NAME.key", help="Sign with this key; `edgehar keygen` makes one.")
 @click.option("--unsigned", is_flag=True, help="Do not sign; every device has to be told to accept that.")
 @click.option("--name", default="", help="What it is called on a device.  [default: the artifact's name]")
@@ -35,7 +37,7 @@ SECTION = "Deploy"
 @click.option("--timings", is_flag=True, help="Add the kernel timings of TensorRT engines built beside the artifact, "
               "for boards of the same type.")
 @json_option("what the bundle states as JSON")
-def command(artifact_folder: str, version: str, file: str, key: Optional[str], unsigned: bool, name: str,
+def command(artifact_folder: str, version: str, file: Optional[str], key: Optional[str], unsigned: bool, name: str,
             hop: Optional[int], hold: Union[int, Dict[str, int]], allow_constant: bool, runs: Sequence[str],
             certificate: Optional[str], timings: bool, as_json: bool) -> None:
     """Pack ARTIFACT and all that is known of it into one signed file for devices.
@@ -46,18 +48,21 @@ def command(artifact_folder: str, version: str, file: str, key: Optional[str], u
 
     \b
     Examples:
-      edgehar pack engines/student --version 1.0.0 --key keys/release.key -o student-1.0.0.ehar
+      edgehar pack engines/student --version 1.0.0 --key keys/release.key
       edgehar pack engines/student --version 1.1.0 --key keys/release.key --hold 5 --runs runs/bench -o s.ehar
     """
     from edgehar.artifact.manifest import Artifact
     from edgehar.cli._show import show_json
     from edgehar.deploy.packing import StreamSettings, pack
+    from edgehar.probes import probe_file
     from edgehar.results.runs import load_all
     from edgehar.deploy.signing import read_private_key
 
     if bool(key) == unsigned:
         raise click.UsageError("say either --key NAME.key or --unsigned.")
     artifact = Artifact.load(artifact_folder)
+    file = file or "%s-%s.ehar" % (name or artifact.manifest.name, version)
+    probe_file(file)
     streaming = StreamSettings(hop or artifact.manifest.signal.hop, hold, allow_constant)
     bundle = pack(artifact, version, streaming, name, load_all(runs) if runs else (), certificate, timings)
     bundle = bundle.signed(read_private_key(key)) if key else bundle
@@ -65,7 +70,8 @@ def command(artifact_folder: str, version: str, file: str, key: Optional[str], u
     if as_json:
         show_json(dict(bundle.facts, sha256=bundle.sha256, file=file, size_bytes=os.path.getsize(file)))
     else:
-        _show(bundle, artifact.manifest, file, "--key %s" % Path(key).with_suffix(".pub") if key else "--unsigned")
+        trust = "--key %s" % shlex.quote(str(Path(key).with_suffix(".pub"))) if key else "--unsigned"
+        _show(bundle, artifact.manifest, file, trust)
 
 
 def _show(bundle: Bundle, manifest: Manifest, file: str, trust: str) -> None:
@@ -78,4 +84,4 @@ def _show(bundle: Bundle, manifest: Manifest, file: str, trust: str) -> None:
     click.echo("%s: %.1f KiB, %s; data under %s%s" % (
         file, os.path.getsize(file) / 1024, "signed" if bundle.signature else "NOT SIGNED", bundle.facts["licence"],
         "".join("; its %s holds windows of recorded people" % part for part in recorded(manifest))))
-    show_next("edgehar install %s %s" % (file, trust))
+    show_next("edgehar install %s %s" % (shlex.quote(file), trust))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Optional
 
 import click
@@ -83,7 +84,7 @@ def command(path: str, wearers: int, duration_s: float, phases: int, fast: bool,
         return
     click.echo(_chosen(choice))
     click.echo(_told(found) + stream_marks(manifest.data, synthetic))
-    show_next("edgehar serve %s --source mqtt:topic=wearers/anna/samples" % engine.folder)
+    show_next("edgehar serve %s --source sample --speed 1" % shlex.quote(str(engine.folder)))
 
 
 def _warn_beyond(limit: int, wearers: int) -> None:

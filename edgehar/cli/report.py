@@ -34,7 +34,10 @@ def command(runs: Sequence[str], output: str, folders: Sequence[str], trainings:
     from edgehar.results import markdown, page
     from edgehar.results.histories import load_history
     from edgehar.results.runs import load_all
+    from edgehar.probes import probe_file
 
+    if not as_markdown:
+        probe_file(output)
     found = load_all(runs)
     if as_markdown:
         click.echo(markdown.markdown(found), nl=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Union
 
 import click
@@ -100,7 +101,7 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
         click.echo(_describe(summary, feed, kind, counted) + marked, err=True)
     _require_decisions(summary, manifest.signal, stream.fault, source)
     if not quiet and not as_json:
-        click.echo("next: edgehar bench %s" % engine.folder, err=True)
+        click.echo("next: edgehar bench %s" % shlex.quote(str(engine.folder)), err=True)
 
 
 def _whose(engine: Engine, origin: Source) -> Dict[str, Any]:

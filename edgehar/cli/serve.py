@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Dict, Iterable, Optional, Sequence, Tuple, Union
@@ -116,7 +117,7 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
         health.samples = lambda: ledger(origin, feed, service.stream, service.earlier).seen_meanwhile()
         with signals_to(service):
             service.run(_at_speed(weigh(feed, signal, tell), signal, speed), origin)
-    click.echo("%s%s\nnext: edgehar bench %s" % (_describe(health, named), marked, path), err=True)
+    click.echo("%s%s\nnext: edgehar bench %s" % (_describe(health, named), marked, shlex.quote(str(path))), err=True)
 
 
 def _at_speed(chunks: Iterable[Chunk], signal: Signal, speed: Optional[float]) -> Iterable[Chunk]:

@@ -37,18 +37,23 @@ def command(data: str, protocol: str, root: Optional[str], path: Optional[str], 
     from edgehar.data.corpus import cut_corpus
     from edgehar.errors import InputError
     from edgehar.files import write_json
+    from edgehar.probes import probe_file
 
     if path and not path.endswith(".json"):
         raise InputError("a split is written to a file that ends in .json, not to %s." % path)
+    if path:
+        probe_file(path)
     with reading_line() as watch:
         corpus = cut_corpus(data, root, split_by(data, root, protocol), watch=watch)
     found = dict(corpus.split.to_json(), sha256=corpus.split.sha256, sessions_at_hand=_sessions(corpus))
+    if as_json:
+        show_json(found)
+    else:
+        _show(corpus)
     if path:
         write_json(path, found)
     if as_json:
-        show_json(found)
         return
-    _show(corpus)
     show_next("edgehar train --data %s%s --protocol %s -o runs/teacher" % (
         shlex.quote(data), at(root), shlex.quote(path or protocol)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
@@ -46,15 +47,20 @@ def command(path: str, only_plan: bool, root: Optional[str], work: str, results:
     """
     from edgehar.study.cells import only_modalities
     from edgehar.study.file import load_study
-    from edgehar.cli._show import show_next
+    from edgehar.cli._show import at, show_next
     from edgehar.study.outcomes import outcomes, write_forests
+    from edgehar.probes import probe_folder
     from edgehar.study.runner import run_study
 
     study = only_modalities(load_study(path, root)) if by_sensors else load_study(path, root)
     if only_plan:
         _show_plan(study, root, results, jobs, quiet or as_json, as_json)
+        if not as_json:
+            show_next("edgehar study %s%s%s" % (shlex.quote(path), at(root), " --modalities" if by_sensors else ""))
         return
     if not markdown and not only_forest:
+        probe_folder(results)
+        probe_folder(work)
         with _cell_bar(len(study.cells()), quiet or as_json) as watch:
             run_study(study, root, work, results, jobs, "edgehar study %s" % path, watch)
     found = outcomes(study, results)
@@ -71,7 +77,7 @@ def command(path: str, only_plan: bool, root: Optional[str], work: str, results:
 
 
 def _show_plan(study: Study, root: Optional[str], results: str, jobs: int, quiet: bool, as_json: bool) -> None:
-    from edgehar.cli._show import show_json, show_next, show_table
+    from edgehar.cli._show import show_json, show_table
     from edgehar.study.plan import asked_less, plan
 
     watch = lambda what: None if quiet else click.echo("probing %s" % what, err=True)  # noqa: E731
@@ -89,7 +95,6 @@ def _show_plan(study: Study, root: Optional[str], results: str, jobs: int, quiet
     if asked_less(study):
         click.echo("note: a teacher is counted in every epoch; with views of the windows it is asked once a view, so "
                    "less is needed.")
-    show_next("the same line without --plan")
 
 
 def _time_text(hours: float) -> str:

@@ -47,8 +47,10 @@ def command(model_spec: str, channels: str, tasks: Sequence[str], recipe_file: O
     """
     from edgehar.cli._show import at, exporting, show_next
     from edgehar.cli._training import Doubts, epoch_bar, read_recipe, regime_of, show_training, tell_resumed
+    from edgehar.probes import probe_folder
     from edgehar.training.loop import train
 
+    probe_folder(folder)
     recipe = read_recipe(recipe_file, epochs=epochs, seed=seed)
     corpus = asked_corpus(Asked(**asked))
     regime = regime_of(labelled)

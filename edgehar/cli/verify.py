@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Optional
 
 import click
@@ -36,4 +37,4 @@ def command(path: str, backend: Optional[str], precision: Optional[str], as_json
         show_comparisons(marked(title, engine.manifest.data), comparisons)
     require_passed(comparisons, engine.spec.precision, "the engine at %s" % engine.folder)
     if not as_json:
-        show_next("edgehar bench %s" % engine.folder)
+        show_next("edgehar bench %s" % shlex.quote(str(engine.folder)))

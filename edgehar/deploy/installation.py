@@ -25,7 +25,7 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, Iterator, Mapping, Optional, Set, Union
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Set, Union
 
 from edgehar.artifact.golden import require_passed
 from edgehar.artifact.manifest import Artifact
@@ -75,6 +75,16 @@ class Installed:
         return self.record["bundle_sha256"]
 
     @property
+    def size_bytes(self) -> int:
+        """Of all its files, on the disk."""
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+    @property
+    def is_current(self) -> bool:
+        """Whether its place's link leads to it."""
+        return (self.folder.parent.parent / CURRENT).resolve() == self.folder.resolve()
+
+    @property
     def before(self) -> Optional["Installed"]:
         """The version that a rollback goes back to; None where none is kept."""
         folder = self.folder.parent / (self.record["previous"] or "none")
@@ -119,6 +129,19 @@ def default_place(name: str) -> Path:
     """Where `name` is installed unless one says otherwise: below XDG_DATA_HOME, else ~/.local/share."""
     stated = os.environ.get("XDG_DATA_HOME", "")
     return (Path(stated) if os.path.isabs(stated) else Path("~/.local/share").expanduser()) / "edgehar" / name
+
+
+def installed_below(folder: PathLike) -> List[List[Installed]]:
+    """What is installed in each place below `folder`: the current version first, then others that are kept.
+
+    Raises MismatchError where the record of one is damaged.
+    """
+    found = []
+    for place in sorted(path.parent for path in Path(folder).glob("*/" + CURRENT) if path.is_symlink()):
+        now = (place / CURRENT).resolve()
+        kept = sorted(path.parent for path in place.glob("%s/*/%s" % (VERSIONS, RECORD)))
+        found.append([Installed.load(each) for each in sorted(kept, key=lambda each: each != now)])
+    return found
 
 
 def current(place: PathLike) -> Optional[Installed]:
@@ -173,7 +196,9 @@ def roll_back(place: PathLike) -> InstallOutcome:
     """
     place, started_s = Path(place).resolve(), time.monotonic()
     if not (place / CURRENT).is_symlink():
-        raise InputError("nothing is installed in %s; bring a bundle and say `edgehar install FILE.ehar`." % place)
+        names = ", ".join(path.parent.name for path in sorted(place.parent.glob("*/" + CURRENT)))
+        raise InputError("nothing is installed in %s; %s." % (place, "there are: %s" % names if names else
+                         "bring a bundle and say `edgehar install FILE.ehar`"))
     with _alone_in(place):
         now = Installed.load((place / CURRENT).resolve())
         kept = now.before

@@ -71,6 +71,10 @@ def test_from_a_key_to_a_decision_and_back(tell: Callable, desk: Path, tmp_path:
     assert not tell("install", "1.1.0.ehar")["changed"]
     assert [each["passed"] for each in tell("verify", place / "current")] == [True]
     assert "is below 1.1.0, which is installed" in tell("install", "1.0.0.ehar", code=6)["sentence"]
+    assert [(each["name"], each["version"], each["current"]) for each in tell("installed")["installed"]] == [
+        ("wisdm-watch-s", "1.1.0", True), ("wisdm-watch-s", "1.0.0", False)]
+    assert all(each["bytes"] > 1e5 for each in tell("installed")["installed"])
+    assert "there are: wisdm-watch-s." in tell("rollback", "student", code=2)["sentence"]
     back = tell("rollback", "wisdm-watch-s")
     assert (back["version"], back["previous"]) == ("1.0.0", None) and back["engine"] == first["engine"]
     assert "no version before wisdm-watch-s 1.0.0 is kept" in tell("rollback", "--to", place, code=2)["sentence"]

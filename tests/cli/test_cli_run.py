@@ -17,6 +17,7 @@ from edgehar.artifact.manifest import Artifact
 from edgehar.cli._streaming import open_source
 from edgehar.cli.run import _percent, _tell_losses
 from tests.broker import PATIENCE_S, until
+from tests.forked import run_forked
 from tests.linear import BACKEND, DATASET, SPLIT, noise, write_artifact
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,9 +39,8 @@ def start(*words, **options) -> subprocess.Popen:
 
 def run(*words, fed: str = ""):
     """(exit code, stdout, stderr) of one command line."""
-    process = start(*words, "--backend", "linear", stdin=subprocess.PIPE)
-    out, err = process.communicate(fed, timeout=PATIENCE_S)
-    return process.returncode, out, err
+    done = run_forked([*LINE[3:], *map(str, words), "--backend", "linear"], Path.cwd(), fed=fed)
+    return done.returncode, done.stdout, done.stderr
 
 
 def table(rate_hz: float = 50.0, columns: str = "time_s,acc/x,acc/y,acc/z", bad: str = "",

@@ -29,6 +29,7 @@ BY_A_TEST: Dict[str, str] = {
     "edgehar fetch uci-har": "test_a_fetch_tells_file_trust_licence_citation_and_the_next_step",
     "edgehar serve engines/student --source mqtt:": "test_health_and_metrics_over_http",
     "edgehar rollback student": "test_from_a_key_to_a_decision_and_back",
+    "edgehar installed": "test_from_a_key_to_what_is_installed_and_back_without_a_corpus",
     "edgehar calibrate runs/bench": "test_the_command_writes_a_board_that_predict_reads",
     "edgehar compare runs/bench/a.json": "test_the_command_tells_difference_interval_and_verdict",
     "edgehar bench engines/student --power jtop": "test_a_run_of_bench_carries_all_six_rails",
@@ -54,6 +55,7 @@ BY_A_TEST: Dict[str, str] = {
         "test_an_upgrade_sends_only_what_is_new_goes_no_lower_and_can_be_rolled_back",
     "./deploy.sh push anna@xavier-1 --bundle student.ehar --key release.pub":
         "test_an_upgrade_sends_only_what_is_new_goes_no_lower_and_can_be_rolled_back",
+    "./deploy.sh install": "test_what_stands_already_is_left_as_it_is",
     "./deploy.sh rollback": "test_an_upgrade_sends_only_what_is_new_goes_no_lower_and_can_be_rolled_back",
     "./deploy.sh bench": "test_a_bench_sets_power_and_clocks_restores_them_and_brings_its_runs",
     "python docs/build.py": "test_the_site_is_built_without_a_warning",
@@ -83,6 +85,7 @@ ONLY_PARSED: Dict[str, str] = {
     "docker-compose -f docker/compose.jetson.yaml build": "needs a docker daemon and a registry",
     "docker-compose -f docker/compose.jetson.yaml run": "needs a docker daemon; its last words are parsed as edgehar's",
     "docker/install.sh wheels": "downloads from the package index; push is tested with the same wheels",
+    "source": "changes the user's shell",
     "echo": "writes into files of the user", "export": "sets a variable of the user's shell",
     "alias": "names a program of a board", "curl": "needs the running container", "cat": "reads a file of a board",
     "ssh": "needs a board", "ssh-copy-id": "needs a board", "sudo": "needs a board and its administrator",
