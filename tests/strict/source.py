@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
 import numpy as np
+import onnx
 
 import edgehar
 from tests.strict import cudart, driver
@@ -125,8 +126,11 @@ def _words_of(values: Iterable[Any]) -> Set[str]:
 
 
 def _ordinary_words() -> Set[str]:
-    """Attributes of the values of Python, NumPy, pycuda and ctypes."""
+    """Attributes of the values of Python, NumPy, pycuda, ctypes and ONNX."""
     kinds = _words_of([builtins, driver, cudart, np.ndarray, types.FunctionType, Path])
+    messages = [onnx.ModelProto, onnx.GraphProto, onnx.NodeProto, onnx.ValueInfoProto, onnx.TypeProto,
+                onnx.TypeProto.Tensor, onnx.TensorShapeProto, onnx.TensorShapeProto.Dimension]
+    kinds |= _words_of(messages) | {field.name for each in messages for field in each.DESCRIPTOR.fields}
     return kinds | set(driver.__all__) | {"driver", "cudaGetErrorString", "restype"}
 
 
