@@ -26,7 +26,7 @@ def cards(runs: Sequence[Run]) -> List[Card]:
     counted = [run for run in runs if run.source == MEASURED] or list(runs)
     mark = "" if counted[0].source == MEASURED else " (SIMULATED)"
     found = [card for rows in _by_task(counted)[:CORPORA] for card in _accuracy(rows)]
-    found += [card for card in _latency([row for row in latency_rows(counted) if not row.batched])]
+    found += _latency([row for row in latency_rows(counted) if not row.batched])
     warned = sum(bool(run.warnings) for run in runs)
     said = "of %d Runs have none" % len(runs) if not warned else "of %d Runs have some; see below" % len(runs)
     return [card._replace(title=card.title + mark) for card in found] + [

@@ -80,7 +80,8 @@ def test_the_page_is_whole_and_stands_alone():
 
 def test_it_shows_accuracy_latency_cost_machine_and_commands():
     words = Page(report.render(everything())).words
-    for shown in ("student", "published", "Macro-F1", "Calibration error", "Calibration Each dot", "Confusion matrix", "Worst subject",
+    for shown in ("student", "published", "Macro-F1", "Calibration error", "Calibration Each dot",
+                  "Confusion matrix", "Worst subject",
                   "Streaming: corpus, activity", "2.56 s every 1.28 s, hold 3", "By activity", "Single stream",
                   "Paced, 50/s", "offline, batch 64", "19,812",
                   "1.24 M", "96 KiB", "Test CPU", "edgehar bench student", "walking upstairs"):
