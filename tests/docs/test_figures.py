@@ -60,6 +60,18 @@ def test_the_layout_ratios_are_those_of_the_runs(size):
     assert "| %s | %s |" % (size, " | ".join(cells)) in between("layout", RESULTS_PAGE)
 
 
+def test_the_figures_of_the_training_loop_are_those_of_the_runs(monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    loop = importlib.import_module("benchmarks.training_loop")
+    told = between("loop", RESULTS_PAGE)
+    for prefix, names, rows in (("", loop.NETWORKS, loop.speed_rows), ("scores-", loop.COMPARED, loop.score_rows)):
+        for name in names:
+            runs = {way: Run.load(RESULTS / "training-loop" / ("%s%s-%s.json" % (prefix, name, way)))
+                    for way in loop.ways_of(name)}
+            assert "\n".join(rows(name, runs)) in told
+
+
 STUDIED = re.findall(r"<!-- ([a-z-]+) -->", STUDIES)
 
 
