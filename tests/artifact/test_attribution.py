@@ -72,11 +72,11 @@ def test_a_changed_byte_in_it_is_noticed(tmp_path):
 def test_the_page_shows_a_picture_for_each_class_that_was_recognised(tmp_path):
     page = report.render([make()], [artifact(tmp_path / "a")])
     words = Page(page).words
-    assert "What it looks at: tiny, activity SYNTHETIC DATA" in words
+    assert "Class activation maps: tiny, activity SYNTHETIC DATA" in words
     assert page.count('class="wide attribution"') == 2
-    assert "what still was recognised by, 90 % sure" in page and "what running was recognised by" in page
-    assert "walking was recognised" not in page
-    assert "What it looks at" not in report.render([make()], [tiny_artifact(tmp_path / "b")])
+    assert "<strong>still</strong>" in page and "class activation map of running" in page
+    assert "class activation map of walking" not in page
+    assert "Class activation maps" not in report.render([make()], [tiny_artifact(tmp_path / "b")])
 
 
 def test_the_ground_is_dark_where_the_network_looked():
@@ -92,7 +92,7 @@ def test_only_channels_of_one_unit_share_an_axis():
     turning = tuple(replace(channel, kind="gyro", unit="rad/s") for channel in SIGNAL.channels)
     both = replace(SIGNAL, channels=SIGNAL.channels + turning)
     drawn = attribution_plot(found(1, channels=6, samples=SIGNAL.window), 0, "still", both)
-    assert drawn.count("<polyline") == 3 + 2 and "m/s^2 of wrist" in drawn
+    assert drawn.count("<polyline") == 3 + 2 and "wrist acc (3 of 6 channels)" in drawn
 
 
 def test_the_command_takes_artifacts(tmp_path, capsys):
@@ -100,4 +100,4 @@ def test_the_command_takes_artifacts(tmp_path, capsys):
     artifact(tmp_path / "a")
     words = (tmp_path / "run.json", "--artifact", tmp_path / "a", "-o", tmp_path / "r.html")
     assert cli.execute(["report", *map(str, words)]) == 0
-    assert "What it looks at" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "Class activation maps" in (tmp_path / "r.html").read_text(encoding="utf-8")

@@ -30,7 +30,7 @@ from tests.published import FOLDER, networks
 from tests.runs import make
 
 STUDENT = FOLDER.parent / "engines" / "wisdm-watch-s"
-REACHED = {"fp32": (100.0, 1.0), "fp16": (50.0, 1.0), "int8": (20.0, 0.9)}  # dB, share; a regression falls below
+REACHED = {"fp32": (100.0, 1.0), "fp16": (50.0, 1.0), "int8": (20.0, 0.85)}  # dB, share; a regression falls below
 
 
 def run(model, x):
