@@ -162,7 +162,7 @@ def test_simulated_power_is_said_to_be_and_never_strict(artifact, capsys):
 def test_the_report_prints_the_reason(words, capsys):
     edgehar(capsys, *words)
     page = render([Run.load(next(Path("runs/bench").glob("*.json")))])
-    assert "Energy a window: walks" in page and "REPLAYED POWER" in page and "UNVERIFIED" not in page
+    assert "Energy per window: walks" in page and "REPLAYED POWER" in page and "UNVERIFIED" not in page
     assert "Refused, too short: 1 repeats" in page and "as recorded in wall.csv" in page
 
 
