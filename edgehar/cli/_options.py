@@ -50,6 +50,11 @@ class Speed(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
         return factor
 
 
+def speed_option(default: str, told: str) -> Decorator:
+    """How fast a signal that is not live is played."""
+    return click.option("--speed", type=Speed(), default=default, help="%s  [default: %s]" % (told, default))
+
+
 def together(*options: Decorator) -> Decorator:
     """Several options as one decorator; --help shows them in this order."""
     def give(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -140,5 +145,4 @@ def stream_options() -> Decorator:
         click.option("--missing", type=click.Choice(["refuse", "zero", "hold"]), default="refuse", show_default=True,
                      help="Where a channel is not there, or comes as NaN: refuse, or feed zeros, or its last value."),
         constant_option(),
-        click.option("--speed", type=Speed(), default="max",
-                     help="For a source that is not live: 1.0 is real time.  [default: max]"))
+        speed_option("max", "For a source that is not live: 1.0 is real time."))

@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 import click
 
-from edgehar.cli._options import Speed, json_option
+from edgehar.cli._options import json_option, speed_option
 
 SECTION = "Run"
 
@@ -16,7 +16,7 @@ SECTION = "Run"
 @click.option("--seconds", type=click.FloatRange(10, 3600), default=60.0, show_default=True,
               help="How long the generated signal lasts.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which generated signal.")
-@click.option("--speed", type=Speed(), default="20", show_default=True, help="Times faster than a watch would be.")
+@speed_option("20", "Times faster than a watch would be.")
 @json_option("the decisions as JSON lines, without a chart")
 def command(seconds: float, seed: int, speed: Optional[float], as_json: bool) -> None:
     """Watch a ready student recognise a generated signal; needs no data, no training and no PyTorch.

@@ -135,7 +135,7 @@ def test_a_folder_in_the_place_of_a_mount_is_told_with_a_remedy_that_works(tmp_p
     place.mkdir()
     ill = [each for each in _board.board_findings() if each.subject == "/" + path]
     assert ill and all(each.state == MISSING and each.detail.startswith("a folder, as docker") for each in ill)
-    command = re.search(r"sudo (rmdir \S+?)[, ]", ill[0].remedy + " ").group(1)
+    command = re.search(r"sudo (rmdir [^\s`,]+)", ill[0].remedy).group(1)
     subprocess.run(command.replace(" /", " %s/" % tmp_path).split(), check=True)
     write(tmp_path, {path: "pmode:0007"})
     assert all(each.state == OK for each in _board.board_findings() if each.room == "container"
