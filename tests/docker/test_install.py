@@ -53,7 +53,7 @@ def test_a_python_that_is_nowhere_is_told_with_a_remedy_of_its_version(install: 
 
 
 @needs_pins
-@pytest.mark.parametrize("extras, told", [("cpu,nope", "there is no extra 'nope'; there are: train cpu mqtt "),
+@pytest.mark.parametrize("extras, told", [("cpu,nope", "there is no extra 'nope'; there are: train cpu gpu mqtt "),
                                           ("", "say which extras")])
 def test_what_cannot_be_installed_is_refused_before_anything_is_made(install: Any, tmp_path: Path, extras: str,
                                                                      told: str) -> None:
