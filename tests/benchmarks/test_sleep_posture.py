@@ -48,7 +48,7 @@ def test_people_are_those_at_hand_and_nobody_is_in_two_parts(tmp_path: Path) -> 
             written(tmp_path, "%d_left_%s.txt" % (person, place), at_rest(seed=10 * person + len(place)))
     corpus = cut_corpus("sleep-posture", str(tmp_path))
     assert corpus.parts.train.x.shape[1:] == (3, 100) and set(corpus.parts.test.y) == {"activity", "placement"}
-    assert [len(set(part.subjects)) for part in corpus.parts] == [6, 2, 2]
+    assert [len(set(part.subjects)) for part in corpus.parts.labelled] == [6, 2, 2]
 
 
 @pytest.mark.parametrize("name, values, told", [

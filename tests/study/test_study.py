@@ -430,7 +430,8 @@ def test_contrasts_are_drawn_of_the_runs_that_are_there(finished: Path, capsys) 
     assert heads[0] < shown.index("kd - alone") < heads[1] < min(map(shown.index, ("kd - teacher", "kd - kd-hard")))
     assert any("SYNTHETIC DATA" in text for text in shown)
     outcome, = outcomes(load_study(finished / "study.toml"), finished / "results")
-    assert "%+.3f %s" % (outcome.contrasts[0][2].difference.value, outcome.contrasts[0][2].verdict) in shown
+    said = outcome.contrasts[0][2]
+    assert "%+.3f [%+.3f, %+.3f] %s" % (*said.difference, said.verdict.split(" (")[0]) in shown
     dots = [each.get("class") for each in drawn.iter("{http://www.w3.org/2000/svg}circle")]
     assert len(dots) == 3 and ["hollow" in dot for dot in dots] == [False, True, True]
 
