@@ -83,7 +83,7 @@ def test_whole_corpus_becomes_windows_by_person(tmp_path):
     _write(tmp_path, {"mHealth_subject%s.log" % person: _log(first=int(person) / 10) for person in PEOPLE})
     assert Mhealth(root=str(tmp_path)).missing() == ""
     parts = cut_corpus("mhealth", root=str(tmp_path)).parts
-    assert [sorted(set(part.subjects), key=int) for part in parts] == [
+    assert [sorted(set(part.subjects), key=int) for part in parts.labelled] == [
         ["1", "2", "3", "6", "7", "8"], ["4", "9"], ["5", "10"]]
 
 

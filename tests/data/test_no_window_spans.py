@@ -52,7 +52,7 @@ def test_no_window_spans_two_of_anything(everything: List[Worn], seed: int) -> N
     whole = [Worn(person, 1, 1, [(200, 1.0)]) for person in (1, 2, 3)]  # so that no part is empty
     everything = whole + everything
     parts = partition(recordings(everything, seed), Split("any", "fixed", ("1",), ("2",), ("3",)), WINDOW, HOP)
-    for part, name in zip(parts, PARTS):
+    for part, name in zip(parts.labelled, PARTS):
         owner, clock = part.x[:, 0], part.x[:, 1]
         assert (owner == owner[:, :1]).all() and (owner == owner.round()).all()
         assert np.abs(np.diff(clock, axis=1) - 1 / RATE_HZ).max() < 0.01  # a gap is 0.21 s or longer

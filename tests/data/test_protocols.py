@@ -61,15 +61,15 @@ def test_one_person_is_left_out_and_the_next_ones_are_selected_on() -> None:
 def test_one_person_is_divided_in_time_and_no_sample_twice() -> None:
     spec = "synthetic:people=3,minutes=1"
     corpus = cut_corpus(spec, split=make_split("in-time:person=person-002", people_of(spec)))
-    train, valid, test = corpus.parts
-    assert {name for part in corpus.parts for name in part.subjects} == {"person-002"}
+    train, valid, test = corpus.parts.labelled
+    assert {name for part in corpus.parts.labelled for name in part.subjects} == {"person-002"}
     assert corpus.split.same_people and leak_mark(corpus.split.to_json()) == "SAME PEOPLE, LATER"
     assert not any(overlapping(*pair).any() for pair in ((valid, train), (test, train), (test, valid)))
     for session in set(train.sessions):
-        first, *later = (part.origin[part.sessions == session].tolist() for part in corpus.parts)
+        first, *later = (part.origin[part.sessions == session].tolist() for part in corpus.parts.labelled)
         assert first and all(first[-1] < part[0] for part in later if part)
-    assert all(set(part.y["activity"]) == set(range(7)) for part in corpus.parts)
-    assert 0.5 < len(train) / sum(map(len, corpus.parts)) < 0.75
+    assert all(set(part.y["activity"]) == set(range(7)) for part in corpus.parts.labelled)
+    assert 0.5 < len(train) / sum(map(len, corpus.parts.labelled)) < 0.75
     assert Split.from_json(dict(corpus.split.to_json(), sha256=corpus.split.sha256)) == corpus.split
 
 
@@ -160,9 +160,9 @@ def test_a_leaky_split_trains_on_what_it_tests_and_says_so() -> None:
     assert overlapping(parts.test, parts.train).mean() > 0.5
     assert set(parts.test.subjects) == set(parts.train.subjects)
     honest = cut_corpus("synthetic").parts
-    assert sum(map(len, parts)) == sum(map(len, honest)) and not overlapping(honest.test, honest.train).any()
+    assert sum(map(len, parts.labelled)) == sum(map(len, honest.labelled)) and not overlapping(honest.test, honest.train).any()
     again = cut_corpus("synthetic", split=split).parts
-    assert all(np.array_equal(a.x, b.x) for a, b in zip(parts, again))
+    assert all(np.array_equal(a.x, b.x) for a, b in zip(parts.labelled, again.labelled))
 
 
 def test_the_audit_names_what_is_tested_on_and_never_trained_on(capsys: pytest.CaptureFixture) -> None:
@@ -184,5 +184,5 @@ def test_a_changed_file_is_a_mismatch() -> None:
     changed = dict(split.to_json(), sha256=split.sha256, test=["99"])
     with pytest.raises(MismatchError, match="split.json was changed"):
         Split.from_json(changed, "split.json")
-    with pytest.raises(InputError, match="is no split"):
+    with pytest.raises(InputError, match="has no .dataset., which every split has"):
         Split.from_json({"name": "x"})
