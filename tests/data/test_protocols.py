@@ -160,7 +160,8 @@ def test_a_leaky_split_trains_on_what_it_tests_and_says_so() -> None:
     assert overlapping(parts.test, parts.train).mean() > 0.5
     assert set(parts.test.subjects) == set(parts.train.subjects)
     honest = cut_corpus("synthetic").parts
-    assert sum(map(len, parts.labelled)) == sum(map(len, honest.labelled)) and not overlapping(honest.test, honest.train).any()
+    assert sum(map(len, parts.labelled)) == sum(map(len, honest.labelled))
+    assert not overlapping(honest.test, honest.train).any()
     again = cut_corpus("synthetic", split=split).parts
     assert all(np.array_equal(a.x, b.x) for a, b in zip(parts.labelled, again.labelled))
 

@@ -53,7 +53,8 @@ def test_split_takes_people_in_order(people, sizes):
 
 def test_every_part_has_every_activity():
     dataset = Synthetic(people=5, minutes=0.3)
-    for part in partition(dataset.recordings(), dataset.split(), dataset.window, dataset.hop):
+    parts = partition(dataset.recordings(), dataset.split(), dataset.window, dataset.hop)
+    for part in parts.labelled:
         assert set(part.y["activity"]) == set(range(7))
 
 
