@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -99,6 +102,15 @@ def test_there_is_a_grid_for_each_stage_where_there_are_grids(spec):
         assert 0 <= grid.first and grid.first + grid.spacing * (stage.shape[2] - 1) < 128
 
 
+@pytest.fixture
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("spec", SPECS)
 def test_the_layout_in_memory_changes_speed_alone(spec):
     """Outputs are the same and parameters stay as they are stored, whichever way windows lie in memory."""
@@ -114,6 +126,7 @@ def test_the_layout_in_memory_changes_speed_alone(spec):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("spec", ["mobilenet", "mobilenet:conv=valid", "resnet", "mtl-net", "mtl-net:size=slim"])
 def test_a_family_that_asks_for_it_computes_with_channels_innermost(spec):
     model, seen = network(spec).eval(), []
@@ -123,6 +136,25 @@ def test_a_family_that_asks_for_it_computes_with_channels_innermost(spec):
     model(torch.randn(4, len(CHANNELS), 128))
     assert len(seen) == 2 * len(convolutions)
     assert all(each.is_contiguous(memory_format=torch.channels_last) for each in seen)
+
+
+LEARNS_ON_TWO_THREADS = """
+import torch
+from edgehar.data.channels import triad
+from edgehar.data.signals import Signal
+from edgehar.training.models import make_model
+torch.set_num_threads(2)
+channels = triad("acc", "m/s^2", "wrist") + triad("gyro", "rad/s", "wrist") + triad("mag", "uT", "wrist")
+model = make_model("resnet:width=8", Signal(channels, 50.0, 128, 64, 0.1), {"activity": tuple("abcdefg")}).train()
+for batch in (3, 61) * 10:
+    model(torch.randn(batch, 9, 128)).logits["activity"].square().sum().backward()
+"""
+
+
+def test_learning_on_two_threads_corrupts_no_memory():
+    """With channels innermost, torch 2.13 wrote beyond its memory here: half of such runs ended in a fault."""
+    done = subprocess.run([sys.executable, "-c", LEARNS_ON_TWO_THREADS], stderr=subprocess.PIPE)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_family_that_does_not_ask_is_handed_windows_as_they_are():

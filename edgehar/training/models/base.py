@@ -75,9 +75,9 @@ class Model(nn.Module, ABC):
 
     A family implements `features` and calls ``super().__init__`` with the width of its
     embedding and the kind of its heads (see ``edgehar.training.heads``). spec is set by
-    ``make_model``. grids: one a stage, where the family knows them. channels_last: a batch is
-    computed with its channels innermost in memory, which is faster for most convolutions on
-    a CPU; shapes and the exported graph stay the same, but ``Tensor.view`` no longer works
+    ``make_model``. grids: one a stage, where the family knows them. channels_last: on one
+    thread a batch is computed with its channels innermost in memory, which is faster for most
+    convolutions on a CPU; shapes and the exported graph stay the same, but ``Tensor.view`` no longer works
     where ``reshape`` does, so a family has to ask for it. gains_by_bf16: it is the faster for
     products of bfloat16, as wide convolutions are and those of one channel each are not.
     """
@@ -119,7 +119,8 @@ class Model(nn.Module, ABC):
     def forward(self, x: Tensor) -> Outputs:
         """x (B, C, T) in physical units."""
         x = x.unsqueeze(2)
-        return self.recognise(x.contiguous(memory_format=torch.channels_last) if self.channels_last else x)
+        alone = torch.get_num_threads() == 1  # on two, torch 2.13 corrupts the heap in the backward pass of 8 channels
+        return self.recognise(x.contiguous(memory_format=torch.channels_last) if self.channels_last and alone else x)
 
     def recognise(self, x: Tensor) -> Outputs:
         """x (B, C, 1, T) in physical units; what is exported."""
