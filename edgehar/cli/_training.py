@@ -46,7 +46,7 @@ def regime_of(labelled: Optional[str], unlabelled: str = "people", context: bool
     """What the options say, else as the training with the facts `teacher` had it."""
     from edgehar.training.regime import Regime, labelled_of, parse_labelled
 
-    people, draw = parse_labelled(labelled) if labelled else (labelled_of(teacher), 0)
+    people, draw = parse_labelled(labelled) if labelled is not None else (labelled_of(teacher), 0)
     return Regime.of(people, draw, unlabelled, context)
 
 

@@ -54,6 +54,9 @@ def _require_teacher(network: Network, teacher: Optional[Network], dataset: Data
     if needed and strange:
         raise InputError("its teacher %s does not decide %s; change the tasks of one of them." % (
             network.teacher, " and ".join(sorted(strange))))
+    if needed and not _knows_no_more(teacher, network):
+        raise InputError("its teacher %s learns from labels that are hidden from it; give both the same labelled and "
+                         "the same seeds, by which the people are drawn." % network.teacher)
     theirs_hz, own_hz = (each.rate_hz or framing.rate_hz for each in (teacher, network))
     if not (theirs_hz / own_hz).is_integer():
         raise InputError("its teacher %s reads %g samples a second, which is no multiple of its own %g; change one of "
@@ -61,6 +64,17 @@ def _require_teacher(network: Network, teacher: Optional[Network], dataset: Data
     if teacher.rate_hz != network.rate_hz and network.recipe.get("views"):
         raise InputError("views of a window are kept at one rate and its teacher %s reads another; use views = 0." % (
             network.teacher))
+
+
+def _knows_no_more(teacher: Network, network: Network) -> bool:
+    """Whether the people whose labels a teacher has are among those of its student, whoever is drawn."""
+    ours, theirs = network.labelled, teacher.labelled
+    if ours is None:
+        return True
+    if isinstance(ours, int) and isinstance(theirs, int):  # of equal seeds, fewer are the first of more
+        drawn = {*network.seeds, *(teacher.seeds if network.ensemble else ())}
+        return theirs <= ours and drawn <= set(teacher.seeds) and (len(drawn) == 1 or not network.ensemble)
+    return isinstance(ours, list) and isinstance(theirs, list) and set(theirs) <= set(ours)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import math
 from itertools import product
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
+from edgehar.data.parts import Parts
 from edgehar.data.signals import Signal, Windows
 from edgehar.errors import InputError, MismatchError
 from edgehar.training.distillers.base import Method, WithoutTeacher, WithTeacher
@@ -13,6 +14,7 @@ from edgehar.training.folder import Fitted, Teachers
 from edgehar.training.models.base import Model
 from edgehar.training.plugin_faults import plugin_named
 from edgehar.training.recipe import Recipe
+from edgehar.training.regime import Regime, labelled_of
 
 
 def chosen_tasks(classes: Mapping[str, Tuple[str, ...]], tasks: Sequence[str] = ()) -> Dict[str, Tuple[str, ...]]:
@@ -51,6 +53,17 @@ def require_context(method: Method, spec: str, teaching: Optional[Windows]) -> N
     if teaching is not None:
         raise InputError("the teacher reads another rate than the student, and context is only known at one; train a "
                          "teacher at the student's rate, or leave out --context.")
+
+
+def require_no_more_labels(regime: Regime, parts: Parts, teachers: Sequence[Fitted]) -> None:
+    """Raise InputError for a teacher that learnt from labels of `parts` which `regime` hides from the student."""
+    people, everybody = regime.people(parts), Regime().people(parts)
+    for theirs in (labelled_of(teacher.facts) or everybody for teacher in teachers):
+        if set(theirs) - set(people):
+            raise InputError("the teacher learnt from the labels of %s and the student is to have those of %s alone, "
+                             "so the teacher would hand on labels that count as unknown; train the teacher with the "
+                             "same people labelled, or leave the student all labels." % (
+                                 "everybody" if theirs == everybody else ", ".join(theirs), ", ".join(people)))
 
 
 def require_one_split(train: Windows, valid: Windows, teachers: Sequence[Fitted]) -> None:

@@ -8,20 +8,20 @@ whom nobody is trained on: those by whom epochs are selected.
 from __future__ import annotations
 
 from itertools import product
-from typing import Any, Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, NamedTuple, Optional, Tuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import softmax
 
 from edgehar.artifact.stickiness import Stickiness, smoothed
-from edgehar.data.channels import positions
 from edgehar.data.signals import Windows
 from edgehar.results.scores import confusion, macro_f1
 from edgehar.training.distillers.base import Teacher
+from edgehar.training.evaluation import predict
 
 STAYS, EXPONENTS = (0.9, 0.97, 0.99), (0.25, 0.5, 1.0)
-CHUNK = 512  # windows that a teacher sees at once
 
 
 class Choice(NamedTuple):
@@ -40,8 +40,7 @@ class Choice(NamedTuple):
 class Context:
     """choices: {task: Choice}. said: {task: (N, K) log-probabilities of the windows to train on} where it is on."""
 
-    def __init__(self, teacher: Teacher, windows: Windows, valid: Windows) -> None:
-        tasks = {task: names for task, names in teacher.tasks.items() if task in windows.y}
+    def __init__(self, teacher: Teacher, tasks: Iterable[str], windows: Windows, valid: Windows) -> None:
         judged = probabilities(teacher, valid)
         self.choices = {task: choose_stickiness(judged[task], valid, task) for task in tasks}
         sticky = {task: choice.stickiness for task, choice in self.choices.items() if choice.stickiness}
@@ -93,9 +92,5 @@ def _recordings(windows: Windows) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
 
 def probabilities(teacher: Teacher, windows: Windows) -> Dict[str, np.ndarray]:
     """{task: (N, K)} what the teacher says of windows as they were recorded."""
-    seen = positions(windows.channels, teacher.signal.channels)
-    teacher.eval()
-    with torch.inference_mode():
-        found = [teacher(torch.from_numpy(np.ascontiguousarray(windows.x[start:start + CHUNK][:, seen]))).logits
-                 for start in range(0, len(windows), CHUNK)]
-    return {task: torch.cat([each[task] for each in found]).softmax(dim=1).numpy() for task in teacher.tasks}
+    logits = predict(teacher, windows.select(teacher.signal.channels).x)
+    return {task: softmax(torch.from_numpy(values), dim=1).numpy() for task, values in logits.items()}

@@ -156,7 +156,7 @@ class Training:
         student = outputs_of(self.model, look.student, self.precision)
         if isinstance(self.distiller, WithoutTeacher):
             return self.distiller.step(student, look.student, labels, progress)
-        said = self.lessons.ask(index, look, self.distiller.logits_suffice)
+        said = self.lessons.ask(index, look, self.model.tasks if self.distiller.logits_suffice else ())
         return self.distiller.step(student, said, labels, progress)
 
     def _set_learning_rate(self, phase: Phase, step: int, steps_per_epoch: int) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Dict
+from typing import Dict, Union
 
 import numpy as np
 import torch
 
 from edgehar.data.signals import Windows
 from edgehar.results.scores import confusion, macro_f1
+from edgehar.training.models import Ensemble
 from edgehar.training.models.base import Model
 
 
-def predict(model: Model, x: np.ndarray, batch: int = 512, judged: str = "") -> Dict[str, np.ndarray]:
+def predict(model: Union[Model, Ensemble], x: np.ndarray, batch: int = 512, judged: str = "") -> Dict[str, np.ndarray]:
     """Logits {task: (N, K)} of windows x (N, C, T), in evaluation mode; those called `judged` in ``Outputs.named``."""
     model.eval()
     with torch.inference_mode():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, Collection, NamedTuple, Optional
 
 import torch
 from torch import Tensor
@@ -71,13 +71,14 @@ class Lessons:
         return Look(seen[0][:, self.mine], seen[-1])
 
     @torch.no_grad()
-    def ask(self, index: Tensor, look: Look, logits_alone: bool = False) -> Outputs:
+    def ask(self, index: Tensor, look: Look, enough: Collection[str] = ()) -> Outputs:
         """What the teacher says of the windows at `index` (B,) as in `look`, which was just taken of them.
 
-        logits_alone: nothing else is read, so that stages and embedding may be empty.
+        enough: the tasks whose logits are all that is read, so that stages and embedding may be empty; none where
+        more is.
         """
         along = self._context.at(index) if self._context else {}
-        if along and logits_alone and len(along) == len(self.windows.y):
+        if along and enough and set(enough) <= set(along):
             return Outputs(along, [], look.student.new_empty(len(index), 0))
         said = self._views.said(index) if self._views else outputs_of(
             self.teacher, look.teacher[:, self._theirs], self._precision)

@@ -17,8 +17,9 @@ from edgehar.data.signals import Signal, Windows
 from edgehar.files import PathLike, alone_in, write_json
 from edgehar.results import histories
 from edgehar.results.histories import Progress
-from edgehar.training.checks import (chosen_tasks, needed, require_context, require_deviation, require_one_split,
-                                     require_teachers_decide, require_teachers_hear)
+from edgehar.training.checks import (chosen_tasks, needed, require_context, require_deviation,
+                                     require_no_more_labels, require_one_split, require_teachers_decide,
+                                     require_teachers_hear)
 from edgehar.training.context import Context
 from edgehar.training.distillers import DISTILLERS
 from edgehar.training.dryrun import dry_run, require_computes
@@ -51,7 +52,9 @@ def train(corpus: Corpus, spec: str, channels: str, recipe: Recipe, folder: Path
     LOG.info("the network sees %d of %d channels: %s", len(signal.channels), len(dataset.channels),
              ", ".join(channel.name for channel in signal.channels))
     model = make_model(spec, signal, chosen_tasks(dataset.classes, tasks), recipe.seed)
-    windows = learnt_from(corpus.parts, regime, DISTILLERS.create(method))
+    distiller = DISTILLERS.create(method)
+    require_no_more_labels(regime, corpus.parts, needed(teacher, distiller, method))
+    windows = learnt_from(corpus.parts, regime, distiller)
     facts = {**data_facts(corpus), **regime_facts(corpus.parts, regime, windows)}
     return fit(model, windows, corpus.parts.valid, recipe, folder, method, teacher, facts, watch, views,
                everything(teaching.parts) if teaching else None, regime.context)
@@ -92,7 +95,7 @@ def fit(model: Model, train: Windows, valid: Windows, recipe: Recipe, folder: Pa
         return Fitted.load(folder)
     together = teach_as_one([each.model for each in teachers]) if teachers else None
     dry_run(model, together, method, train, recipe, teaching)
-    along = Context(together, train, valid) if context and together is not None else None
+    along = Context(together, model.tasks, train, valid) if context and together is not None else None
     training = Training(model, together, distiller, train, valid, recipe, Path(views or folder / VIEWS), teaching,
                         along)
     with alone_in(folder, "another training is at work in %s; wait until it has ended, or choose another folder." %

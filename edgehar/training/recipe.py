@@ -11,7 +11,7 @@ from edgehar.settings import from_table, kinds_of, require_fit, require_settings
 from edgehar.training.augment import Augmentation
 
 LARGEST_SEED = 1 << 47  # edgehar.training.views shifts a seed by 16 bits
-MOST_WINDOWS = 480_000  # drawn in a training: four times as many as 0.1 million gave small students 0.04 to 0.08 more
+MOST_WINDOWS = 480_000  # drawn in a training: a small student still gains by them, and they take minutes
 MOST_PASSES = 64  # through the training windows
 LEAST_BATCHES = 10  # that the training windows make, so that each tells little and there are several a pass
 LEAST_STEPS = 400  # of the optimiser, in all epochs together

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from multiprocessing import get_context
 from pathlib import Path
 from typing import List, Tuple
@@ -168,6 +169,9 @@ def test_a_setting_of_another_kind_is_refused(tmp_path: Path, old: str, new: str
     ('"kd"\n', '"kd"\nrate_hz = 37.5\n', "reads 50 samples a second, which is no multiple of its own 37.5"),
     ('"kd"\n', '"kd"\nrate_hz = 25\nrecipe = { views = 2 }\n', "its teacher teacher reads another; use views = 0"),
     ('width=8"', 'width=8"\ntasks = ["placement"]', "network kd: its teacher teacher does not decide activity"),
+    ('"kd"\n', '"kd"\nlabelled = 2\n', "its teacher teacher learns from labels that are hidden from it"),
+    ('"kd"\n', '"kd"\nunlabelled = "some"\n', "network kd: unlabelled is 'some'; it must be one of"),
+    ('"kd"\n', '"tsak:choice=attn_rep"\ncontext = true\n', "does not learn from the logits that a teacher deploys"),
     ('minutes=0.3".networks.kd]', 'minutes=0.3".networks.kdd]', "a network 'kdd', which is none of the study's: kd")])
 def test_what_training_would_refuse_is_told_before_any_teacher_is_trained(tmp_path: Path, old, new, told) -> None:
     two_tasks = (FILE + '[corpora."synthetic:people=6,minutes=0.3".networks.kd]\n').replace(
@@ -176,6 +180,19 @@ def test_what_training_would_refuse_is_told_before_any_teacher_is_trained(tmp_pa
     assert old in two_tasks
     with pytest.raises(InputError, match=told):
         load_study(written(tmp_path, two_tasks.replace(old, new, 1)))
+
+
+@pytest.mark.parametrize("theirs, ours, seeds, alright", [
+    ("", "", "[0, 1]", True), ("2", "", "[0, 1]", True), ("2", "2", "[0, 1]", True), ("2", "3", "[1]", True),
+    ("3", "2", "[1]", False), ("2", "2", "[0, 5]", False), ("", '["a"]', "[0]", False),
+    ('["a"]', '["b", "a"]', "[0]", True), ('["c"]', '["b", "a"]', "[0]", False), ("1", '["a"]', "[0]", False)])
+def test_a_teacher_knows_no_label_that_is_hidden_from_its_student(tmp_path: Path, theirs, ours, seeds, alright) -> None:
+    told = {"resnet:width=8\"\n": theirs, 'method = "kd"\n': "%s\nseeds = %s" % (ours, seeds) if ours else ""}
+    text = FILE
+    for line, value in told.items():
+        text = text.replace(line, line + ("labelled = %s\n" % value if value else ""), 1)
+    with nullcontext() if alright else pytest.raises(InputError, match="labels that are hidden from it"):
+        load_study(written(tmp_path, text))
 
 
 def test_reading_a_study_draws_no_random_number(tmp_path: Path) -> None:
@@ -259,6 +276,7 @@ def test_a_killed_study_goes_on_and_leaves_no_process(tmp_path: Path) -> None:
 
 ENDLESS = """
 import os, signal, time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 

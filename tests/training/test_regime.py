@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -14,9 +15,12 @@ from edgehar.artifact.stickiness import Stickiness, smoothed
 from edgehar.data.parts import audit, partition
 from edgehar.data.signals import carries_label
 from edgehar.errors import InputError
-from edgehar.training.context import Context, along, probabilities
+from edgehar.training.checks import require_no_more_labels
+from edgehar.training.context import Context, along, choose_stickiness, probabilities
 from edgehar.training.distillers import DISTILLERS
 from edgehar.training.exporting import export
+from edgehar.training.facts import weights_sha256
+from edgehar.training.lessons import Lessons
 from edgehar.training.loop import fit
 from edgehar.training.models import make_model
 from edgehar.training.regime import Regime, everything, learnt_from, parse_labelled, regime_facts
@@ -156,12 +160,77 @@ def test_context_smooths_within_a_recording_and_nowhere_else(teacher):
     assert along(said[shuffled], found.train.take(shuffled), Stickiness(0.97, 0.5)) == pytest.approx(smooth[shuffled])
 
 
-def test_context_is_chosen_on_validation_people_or_switched_off(teacher):
+def said_of(windows, mistaken):
+    """Probabilities that are right, but where `mistaken` a little more for the next class."""
+    right = np.eye(3)[windows.y["activity"]]
+    found = 0.8 * right + 0.2 / 3
+    found[mistaken] = 0.45 * right[mistaken] + 0.55 * np.roll(right[mistaken], 1, axis=1)
+    return found
+
+
+def test_context_is_chosen_where_it_mends_lone_mistakes():
+    valid = small.parts().valid
+    choice = choose_stickiness(said_of(valid, np.arange(len(valid)) % 5 == 2), valid, "activity")
+    assert choice.stickiness is not None and choice.without < 0.85 and choice.with_it == 1.0
+
+
+def test_context_is_switched_off_where_nothing_is_left_to_mend():
+    valid = small.parts().valid
+    choice = choose_stickiness(said_of(valid, np.zeros(len(valid), bool)), valid, "activity")
+    assert choice.stickiness is None and choice.without == 1.0
+
+
+def test_a_teacher_in_context_is_not_asked_again_by_who_reads_only_logits(teacher):
     found = small.parts()
-    context = Context(teacher.model, found.train, found.valid)
-    choice = context.choices["activity"]
-    assert (choice.stickiness is not None) == (choice.with_it > choice.without)
-    assert bool(context.said) == (choice.stickiness is not None)
+    context = Context(teacher.model, ("activity",), found.train, found.valid)
+    context.said = {"activity": torch.arange(len(found.train) * 3).float().reshape(-1, 3)}
+    lessons = Lessons(found.train, small.SIGNAL, small.RECIPE, teacher.model, context=context)
+    index = torch.tensor([4, 1])
+    look = lessons.look(index, torch.Generator().manual_seed(0))
+    alone, whole = lessons.ask(index, look, ("activity",)), lessons.ask(index, look)
+    assert alone.stages == [] and len(whole.stages) > 0
+    for said in (alone, whole):
+        assert said.logits["activity"].tolist() == [[12, 13, 14], [3, 4, 5]]
+
+
+def test_a_training_in_context_that_was_stopped_ends_the_same(teacher, tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop(progress):
+        if progress.epoch == 3:
+            raise Stop
+
+    whole = student(teacher, tmp_path / "whole", Regime(1, 0, context=True))
+    with pytest.raises(Stop):
+        student(teacher, tmp_path / "stopped", Regime(1, 0, context=True), watch=stop)
+    again = student(teacher, tmp_path / "stopped", Regime(1, 0, context=True))
+    assert weights_sha256(again.model) == weights_sha256(whole.model)
+    assert again.facts["context"] == whole.facts["context"]
+
+
+# ------------------------------------------------------------------ labels that a teacher would hand on
+
+
+@pytest.mark.parametrize("regime, handed_on", [
+    (Regime(), False), (Regime(3, 0), False), (Regime(1, 0), False), (Regime(names=("p1", "p2", "p3")), False),
+    (Regime(1, 1), True), (Regime(names=("p2",)), True)])
+def test_a_teacher_hands_on_no_label_that_is_hidden_from_its_student(teacher, regime, handed_on):
+    """The teacher had those of Regime(1, 0), who is neither p2 nor drawn by 1."""
+    assert teacher.facts["labels"]["people"] == Regime(1, 0).people(small.parts())
+    assert {*Regime(1, 1).people(small.parts()), "p2"}.isdisjoint(teacher.facts["labels"]["people"])
+    refused = pytest.raises(InputError, match="the teacher learnt from the labels of p") if handed_on else nullcontext()
+    with refused:
+        require_no_more_labels(regime, small.parts(), [teacher])
+
+
+def test_a_teacher_of_everybody_s_labels_teaches_no_student_of_a_few(tmp_path):
+    found = small.parts()
+    fitted = fit(make_model("mobilenet:size=XS", small.SIGNAL, small.TASKS), found.train, found.valid,
+                 small.recipe(epochs=1), tmp_path)
+    with pytest.raises(InputError, match="the labels of everybody and the student is to have those of p"):
+        require_no_more_labels(Regime(2, 0), found, [fitted])
+    require_no_more_labels(Regime(names=("p1", "p2", "p3")), found, [fitted])
 
 
 def test_a_teacher_in_context_is_remembered(teacher, tmp_path):
