@@ -66,6 +66,7 @@ def partition(recordings: Iterable[Recording], split: Split, window: int, hop: i
         found = _dealt(everything, split) if split.leaky else _in_time(everything, split, places)
     else:
         _require_long_enough(split, longest, window)
+        _require_labels(split, longest, pieces)
         found = {part: _joined(pieces[part], part, split) for part in PARTS}
     if silent:
         found["unlabelled"] = concatenate(silent)
@@ -83,6 +84,16 @@ def _require_long_enough(split: Split, longest: Mapping[str, int], window: int) 
             raise InputError("the %s part of split '%s' of %s has no window: its longest recording has %d samples and "
                              "a window %d; give longer recordings, or shorter windows with --window." % (
                                  part, split.name, split.dataset, samples, window))
+
+
+def _require_labels(split: Split, longest: Mapping[str, int], pieces: Mapping[str, Sequence[Windows]]) -> None:
+    """Raise InputError for a part that was recorded and of which no window is labelled."""
+    for part, samples in longest.items():
+        if samples and not sum(map(len, pieces[part])):
+            raise InputError("no window of the %s part of split '%s' of %s carries a label; its people are: %s; put "
+                             "labelled people there, and those without a label under train, where a teacher can say "
+                             "what they did." % (
+                                 part, split.name, split.dataset, ", ".join(getattr(split, part))))
 
 
 def _require_met(split: Split, placements: Collection[str], sessions: Collection[str]) -> None:

@@ -48,6 +48,14 @@ def test_unlabelled_windows_of_people_to_train_on_are_kept_apart():
     assert set(found.train.subjects) == {"p1", "p2"}
 
 
+@pytest.mark.parametrize("part, silent", [("valid", ("p4",)), ("test", ("p5",)), ("train", ("p1", "p2", "p3"))])
+def test_a_part_without_any_label_is_told_with_where_to_put_its_people(part, silent):
+    told = "no window of the %s part of split .fixed. of small carries a label; its people are: %s; put"
+    with pytest.raises(InputError, match=told % (
+            part, ", ".join(silent))):
+        parts(silent)
+
+
 def test_the_audit_covers_them():
     found = parts(("p3",))
     with pytest.raises(InputError, match="person p4 is in both train and valid"):
