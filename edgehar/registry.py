@@ -28,6 +28,7 @@ from types import ModuleType
 from typing import Any, Callable, Collection, Dict, Generic, List, NamedTuple, Optional, Tuple, Type, TypeVar
 
 from edgehar.errors import InputError
+from edgehar.nearest import did_you_mean
 
 T = TypeVar("T")
 TEXT = ("str", "Optional[str]", str, Optional[str])  # annotations, as they are read from a file with or without futures
@@ -68,8 +69,8 @@ class Registry(Generic[T]):
         Raises InputError for an unknown name, one that two packages use, or a plug-in that cannot be loaded.
         """
         if _shown(name) not in self.names():
-            raise InputError("there is no %s named '%s'; choose from: %s." % (
-                self._noun(), name, ", ".join(self.names())))
+            raise InputError("there is no %s named '%s'%s; choose from: %s." % (
+                self._noun(), name, did_you_mean(name, self.names()), ", ".join(self.names())))
         return self._class_in(self._module(name.replace("-", "_")))
 
     def create(self, spec: str, **given: Any) -> T:
@@ -84,11 +85,17 @@ class Registry(Generic[T]):
         free = [key for key in allowed if key not in given]
         unknown = sorted(set(options) - set(free))
         if unknown:
-            which = "option '%s'" % unknown[0] if without_passwords(spec) == spec else "such option"
+            which = "option '%s'%s" % (unknown[0], did_you_mean(unknown[0], free)) if without_passwords(
+                spec) == spec else "such option"
             raise InputError("%s '%s' has no %s; it takes: %s." % (
                 self._noun(), name, which, ", ".join(free) or "none"))
         arguments = {key: value for key, value in given.items() if key in allowed}
         arguments.update(options)
+        lacking = [key for key, each in inspect.signature(kind).parameters.items()
+                   if key not in arguments and each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD]
+        if lacking:
+            raise InputError("%s '%s' needs %s; write %s." % (self._noun(), name, " and ".join(lacking), "%s:%s" % (
+                name, ",".join("%s=%s" % (key, key.upper()) for key in lacking))))
         try:
             return kind(**arguments)
         except (TypeError, ValueError) as error:

@@ -19,6 +19,7 @@ from dataclasses import field, fields
 from typing import Any, Callable, Dict, Mapping, NamedTuple, Type, TypeVar
 
 from edgehar.errors import InputError
+from edgehar.nearest import did_you_mean
 
 T = TypeVar("T")
 HOLD = 3  # windows that must agree before a label changes, unless one says otherwise
@@ -40,7 +41,8 @@ def require_settings(table: Any, kinds: Mapping[str, Kind], where: str) -> None:
         raise InputError("%s is %r, not a table of settings." % (where, table))
     for key, value in table.items():
         if key not in kinds:
-            raise InputError("%s has no setting '%s'; it takes: %s." % (where, key, ", ".join(kinds)))
+            raise InputError("%s has no setting '%s'%s; it takes: %s." % (
+                where, key, did_you_mean(key, kinds), ", ".join(kinds)))
         if not kinds[key].fits(value):
             raise InputError("%s has %s = %r; it must be %s." % (where, key, value, kinds[key].told))
 

@@ -57,7 +57,10 @@ class Commands(click.Group):
         """As click does; an unknown command is refused with the nearest names."""
         known = self.list_commands(context)
         if args[0] not in known:
-            raise click.UsageError("there is no command '%s'; %s" % (args[0], _nearest(args[0], known)), context)
+            from edgehar.nearest import alternatives
+
+            raise click.UsageError("there is no command '%s'; %s" % (args[0], alternatives(args[0], known, count=3)),
+                                   context)
         return super().resolve_command(context, args)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
@@ -210,15 +213,6 @@ def _usage_sentence(error: click.ClickException) -> str:
     message = " ".join(error.format_message().split()).rstrip(".?")
     context = getattr(error, "ctx", None)
     return "%s; see `%s --help`." % (message[:1].lower() + message[1:], context.command_path if context else "edgehar")
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    if near:
-        return "did you mean %s" % " or ".join("'%s'" % word for word in near)
-    return "there are: %s" % ", ".join(known)
 
 
 def _forget_stdout() -> None:

@@ -21,7 +21,6 @@ passed over. docs/your-data.md describes every key.
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +30,7 @@ from edgehar.data.channels import Channel
 from edgehar.data.clocks import UNITS, is_unit
 from edgehar.data.units import SI
 from edgehar.errors import InputError
+from edgehar.nearest import alternatives
 from edgehar.files import read_toml
 from edgehar.settings import COUNT, NAMES, SWITCH, TABLE, TABLES, TEXT, TEXTS, Kind
 
@@ -256,9 +256,8 @@ def _require_known(path: Path, table: str, values: Mapping[str, Any], kinds: Map
     """Raise InputError for a key that is unknown, with the nearest that is known, or a value of another kind."""
     for key, value in values.items():
         if key not in kinds:
-            near = difflib.get_close_matches(key, kinds, n=1, cutoff=0.5)
             raise _fault(path, table or key, key if table else "", "is no key of a description; %s." % (
-                "did you mean '%s'" % near[0] if near else "there are: %s" % ", ".join(kinds)))
+                alternatives(key, list(kinds))))
         if not kinds[key].fits(value):
             raise _fault(path, table, key, "is %r; it must be %s." % (value, kinds[key].told))
 
@@ -383,9 +382,8 @@ def _pattern(path: Path, files: Mapping[str, Any]) -> str:
     groups = _require_regex(path, "files", key, pattern)
     strange = [name for name in groups if name not in GROUPS]
     if strange:
-        near = difflib.get_close_matches(strange[0], GROUPS, n=1, cutoff=0.5)
         raise _fault(path, "files", key, "names a group '%s'; %s." % (
-            strange[0], "did you mean '%s'" % near[0] if near else "the groups are: %s" % ", ".join(GROUPS)))
+            strange[0], alternatives(strange[0], GROUPS, "the groups are")))
     return pattern
 
 

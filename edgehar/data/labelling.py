@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Dict, List, Mapping, Sequence, Set, Tuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from edgehar.data.found import FoundFile, Opened, matching
 from edgehar.data.signals import UNLABELLED
 from edgehar.data.tables import position_of
 from edgehar.errors import InputError
+from edgehar.nearest import did_you_mean
 
 class Marks:
     """Labelled stretches: {values of the matched groups: (k, 3) first, end, class}. used: the keys asked for."""
@@ -69,10 +69,9 @@ def class_of(description: Description, names: Sequence[str], text: str, where: s
     if text in labels.ignore or name in labels.ignore or not text:
         return UNLABELLED
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
         raise InputError("%s holds the label '%s', which is none of the classes of %s%s; add it to [labels] map, or to "
                          "ignore." % (where, text, description.line_of("corpus", "classes"),
-                                      " (did you mean '%s'?)" % near[0] if near else ""))
+                                      did_you_mean(name, names)))
     return list(names).index(name)
 
 

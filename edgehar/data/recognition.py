@@ -6,8 +6,8 @@ file in that folder is a new layout, with no other edit.
 
 from __future__ import annotations
 
-import difflib
 import gzip
+import difflib
 import re
 from pathlib import Path
 from typing import Dict, List
@@ -15,6 +15,7 @@ from typing import Dict, List
 from edgehar.data.description import Description, read_description
 from edgehar.data.tables import encoding_of
 from edgehar.errors import InputError
+from edgehar.nearest import alternatives
 
 ROOM = Path(__file__).parent / "layouts"
 HEAD = 8192  # bytes by which a file is recognised
@@ -31,9 +32,8 @@ def layout_of(name: str) -> Description:
         return read_description(name)
     known = layout_names()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
         raise InputError("there is no layout '%s'; %s. A layout of your own is a file that ends in .toml." % (
-            name, "did you mean '%s'" % near[0] if near else "there are: %s" % ", ".join(known)))
+            name, alternatives(name, known)))
     return read_description(ROOM / ("%s.toml" % name))
 
 

@@ -123,7 +123,7 @@ def test_people_whose_names_look_alike_in_a_folder_have_folders_of_their_own(tmp
     ('members = "teacher"', 'members = ["teacher"]', r"has members = \['teacher'\]"),
     ('members = "teacher"', 'members = "teacher"\nmodel = "resnet"', "trained by nobody, has no setting 'model'"),
     ('\nteacher = "teacher"', '\nteacher = "ensemble"', "learns from 'ensemble', which is no network that is trained"),
-    ('method = "kd"', 'methd = "kd"', "network kd has no setting 'methd'; it takes: model"),
+    ('method = "kd"', 'methd = "kd"', "network kd has no setting 'methd' .did you mean 'method'.*; it takes: model"),
     ('teacher = "teacher"', 'teacher = "kd"', "network kd learns from 'kd', which is no network that is trained, or"),
     ('teacher = "teacher"', 'teacher = "nobody"', "learns from 'nobody'"),
     ('model = "resnet:width=8"', "", "network teacher names no model"),
