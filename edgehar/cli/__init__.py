@@ -28,6 +28,7 @@ INTERRUPTED = 130
 PIPE_CLOSED = 141
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
 OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+NO_TEMPORARY = "No usable temporary directory"  # so begins what the standard library says
 
 
 class Ending(NamedTuple):
@@ -117,7 +118,8 @@ def edgehar(context: click.Context, plugins: Sequence[str], verbose: int, debug:
       bench    its accuracy and latency          report   everything on one page
       pack     all of it into one signed file    install  it on a device, or rollback
 
-    Start with `edgehar doctor` (is all here?) and `edgehar datasets` (what can I train on?).
+    Start with `edgehar demo` (a ready student at work), `edgehar doctor` (is all here?) and
+    `edgehar datasets` (what can I train on?).
 
     \b
     Exit codes:
@@ -194,6 +196,9 @@ def _of_this_machine(error: BaseException) -> Optional[Ending]:
     if isinstance(error, OSError) and error.errno in OUT_OF_DESCRIPTORS:
         return Ending("too many files are open (%s); raise the limit with `ulimit -n`, or end other programs." % (
             error.filename or error.strerror), MissingError.exit_code)
+    if isinstance(error, FileNotFoundError) and (error.strerror or "").startswith(NO_TEMPORARY):
+        return Ending("no folder for temporary files may be written; set TMPDIR to one that may.",
+                      InputError.exit_code)
     if isinstance(error, OSError) and error.errno in OUT_OF_SPACE:
         return Ending("the disk is full (%s); free space or choose another folder with -o." % (
             error.filename or error.strerror), InputError.exit_code)

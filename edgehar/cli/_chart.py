@@ -12,7 +12,7 @@ from edgehar.data.signals import Signal
 from edgehar.stream.decision import Decision
 from edgehar.stream.sinks.base import Sink
 
-FINE, PLAIN = " ▁▂▃▄▅▆▇█", " ..::--=##"[:9]
+FINE, PLAIN = " ▁▂▃▄▅▆▇█", " ..::--=#"
 STRIP, BAR, WIDTH = 16, 20, 60  # characters of a window's movement, of a probability, and of the whole signal
 NAME = 14
 

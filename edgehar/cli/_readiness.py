@@ -41,19 +41,19 @@ TASKS: Dict[str, Task] = {
     "train": Task(lambda finding: _in("training", "corpus", "disk")(finding) or finding.subject == "ort",
                   [_is("training", "torch"), _is("training", "onnx"), _is("backend", "ort")],
                   "this machine cannot train and export", "pip install 'edgehar[train]'"),
-    "build-trt": Task(_of_trt, [_is("backend", "trt")], "no TensorRT engine can be built on this machine",
-                      "build it on the board: ./deploy.sh push USER@BOARD --bundle FILE.ehar --key KEY.pub"),
+    "build-trt": Task(_of_trt, [_is("backend", "trt")], "TensorRT engines cannot be built on this machine, but on the board",
+                      "./deploy.sh push USER@BOARD --bundle FILE.ehar --key KEY.pub --backend trt --precision fp16"),
     "power": Task(lambda finding: _in("power", "container", "clocks")(finding) or finding.subject == "jetson-stats",
-                  [_is_rail], "no power meter works on this machine",
+                  [_is_rail], "no power meter works on this machine; log a wall meter beside it",
                   "edgehar bench ENGINE --power replay:path=FILE.csv,clock=unix"),
 }
 
 
 def lacks(found: Sequence[Finding], name: str) -> str:
-    """"" where the job `name` can be done, else what keeps it from that: a cause and, after "; ", a remedy."""
+    """"" where the job `name` can be done, else what keeps it from that; its remedy helps."""
     task = TASKS[name]
     missing = [group for group in task.any_of if not any(group(each) and each.state != MISSING for each in found)]
-    return "; ".join((task.lacking, task.remedy)) if missing else ""
+    return task.lacking if missing else ""
 
 
 def of_task(found: Sequence[Finding], name: str) -> List[Finding]:

@@ -48,6 +48,7 @@ def _recognise(session: Any, artifact: Any, spec: str, speed: Optional[float], a
 
     from edgehar.cli._chart import Chart
     from edgehar.cli._streaming import open_source, stream_marks
+    from edgehar.errors import InputError
     from edgehar.stream.pump import pump
     from edgehar.stream.sinks import SINKS
     from edgehar.stream.stream import Stream
@@ -62,6 +63,8 @@ def _recognise(session: Any, artifact: Any, spec: str, speed: Optional[float], a
     samples = np.concatenate([chunk.samples for chunk in chunks])
     with SINKS.create("jsonl:path=-") if as_json else Chart(samples, manifest.signal) as sink:
         summary = pump(chunks, stream, [sink], None if as_json else speed)
+    if summary.fault:
+        raise InputError(summary.fault)
     if not as_json:
         click.echo("%d decisions on %.0f s of generated signal, computed by this machine's CPU" % (
             summary.decisions, summary.signal_s))

@@ -52,7 +52,7 @@ def command(task: Optional[str], as_json: bool) -> None:
     every = list(findings())
     facts, job = machine.describe(), task or "run"
     lacking, found = lacks(every, job), of_task(every, job) if task else every
-    step = lacking.partition("; ")[2] or _next_step(every, task)
+    step = TASKS[job].remedy if lacking else _next_step(every, task)
     if as_json:
         show_json({"machine": facts, "findings": [finding._asdict() for finding in found], "next": step,
                    "for": job, "ready": not lacking})
@@ -62,7 +62,7 @@ def command(task: Optional[str], as_json: bool) -> None:
             click.echo("ready to %s\n" % WORDS[job])
         show_next(step)
     if lacking:
-        raise MissingError("%s." % lacking)
+        raise MissingError("%s; run `%s`." % (lacking, step))
 
 
 def findings() -> Iterator[Finding]:
@@ -194,8 +194,8 @@ def _next_step(found: List[Finding], task: Optional[str]) -> str:
         return "edgehar train --data %s -o runs/teacher" % _best_corpus(found)
     artifacts = sorted(Path("engines").glob("*/manifest.json"))
     if artifacts:
-        return "edgehar verify %s" % artifacts[0].parent
-    return "pip install 'edgehar[train]' to train here, or bring an artifact and: edgehar verify FOLDER"
+        return "edgehar verify %s" % shlex.quote(str(artifacts[0].parent))
+    return "edgehar demo"
 
 
 def _best_corpus(found: List[Finding]) -> str:

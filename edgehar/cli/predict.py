@@ -49,23 +49,31 @@ def command(path: str, board_name: str, mode: str, device: str, threads: Optiona
     other networks. Energy is told at the module's rails and at the wall, which must not be mixed.
     """
     from edgehar.artifact.boards import load_board
+    from edgehar.probes import probe_file
 
     if output is not None and rate_hz is None:
         raise click.UsageError("-o draws energy over power modes at a rate; add --rate")
     if threads and device != "cpu":
         raise click.UsageError("--threads are of a CPU engine; add --device cpu")
+    if output is not None:
+        probe_file(output)
     board, model = load_board(board_name), _model(path)
     asked = precisions or (("fp32",) if device == "cpu" else ("fp16",))
     found = [each for precision in asked for batch in _batches(batches)
              for each in _predictions(board, model, mode, precision, batch, device, threads or 1)]
     paced = _paced(board, model, asked, device, threads or 1, rate_hz)
+    if output is not None:
+        _draw(output, Path(path).resolve().name, "%s, %s" % (board.name, found[0].device_text), paced, rate_hz)
     if as_json:
         show_json({"source": "simulated", "board": board.name, "predictions": [each.to_json() for each in found],
                    "paced": [each._asdict() for each in paced], "rate_hz": rate_hz})
     else:
-        _show(path, board_name, found, paced, rate_hz)
-    if output is not None:
-        _draw(output, Path(path).resolve().name, "%s, %s" % (board.name, found[0].device_text), paced, rate_hz)
+        _show(path, found, paced, rate_hz)
+        if output is not None:
+            click.echo("wrote %s" % output)
+        if Path(path).suffix != ".onnx":  # which no other command takes
+            show_next("edgehar bench %s %s--precision %s" % (
+                shlex.quote(path), _simulated(board_name, found[0]), found[0].precision))
 
 
 def _model(path: str) -> Any:
@@ -132,7 +140,7 @@ def _paced(board: Any, model: Any, precisions: Sequence[str], device: str, threa
 # ------------------------------------------------------------------ shown
 
 
-def _show(path: str, board: str, found: Sequence[Any], paced: Sequence[PacedEnergy], rate_hz: Optional[float]) -> None:
+def _show(path: str, found: Sequence[Any], paced: Sequence[PacedEnergy], rate_hz: Optional[float]) -> None:
     first = found[0]
     show_table("PREDICTED, not measured: %s on %s, %s, %s" % (
         Path(path).resolve().name, first.board, first.device_text, first.mode),
@@ -148,8 +156,6 @@ def _show(path: str, board: str, found: Sequence[Any], paced: Sequence[PacedEner
                    ("mode", "precision", "at the wall", "of it above idle", "at the rails"),
                    [(each.mode, each.precision, *map(_joules, each[2:])) for each in paced])
     show_warnings(dict.fromkeys(each.extrapolation for each in found if each.extrapolation))
-    if Path(path).suffix != ".onnx":  # which no other command takes
-        show_next("edgehar bench %s %s--precision %s" % (shlex.quote(path), _simulated(board, first), first.precision))
 
 
 def _simulated(board: str, found: Any) -> str:
@@ -186,4 +192,3 @@ def _draw(output: str, name: str, place: str, paced: Sequence[PacedEnergy], rate
         name, place, rate_hz or 0)
     with written_whole(output) as temporary:
         temporary.write_text(PAGE % (escape(title), escape(title), mode_plot(lines)), encoding="utf-8")
-    click.echo("wrote %s" % output)

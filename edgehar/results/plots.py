@@ -123,7 +123,8 @@ def _whisker(found: Interval, y: float, scale: Callable[[float], float], kind: s
 
 
 def confusion_plot(row: AccuracyRow) -> str:
-    """Heat map (K, K): of each true class, where its windows went, in per cent."""
+    """Heat map: of each true class, where its windows went, in per cent; classes that never occur are left out."""
+    row = _of_occurring(row)
     count = len(row.classes)
     side = 46 if count <= 8 else 32
     gutter = 32 + 6.6 * max(map(len, row.classes))
@@ -138,6 +139,15 @@ def confusion_plot(row: AccuracyRow) -> str:
     body += [upright_title(12, top + side * count / 2, "true class"),
              across_title(gutter + side * count / 2, top + side * count + 18, "predicted class; per cent of the row")]
     return as_svg(top + side * count + 26, body, "confusion matrix of %s" % row.label, width, "confusion")
+
+
+def _of_occurring(row: AccuracyRow) -> AccuracyRow:
+    """`row` without the classes that no window has and that were predicted for none; whole where that is all of them."""
+    occurs = row.counts.sum(axis=0) + row.counts.sum(axis=1) > 0
+    if not occurs.any():
+        return row
+    return row._replace(classes=tuple(name for name, here in zip(row.classes, occurs) if here),
+                        counts=row.counts[occurs][:, occurs])
 
 
 def _cell(row: AccuracyRow, shares: np.ndarray, i: int, k: int, x: float, y: float, side: float) -> str:

@@ -74,7 +74,7 @@ def write_forests(found: Sequence[Outcome], results: PathLike) -> List[Path]:
         fixed, exploratory = _differences(outcome)
         if fixed or exploratory:
             path = Path(results) / (file_name(outcome.corpus) + "-forest.svg")
-            title = "difference of macro-F1 on test people of %s" % ", ".join([outcome.corpus, *outcome.marks])
+            title = "difference of macro-F1 on test subjects of %s" % ", ".join([outcome.corpus, *outcome.marks])
             with written_whole(path) as temporary:
                 temporary.write_text(as_file(contrast_plot(fixed, exploratory, title)) + "\n", encoding="utf-8")
             written.append(path)

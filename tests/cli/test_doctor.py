@@ -210,9 +210,17 @@ def test_each_job_shows_what_it_needs_and_no_more(board, capsys):
 @pytest.mark.parametrize("job, step", [("power", "replay:path=FILE.csv"), ("build-trt", "./deploy.sh push")])
 def test_a_job_that_cannot_be_done_ends_with_7_and_a_way(root, job, step, capsys):
     code, _, told = rooms_of(job, capsys)
-    assert code == 7 and step in told
+    assert code == 7 and step in told and told.split()[0] in ("edgehar", "./deploy.sh")
     assert execute(["doctor", "--for", job]) == 7
-    assert step in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert "next: %s\n" % told in out and err.endswith("; run `%s`.\n" % told)
+
+
+def test_who_has_neither_training_nor_models_is_shown_the_ready_student(root, monkeypatch, tmp_path, capsys):
+    version = machine.package_version
+    monkeypatch.setattr(machine, "package_version", lambda name: None if name == "torch" else version(name))
+    monkeypatch.chdir(tmp_path)
+    assert rooms_of("run", capsys)[2] == "edgehar demo"
 
 
 def test_training_needs_its_packages(root, monkeypatch, capsys):

@@ -90,3 +90,22 @@ def test_from_training_to_a_report(follow: Follow) -> None:
     assert exported == "edgehar export student -o engines/student"
     assert follow("edgehar export student -o engines/student").startswith("edgehar build engines/student")
     follow("edgehar split %s" % data, "--epochs 1 --model resnet:width=8")
+
+
+def test_a_demo_that_cannot_be_shown_to_its_end_says_so(monkeypatch: pytest.MonkeyPatch,
+                                                        capfd: pytest.CaptureFixture) -> None:
+    pytest.importorskip("onnxruntime")
+    with open("/dev/full", "w", encoding="utf-8") as full, monkeypatch.context() as patched:
+        patched.setattr("sys.stdout", full)
+        assert execute(["demo", "--seconds", "10", "--json"]) == 2
+    assert "cannot write to standard output: No space left" in capfd.readouterr().err
+
+
+def test_a_demo_without_a_folder_for_temporary_files_names_the_remedy(monkeypatch: pytest.MonkeyPatch,
+                                                                      capsys: pytest.CaptureFixture) -> None:
+    pytest.importorskip("onnxruntime")
+    with monkeypatch.context() as patched:
+        patched.setattr("tempfile._candidate_tempdir_list", lambda: ["/proc/nowhere"])
+        patched.setattr("tempfile.tempdir", None)
+        assert execute(["demo", "--seconds", "10", "--json"]) == 2
+    assert "set TMPDIR" in capsys.readouterr().err

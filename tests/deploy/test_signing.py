@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -75,3 +76,20 @@ def test_the_trusted_folder_counts_where_no_key_is_given(keys, tmp_path: Path, m
     (trusted_folder() / "broken.pub").write_text("not a key")
     with pytest.raises(InputError, match="broken.pub holds no"):
         trusted_keys()
+
+
+def test_a_pair_that_cannot_be_whole_leaves_nothing_behind(tmp_path: Path, monkeypatch) -> None:
+    """Else the next attempt would refuse to overwrite a key that is none."""
+    calls = []
+
+    def full(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) in (1, 3):  # of the first attempt the private key, of the second the public one
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    for _ in range(2):
+        with pytest.raises(InputError, match="No space left"):
+            generate_keys(tmp_path / "release")
+        assert list(tmp_path.iterdir()) == []
+    assert generate_keys(tmp_path / "release").public.is_file()

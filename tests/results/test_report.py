@@ -272,3 +272,12 @@ def test_a_page_that_went_into_a_pipe_is_not_to_be_opened(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert out == "" and "shows 1 run;" in err and "next: " not in err  # the pipe may be standard output
     Page(b"".join(read).decode("utf-8"))
+
+
+def test_a_confusion_matrix_leaves_out_classes_that_never_occur():
+    row, = tables.accuracy_rows([make()])
+    counts = np.zeros((5, 5), dtype=int)
+    counts[0, 0], counts[0, 3] = 7, 3  # of five classes one is true and one other was predicted
+    drawn = plots.confusion_plot(row._replace(classes=tuple("vwxyz"), counts=counts))
+    names = re.findall(r'<text class="name"[^>]*>(\w)</text>', drawn)
+    assert sorted(names) == ["v", "v", "y", "y"] and drawn.count('class="ground"') == 4
