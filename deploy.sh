@@ -141,7 +141,8 @@ device_environment() {
     say "no Python 3.8 on PATH or under ${PYENV_ROOT:-$HOME/.pyenv}: the device tests are NOT run"
     return 1
   fi
-  make_environment .venv-3.8 3.8 cpu,mqtt,dev
+  # what fails here must end the run: it is called where bash would go on after a fault
+  make_environment .venv-3.8 3.8 cpu,mqtt,dev || fail "the environment of the device tests was not made; the reason is above."
 }
 
 # ------------------------------------------------------------------ boards
