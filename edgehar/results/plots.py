@@ -142,7 +142,7 @@ def confusion_plot(row: AccuracyRow) -> str:
 
 
 def _of_occurring(row: AccuracyRow) -> AccuracyRow:
-    """`row` without the classes that no window has and that were predicted for none; whole where that is all of them."""
+    """`row` without the classes that no window has and that were predicted for none; whole where that is all."""
     occurs = row.counts.sum(axis=0) + row.counts.sum(axis=1) > 0
     if not occurs.any():
         return row

@@ -50,7 +50,8 @@ def test_a_device_takes_what_comes() -> None:
 @pytest.mark.parametrize("line", [
     ["bench", READY, "-o"], ["report", READY, "-o"], ["build", READY, "-o"],
     ["inspect", "synthetic", "-o"], ["split", "synthetic", "-o"], ["describe", READY, "-o"],
-    ["predict", READY, "--rate", "1", "-o"], ["pack", READY, "--version", "1.0.0", "--unsigned", "-o"]], ids=lambda line: line[0])
+    ["predict", READY, "--rate", "1", "-o"], ["pack", READY, "--version", "1.0.0", "--unsigned", "-o"]],
+    ids=lambda line: line[0])
 def test_no_command_works_for_what_it_cannot_write(line: Any, capsys: pytest.CaptureFixture) -> None:
     for package in ("onnxruntime",):
         pytest.importorskip(package)

@@ -33,7 +33,8 @@ def test_a_table_becomes_the_value_and_what_it_leaves_out_is_the_default() -> No
 
 
 @pytest.mark.parametrize("table, told", [
-    ([1], r"the kettle is \[1\], not a table of settings"), ({"cup": 1}, "no setting 'cup' .did you mean 'cups'.*; it takes: cups, name"),
+    ([1], r"the kettle is \[1\], not a table of settings"),
+    ({"cup": 1}, "no setting 'cup' .did you mean 'cups'.*; it takes: cups, name"),
     ({"litres": 2.0}, "no setting 'litres'"), ({"cups": 0}, "cups = 0; it must be a whole number of at least 1"),
     ({"cups": 1.5}, "cups = 1.5"), ({"cups": True}, "cups = True"), ({"name": 3}, "name = 3; it must be a text"),
     ({"whistles": 1}, "whistles = 1; it must be true or false"),
