@@ -15,7 +15,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "methods.md").read_text(encoding="u
 
 
 def test_every_method_stands_there_with_its_paper() -> None:
-    rows = {name: paper for name, paper in re.findall(r"^\| `([\w-]+)` \|[^|]*\| *([^|\s]*) *\|", PAGE, re.MULTILINE)}
+    rows = dict(re.findall(r"^\| `([\w-]+)` \|[^|]*\| *([^|\s]*) *\|", PAGE, re.MULTILINE))
     assert rows == {name: DISTILLERS.kind(name).paper for name in DISTILLERS.names()}
 
 
