@@ -44,7 +44,7 @@ class Taught(WithTeacher):
 
     @abstractmethod
     def distance(self, student: Outputs, teacher: Outputs) -> Tensor:
-        """A scalar, 0 where the student's features say what the teacher's do."""
+        """A scalar, 0 where features of the student, (B, D) or (B, D, L), say what those of the teacher do."""
 
 
 def paired_stages(student: Model, teacher: Teacher) -> List[Anchor]:

@@ -35,7 +35,7 @@ class At(Taught):
         self.anchors = paired_stages(student, teacher)
 
     def distance(self, student: Outputs, teacher: Outputs) -> Tensor:
-        """Summed over stages."""
+        """A scalar, summed over stages (B, D, L)."""
         return total(attention_distance(columns_at(student.stages[anchor.student], anchor.at),
                                         teacher.stages[anchor.teacher][..., anchor.kept]) for anchor in self.anchors)
 

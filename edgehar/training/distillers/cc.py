@@ -30,7 +30,7 @@ class Cc(Taught):
         self.gamma = gamma
 
     def distance(self, student: Outputs, teacher: Outputs) -> Tensor:
-        """Mean square between correlations."""
+        """A scalar: mean square between correlations (B, B)."""
         return F.mse_loss(correlations(student.embedding, self.gamma), correlations(teacher.embedding, self.gamma))
 
 

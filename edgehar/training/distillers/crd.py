@@ -38,6 +38,6 @@ class Crd(Taught):
         self.theirs = nn.Linear(look(teacher).embedding.shape[1], FEATURES)
 
     def distance(self, student: Outputs, teacher: Outputs) -> Tensor:
-        """Over the windows of the batch."""
+        """A scalar, over the windows of the batch, of embeddings (B, D)."""
         return info_nce(F.normalize(self.mine(student.embedding), dim=1),
                         F.normalize(self.theirs(teacher.embedding), dim=1), self.temperature)

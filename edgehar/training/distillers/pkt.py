@@ -25,7 +25,7 @@ class Pkt(Taught):
         super().__init__(weight, share)
 
     def distance(self, student: Outputs, teacher: Outputs) -> Tensor:
-        """Averaged over all pairs."""
+        """A scalar, averaged over all pairs of embeddings (B, D)."""
         return neighbour_kl(student.embedding, teacher.embedding)
 
 

@@ -31,7 +31,7 @@ class Rkd(Taught):
         self.distances, self.angles = distances, angles
 
     def distance(self, student: Outputs, teacher: Outputs) -> Tensor:
-        """Both relations, weighed."""
+        """A scalar: both relations of embeddings (B, D), weighed."""
         mine, theirs = student.embedding, teacher.embedding
         return (self.distances * F.smooth_l1_loss(relative_distances(mine), relative_distances(theirs))
                 + self.angles * F.smooth_l1_loss(cosines(mine), cosines(theirs)))

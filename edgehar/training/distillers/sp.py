@@ -32,7 +32,7 @@ class Sp(Taught):
                                  "which compares embeddings." % whose)
 
     def distance(self, student: Outputs, teacher: Outputs) -> Tensor:
-        """Of the last stages."""
+        """A scalar, of the last stages (B, D, L)."""
         return similarity_distance(student.stages[-1].flatten(1), teacher.stages[-1].flatten(1))
 
 

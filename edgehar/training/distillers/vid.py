@@ -39,7 +39,7 @@ class Vid(Taught):
         self.guesses.extend(Guess(mine[anchor.student], theirs[anchor.teacher]) for anchor in self.anchors)
 
     def distance(self, student: Outputs, teacher: Outputs) -> Tensor:
-        """Summed over stages."""
+        """A scalar, summed over stages (B, D, L)."""
         return total(guess(columns_at(student.stages[anchor.student], anchor.at),
                            teacher.stages[anchor.teacher][..., anchor.kept])
                      for anchor, guess in zip(self.anchors, self.guesses))
