@@ -30,10 +30,13 @@ SECTION = "Measure"
               show_default=True, help="What is asked (%s), with its settings as in paced:rate_hz=2, or a file. "
               "Repeatable." % names_in_room("scenarios"))
 @engine_options(several=True)
-@click.option("--batch", type=click.IntRange(1), help="Windows a call (offline, accuracy).")
+@click.option("--batch", type=click.IntRange(1), help="Windows a call (offline, multi_stream, accuracy).")
 @click.option("--duration", "duration_s", type=float, metavar="SECONDS", help="How long to measure.")
+@click.option("--until-stable", "until_stable_s", type=float, metavar="SECONDS",
+              help="Measure on, for so long at most, until the last seconds agree; nothing is left out.")
 @click.option("--warmup", "warmup_s", type=float, metavar="SECONDS", help="How long to warm up, uncounted.")
-@click.option("--rate", "rate_hz", type=float, metavar="HZ", help="Windows a second that fall due (paced).")
+@click.option("--rate", "rate_hz", type=float, metavar="HZ", help="Windows a second that fall due (paced, server, "
+              "multi_stream).")
 @click.option("--hop", type=click.IntRange(1), help="Samples from one window to the next (streaming).  [default: the "
               "model's]")
 @click.option("--hold", type=click.IntRange(1), help="Windows that must agree before a label changes (streaming).")
@@ -51,7 +54,8 @@ SECTION = "Measure"
               help="How long each load lasts (--power).")
 @click.option("--repeats", type=int, default=3, show_default=True, help="How often idle, load, idle (--power).")
 @click.option("--max-p99-ms", type=float, metavar="MS",
-              help="Exit with 4 where the 99th percentile of latency is above (single_stream, paced).")
+              help="Exit with 4 where the 99th percentile of latency is above, with 8 where "
+              "its 95 % interval does not tell (scenarios of single windows).")
 @click.option("--strict", is_flag=True,
               help="Exit with 5 where a measurement is unstable, with 8 where energy cannot be told; refuse what is "
               "simulated.")

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, List, Tuple
+from typing import Any, Callable, List, Sequence, Tuple
 
 import numpy as np
 
@@ -48,13 +48,13 @@ class Paced(Timed):
 
         An engine too slow for the rate is given twice `seconds`; the rest stays unreached.
         """
-        planned = max(1, int(round(seconds * self.rate_hz)))
+        arrivals = self.arrivals_s(seconds)
         dues: List[float] = []
         starts: List[float] = []
         ends: List[float] = []
         begin = clock()
-        for number in range(planned):
-            dues.append(begin + number / self.rate_hz)
+        for arrival in arrivals:
+            dues.append(begin + arrival)
             sleep_until(dues[-1], clock, sleep)
             starts.append(clock())
             call()
@@ -62,7 +62,11 @@ class Paced(Timed):
             after()
             if ends[-1] - begin > 2 * seconds:
                 break
-        return Calls(np.array(dues), np.array(starts), np.array(ends), planned)
+        return Calls(np.array(dues), np.array(starts), np.array(ends), len(arrivals))
+
+    def arrivals_s(self, seconds: float) -> Sequence[float]:
+        """When each window of `seconds` falls due, from their beginning."""
+        return [number / self.rate_hz for number in range(max(1, int(round(seconds * self.rate_hz))))]
 
     def measurements(self, calls: Calls) -> Tuple[Measurement, ...]:
         """Latency, how late each call began, how long it took, and how many deadlines were missed."""
