@@ -32,7 +32,8 @@ class Calls(NamedTuple):
 
 def joined(one: Calls, other: Calls) -> Calls:
     """Calls of two stretches, one after the other."""
-    return Calls(*(np.concatenate(pair) for pair in zip(one[:3], other[:3])), planned=one.planned + other.planned)
+    return Calls(np.concatenate([one.due, other.due]), np.concatenate([one.start, other.start]),
+                 np.concatenate([one.end, other.end]), one.planned + other.planned)
 
 
 def endless_inputs(golden: np.ndarray, batch: int, seed: int) -> Iterator[np.ndarray]:

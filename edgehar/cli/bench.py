@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional,
 
 import click
 
+from edgehar.cli._by_turns import measure_by_turns
 from edgehar.cli._line import typed_line
 from edgehar.cli._options import engine_options, json_option, quiet_option, root_option
 from edgehar.cli._show import names_in_room, progress_line, show_next
@@ -30,13 +31,12 @@ SECTION = "Measure"
               show_default=True, help="What is asked (%s), with its settings as in paced:rate_hz=2, or a file. "
               "Repeatable." % names_in_room("scenarios"))
 @engine_options(several=True)
-@click.option("--batch", type=click.IntRange(1), help="Windows a call (offline, multi_stream, accuracy).")
+@click.option("--batch", type=click.IntRange(1), help="Windows a call, where a scenario lets one choose.")
 @click.option("--duration", "duration_s", type=float, metavar="SECONDS", help="How long to measure.")
 @click.option("--until-stable", "until_stable_s", type=float, metavar="SECONDS",
               help="Measure on, for so long at most, until the last seconds agree; nothing is left out.")
 @click.option("--warmup", "warmup_s", type=float, metavar="SECONDS", help="How long to warm up, uncounted.")
-@click.option("--rate", "rate_hz", type=float, metavar="HZ", help="Windows a second that fall due (paced, server, "
-              "multi_stream).")
+@click.option("--rate", "rate_hz", type=float, metavar="HZ", help="Windows a second that fall due (paced).")
 @click.option("--hop", type=click.IntRange(1), help="Samples from one window to the next (streaming).  [default: the "
               "model's]")
 @click.option("--hold", type=click.IntRange(1), help="Windows that must agree before a label changes (streaming).")
@@ -56,6 +56,12 @@ SECTION = "Measure"
 @click.option("--max-p99-ms", type=float, metavar="MS",
               help="Exit with 4 where the 99th percentile of latency is above, with 8 where "
               "its 95 % interval does not tell (scenarios of single windows).")
+@click.option("--ab", is_flag=True, help="Time two engines by turns, for --duration (30 s), and say whether one is "
+              "faster: the machine does to both what it does.")
+@click.option("--effect", type=click.FloatRange(0, min_open=True), default=2.0, show_default=True, metavar="PERCENT",
+              help="A difference that matters (--ab).")
+@click.option("--fail-if-slower", is_flag=True, help="Exit with 4 where the first is slower, with 8 where that cannot "
+              "be told (--ab).")
 @click.option("--strict", is_flag=True,
               help="Exit with 5 where a measurement is unstable, with 8 where energy cannot be told; refuse what is "
               "simulated.")
@@ -66,11 +72,12 @@ SECTION = "Measure"
 def command(paths: Sequence[str], scenarios: Sequence[str], backend: str,
             precisions: Sequence[str], data: Optional[str], root: Optional[str], power: Optional[str], idle_s: float,
             load_s: float, repeats: int, max_p99_ms: Optional[float], strict: bool, missing: Sequence[str], output: str,
-            as_json: bool, quiet: bool, **settings: Any) -> None:
+            as_json: bool, quiet: bool, ab: bool, effect: float, fail_if_slower: bool, **settings: Any) -> None:
     """Measure latency, throughput, energy, accuracy or streams of engines.
 
     An artifact is built first, unless an engine of it is ready. Timing needs no data; accuracy and streaming read the
-    test people of the corpus. Every Run keeps its raw values in a file of its own.
+    test people of the corpus. Every Run keeps its raw values in a file of its own. `bench --ab A B` times two engines
+    by turns and tells whether one is faster.
     """
     from edgehar.bench import verdicts
     from edgehar.bench.jobs import jobs
@@ -80,6 +87,11 @@ def command(paths: Sequence[str], scenarios: Sequence[str], backend: str,
     from edgehar.probes import probe_folder
 
     probe_folder(output)
+    if ab:
+        measure_by_turns(_engines(paths, backend, precisions), settings["batch"] or 1, settings["duration_s"] or 30.0,
+                         effect / 100, fail_if_slower, Path(output), typed_line(click.get_current_context()), as_json,
+                         quiet)
+        return
     asked = _adjusted([load_scenario(spec) for spec in scenarios], settings)
     _require_latency(max_p99_ms, asked)
     plan = MeteringPlan(idle_s, load_s, repeats)

@@ -275,7 +275,7 @@ def _latency_row(run: Run, latency: Measurement, label: str) -> LatencyRow:
     throughput_hz = None if run.scheduled else run.batch * len(latency.values) / sum(latency.values)
     values = np.asarray(latency.values)
     return LatencyRow(label, run.engine, run.asked, run.batched, run.scheduled, values, p50, p90, p99,
-                      percentile_interval(values, 99) if p99 is not None else None,
+                      percentile_interval(latency.values, 99) if p99 is not None else None,
                       float(values.std() / values.mean()), throughput_hz,
                       int(missed.values[0]) if missed else None, run.warnings)
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Tuple
 
-from edgehar.bench.scenarios.paced import Paced
+from edgehar.bench.scenarios._due import Due
 from edgehar.bench.timing import Calls, raw
 from edgehar.results.runs import Measurement
 from edgehar.settings import setting
 
 
 @dataclass(frozen=True)
-class MultiStream(Paced):
+class MultiStream(Due):
     """Raw latencies of whole batches, from the moment they were due. batch: wearers; rate_hz: windows a second of each.
 
     A deadline is missed where a batch is not answered before the next falls due.

@@ -13,13 +13,13 @@ from typing import Sequence, Tuple
 
 import numpy as np
 
-from edgehar.bench.scenarios.paced import Paced
+from edgehar.bench.scenarios._due import Due
 from edgehar.bench.timing import Calls
 from edgehar.results.runs import Measurement
 
 
 @dataclass(frozen=True)
-class Server(Paced):
+class Server(Due):
     """Raw latencies from the scheduled arrival of each window. rate_hz: windows a second on average.
 
     The schedule does not wait for answers, so that a stall is felt by every window behind it
