@@ -71,7 +71,7 @@ def turns_facts(engines: Sequence[Engine], found: Turns, batch: int, turn_s: flo
     sides = {key: {"artifact": engine.manifest.name, "sha256": engine.sha256, "backend": engine.backend,
                    "precision": engine.spec.precision, "threads": engine.spec.threads, "medians_s": medians}
              for key, engine, medians in zip("ab", engines, (found.a_s, found.b_s))}
-    return dict(sides, batch=batch, turn_s=turn_s, effect=effect, **found.versus.to_json(), source="measured",
+    return dict(sides, batch=batch, turn_s=turn_s, effect=effect, versus=found.versus.to_json(), source="measured",
                 command=command, machine=machine.describe())
 
 

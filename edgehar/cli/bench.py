@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional,
 import click
 
 from edgehar.cli._by_turns import measure_by_turns
+from edgehar.cli._capacity import show_max_rates
 from edgehar.cli._line import typed_line
 from edgehar.cli._options import engine_options, json_option, quiet_option, root_option
 from edgehar.cli._show import names_in_room, progress_line, show_next
@@ -56,6 +57,8 @@ SECTION = "Measure"
 @click.option("--max-p99-ms", type=float, metavar="MS",
               help="Exit with 4 where the 99th percentile of latency is above, with 8 where "
               "its 95 % interval does not tell (scenarios of single windows).")
+@click.option("--find-max-rate", is_flag=True, help="Find the most windows a second, arriving at random, at which "
+              "--max-p99-ms is kept; --duration is that of one rate (10 s).")
 @click.option("--ab", is_flag=True, help="Time two engines by turns, for --duration (30 s), and say whether one is "
               "faster: the machine does to both what it does.")
 @click.option("--effect", type=click.FloatRange(0, min_open=True), default=2.0, show_default=True, metavar="PERCENT",
@@ -72,7 +75,8 @@ SECTION = "Measure"
 def command(paths: Sequence[str], scenarios: Sequence[str], backend: str,
             precisions: Sequence[str], data: Optional[str], root: Optional[str], power: Optional[str], idle_s: float,
             load_s: float, repeats: int, max_p99_ms: Optional[float], strict: bool, missing: Sequence[str], output: str,
-            as_json: bool, quiet: bool, ab: bool, effect: float, fail_if_slower: bool, **settings: Any) -> None:
+            as_json: bool, quiet: bool, find_max_rate: bool, ab: bool, effect: float, fail_if_slower: bool,
+            **settings: Any) -> None:
     """Measure latency, throughput, energy, accuracy or streams of engines.
 
     An artifact is built first, unless an engine of it is ready. Timing needs no data; accuracy and streaming read the
@@ -92,11 +96,15 @@ def command(paths: Sequence[str], scenarios: Sequence[str], backend: str,
                          effect / 100, fail_if_slower, Path(output), typed_line(click.get_current_context()), as_json,
                          quiet)
         return
+    if find_max_rate:
+        show_max_rates(_engines(paths, backend, precisions), max_p99_ms, settings["duration_s"] or 10.0, Path(output),
+                       typed_line(click.get_current_context()), as_json, quiet)
+        return
     asked = _adjusted([load_scenario(spec) for spec in scenarios], settings)
     _require_latency(max_p99_ms, asked)
     plan = MeteringPlan(idle_s, load_s, repeats)
     _require_meter(power, asked, strict)
-    engines = _engines(paths, backend, precisions)
+    engines = list({engine.sha256: engine for engine in _engines(paths, backend, precisions)}.values())
     if strict or power or max_p99_ms is not None:
         for engine in engines:
             verdicts.require_measured(engine)
@@ -155,12 +163,11 @@ def _require_meter(power: Optional[str], scenarios: Sequence[Scenario], strict: 
 
 
 def _engines(paths: Sequence[str], backend: Optional[str], precisions: Sequence[str]) -> List[Engine]:
-    """Every engine once; an artifact stands for one engine a precision."""
+    """One a path and precision; an artifact stands for the engine that is built of it."""
     from edgehar.backends import ready_engine
 
     with progress_line() as on_progress:
-        found = [ready_engine(path, backend, each, on_progress) for path in paths for each in precisions or (None,)]
-    return list({engine.sha256: engine for engine in found}.values())
+        return [ready_engine(path, backend, each, on_progress) for path in paths for each in precisions or (None,)]
 
 
 def _measure_all(jobs: Sequence[Job], corpus: Tuple[Optional[str], Optional[str]], power: Optional[str],

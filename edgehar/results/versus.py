@@ -123,7 +123,9 @@ def _joules(run: Run) -> Optional[Interval]:
 
 
 def _require_comparable(a: Run, b: Run) -> None:
-    for what, one, other in (("sources", a.source, b.source), ("scenarios", a.scenario, b.scenario),
+    for what, one, other in (("sources", a.source, b.source), ("scenarios", a.asked, b.asked),
+                             *(("settings of the scenario, " + key, a.scenario.get(key), b.scenario.get(key))
+                               for key in sorted({*a.scenario, *b.scenario})),
                              ("threads", a.engine.threads, b.engine.threads),
                              *((key.replace("_", " "), a.machine.get(key), b.machine.get(key)) for key in ALIKE)):
         if one != other:

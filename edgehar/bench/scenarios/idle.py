@@ -8,12 +8,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, List
+from typing import Any, Callable, List, Tuple
 
 import numpy as np
 
 from edgehar.bench.scenarios._timed import Timed
-from edgehar.bench.timing import Calls, Clock, Sleep
+from edgehar.bench.timing import Calls, Clock, Sleep, raw
+from edgehar.results.runs import Measurement
 from edgehar.settings import setting
 
 
@@ -56,3 +57,8 @@ class Idle(Timed):
             ends.append(clock())
             after()
         return Calls(np.array(starts), np.array(starts), np.array(ends), len(ends))
+
+    def measurements(self, calls: Calls) -> Tuple[Measurement, ...]:
+        """Latency from the call on, and how late each came after its rest."""
+        due_s = np.append(calls.start[:1], calls.end[:-1] + self.rest_s)
+        return (*super().measurements(calls), raw("lateness", "s", calls.start - due_s))
