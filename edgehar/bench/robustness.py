@@ -28,6 +28,7 @@ from edgehar.bench.accuracy import scores
 from edgehar.bench.disturbances import DISTURBANCES
 from edgehar.bench.disturbances.base import Change, Disturbance
 from edgehar.bench.streaming import recordings_for, test_recordings_of
+from edgehar.bench.unknown import Unfamiliar, stand_ins, tell_unknown
 from edgehar.data.channels import positions
 from edgehar.data.datasets import DATASETS
 from edgehar.data.signals import Recording, Signal, carries_label, concatenate, cut
@@ -44,68 +45,76 @@ NOT_ELSEWHERE = "the corpus has no sensors like the model's at another place"
 Tallies = Dict[str, Tally]  # by task
 People = Dict[str, List[Recording]]
 Tell = Callable[[str], Any]
-_Found = Tuple[str, str, Optional[float], Tallies, Tallies]  # disturbance, label, strength, decided, and undisturbed
 
 
-class _Asked(NamedTuple):
-    """One disturbance at one strength."""
+class _Found(NamedTuple):
+    """What was decided under one condition, and of the same people undisturbed; strength: of those that have order."""
 
-    disturbance: Disturbance
-    strength: float
-
-    @property
-    def place(self) -> Optional[float]:
-        """The strength where strengths lie on a line, else None."""
-        return float(self.strength) if self.disturbance.ordered else None
-
-    def text(self, signal: Signal) -> str:
-        """For a line of progress."""
-        return "%s, %s" % (self.disturbance.name, self.disturbance.label(self.strength, signal))
+    disturbance: str
+    label: str
+    strength: Optional[float]
+    decided: Tallies
+    undisturbed: Tallies
 
 
 def certify(engine: Engine, recordings: Optional[Iterable[Recording]] = None, dataset: Optional[str] = None,
-            root: Optional[str] = None, only: Sequence[str] = (), seed: int = 0, draws: int = DRAWS,
-            command: str = "", tell: Tell = lambda text: None) -> Certificate:
+            root: Optional[str] = None, only: Sequence[str] = (), unknown: Optional[Unfamiliar] = None, seed: int = 0,
+            draws: int = DRAWS, command: str = "", tell: Tell = lambda text: None) -> Certificate:
     """Measure `engine` on the test people of its split, their sensors disturbed in every way.
 
     recordings: of test people, with all channels; read from `dataset` (a spec, by default the manifest's corpus) below
-    `root` where None. only: names of disturbances, or "placement"; empty for all. draws: how often what chance decides
-    is drawn. tell: is told how far it is. Raises InputError or MismatchError as `bench.streaming` does,
-    InconclusiveError where the test people have no labelled window.
+    `root` where None. only: names of disturbances, or "placement"; empty for all. unknown: where movements are from
+    that are none of the model's classes. draws: how often what chance decides is drawn. tell: is told how far it is.
+    Raises InputError or MismatchError as `bench.streaming` and `bench.unknown` do, InconclusiveError where the test
+    people have no labelled window.
     """
-    manifest, signal = engine.manifest, engine.manifest.signal
     chosen = [DISTURBANCES.create(name) for name in only or DISTURBANCES.names() if name != PLACEMENT]
     people, elsewhere = _people_at_hand(engine, recordings, dataset, root, not only or PLACEMENT in only)
-    asked = [_Asked(each, strength) for each in chosen for strength in each.strengths(signal)]
     with BACKENDS.create(engine.backend).open(engine, max_batch=BATCH) as session:
-        measuring = _Measuring(session, manifest)
-        plain = measuring.tallies(people)
-        _require_windows(plain, manifest)
-        found: List[_Found] = [(UNDISTURBED, "", None, plain, plain)]
-        for number, each in enumerate(asked):
-            tell("%d of %d: %s" % (number + 1, len(asked), each.text(signal)))
-            found.append((each.disturbance.name, each.disturbance.label(each.strength, signal), each.place,
-                          _drawn(measuring, people, each, seed, draws), plain))
+        measuring = _Measuring(session, engine.manifest)
+        found = _disturbed(measuring, people, chosen, seed, draws, tell)
+        plain = found[0].decided
         for place, others in sorted(elsewhere.items()):
             tell("worn at %s" % place)
             both = {person: others[person] for person in people if person in others}
-            found.append((PLACEMENT, place, None, measuring.tallies(both), _of_people(plain, both)))
-    without = {each.name: NOTHING_TO_DISTURB for each in chosen if not len(each.strengths(signal))}
+            found.append(_Found(PLACEMENT, place, None, measuring.tallies(both), _of_people(plain, both)))
+        strange = {}
+        if unknown is not None:
+            tell("movements of %s" % unknown.corpus)
+            strange = tell_unknown(session, engine.manifest, people, unknown, root)
+    without = {each.name: NOTHING_TO_DISTURB for each in chosen if not len(each.strengths(engine.manifest.signal))}
     if not elsewhere and (not only or PLACEMENT in only):
         without[PLACEMENT] = NOT_ELSEWHERE
-    return _certificate(engine, dataset, people, found, without, seed=seed, draws=draws, command=command)
+    return _certificate(engine, dataset, people, found, left_out=without, unknown=strange, seed=seed, draws=draws,
+                        command=command)
+
+
+def _disturbed(measuring: _Measuring, people: People, chosen: Sequence[Disturbance], seed: int, draws: int,
+               tell: Tell) -> List[_Found]:
+    """What is decided of the undisturbed signal, then under each of `chosen` at each strength."""
+    signal = measuring.manifest.signal
+    plain = measuring.tallies(people)
+    _require_windows(plain, measuring.manifest)
+    found = [_Found(UNDISTURBED, "", None, plain, plain)]
+    asked = [(each, strength) for each in chosen for strength in each.strengths(signal)]
+    for number, (each, strength) in enumerate(asked):
+        label = each.label(strength, signal)
+        tell("%d of %d: %s, %s" % (number + 1, len(asked), each.name, label))
+        decided = _drawn(measuring, people, each, strength, seed, draws)
+        found.append(_Found(each.name, label, float(strength) if each.ordered else None, decided, plain))
+    return found
 
 
 def _certificate(engine: Engine, dataset: Optional[str], people: People, found: Sequence[_Found],
-                 left_out: Dict[str, str], **more: Any) -> Certificate:
+                 **more: Any) -> Certificate:
     manifest, data = engine.manifest, engine.manifest.data
     return Certificate(
         artifact=manifest.name, artifact_sha256=manifest.sha256,
         engine={"backend": engine.backend, "precision": engine.spec.precision, "sha256": engine.sha256},
         dataset=dataset or data["dataset"], split={key: data["split"][key] for key in ("name", "sha256")},
-        people=tuple(sorted(people)), synthetic=bool(data["synthetic"]), left_out=left_out,
-        rows={task: tuple(certificate_row(name, label, strength, tally[task], plain[task], names)
-                              for name, label, strength, tally, plain in found)
+        people=tuple(sorted(people)), synthetic=bool(data["synthetic"]),
+        rows={task: tuple(certificate_row(each.disturbance, each.label, each.strength, each.decided[task],
+                                          each.undisturbed[task], names) for each in found)
                   for task, names in manifest.tasks.items()},
         machine=machine.describe(), created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **more)
 
@@ -160,11 +169,10 @@ def worn_elsewhere(recording: Recording, signal: Signal) -> Dict[str, Recording]
         return {}
     found = {}
     for place in sorted({channel.placement for channel in recording.channels} - own):
-        there = {(channel.kind, channel.axis, channel.unit): number for number, channel in enumerate(recording.channels)
-                 if channel.placement == place}
-        wanted = [(channel.kind, channel.axis, channel.unit) for channel in signal.channels]
-        if set(wanted) <= set(there):
-            found[place] = replace(recording, samples=recording.samples[:, [there[each] for each in wanted]],
+        there = [number for number, channel in enumerate(recording.channels) if channel.placement == place]
+        index = stand_ins([recording.channels[number] for number in there], signal)
+        if index is not None:
+            found[place] = replace(recording, samples=recording.samples[:, [there[number] for number in index]],
                                    channels=signal.channels)
     return found
 
@@ -211,15 +219,22 @@ def _as_it_is(recording: Recording) -> List[Recording]:
     return [recording]
 
 
-def _drawn(measuring: _Measuring, people: People, condition: _Asked, seed: int, draws: int) -> Tallies:
-    """All draws of a condition, their counts added up; one where nothing is left to chance."""
-    signal, times = measuring.manifest.signal, draws if condition.disturbance.drawn else 1
-    found = [measuring.tallies(people, {person: condition.disturbance.change(
-        condition.strength, signal, _chance(seed, number, condition.disturbance.name, person)) for person in people})
-        for number in range(times)]
-    return {task: Tally({person: np.sum([each[task].confusions[person] for each in found], axis=0) for person in people},
-                        {person: np.sum([each[task].reliabilities[person] for each in found], axis=0)
-                         for person in people}, times) for task in measuring.manifest.tasks}
+def _drawn(measuring: _Measuring, people: People, disturbance: Disturbance, strength: float, seed: int,
+           draws: int) -> Tallies:
+    """All draws of a disturbance at one strength, their counts added up; one where nothing is left to chance."""
+    signal, times = measuring.manifest.signal, draws if disturbance.drawn else 1
+    found = [measuring.tallies(people, {
+        person: disturbance.change(strength, signal, _chance(seed, number, disturbance.name, person))
+        for person in people}) for number in range(times)]
+    return {task: _added([each[task] for each in found]) for task in measuring.manifest.tasks}
+
+
+def _added(tallies: Sequence[Tally]) -> Tally:
+    """Of the same people."""
+    people = tallies[0].confusions
+    return Tally({person: np.sum([each.confusions[person] for each in tallies], axis=0) for person in people},
+                 {person: np.sum([each.reliabilities[person] for each in tallies], axis=0) for person in people},
+                 len(tallies))
 
 
 def _chance(seed: int, number: int, name: str, person: str) -> np.random.Generator:

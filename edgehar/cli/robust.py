@@ -21,6 +21,12 @@ SECTION = "Measure"
 @root_option()
 @click.option("--disturbance", "names", multiple=True, metavar="NAME",
               help="Only these: %s, placement. Repeatable.  [default: all]" % names_in_room("disturbances"))
+@click.option("--unknown", metavar="CORPUS", help="How sure it is of movements that are none of its classes: those of "
+              "this corpus, which may be its own.")
+@click.option("--unknown-channels", metavar="PATTERN", default="", help="Sensors of that corpus in the place of the "
+              "model's, e.g. placement=right-arm; default: those like them.")
+@click.option("--movement", "movements", multiple=True, metavar="NAME", help="Only these classes of that corpus, or "
+              "unlabelled. Repeatable.  [default: all that the model has not]")
 @click.option("--limits", "limits_file", type=click.Path(), metavar="FILE.toml",
               help="Exit with 3 where one of these limits is not kept.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what chance decides.")
@@ -31,8 +37,9 @@ SECTION = "Measure"
 @json_option("the certificate as JSON")
 @quiet_option("No lines of progress.")
 def command(path: str, backend: Optional[str], precision: Optional[str], data: Optional[str], root: Optional[str],
-            names: Sequence[str], limits_file: Optional[str], seed: int, draws: int, output: Optional[str],
-            as_json: bool, quiet: bool) -> None:
+            names: Sequence[str], unknown: Optional[str], unknown_channels: str, movements: Sequence[str],
+            limits_file: Optional[str], seed: int, draws: int, output: Optional[str], as_json: bool,
+            quiet: bool) -> None:
     """Measure a model on its test people with sensors disturbed in every way, and certify what was found.
 
     Turned, swapped, noisy in time, silent or worn elsewhere: for each the macro-F1 over people and what it lost,
@@ -47,6 +54,7 @@ def command(path: str, backend: Optional[str], precision: Optional[str], data: O
     """
     from edgehar.backends import ready_engine
     from edgehar.bench.robustness import certify
+    from edgehar.bench.unknown import Unfamiliar
     from edgehar.cli._line import typed_line
     from edgehar.cli._robust_shown import show_breaches, show_certificate
     from edgehar.cli._show import progress_line, show_json
@@ -54,6 +62,8 @@ def command(path: str, backend: Optional[str], precision: Optional[str], data: O
     from edgehar.results.certificate import FILE
     from edgehar.results.limits import Limits, breaches, require_kept
 
+    if not unknown and (movements or unknown_channels):
+        raise click.UsageError("--movement and --unknown-channels are of a corpus; name it with --unknown")
     limits = Limits.load(limits_file) if limits_file else None
     _require_known(names)
     target = Path(output or Path(path) / FILE)
@@ -61,6 +71,7 @@ def command(path: str, backend: Optional[str], precision: Optional[str], data: O
     with progress_line() as tell:
         engine = ready_engine(path, backend, precision, tell)
         certificate = certify(engine, dataset=data, root=root, only=names, seed=seed, draws=draws,
+                              unknown=Unfamiliar(unknown, unknown_channels, tuple(movements)) if unknown else None,
                               command=typed_line(click.get_current_context()),
                               tell=(lambda text: None) if quiet or as_json else tell)
     certificate.write(target)

@@ -20,6 +20,7 @@ from edgehar.results.scores import f1_each, macro_f1, pooled
 SCHEMA = 1
 FILE = "certificate.json"
 KIND = "robustness"
+DRAWS = 2000  # of people, for an interval
 UNDISTURBED, PLACEMENT = "undisturbed", "placement"
 
 
@@ -198,6 +199,25 @@ def certificate_row(disturbance: str, label: str, strength: Optional[float], tal
         worst_person=_worst({person: macro_f1(counts) for person, counts in tally.confusions.items()}),
         worst_class=_worst(dict(zip(classes, f1_each(everything)))),
         people={person: _number(macro_f1(counts)) for person, counts in sorted(tally.confusions.items())})
+
+
+def unknown_figures(corpus: str, movements: Sequence[str], known: Mapping[str, np.ndarray],
+                    strange: Mapping[str, np.ndarray]) -> Unknown:
+    """How sure a model is of `movements` of `corpus`, and how well its confidence tells them from known ones.
+
+    known, strange: {person: (B,) windows by confidence, in equal bins from 0 to 1} of known and of these movements.
+    The people of both are drawn.
+    """
+    here, there = (np.stack([counts for _, counts in sorted(each.items())]) for each in (known, strange))
+    middle = (np.arange(there.shape[1]) + 0.5) / there.shape[1]
+    draw = np.random.default_rng(0)
+    drawn = [each[draw.integers(0, len(each), size=(DRAWS, len(each)))].sum(axis=1) for each in (here, there)]
+    ours, theirs = (np.concatenate([each.sum(axis=0)[None], some]) for each, some in zip((here, there), drawn))
+    sure = theirs @ middle / theirs.sum(axis=1)
+    below = np.cumsum(theirs, axis=1) - theirs / 2
+    apart = (ours * below).sum(axis=1) / (ours.sum(axis=1) * theirs.sum(axis=1))
+    return Unknown(corpus, tuple(movements), int(there.sum()), len(there),
+                   *(tuple(map(_number, (each[0], *np.percentile(each[1:], [2.5, 97.5])))) for each in (sure, apart)))
 
 
 def _worst(found: Mapping[str, float]) -> Tuple[str, Optional[float]]:

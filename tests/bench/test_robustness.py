@@ -14,10 +14,11 @@ from edgehar.bench.accuracy import windows_for
 from edgehar.bench.disturbances import DISTURBANCES
 from edgehar.bench.robustness import NOT_ELSEWHERE, certify, worn_elsewhere
 from edgehar.bench.scenarios import SCENARIOS
+from edgehar.bench.unknown import Unfamiliar
 from edgehar.data.channels import triad
 from edgehar.data.signals import Recording
 from edgehar.data.splits import Split
-from edgehar.errors import InconclusiveError, MismatchError
+from edgehar.errors import InconclusiveError, InputError, MismatchError
 from edgehar.results.people import macro_f1_over_people
 from tests.bench.test_bench import CLASSES, write_artifact
 from tests.linear import CHANNELS, SIGNAL, add_plugins
@@ -138,3 +139,39 @@ def test_test_people_without_a_label_say_nothing(engine):
     silent = replace(strides("03"), labels={"activity": np.full(500, -1, np.int16)})
     with pytest.raises(InconclusiveError, match="carries a label of task 'activity'"):
         certify(engine, [silent])
+
+
+# ------------------------------------------------------------------ unknown movements
+
+
+def unknown(engine, *asked):
+    return certify(engine, [strides("03"), strides("04")], only=["gain"], unknown=Unfamiliar(*asked)).unknown
+
+
+def test_movements_of_another_corpus_are_told_from_known_ones(engine):
+    found = unknown(engine, "synthetic:people=5,minutes=0.2", "", ("cycling", "lying"))["activity"]
+    assert found.movements == ("cycling", "lying") and found.people == 1 and found.windows > 10
+    assert found.confidence[1] <= found.confidence[0] <= found.confidence[2] <= 1
+    assert 0.5 < found.told_apart[0] <= 1  # known ones are shown with a margin of ten
+
+
+def test_without_a_name_all_classes_that_the_model_has_not_count(engine):
+    assert len(unknown(engine, "synthetic:people=5,minutes=0.2")["activity"].movements) == 7
+
+
+@pytest.mark.parametrize("asked, kind, said", [
+    (("synthetic:people=5,minutes=0.2", "", ("flying",)), InputError, "'flying' is none of its classes"),
+    (("walks", "", ("walk",)), InputError, "'walk' is one of the classes of sign"),
+    (("walks",), InputError, "sign knows every class of walks"),
+    (("walks", "", ("unlabelled",)), InconclusiveError, "is of a movement that sign does not know"),
+    (("synthetic:people=5,minutes=0.2,placements=wrist+waist",), InputError, "has several sensors like those"),
+    (("synthetic:people=5,minutes=0.2", "kind=gyro"), InputError, "has no sensors like those that sign reads")])
+def test_movements_that_cannot_be_had_are_refused(engine, asked, kind, said):
+    with pytest.raises(kind, match=said):
+        unknown(engine, *asked)
+
+
+def test_sensors_of_several_are_chosen_by_a_pattern(engine):
+    corpus = "synthetic:people=5,minutes=0.2,placements=wrist+waist"
+    waist, wrist = (unknown(engine, corpus, "placement=" + place)["activity"] for place in ("waist", "wrist"))
+    assert waist.windows == wrist.windows and waist.confidence != wrist.confidence

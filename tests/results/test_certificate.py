@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from edgehar.errors import AccuracyError, InputError, MismatchError
-from edgehar.results.certificate import (UNDISTURBED, Certificate, Tally, Unknown, certificate_beside, certificate_row)
+from edgehar.results.certificate import (UNDISTURBED, Certificate, Tally, Unknown, certificate_beside, certificate_row,
+                                         unknown_figures)
 from edgehar.results.limits import Limits, breaches, require_kept
 
 CLASSES = ("still", "walk")
@@ -92,6 +93,14 @@ def test_windows_that_nobody_answered_say_nothing_and_are_json():
     row = certificate_row("dropped-packets", "all", 100, tally(0, 0), tally(90, 10), CLASSES)
     assert row.macro_f1[0] is row.confidence is row.accuracy is row.worst_person[1] is None and row.answered == 0.0
     json.dumps(certificate(rows={"activity": (row,)}).to_json(), allow_nan=False)
+
+
+def test_unknown_movements_are_told_apart_by_confidence_alone():
+    known, strange = {"03": np.array([0, 0, 0, 6]), "04": np.array([0, 0, 0, 4])}, {"1": np.array([0, 5, 0, 5])}
+    found = unknown_figures("gym", ["rowing"], known, strange)
+    assert found.confidence == (0.625, 0.625, 0.625) and (found.windows, found.people) == (10, 1)
+    assert found.told_apart == (0.75, 0.75, 0.75)  # half of them lower, half as sure
+    assert unknown_figures("gym", ["rowing"], known, {"1": np.array([9, 0, 0, 0])}).told_apart[0] == 1.0
 
 
 def test_draws_that_were_added_up_are_no_more_windows():
