@@ -19,7 +19,7 @@ COLUMNS = ("disturbance", "strength", "macro-F1 [95 %]", "change [95 %]", "calib
 def show_certificate(certificate: Certificate) -> None:
     """A table a task, then what was not measured and who was tested on."""
     for task, rows in certificate.rows.items():
-        title = "%s, %s (%s), %s of %s, %d test people" % (
+        title = "%s, %s (%s), %s of %s, test people: %d" % (
             certificate.artifact, certificate.engine["backend"], certificate.engine["precision"], task,
             certificate.dataset, len(certificate.people))
         show_table(title + (", SYNTHETIC DATA" if certificate.synthetic else ""), COLUMNS, [

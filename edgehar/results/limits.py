@@ -49,9 +49,13 @@ class Breach(NamedTuple):
 
     def __str__(self) -> str:
         told = "was not measured" if self.found is None else "is %.3f" % self.found
-        return "%s of %s (%s) %s and %s is %g" % (self.limit[4:].replace("_", " "), self.what, self.task, told,
+        return "%s of %s (%s) %s and %s is %g" % (_in_words(self.limit[4:]), self.what, self.task, told,
                                                  "the least" if self.limit.startswith("min") else "the most",
                                                  self.bound)
+
+
+def _in_words(figure: str) -> str:
+    return figure.replace("macro_f1", "macro-F1").replace("_", " ")
 
 
 class Limits(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Callable
 
 import numpy as np
 
-from edgehar.bench.disturbances.base import Change, changed
+from edgehar.bench.disturbances.base import Change, samplewise
 from edgehar.data.channels import triads_by_placement
 from edgehar.data.signals import Signal
 
@@ -22,7 +22,7 @@ def turned(signal: Signal, turn_of: Callable[[], np.ndarray]) -> Change:
                 result[:, index] = samples[:, index] @ turn.T
         return result
 
-    return changed(values)
+    return samplewise(values)
 
 
 def has_axes(signal: Signal) -> bool:

@@ -48,12 +48,12 @@ class Disturbance(ABC):
         """
 
 
-def changed(values: Callable[[np.ndarray], np.ndarray]) -> Change:
+def samplewise(values: Callable[[np.ndarray], np.ndarray]) -> Change:
     """The change of samples (T, C) alone, by a function that returns as many."""
     return lambda recording: [replace(recording, samples=values(recording.samples).astype(np.float32))]
 
 
-def resampled(recording: Recording, times_s: np.ndarray, samples: np.ndarray, labels: Dict[str, np.ndarray],
+def as_received(recording: Recording, times_s: np.ndarray, samples: np.ndarray, labels: Dict[str, np.ndarray],
               signal: Signal) -> List[Recording]:
     """What a device makes of samples (n, C) that it got at `times_s` (n,): on the grid of `signal`, parted at gaps.
 
@@ -77,5 +77,5 @@ def thinned(recording: Recording, kept: np.ndarray, signal: Signal) -> List[Reco
     if not kept.any():
         return []
     times_s = np.flatnonzero(kept) / signal.rate_hz
-    return resampled(recording, times_s, recording.samples[kept],
+    return as_received(recording, times_s, recording.samples[kept],
                      {task: values[kept] for task, values in recording.labels.items()}, signal)

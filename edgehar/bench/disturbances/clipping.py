@@ -6,7 +6,7 @@ from typing import Sequence
 
 import numpy as np
 
-from edgehar.bench.disturbances.base import Change, Disturbance, changed
+from edgehar.bench.disturbances.base import Change, Disturbance, samplewise
 from edgehar.data.signals import STANDARD_GRAVITY, Signal
 
 LARGEST = {"acc": STANDARD_GRAVITY, "linear_acc": STANDARD_GRAVITY, "gyro": np.deg2rad(125.0)}  # of "1 g", SI units
@@ -28,4 +28,4 @@ class Clipping(Disturbance):
     def change(self, strength: float, signal: Signal, draw: np.random.Generator) -> Change:
         """Cut off."""
         most = strength * np.array([LARGEST.get(channel.kind, np.inf) for channel in signal.channels])
-        return changed(lambda samples: np.clip(samples, -most, most))
+        return samplewise(lambda samples: np.clip(samples, -most, most))

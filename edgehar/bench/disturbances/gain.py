@@ -6,7 +6,7 @@ from typing import Sequence
 
 import numpy as np
 
-from edgehar.bench.disturbances.base import Change, Disturbance, changed
+from edgehar.bench.disturbances.base import Change, Disturbance, samplewise
 from edgehar.data.signals import Signal
 
 
@@ -25,4 +25,4 @@ class Gain(Disturbance):
 
     def change(self, strength: float, signal: Signal, draw: np.random.Generator) -> Change:
         """Multiply."""
-        return changed(lambda samples: samples * (1 + strength / 100))
+        return samplewise(lambda samples: samples * (1 + strength / 100))

@@ -6,7 +6,7 @@ from typing import Sequence
 
 import numpy as np
 
-from edgehar.bench.disturbances.base import Change, Disturbance, changed
+from edgehar.bench.disturbances.base import Change, Disturbance, samplewise
 from edgehar.data.signals import STANDARD_GRAVITY, Signal
 
 WHOLE = {"acc": STANDARD_GRAVITY, "linear_acc": STANDARD_GRAVITY, "gyro": 1.0, "mag": 50e-6}  # what is 100 %, SI units
@@ -31,4 +31,4 @@ class Offset(Disturbance):
         """Add it up or down to each channel."""
         signs = draw.choice([-1.0, 1.0], size=len(signal.channels))
         whole = np.array([WHOLE.get(channel.kind, 0.0) for channel in signal.channels])
-        return changed(lambda samples: samples + signs * whole * strength / 100)
+        return samplewise(lambda samples: samples + signs * whole * strength / 100)

@@ -6,7 +6,7 @@ from typing import List, Sequence
 
 import numpy as np
 
-from edgehar.bench.disturbances.base import Change, Disturbance, resampled
+from edgehar.bench.disturbances.base import Change, Disturbance, as_received
 from edgehar.data.resampling import interpolate
 from edgehar.data.signals import Recording, Signal
 
@@ -35,4 +35,4 @@ def _misread(recording: Recording, factor: float, signal: Signal) -> List[Record
     samples = interpolate(np.arange(len(recording.samples), dtype=float), recording.samples.T.astype(float), at).T
     nearest = np.round(at).astype(int)
     labels = {task: values[nearest] for task, values in recording.labels.items()}
-    return resampled(recording, np.arange(count) / signal.rate_hz, samples, labels, signal)
+    return as_received(recording, np.arange(count) / signal.rate_hz, samples, labels, signal)

@@ -6,7 +6,7 @@ from typing import Dict, List, Sequence
 
 import numpy as np
 
-from edgehar.bench.disturbances.base import Change, Disturbance, changed
+from edgehar.bench.disturbances.base import Change, Disturbance, samplewise
 from edgehar.data.channels import columns_by_kind
 from edgehar.data.signals import Signal
 
@@ -29,7 +29,7 @@ class SilentChannels(Disturbance):
         silent = list(_choices(signal).values())[int(strength)]
         there = np.ones(len(signal.channels), dtype=np.float32)
         there[silent] = 0
-        return changed(lambda samples: samples * there)
+        return samplewise(lambda samples: samples * there)
 
 
 def _choices(signal: Signal) -> Dict[str, List[int]]:
