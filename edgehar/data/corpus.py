@@ -52,7 +52,7 @@ def cut_corpus(spec: str, root: Optional[str] = None, split: Optional[Split] = N
     dataset = DATASETS.create(spec, root=root)
     split, framing = split or dataset.split(), framing or dataset.framing
     require_split_of(dataset, split)
-    recordings = [in_order(recording, dataset.channels) for recording in read_recordings(dataset, watch)]
+    recordings = [in_channel_order(recording, dataset.channels) for recording in read_recordings(dataset, watch)]
     remarks = require_sound(dataset, recordings, framing.window / framing.rate_hz)
     parts = partition((framed(recording, framing.rate_hz) for recording in recordings), split, framing.window,
                       framing.hop, aliases=dataset.aliases)
@@ -69,7 +69,7 @@ def slower(corpus: Corpus, rate_hz: float) -> Corpus:
     return cut_corpus(corpus.spec, corpus.dataset.root, corpus.split, scaled(corpus.framing, rate_hz))
 
 
-def in_order(recording: Recording, channels: Sequence[Channel]) -> Recording:
+def in_channel_order(recording: Recording, channels: Sequence[Channel]) -> Recording:
     """`recording` with its channels in the order of `channels`.
 
     Raises InputError where they are not the same channels in the same units.

@@ -14,7 +14,7 @@ import pytest
 from edgehar.cli import execute
 from edgehar.data.channels import triad
 from edgehar.data.copies import Fingerprints, stretch_hashes
-from edgehar.data.corpus import cut_corpus, in_order
+from edgehar.data.corpus import cut_corpus, in_channel_order
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.people import alike, outside, people_named, plain_name
 from edgehar.data.protocols import People, every_fold, make_split
@@ -343,11 +343,11 @@ def test_a_silent_channel_and_people_with_short_recordings_are_told():
 
 def test_channels_in_another_order_are_put_in_that_of_the_corpus():
     turned = replace(recording("1"), samples=samples(0)[:, ::-1], channels=ACC[::-1])
-    assert in_order(turned, ACC).channels == ACC
-    np.testing.assert_array_equal(in_order(turned, ACC).samples, samples(0))
+    assert in_channel_order(turned, ACC).channels == ACC
+    np.testing.assert_array_equal(in_channel_order(turned, ACC).samples, samples(0))
 
 
 def test_other_channels_than_those_of_the_corpus_are_named():
     other = replace(recording("1"), channels=(*ACC[:2], replace(ACC[2], unit="g")))
     with pytest.raises(InputError, match=r"no wrist/acc/z \(m/s\^2\), but wrist/acc/z \(g\)"):
-        in_order(other, ACC)
+        in_channel_order(other, ACC)
