@@ -61,10 +61,10 @@ EFFORT = 4  # families' worth of belief in the prior `sds`
 GPU_PRIOR = {
     "call_s": (10e-6, 0.5, 0.3), "enqueue_s": (11e-6, 0.3, 0.2), "kernel_s": (3e-6, 0.4, 0.3),
     "kernel_cycles": (3000, 0.4, 0.3), "filter_efficiency": (0.6, 0.3, 0.25), "product_efficiency": (0.5, 0.3, 0.25),
-    "fill_rounds": (1.0, 0.5, 0.3), "depthwise_efficiency": (0.2, 0.4, 0.35), "memory_efficiency": (0.7, 0.12, 0.25),
+    "fill_rounds": (1.0, 0.5, 0.3), "depthwise_efficiency": (0.5, 0.3, 0.3), "memory_efficiency": (0.7, 0.12, 0.25),
     "weight_efficiency": (0.7, 0.15, 0.2), "copy_efficiency": (0.18, 0.3, 0.2)}
 DLA_PRIOR = {name: belief for name, belief in GPU_PRIOR.items() if name != "enqueue_s"}
-DLA_PRIOR.update(kernel_s=(10e-6, 0.5, 0.4), subgraph_s=(60e-6, 0.7, 0.4))
+DLA_PRIOR.update(kernel_s=(10e-6, 0.5, 0.4), depthwise_efficiency=(0.15, 0.5, 0.4), subgraph_s=(60e-6, 0.7, 0.4))
 CPU_PRIOR = {
     "operator_s": (4e-6, 0.5, 0.4), "thread_s": (4e-6, 0.6, 0.4), "dense_efficiency": (0.6, 0.3, 0.2),
     "filter_efficiency": (0.6, 0.3, 0.2), "narrow_columns": (10.0, 0.6, 0.3),
@@ -208,7 +208,7 @@ def shape_of(network: str) -> str:
         return "depthwise"
     if any("Concat" in each.operators for each in work.kernels):
         return "dense"
-    return "weight-heavy" if work.weights.sum() > 0.0085 * work.total_macs or "bert" in network else "plain"
+    return "weight-heavy" if work.weights.sum() > 0.0085 * work.macs.sum() or "bert" in network else "plain"
 
 
 def _family(network: str) -> str:

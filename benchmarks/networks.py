@@ -24,9 +24,13 @@ EFFICIENTNET_LITE = (("lite0", 1.0, 1.0, 224), ("lite1", 1.0, 1.1, 240), ("lite2
 
 
 class Net:
-    """Nodes one after another; every method returns the name of its output."""
+    """Nodes one after another; every method returns the name of its output.
+
+    Filters of a signal one sample high, (1, channels, 1, samples), lie along it.
+    """
 
     def __init__(self, shape: Sequence[int], draw: Optional[np.random.Generator] = None) -> None:
+        self._flat = len(shape) == 4 and shape[2] == 1
         self._nodes: List[Any] = []
         self._inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)]
         self._tensors: List[Any] = []
@@ -56,10 +60,11 @@ class Net:
     def conv(self, x: str, channels: int, size: int = 1, stride: int = 1, groups: int = 1,
              activation: Optional[str] = "Relu", same: bool = True) -> str:
         """A convolution with bias, and its activation; padding as PyTorch's (size - 1) // 2."""
-        weight = self.weight(channels, self.channels[x] // groups, size, size)
-        pad = (size - 1) // 2 if same else 0
+        high, across, pad = (1, 1, 0) if self._flat else (size, stride, (size - 1) // 2 if same else 0)
+        weight = self.weight(channels, self.channels[x] // groups, high, size)
+        along = (size - 1) // 2 if same else 0
         y = self.node("Conv", x, weight, self.weight(channels), channels=channels, group=groups,
-                      kernel_shape=[size, size], strides=[stride, stride], pads=[pad] * 4)
+                      kernel_shape=[high, size], strides=[across, stride], pads=[pad, along] * 2)
         return self.activate(y, activation)
 
     def activate(self, x: str, activation: Optional[str]) -> str:
@@ -281,6 +286,24 @@ def _attention(net: Net, x: str, tokens: int, width: int, heads: int) -> str:
 
 def _normalised(net: Net, x: str, width: int) -> str:
     return net.node("LayerNormalization", x, net.weight(width), net.weight(width))
+
+
+def student(width: int, blocks: int, gate: bool = False, activation: str = "Relu", samples: int = 128) -> Any:
+    """A small network of nine channels of a wearable, as edgehar's own: inverted bottlenecks along time."""
+    net = Net((1, 9, 1, samples))
+    x = net.conv("x", width, 5, 2, activation=activation)
+    for number in range(blocks):
+        x = _inverted(net, x, 2 * width, width * (1 + number // 2), 5, 2 if number == 1 else 1, activation, gate)
+    return net.model(net.classifier(x, 6))
+
+
+def plain_student(width: int, layers: int, samples: int = 128) -> Any:
+    """Convolutions along time, one after another."""
+    net = Net((1, 9, 1, samples))
+    x = "x"
+    for _ in range(layers):
+        x = net.conv(x, width, 5)
+    return net.model(net.classifier(x, 6))
 
 
 # ------------------------------------------------------------------ CPU rows

@@ -33,10 +33,10 @@ TILE = 64  # rows and columns of a product that one thread block computes
 CONFIDENCE = 0.90
 NORMAL = 1.645  # standard deviations on either side that hold it
 FUSED_ON_CPU = ("BatchNormalization", "Relu", "Clip")
-SITES = ("rails", "wall")
 CPU_EXPONENT = 3.0  # of power over clock: the voltage falls with it
 CPU_BANDWIDTH = 0.7  # of the peak, which all cores together reach at most
 DLA_SUBGRAPHS = 16  # of one core, TensorRT 8.5
+IDLE_DIFFERS = 0.05  # between power modes, of which no published figure tells
 RUNTIMES = ("onnxruntime", "tflite", "ncnn")
 SHARE_MARGIN = 0.15  # by which a network's time may go beyond the fitted ones' before it is said
 DECIDED_BY = {  # what a parameter stands for, in the words of a warning
@@ -45,7 +45,7 @@ DECIDED_BY = {  # what a parameter stands for, in the words of a warning
     "product_efficiency": "matrix products", "depthwise_efficiency": "depthwise convolutions",
     "memory_efficiency": "traffic of activations", "weight_efficiency": "traffic of weights",
     "copy_efficiency": "copies of input and output", "subgraph_s": "hand-overs to the DLA",
-    "operator_s": "starts of operators", "thread_s": "starts of threads", "dense_efficiency": "dense products", "filter_efficiency": "convolutions",
+    "operator_s": "starts of operators", "thread_s": "starts of threads", "dense_efficiency": "dense products",
     "element_macs": "elementwise work"}
 
 Parameters = Mapping[str, float]
@@ -75,11 +75,6 @@ class Work(NamedTuple):
     unfused: np.ndarray
     on_dla: np.ndarray
     ends: int  # elements of input and output
-
-    @property
-    def total_macs(self) -> float:
-        """Multiply-accumulates of all kernels together."""
-        return float(self.macs.sum())
 
 
 def work_of(model: Any, reformatted: bool) -> Work:
@@ -139,17 +134,12 @@ def _reformat(what: str, elements: int) -> Kernel:
     return Kernel("reformat " + what, "move", ("Reformat",), reads=elements, writes=elements)
 
 
-def _element_bytes(work: Work, precision: str) -> np.ndarray:
-    """Bytes of an element of each kernel (n,); what has no INT8 kernel runs in FP16, and a depthwise one gains nothing."""
-    size = np.full(len(work.macs), float(BYTES[precision]))
-    if precision == "int8":
-        size[~work.quantised] = BYTES["fp16"]
-    return size
-
-
 def traffic_bytes(work: Work, precision: str, batch: int) -> Tuple[np.ndarray, np.ndarray]:
-    """Bytes of activations (n,) and of weights (n,) that each kernel moves for a batch."""
-    size = _element_bytes(work, precision)
+    """Bytes of activations (n,) and of weights (n,) that each kernel moves for a batch.
+
+    What has no INT8 kernel, or gains nothing by it, runs in FP16.
+    """
+    size = np.where((precision == "int8") & ~work.quantised, BYTES["fp16"], BYTES[precision])
     return size * batch * (work.reads + work.writes), size * work.weights
 
 
@@ -167,13 +157,11 @@ def accelerator_terms(work: Work, parameters: Parameters, device: Mapping[str, A
         rate[work.dense & ~work.quantised] = device["macs_per_cycle"]["fp16"]
     efficiency = np.where(work.taps > 1, parameters["filter_efficiency"], parameters["product_efficiency"])
     cycles = _tile_cycles(work, processors, rate, batch, parameters["fill_rounds"]) / efficiency
-    lanes = device["lanes_per_cycle"] * processors * (1 if precision == "fp32" else 2)
-    scalar = batch * work.macs * work.depthwise / lanes / parameters["depthwise_efficiency"]
-    compute = np.where(work.dense, cycles, scalar) / clock_hz
     peak = device["bytes_per_emc_cycle"] * 1e6 * clocks.emc_mhz
     activations, weights = traffic_bytes(work, precision, batch)
-    memory = activations / parameters["memory_efficiency"] + weights / parameters["weight_efficiency"]
-    return np.stack([launch, compute, memory / peak], axis=1)
+    streamed = np.where(work.depthwise, parameters["depthwise_efficiency"], parameters["memory_efficiency"])
+    memory = activations / streamed + weights / parameters["weight_efficiency"]
+    return np.stack([launch, np.where(work.dense, cycles, 0.0) / clock_hz, memory / peak], axis=1)
 
 
 def _tile_cycles(work: Work, processors: float, rate: np.ndarray, batch: int, fill: float) -> np.ndarray:
@@ -322,7 +310,8 @@ class Prediction:
     back to back, {"rails": ..., "wall": ...}: of the module's six rails, and of the whole
     supply. watts, idle_w: at each, while it works and while it waits. extrapolation: why
     the interval may be too narrow, "" where published networks lie around this one.
-    threads: of a CPU engine, None on another device.
+    threads: of a CPU engine, None on another device. fallen_back: kernels that a DLA leaves
+    to the GPU.
     """
 
     board: str
@@ -338,12 +327,17 @@ class Prediction:
     layers: Tuple[Layer, ...]
     extrapolation: str
     threads: Optional[int] = None
+    fallen_back: int = 0
 
     source = "simulated"
 
     @property
     def device_text(self) -> str:
-        """The device in words, for a processor with its number of threads."""
+        """The device in words, with how it launches, its threads, or what it leaves to the GPU."""
+        if self.device == "gpu":
+            return "GPU, CUDA graph" if self.graph else "GPU, one by one"
+        if self.fallen_back:
+            return "DLA, %d of %d kernels on the GPU" % (self.fallen_back, len(self.layers))
         return device_text(self.device, self.threads)
 
     def shares(self) -> Dict[str, float]:
@@ -351,12 +345,19 @@ class Prediction:
         total = sum(layer.seconds for layer in self.layers)
         return {term: sum(layer.seconds for layer in self.layers if layer.dominant == term) / total for term in TERMS}
 
-    def paced_j(self, rate_hz: float, site: str = "wall") -> Optional[float]:
-        """Joules a window at `rate_hz`, idle between windows included; None where it cannot keep up."""
+    def paced_j(self, rate_hz: float, site: str = "wall") -> Optional[Estimate]:
+        """Joules a window at `rate_hz`, idle between windows included; None where it cannot keep up.
+
+        The interval is of what work adds, and of how idle power may differ between modes; how
+        sure it is of all modes together says nothing of which is cheaper.
+        """
         period_s, busy_s = 1 / rate_hz, self.seconds.value / self.batch
         if busy_s > period_s:
             return None
-        return self.idle_w[site] * period_s + (self.watts[site] - self.idle_w[site]) * busy_s
+        added, energy = (self.watts[site] - self.idle_w[site]) * busy_s, self.energy_j[site]
+        idle_j = self.idle_w[site] * period_s
+        return Estimate(idle_j + added, idle_j * (1 - IDLE_DIFFERS) + added * energy.low / energy.value,
+                        idle_j * (1 + IDLE_DIFFERS) + added * energy.high / energy.value)
 
     def to_json(self) -> Dict[str, Any]:
         """All of it as plain values, marked as simulated."""
@@ -385,7 +386,8 @@ def predict_cost(board: Board, model: Any, mode: str, precision: str = "fp16", b
     terms = kernel_terms(board, fit.parameters, work, at)
     return Prediction(board.name, mode, device, precision, batch, at.graph, seconds, *_energy(
         board, at, terms, seconds), _layers(work, terms), _extrapolation(fit, _slopes(board, work, at), device),
-        (threads or clocks.cpu_cores) if device == "cpu" else None)
+        (threads or clocks.cpu_cores) if device == "cpu" else None,
+        int(np.sum(~work.on_dla)) if device == "dla" else 0)
 
 
 def estimate_s(board: Board, work: Work, at: Place) -> Estimate:
@@ -413,12 +415,13 @@ def jacobian(function: Callable[[np.ndarray], np.ndarray], logs: np.ndarray, ste
 
 def _extrapolation(fit: Fit, slopes: np.ndarray, device: str) -> str:
     """Why this network's time is decided by what decided little of the fitted ones', "" where it is not."""
-    shares = {name: (abs(slope), most) for name, slope, most in zip(fit.names, slopes, fit.shares) if name in DECIDED_BY}
+    shares = {name: (abs(slope), most) for name, slope, most in zip(fit.names, slopes, fit.shares)
+              if name in DECIDED_BY}
     name, (share, most) = max(shares.items(), key=lambda item: item[1][0] - item[1][1])
     if share <= most + SHARE_MARGIN:
         return ""
-    return "extrapolation: %s decide %.0f %% of the time, and %.0f %% at most in the published networks that the %s was " \
-           "fitted on" % (DECIDED_BY[name], 100 * share, 100 * most, device.upper())
+    return "extrapolation: %s decide %.0f %% of the time, and %.0f %% at most in the published networks that the %s " \
+           "was fitted on" % (DECIDED_BY[name], 100 * share, 100 * most, device.upper())
 
 
 def _energy(board: Board, at: Place, terms: np.ndarray,
@@ -431,7 +434,7 @@ def _energy(board: Board, at: Place, terms: np.ndarray,
     watts = {"wall": wall_w, "rails": idle_w["rails"] + board.rails["of_wall"] * (wall_w - idle_w["wall"])}
     halves = {site: np.sqrt(np.log(seconds.high / seconds.value) ** 2 + of_power ** 2 + extra ** 2)
               for site, extra in (("wall", 0.0), ("rails", NORMAL * board.rails["log_sd"]))}
-    joules = {site: around(watts[site] * seconds.value / at.batch, float(halves[site])) for site in SITES}
+    joules = {site: around(watts[site] * seconds.value / at.batch, float(halves[site])) for site in watts}
     return joules, watts, idle_w
 
 

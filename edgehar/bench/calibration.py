@@ -22,7 +22,7 @@ from edgehar.results.runs import MEASURED, Run
 STEPS = 60
 STARTS = ("call_s", "enqueue_s", "kernel_s", "kernel_cycles", "subgraph_s", "operator_s", "thread_s")
 START_SD = 0.7  # of what another board, its software and its clocks make of these, as a logarithm: a factor of two
-OWN_SHARE = 0.5  # of how networks differ from each other in published rows, those of one board do; the rest is of boards
+OWN_SHARE = 0.5  # of how networks differ in published rows, those of one board do; the rest is of boards
 RAILS_SD = 0.3  # of what one Run tells of the share of power that the rails see
 
 
@@ -150,13 +150,13 @@ def _updated(board: Board, fit: Fit, found: Sequence[Observation], date: str) ->
     own = replace(fit, sds=tuple(OWN_SHARE * sd for sd in fit.sds))
     wider = np.diag([START_SD ** 2 * (name in STARTS) for name in fit.names])
     prior = Posterior(np.array(fit.logs), np.array(fit.covariance) + wider)
-    slopes = jacobian(lambda logs: _errors(board, fit, found, logs), prior.logs)
-    noise = np.sqrt(np.square(slopes * own.sds).sum(axis=1) + fit.noise_sd ** 2)
+    slopes_at = lambda logs: jacobian(lambda logs: _errors(board, fit, found, logs), logs)  # noqa: E731
+    noise = np.sqrt(np.square(slopes_at(prior.logs) * own.sds).sum(axis=1) + fit.noise_sd ** 2)
     posterior = fitted(lambda logs: _errors(board, fit, found, logs), even_weights(artifacts), prior, noise)
     names = tuple(dict.fromkeys(artifact[:12] for artifact in artifacts))
     return replace(own, logs=tuple(posterior.logs.tolist()), freedom=fit.freedom + len(names), date=date,
                    covariance=tuple(map(tuple, posterior.covariance.tolist())), models=(*fit.models, *names),
-                   shares=tuple(np.maximum(fit.shares, np.abs(slopes).max(axis=0)).tolist()))
+                   shares=tuple(np.maximum(fit.shares, np.abs(slopes_at(posterior.logs)).max(axis=0)).tolist()))
 
 
 def _errors(board: Board, fit: Fit, found: Sequence[Observation], logs: np.ndarray) -> np.ndarray:

@@ -52,6 +52,10 @@ class Estimate(NamedTuple):
     low: float
     high: float
 
+    def is_below(self, other: "Estimate") -> bool:
+        """Whether all of this interval lies below all of the other's: only then are the two ranked."""
+        return self.high < other.low
+
     def to_json(self) -> Dict[str, float]:
         """{field: value}, the units as the fields have them."""
         return self._asdict()
