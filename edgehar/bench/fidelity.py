@@ -93,7 +93,7 @@ def _fidelity(task: str, windows: Windows, said: np.ndarray, wanted: np.ndarray)
                     paired_difference([mine], [theirs]), compared.agreement, compared.snr_db)
 
 
-def require_kept(found: Sequence[Fidelity], golden: Sequence[Comparison], max_drop: Optional[float],
+def require_faithful(found: Sequence[Fidelity], golden: Sequence[Comparison], max_drop: Optional[float],
                  min_agreement: Optional[float], what: str) -> List[str]:
     """Sentences on what the people tested cannot rule out. Raises AccuracyError where a bound is not kept."""
     if min_agreement is not None:

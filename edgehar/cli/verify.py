@@ -46,7 +46,7 @@ def command(path: str, backend: Optional[str], precision: Optional[str], part: O
     """
     from edgehar.backends import BACKENDS, ready_engine
     from edgehar.artifact.golden import require_passed
-    from edgehar.bench.fidelity import fidelities, labelled_windows, reference_of, require_kept
+    from edgehar.bench.fidelity import fidelities, labelled_windows, reference_of, require_faithful
     from edgehar.cli._show import progress_line, show_next, show_warnings
 
     part = part or ("test" if max_drop is not None else None)
@@ -61,7 +61,7 @@ def command(path: str, backend: Optional[str], precision: Optional[str], part: O
         scored = fidelities(engine, reference, labelled_windows(engine, part, data, root))
     _show(engine, comparisons, scored, as_json)
     require_passed(comparisons, engine.spec.precision, "the engine at %s" % engine.folder)
-    show_warnings(require_kept(scored, comparisons, max_drop, min_agreement, "the engine at %s" % engine.folder))
+    show_warnings(require_faithful(scored, comparisons, max_drop, min_agreement, "the engine at %s" % engine.folder))
     if not as_json:
         show_next("edgehar bench %s" % shlex.quote(str(engine.folder)))
 

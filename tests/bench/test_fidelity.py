@@ -10,7 +10,7 @@ import pytest
 from edgehar.artifact.adopting import Wanted, adopt
 from edgehar.artifact.golden import Comparison
 from edgehar.backends import ready_engine
-from edgehar.bench.fidelity import Fidelity, fidelities, labelled_windows, reference_of, require_kept
+from edgehar.bench.fidelity import Fidelity, fidelities, labelled_windows, reference_of, require_faithful
 from edgehar.cli import execute
 from edgehar.data.asked import asked_signal
 from edgehar.data.corpus import cut_corpus
@@ -63,16 +63,16 @@ def test_what_int8_loses_is_told_beside_the_trained_model(artifact):
 def test_bounds_are_kept_or_the_sentence_says_by_how_much_not():
     golden = [Comparison("activity", 0.1, 30.0, 0.97, True, 0.01)]
     found = [Fidelity("activity", "test", 4, 100, 0.80, 0.82, Interval(-0.02, -0.05, 0.01), 0.95, 20.0)]
-    assert require_kept(found, golden, 0.06, 0.9, "it") == []
-    assert require_kept(found, golden, 0.03, None, "it") == [
+    assert require_faithful(found, golden, 0.06, 0.9, "it") == []
+    assert require_faithful(found, golden, 0.03, None, "it") == [
         "4 people cannot rule out a drop of 0.050 of macro-F1 for task 'activity', above 0.03"]
     with pytest.raises(AccuracyError, match=r"it loses 0.020 of macro-F1 for task 'activity' \(95 % interval -0.010 to "
                                             r"0.050 over 4 people\), above --max-drop 0.01"):
-        require_kept(found, golden, 0.01, None, "it")
+        require_faithful(found, golden, 0.01, None, "it")
     with pytest.raises(AccuracyError, match="97.0 % of its golden inputs .* below --min-agreement 0.98"):
-        require_kept([], golden, None, 0.98, "it")
+        require_faithful([], golden, None, 0.98, "it")
     with pytest.raises(AccuracyError, match="95.0 % of windows of test people .* below --min-agreement 0.96"):
-        require_kept(found, golden, None, 0.96, "it")
+        require_faithful(found, golden, None, 0.96, "it")
 
 
 def test_an_engine_of_another_artifact_is_no_reference(artifact, tmp_path):
