@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Callable, Counter as Counts, Iterable, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Callable, Counter as Counts, Iterable, Mapping, Optional, Union
 
 import click
 
@@ -48,6 +48,14 @@ def announce(stream: Stream, origin: Source, feed: Feed) -> str:
         " and ".join(stream.tasks), len(signal.channels), units, signal.rate_hz, signal.window / signal.rate_hz,
         stream.hop / signal.rate_hz)
     return "; ".join(filter(None, [said, origin.remark, _resampling(origin, feed, signal) if feed.resampled else ""]))
+
+
+def tell_unknown(manifest: Manifest, way: str, unknown: Union[None, bool, float]) -> None:
+    """What the fitted thresholds of `manifest` cost, where they are used; on stderr."""
+    from edgehar.artifact.settling import told_unknown
+
+    if unknown is True:
+        click.echo(told_unknown(manifest, way), err=True)
 
 
 def _resampling(origin: Source, feed: Feed, signal: Signal) -> str:
