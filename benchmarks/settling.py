@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import shutil
 from pathlib import Path
-from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -27,12 +27,12 @@ from edgehar.bench.settled import parts_for, settle_artifact
 from edgehar.bench.streaming import recordings_for
 from edgehar.errors import InputError
 from edgehar.results.events import EventScores, event_f1, false_alarms_per_h, median_delay_s, share_detected
-from edgehar.results.people import Interval, bootstrap
+from edgehar.results.people import Interval, bootstrap, one_by_one
 from edgehar.results.runs import Run, load_all
 
 STUDENT, FOLDS, SEEDS, TASK = "all-labels", (1, 2, 3), (0, 1, 2), "activity"
 WAYS = {"each window": "streaming:hold=1", "hysteresis": "streaming:hold=3", "hmm": "streaming:settle=hmm"}
-COMMAND = "python benchmarks/settling.py"
+COMMAND, DRAWS = "python benchmarks/settling.py", 1000
 ByPerson = Dict[str, EventScores]
 FIGURES: Dict[str, Callable[[Sequence[ByPerson]], Interval]] = {
     "event F1": event_f1, "detected": share_detected, "median delay, s": median_delay_s,
@@ -116,7 +116,7 @@ def paired(figure: Callable[..., Interval], a: Sequence[ByPerson], b: Sequence[B
         return figure([{str(place): one[people[number]] for place, number in enumerate(chosen)} for one in side],
                       draws=1).value
 
-    return bootstrap(len(people), lambda draws: np.array([drawn(a, chosen) - drawn(b, chosen) for chosen in draws]))
+    return bootstrap(len(people), one_by_one(lambda chosen: drawn(a, chosen) - drawn(b, chosen)), DRAWS, seed=0)
 
 
 def table(runs: Sequence[Run]) -> str:
@@ -135,11 +135,10 @@ def _text(found: Interval) -> str:
 
 
 def _options() -> argparse.Namespace:
-    here = Path(__file__).resolve().parent
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", help="folder with the downloaded corpora; default EDGEHAR_DATA")
     parser.add_argument("--work", default="runs/few-labels-hapt", help="of the study, with its artifacts")
-    parser.add_argument("-o", dest="folder", default=str(here / "results" / machine.folder_name() / "settling-hapt"))
+    parser.add_argument("-o", dest="folder", default="benchmarks/results/%s/settling-hapt" % machine.label())
     return parser.parse_args()
 
 

@@ -52,7 +52,7 @@ def _show_corpus(runs: Sequence[Run]) -> None:
             "calibration error", "worst person", "people", "windows"), [_accuracy_cells(row) for row in scored])
     if streamed:
         show_table("Streams of test people of %s" % title, (
-            "engine", "backend", "precision", "task", "window", "events", "detected [95 % over people]", "event F1",
+            "engine", "backend", "precision", "task", "window", "events", "detected [95 %]", "F1",
             "false alarms/h", "median delay s", "p90 delay", "people", "hours"),
             [_event_cells(row) for row in streamed])
     if timed:
@@ -107,7 +107,7 @@ def _event_cells(row: Any) -> Sequence[Any]:
     from edgehar.results.words import interval_text, people_text, seconds, stream_text
 
     return (row.label, row.engine.backend, row.engine.precision, row.task, stream_text(row), row.true_events,
-            interval_text(row.share_detected, row.people, 2), interval_text(row.event_f1, row.people, 2),
+            interval_text(row.share_detected, row.people, 2), "%.2f" % row.event_f1.value,
             interval_text(row.false_alarms_per_h, row.people, 1),
             interval_text(row.delay_s, row.people, 1), seconds(row.delay_p90_s), people_text(row),
             "%.1f" % row.labelled_h)

@@ -11,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from edgehar.artifact.manifest import Manifest
+    from edgehar.artifact.settling import Settling
     from edgehar.data.signals import Signal
     from edgehar.backends.base import Engine
     from edgehar.stream.sources.base import Source
@@ -50,12 +51,14 @@ def announce(stream: Stream, origin: Source, feed: Feed) -> str:
     return "; ".join(filter(None, [said, origin.remark, _resampling(origin, feed, signal) if feed.resampled else ""]))
 
 
-def tell_unknown(manifest: Manifest, way: str, unknown: Union[None, bool, float]) -> None:
-    """What the fitted thresholds of `manifest` cost, where they are used; on stderr."""
-    from edgehar.artifact.settling import told_unknown
+def settled(manifest: Manifest, hop: Optional[int], way: str, unknown: Union[None, bool, float]) -> Settling:
+    """As `Settling.of`; where the fitted thresholds are used, what they cost is told on stderr."""
+    from edgehar.artifact.settling import Settling, told_unknown
 
+    found = Settling.of(manifest, way, unknown, hop)
     if unknown is True:
         click.echo(told_unknown(manifest, way), err=True)
+    return found
 
 
 def _resampling(origin: Source, feed: Feed, signal: Signal) -> str:

@@ -27,7 +27,7 @@ class Bout(NamedTuple):
                     confidence=round(self.confidence, 6))
 
 
-class Bouts:
+class OpenBouts:
     """Turns decisions, in order, into bouts; no bout spans a gap."""
 
     def __init__(self) -> None:
