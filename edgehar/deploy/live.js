@@ -10,7 +10,6 @@ let chosen = null, source = null, paused = false, heard = 0, picture = null, sai
 
 function connect() {
   if (source) source.close();
-  rows.forEach((each) => { each.stretches = []; });
   const asked = new URLSearchParams();
   if (at("find").value) asked.set("find", at("find").value);
   if (chosen) { asked.set("wearer", chosen[0]); asked.set("placement", chosen[1]); }
@@ -46,7 +45,7 @@ function remember(row) {
 
 function age(seconds) {
   if (seconds === null) return "never";
-  if (seconds < 10) return seconds.toFixed(1) + " s";
+  if (seconds < 10) return (seconds ? seconds.toFixed(1) : "0") + " s";
   if (seconds < 100) return Math.round(seconds) + " s";
   return seconds < 5400 ? Math.round(seconds / 60) + " min" : (seconds / 3600).toFixed(1) + " h";
 }
@@ -104,9 +103,8 @@ function list(parent, pairs) {
 }
 
 function draw() {
-  const model = picture.model;
-  write(at("model"), model);
-  document.title = model + ", live";
+  write(at("model"), picture.model);
+  document.title = picture.model + ", live";
   at("marks").hidden = !picture.marks;
   write(at("marks"), picture.marks);
   drawFacts();
@@ -118,7 +116,7 @@ function draw() {
 
 function drawFacts() {
   const health = picture.health, lost = Object.values(picture.lost).reduce((a, b) => a + b, 0);
-  const facts = [[whole(picture.count.ok || 0), "of " + whole(picture.of) + " wearers well"],
+  const facts = [[whole(picture.count.ok || 0), "of " + whole(picture.of) + (picture.of === 1 ? " wearer well" : " wearers well")],
                  [whole(health.decisions || 0), "decisions"], [whole(lost), "windows lost"],
                  [words(health.status || "…"), "status"]];
   facts.forEach(([value, what], number) => {
@@ -252,12 +250,11 @@ function drawSignal() {
   const box = at("signal"), values = picture.signal || [];
   box.replaceChildren();
   const all = values.flat();
-  const seconds = values.length ? "the newest samples" : "no samples now";
-  if (!values.length) { write(at("signal-title"), "Signal: " + seconds); at("channels").replaceChildren(); return; }
+  if (!values.length) { write(at("signal-title"), "No samples now"); at("channels").replaceChildren(); return; }
   const low = Math.min(...all), high = Math.max(...all), span = high - low || 1;
   const y = (value) => 172 - 164 * (value - low) / span;
   const units = [...new Set(picture.channels.map((channel) => channel.unit))].join(", ");
-  write(at("signal-title"), "Signal: " + seconds + ", from " + low.toPrecision(3) + " to " + high.toPrecision(3) + " " + units);
+  write(at("signal-title"), "Signal, the last " + picture.signal_s.toFixed(1) + " s: from " + low.toPrecision(3) + " to " + high.toPrecision(3) + " " + units);
   if (low < 0 && high > 0) shape("line", box, { x1: 0, x2: 600, y1: y(0), y2: y(0) });
   values.forEach((column, number) => {
     const points = column.map((value, place) => (600 * place / Math.max(1, column.length - 1)).toFixed(1) + "," + y(value).toFixed(1));
@@ -276,7 +273,7 @@ function drawChanges(stretches) {
     if (!item.children.length) { make("time", item); make("span", item); }
     const moment = new Date(1000 * begin);
     item.children[0].dateTime = moment.toISOString();
-    write(item.children[0], moment.toLocaleTimeString());
+    write(item.children[0], moment.toTimeString().slice(0, 8));
     write(item.children[1], words(label));
   });
   while (parent.children.length > newest.length) parent.lastChild.remove();

@@ -158,13 +158,14 @@ class Live:
         if chosen is not None and chosen not in [row[:2] for row in shown]:
             shown += [row for row in rows if row[:2] == chosen]
         signal = self.subject.signal
+        samples = self._samples(chosen)
         return {"now_s": now_s, "span_s": SPAN_S, "hop_s": self._hop_s, "model": self.subject.name,
                 "marks": self.subject.marks, "tasks": {task: list(names) for task, names in self.subject.tasks.items()},
                 "channels": [{"name": channel.name, "unit": channel.unit} for channel in signal.channels],
                 "rate_hz": signal.rate_hz, "health": _finite(self.subject.health()),
                 "count": dict(Counter(row.status for row in rows)), "of": len(rows), "found": len(found),
                 "lost": _lost(rows), "rows": [self._row(row, after_s) for row in shown],
-                "signal": self._signal(chosen) if chosen is not None else None}
+                "signal": _points(samples), "signal_s": len(samples) / signal.rate_hz}
 
     def _made(self) -> List[Seen]:
         """The rows, made anew where they are old enough."""
@@ -187,11 +188,16 @@ class Live:
                 "stretches": [[each.label, round(each.from_s, 2), round(each.to_s, 2)]
                               for each in self._timeline.since((row.wearer, row.placement), after_s)]}
 
-    def _signal(self, chosen: Key) -> List[List[float]]:
-        """Of each channel at most POINTS samples, evenly spread, with four digits."""
-        samples = np.asarray(self.subject.samples(*chosen))
-        rows = np.unique(np.linspace(0, max(0, len(samples) - 1), POINTS).astype(int)) if len(samples) else []
-        return [[float("%.4g" % value) for value in column[rows]] for column in samples.T] if len(samples) else []
+    def _samples(self, chosen: Optional[Key]) -> np.ndarray:
+        """(n, C) float32 of the one who is looked at, where all of them are numbers."""
+        samples = np.empty((0, 0), np.float32) if chosen is None else self.subject.samples(*chosen)
+        return samples[np.isfinite(samples).all(axis=1)]
+
+
+def _points(samples: np.ndarray) -> List[List[float]]:
+    """Of each channel of samples (n, C) at most POINTS, evenly spread, with four digits."""
+    rows = np.unique(np.linspace(0, max(0, len(samples) - 1), POINTS).astype(int))[:len(samples)]
+    return [[float("%.4g" % value) for value in column[rows]] for column in samples.T] if len(samples) else []
 
 
 def _lost(rows: Sequence[Seen]) -> Dict[str, int]:

@@ -13,7 +13,6 @@ import hmac
 import ipaddress
 import json
 import math
-import os
 import secrets
 import socket
 import sys
@@ -27,8 +26,9 @@ from typing import Any, Dict, List, Tuple
 from urllib.parse import parse_qs, urlsplit
 
 from edgehar.deploy.live import PERIOD_S, Live
+from edgehar.deploy.signing import create_file
 from edgehar.errors import InputError
-from edgehar.files import PathLike, written_whole
+from edgehar.files import PathLike
 
 HERE = Path(__file__).parent
 FILES = {"/": ("live.html", "text/html"), "/live.css": ("live.css", "text/css"),
@@ -51,9 +51,7 @@ def token_in(path: PathLike) -> str:
     path = Path(path)
     try:
         if not path.exists():
-            with written_whole(path) as temporary:
-                os.chmod(str(temporary), 0o600)
-                temporary.write_text(secrets.token_urlsafe(TOKEN_BYTES) + "\n", encoding="ascii")
+            create_file(path, secrets.token_urlsafe(TOKEN_BYTES).encode("ascii") + b"\n", 0o600)
         token = path.read_text(encoding="ascii").strip()
     except (OSError, ValueError) as error:
         raise InputError("cannot read a token from %s (%s); give a file of one line, or the name of a new one." % (
@@ -86,7 +84,7 @@ class LivePages:
     def __init__(self, live: Live, host: str = "127.0.0.1", port: int = 0, token: str = "") -> None:
         if not token and not is_loopback(host):
             raise InputError("%s can be reached from other machines, and the page shows what people do; give a token "
-                             "by --live-token FILE." % host)
+                             "by --live HOST:PORT,token=FILE." % host)
         try:
             self._server = _Viewers((host, port), live, token)
         except (OSError, OverflowError) as error:
@@ -195,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _knows_token(self) -> bool:
         if not self.server.token:
             return True
-        cookie: "SimpleCookie[str]" = SimpleCookie()
+        cookie = SimpleCookie()
         with suppress(CookieError):
             cookie.load(self.headers.get("Cookie", ""))
         kept = cookie[COOKIE].value if COOKIE in cookie else ""
