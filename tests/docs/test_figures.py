@@ -43,6 +43,15 @@ def test_the_worth_of_leakage_is_what_its_study_prints():
         assert (run.source, run.synthetic, run.command) == ("measured", False, leakage.COMMAND)
 
 
+def test_what_the_filter_is_worth_is_what_its_benchmark_prints():
+    settling = importlib.import_module("benchmarks.settling")
+    runs = load_all([RESULTS / "settling-hapt"])
+    assert between("settling", RESULTS_PAGE) == settling.table(runs)
+    assert len({run.split["sha256"] for run in runs}) == 3 and len({run.engine.seed for run in runs}) == 3
+    for run in runs:
+        assert (run.source, run.synthetic, run.command) == ("measured", False, settling.COMMAND)
+
+
 def test_the_fleet_ratios_are_those_of_the_runs(monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
@@ -115,6 +124,17 @@ def test_the_readme_quotes_the_table_of_results():
     mean, people, worst = float(cells[6].split()[0]), cells[7].split()[0], float(cells[10])
     assert "macro-F1 of %.2f on %s subjects it never saw, and %.2f on the worst" % (mean, people, worst) in " ".join(
         README.split())
+
+
+def test_what_is_said_of_predictions_stands_in_their_report():
+    found = json.loads((ROOT / "benchmarks" / "fits" / "xavier-published.json").read_text(encoding="utf-8"))["report"]
+    gpu, cpu, energy = (found[name] for name in ("latency gpu", "latency cpu-fp32", "energy at wall"))
+    limits = " ".join((ROOT / "docs" / "limits.md").read_text(encoding="utf-8").split())
+    assert "off by %.1f %% on the GPU and %.1f %% on the CPU (FP32), energy at the wall by %.1f %%; the 90 %% " \
+           "intervals hold %.1f, %.1f and %.1f %%" % (*(each["mape"] for each in (gpu, cpu, energy)),
+                                            *(each["coverage"] for each in (gpu, cpu, energy))) in limits
+    errors, held = zip(*((each["mape"], each["coverage"]) for each in (gpu, cpu, energy)))
+    assert "error %.0f to %.0f %%, intervals hold %d %%" % (min(errors), max(errors), int(min(held))) in README
 
 
 def test_the_readme_has_at_most_900_words():
