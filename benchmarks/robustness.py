@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Callable, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from edgehar.bench.robustness import certify
 from edgehar.backends import ready_engine
 from edgehar.results.certificate import Certificate, CertificateRow
 from edgehar.results.people import Interval, bootstrap, one_by_one
+from edgehar.study.cells import Fold
 from edgehar.study.file import load_study
 
 STUDY = "benchmarks/studies/robustness.toml"
@@ -51,30 +52,34 @@ def main() -> None:
         return
     if asked.work:
         certify_all(Path(asked.work), Path(asked.folder), asked.root)
-    print(table(load(asked.folder)))
+    for corpus, certificates in load(asked.folder).items():
+        print("\n%s\n\n%s" % (corpus, table(certificates)))
 
 
 def certify_all(work: Path, folder: Path, root: Optional[str]) -> None:
-    """One certificate a network of the study, the artifact of its first seed."""
-    for name, path in paths(folder):
-        if path.exists():
-            continue
-        (fold,) = load_study(STUDY, root).folds
-        (cell,) = [each for each in fold.cells() if each.name == name]
-        engine = ready_engine(cell.artifact_folder(work), "ort", "fp32")
-        certify(engine, root=root, only=ASKED, command=COMMAND, tell=lambda text, name=name: print(
-            "%s: %s" % (name, text), flush=True)).write(path)
+    """One certificate a corpus and network of the study, of the artifact of its first seed."""
+    for fold in load_study(STUDY, root).folds:
+        for cell in fold.cells():
+            path = path_of(folder, fold, cell.name)
+            if not path.exists():
+                engine = ready_engine(cell.artifact_folder(work), "ort", "fp32")
+                certify(engine, root=root, only=ASKED, command=COMMAND, tell=_telling(path.stem)).write(path)
 
 
-def paths(folder: Path) -> List[Tuple[str, Path]]:
-    """[(network, its certificate)] in the order of the study."""
-    (fold,) = load_study(STUDY).folds
-    return [(name, Path(folder) / (name + ".json")) for name in fold.networks]
+def _telling(name: str) -> Callable[[str], None]:
+    return lambda text: print("%s: %s" % (name, text), flush=True)
 
 
-def load(folder: str) -> List[Certificate]:
-    """Those that are there, in the order of the study."""
-    return [Certificate.load(path) for _, path in paths(Path(folder)) if path.exists()]
+def path_of(folder: Path, fold: Fold, network: str) -> Path:
+    """Where the certificate of a network lies."""
+    return folder / fold.folder.parts[0] / (network + ".json")
+
+
+def load(folder: str) -> Dict[str, List[Certificate]]:
+    """{corpus: those that are there, in the order of the study}."""
+    found = {fold.name: [path_of(Path(folder), fold, name) for name in fold.networks]
+             for fold in load_study(STUDY).folds}
+    return {corpus: [Certificate.load(path) for path in paths if path.exists()] for corpus, paths in found.items()}
 
 
 def figures(certificate: Certificate) -> str:
@@ -98,6 +103,8 @@ def table(certificates: Sequence[Certificate]) -> str:
     lines = ["| sensor | %s |" % " | ".join([names[0], *("%s - %s" % (name, names[0]) for name in names[1:])]),
              "| --- | %s |" % " | ".join(["---"] * len(names))]
     for told, fits in CONDITIONS:
+        if not any(map(fits, certificates[0].rows[TASK])):
+            continue
         each = [_people(certificate, fits) for certificate in certificates]
         cells = ["%.3f" % each[0].mean()] + ["%+.3f [%+.3f, %+.3f]" % _difference(other, each[0]) for other in each[1:]]
         lines.append("| %s | %s |" % (told, " | ".join(cells)))

@@ -45,12 +45,14 @@ def test_differences_are_of_the_same_people():
     assert len(lines) == 2 + len(robustness.CONDITIONS)
 
 
-def test_the_guide_shows_what_was_measured_of_the_recipes():
-    found = robustness.load(str(RESULTS / "certificates"))
-    assert between("recipes") == robustness.table(found)
-    runs = {run.engine.artifact: run for run in load_all([RESULTS / "wisdm-device-watch"])}
+@pytest.mark.parametrize("corpus, people", [("wisdm:device=watch", 8)])
+def test_the_guide_shows_what_was_measured_of_the_recipes(corpus, people):
+    found = robustness.load(str(RESULTS / "certificates"))[corpus]
+    assert between("recipes " + corpus) == robustness.table(found)
+    folder = corpus.replace(":", "-").replace("=", "-")
+    runs = {run.engine.artifact: run for run in load_all([RESULTS / folder])}
     for each in found:
-        assert (each.command, each.synthetic, len(each.people)) == (robustness.COMMAND, False, 8)
+        assert (each.command, each.synthetic, len(each.people)) == (robustness.COMMAND, False, people)
         assert runs[each.artifact].engine.artifact_sha256 == each.artifact_sha256
         assert runs[each.artifact].command == "edgehar study " + robustness.STUDY
 
