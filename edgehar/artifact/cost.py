@@ -32,7 +32,6 @@ TERMS = ("launch", "compute", "memory")
 TILE = 64  # rows and columns of a product that one thread block computes
 CONFIDENCE = 0.90
 NORMAL = 1.645  # standard deviations on either side that hold it
-FUSED_ON_CPU = ("BatchNormalization", "Relu", "Clip")
 CPU_EXPONENT = 3.0  # of power over clock: the voltage falls with it
 CPU_BANDWIDTH = 0.7  # of the peak, which all cores together reach at most
 DLA_SUBGRAPHS = 16  # of one core, TensorRT 8.5
@@ -94,17 +93,11 @@ def work_of(model: Any, reformatted: bool) -> Work:
               for name in ("macs", "rows", "columns", "depth", "groups", "taps", "reads", "writes", "weights")}
     return Work(tuple(kernels), dense=np.array([each.is_dense for each in kernels]),
                 depthwise=np.array([each.kind == DEPTHWISE for each in kernels]),
-                near=np.array([_is_near(each) for each in kernels]),
+                near=np.array([each.is_near for each in kernels]),
                 moves=np.array([each.kind == MOVE for each in kernels]),
                 quantised=np.array([each.runs_in_int8 and each.kind != DEPTHWISE for each in kernels]),
-                unfused=np.array([_unfused(each) for each in kernels], dtype=np.float64),
+                unfused=np.array([each.unfused for each in kernels], dtype=np.float64),
                 on_dla=_dla_share(kernels), ends=ends, **counts)
-
-
-def _is_near(kernel: Kernel) -> bool:
-    """Whether a dense filter of several taps moves by one: it reads about as many positions as it writes."""
-    read = kernel.reads * kernel.taps / max(1, kernel.groups * kernel.depth)
-    return kernel.is_dense and kernel.taps > 1 and read < 2.5 * kernel.rows
 
 
 def _dla_share(kernels: Sequence[Kernel]) -> np.ndarray:
@@ -123,11 +116,6 @@ def _require_one_window(model: Any) -> None:
     if sizes and sizes[0].dim_value > 1:
         raise InputError("the graph's batch is fixed at %d and a window is to be costed; export it with a free first "
                          "axis." % sizes[0].dim_value)
-
-
-def _unfused(kernel: Kernel) -> int:
-    """Skips of a kernel: a runtime on a CPU runs them by themselves and fuses activations alone."""
-    return sum(name not in FUSED_ON_CPU for name in kernel.operators[1:]) if kernel.macs else 0
 
 
 def _reformat(what: str, elements: int) -> Kernel:
@@ -235,7 +223,7 @@ def latency_s(board: Board, parameters: Parameters, work: Work, at: Place) -> fl
     """Seconds of a batch, from the host's call to its logits, copies included."""
     device_s = float(seconds_of(kernel_terms(board, parameters, work, at)).sum())
     if at.device == "cpu":
-        return device_s
+        return device_s + parameters["call_s"] * board.fastest.cpu_mhz / at.clocks.cpu_mhz
     return without_copies_s(board, parameters, work, at) + copies_s(board, parameters, work, at)
 
 
@@ -426,7 +414,9 @@ def _extrapolation(fit: Fit, slopes: np.ndarray, device: str) -> str:
 
 def _energy(board: Board, at: Place, terms: np.ndarray,
             seconds: Estimate) -> Tuple[Dict[str, Estimate], Dict[str, float], Dict[str, float]]:
-    """{site: joules a window}, {site: watts at work}, {site: watts idle}."""
+    """{site: joules a window}, {site: watts at work}, {site: watts idle}; empty where the power is not known."""
+    if "power" not in board.fits:
+        return {}, {}, {}
     fit, given = board.fits["power"], (at.device, at.clocks, board.fastest, at.precision, terms)
     slopes = jacobian(lambda logs: np.log([wall_watts(fit.named(logs), *given)]), np.array(fit.logs))[0]
     wall_w, of_power = wall_watts(fit.parameters, *given), fit.half_width(slopes)

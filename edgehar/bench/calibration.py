@@ -165,7 +165,7 @@ def _errors(board: Board, fit: Fit, found: Sequence[Observation], logs: np.ndarr
 
 def _updated_rails(board: Board, found: Sequence[Observation]) -> Mapping[str, float]:
     metered = [(each, *each.rails_w) for each in found if each.rails_w and each.rails_w[1] > each.rails_w[0]]
-    if not metered:
+    if not metered or not board.rails:
         return board.rails
     shares = [np.log((load_w - idle_w) / _added_w(board, each)) for each, idle_w, load_w in metered]
     before, noise = 1 / board.rails["log_sd"] ** 2, len(shares) / RAILS_SD ** 2
