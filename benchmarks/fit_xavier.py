@@ -70,8 +70,9 @@ CPU_PRIOR = {
     "dense_efficiency": (0.6, 0.3, 0.2), "filter_efficiency": (0.6, 0.3, 0.2), "narrow_columns": (10.0, 0.6, 0.3),
     "depthwise_efficiency": (0.2, 0.4, 0.3), "element_macs": (8.0, 0.6, 0.3), "memory_efficiency": (0.1, 0.4, 0.25),
     "core_exponent": (0.85, 0.15, 0.05), "clock_exponent": (1.1, 0.15, 0.0)}
-CPU_PRIOR.update({runtime + what: (value if runtime == "onnxruntime" else 1.0, sd, 0.0) for runtime in cost.RUNTIMES
-                  for what, value, sd in (("_rate", 1.25, 0.45), ("_filter", 1.25, 0.45), ("_start", 1.0, 0.5))})
+CPU_PRIOR.update({runtime + what: (1.0, sd, 0.0) for runtime in cost.RUNTIMES for what, sd in (
+    ("_rate", 0.45), ("_filter", 0.45), ("_start", 0.5))})
+MIDWAY = {"fp32": 1.25, "int8": 0.75}  # the speed of ONNX Runtime, of which no row is: between those of the other two
 POWER_PRIOR = {
     "idle_w": (9.0, 0.1, 0.12), "core_w": (2.5, 0.3, 0.1), "int8_share": (0.7, 0.2, 0.0),
     "core_stalled_share": (0.7, 0.2, 0.0), "gpu_w": (20.0, 0.4, 0.15), "gpu_stalled_share": (0.4, 0.4, 0.1),
@@ -331,8 +332,9 @@ def show(name: str, found: Dict[str, Any]) -> None:
 
 
 def fit_all(rows: Sequence[Row], board: Board) -> Tuple[Dict[str, Fit], Dict[str, Any]]:
-    priors = {"gpu": dict(GPU_PRIOR, slower=OF_ROWS["slower"]), "cpu-fp32": CPU_PRIOR, "cpu-int8": CPU_PRIOR,
-              "dla": DLA_PRIOR}
+    cpu = {"cpu-" + precision: dict(CPU_PRIOR, onnxruntime_rate=(rate, 0.45, 0.0), onnxruntime_filter=(1.25, 0.45, 0.0))
+           for precision, rate in MIDWAY.items()}
+    priors = {"gpu": dict(GPU_PRIOR, slower=OF_ROWS["slower"]), **cpu, "dla": DLA_PRIOR}
     expected = [Row(name, Place("dla", "int8", board.fastest, 8), 8 / per_s) for name, per_s in DLA_EXPECTED.items()]
     timed = [row for row in [*rows, *expected] if row.seconds]
     fits: Dict[str, Fit] = {}

@@ -45,7 +45,8 @@ DECIDED_BY = {  # what a parameter stands for, in the words of a warning
     "memory_efficiency": "traffic of activations", "weight_efficiency": "traffic of weights",
     "copy_efficiency": "copies of input and output", "subgraph_s": "hand-overs to the DLA",
     "operator_s": "starts of operators", "thread_s": "starts of threads", "dense_efficiency": "dense products",
-    "element_macs": "elementwise work"}
+    "element_macs": "elementwise work",
+    "onnxruntime_rate": "products in ONNX Runtime", "onnxruntime_start": "starts in ONNX Runtime"}
 
 Parameters = Mapping[str, float]
 
