@@ -37,6 +37,7 @@ from edgehar.settings import HOLD
 from edgehar.stream.clock import RATE_TOLERANCE, Hystereses, PlaceClocks
 from edgehar.stream.decision import Decision, softmax
 from edgehar.stream.microbatches import Steps, WholeWindows
+from edgehar.stream.personal import HeadBank
 from edgehar.stream.policy import Policy, require_sensible
 from edgehar.stream.ring import Ring, rows_of
 from edgehar.stream.waiting import DueWindows, Waiting
@@ -73,7 +74,8 @@ class Fleet:
     session: a Session for whole windows, or a StepSession for incremental inference; it
     stays the caller's to close. hop, hold, allow_constant: as for `Stream`. limit: so
     many streams are admitted, as many as there are places unless given; what the machine
-    bears is `microbatches.Choice.limit`.
+    bears is `microbatches.Choice.limit`. bank: heads of the places, for a session that tells
+    features; `save` keeps none of them, so whoever loads seats them again.
 
     gaps, dropped, refused: (places,) int64, how often a place had a gap, gave up a window
     (or a step), or was sent what cannot be used; reasons: {place: the last refusal}.
@@ -85,13 +87,13 @@ class Fleet:
     def __init__(self, session: Union[Session, StepSession], signal: Signal, tasks: Mapping[str, Sequence[str]],
                  places: int, hop: Optional[int] = None, hold: int = HOLD, allow_constant: bool = False,
                  policy: Policy = Policy(), limit: Optional[int] = None,
-                 clock: Callable[[], float] = time.monotonic) -> None:
+                 clock: Callable[[], float] = time.monotonic, bank: Optional[HeadBank] = None) -> None:
         self.signal, self.tasks = signal, dict(tasks)
         self.hop = signal.hop if hop is None else hop
         self.limit = places if limit is None else min(limit, places)
         require_sensible(places, self.hop, hold, policy)
         self._allow_constant, self._policy, self._clock = allow_constant, policy, clock
-        self._engine = _engine(session, signal, self.hop, places, policy)
+        self._engine = _engine(session, signal, self.hop, places, policy, bank)
         self._deadline_s = (self._engine.patience * self.hop / signal.rate_hz if policy.deadline_s is None
                             else policy.deadline_s)
         self._ring = Ring(places, len(signal.channels), signal.window,
@@ -425,8 +427,10 @@ def _read(path: PathLike) -> Tuple[Dict[str, Any], Dict[str, np.ndarray]]:
 
 
 def _engine(session: Union[Session, StepSession], signal: Signal, hop: int, places: int,
-            policy: Policy) -> Union[WholeWindows, Steps]:
+            policy: Policy, bank: Optional[HeadBank]) -> Union[WholeWindows, Steps]:
     if isinstance(session, StepSession):
+        if bank is not None:
+            raise InputError("heads of wearers need whole windows and this session goes by steps; open its features.")
         if session.hop != hop or session.slots // session.lanes * session.lanes < places:
             raise MismatchError("the session steps %d streams by %d samples and the fleet has %d places and a hop of "
                                 "%d; open it for these." % (session.slots, session.hop, places, hop))
@@ -438,4 +442,4 @@ def _engine(session: Union[Session, StepSession], signal: Signal, hop: int, plac
     if session.input().shape[1:] != wanted:
         raise MismatchError("the engine reads windows of shape %s and the signal gives %s; build the engine from the "
                             "artifact that describes this signal." % (session.input().shape[1:], wanted))
-    return WholeWindows(session, signal.window, policy.batch, policy.batches)
+    return WholeWindows(session, signal.window, policy.batch, policy.batches, bank)
