@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterable, Optional, Sequence, Tuple
 
 import click
 
-from edgehar.cli._options import engine_options, root_option, sink_option, stream_options
+from edgehar.cli._options import engine_options, head_option, root_option, sink_option, stream_options
 from edgehar.cli._show import names_in_room, progress_line
 from edgehar.cli._streaming import Sparing, announce, open_source, source_of, stream_marks, warn
 
@@ -48,6 +48,7 @@ class Address(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
 @root_option()
 @sink_option("mqtt:topic=wearers/anna/activity or jsonl:path=decisions.jsonl,append=true,max_mb=10,keep=5", "console")
 @engine_options()
+@head_option()
 @stream_options()
 @click.option("--state", type=click.Path(dir_okay=False), metavar="FILE",
               help="Kept for the next start: the samples of the window, and what was decided. Rewritten at every "
@@ -60,9 +61,10 @@ class Address(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
 @click.option("--allow-silence", is_flag=True,
               help="A source that sends nothing is no fault: the watchdog is fed and /health is well meanwhile.")
 def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], backend: Optional[str],
-            precision: Optional[str], hop: Optional[int], hold: Union[None, int, Dict[str, int]], missing: str,
-            allow_constant: bool, speed: Optional[float], state: Optional[str], address: Optional[Tuple[str, int]],
-            stale_s: Optional[float], allow_silence: bool) -> None:
+            precision: Optional[str], head: Optional[str], hop: Optional[int],
+            hold: Union[None, int, Dict[str, int]], missing: str, allow_constant: bool, speed: Optional[float],
+            state: Optional[str], address: Optional[Tuple[str, int]], stale_s: Optional[float],
+            allow_silence: bool) -> None:
     """Recognise activities as a service: under systemd, in a container, or by hand.
 
     What `edgehar run` does, for as long as samples come, with health and metrics over HTTP,
@@ -93,7 +95,7 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
     from edgehar.stream.ledger import ledger
     from edgehar.stream.sinks import SINKS
 
-    spec = ServeSpec(path, backend, precision, hop, hold, allow_constant or missing != "refuse")
+    spec = ServeSpec(path, backend, precision, hop, hold, allow_constant or missing != "refuse", head)
     with ended_in_order(), ExitStack() as opened:
         with progress_line() as on_progress:
             loaded = spec.load(on_progress)
