@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from edgehar.backends import BACKENDS
 from edgehar.backends.base import BuildSpec
+from edgehar.bench import run as bench
 from edgehar.bench.enrolling import Enrolment, enrol_people
+from edgehar.bench.scenarios import SCENARIOS
 from edgehar.data.signals import Recording
 from edgehar.errors import InconclusiveError, InputError
+from edgehar.results.contrasts import compare_methods, contrasts
+from edgehar.results.rows import accuracy_rows
 from edgehar.results.scores import accuracy
 from tests.tiny import SIGNAL, TASKS, tiny_artifact
 
@@ -86,3 +92,17 @@ def test_who_cannot_be_tested_is_named(engine):
     assert list(found) == ["3"] and "test person 4" in warning.text
     with pytest.raises(InputError, match="wearing is 'later'; it is 'same' or 'other'"):
         scored(engine, [recording()], wearing="later")
+
+
+def test_a_run_after_an_enrolment_is_no_run_of_accuracy(engine):
+    """It stands in a row of its own, is no baseline of others, and compares with the student on the same windows."""
+    plain = replace(bench.run(engine, SCENARIOS.create("personal:method=none"), recordings=[recording()]),
+                    scenario={"name": "accuracy", "text": "accuracy, batch 64", "batch": 64})
+    none, own = (bench.run(engine, SCENARIOS.create("personal:seconds=4,method=%s" % method), recordings=[recording()])
+                 for method in ("none", "map"))
+    rows = accuracy_rows([plain, none, own])
+    assert [row.label for row in rows] == ["tiny", "tiny, personal, 4 s of each class, same wearing, map",
+                                           "tiny, personal, 4 s of each class, same wearing, none"]
+    assert contrasts(rows) == []
+    (found,) = compare_methods([own], [none])
+    assert found.difference.value > 0
