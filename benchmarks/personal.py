@@ -9,7 +9,7 @@ tested. A wearing is an experiment of HAPT; WISDM and DSADS have one. Transition
 neither enrolled nor counted. --choose: strength and gate, on validation people alone, from
 which the defaults of `map` and of the gate are taken; the test people were looked at after
 that. Stop and start at will: finished students are kept. Results go to
-benchmarks/results/<machine>/personal, one file a student; at the end the tables of
+benchmarks/figures/personal, one file a student; at the end the tables of
 docs/personal.md are printed from all files there (--table: only that).
 """
 
@@ -499,7 +499,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--corpus", default="", help="only students whose name begins so")
     parser.add_argument("--choose", action="store_true", help="strength and gate, on validation people")
     parser.add_argument("--table", action="store_true", help="only print the tables of what is there")
-    parser.add_argument("-o", dest="folder", default="benchmarks/results/%s/personal" % machine.label())
+    parser.add_argument("-o", dest="folder", default="benchmarks/figures/personal")
     return parser.parse_args()
 
 

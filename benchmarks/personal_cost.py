@@ -4,7 +4,7 @@
 
 Both ways are crowds as `edgehar rehearse` has them, on the ready student, the same generated signal and one core, turn
 by turn in one process; a turn serves a hop to everybody and decides it. What counts is the ratio within a turn. Which
-goes first alternates. Writes all raw times to benchmarks/results/<machine>/personal-cost.json.
+goes first alternates. Writes all raw times to benchmarks/figures/personal-cost.json.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from edgehar.stream.personal import HeadBank
 
 COMMAND = "python benchmarks/personal_cost.py"
 ENGINE = Path(__file__).resolve().parents[1] / "engines" / "wisdm-watch-s"
-PLACE = "benchmarks/results/%s/personal-cost.json"
+PLACE = "benchmarks/figures/personal-cost.json"
 SECONDS, WARM = 600.0, 5
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-o", dest="path", default=PLACE % machine.label())
+    parser.add_argument("-o", dest="path", default=PLACE)
     parser.add_argument("--streams", type=int, default=200)
     parser.add_argument("--turns", type=int, default=600)
     options = parser.parse_args()

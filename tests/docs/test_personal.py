@@ -19,7 +19,8 @@ from edgehar.results.runs import load_all
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "personal.md").read_text(encoding="utf-8")
-RESULTS = ROOT / "benchmarks" / "results" / "amd-epyc-2-cores"
+FIGURES = ROOT / "benchmarks" / "figures"
+READY = ROOT / "benchmarks" / "results" / "amd-epyc-2-cores" / "personal-ready"
 DONE = ("walking", "sitting", "stairs")
 
 
@@ -66,10 +67,10 @@ def test_the_tables_are_what_the_scripts_print(monkeypatch):
     import personal
     import personal_cost
 
-    assert between("personal") == personal.tables(RESULTS / "personal")
-    assert between("personal-choice") == personal.choice_tables(RESULTS / "personal" / "choice.json")
-    assert between("personal-cost") == personal_cost.kept(RESULTS / "personal-cost.json")
-    assert between("personal-ready") == personal.ready_table(load_all([RESULTS / "personal-ready"]))
+    assert between("personal") == personal.tables(FIGURES / "personal")
+    assert between("personal-choice") == personal.choice_tables(FIGURES / "personal" / "choice.json")
+    assert between("personal-cost") == personal_cost.kept(FIGURES / "personal-cost.json")
+    assert between("personal-ready") == personal.ready_table(load_all([READY]))
 
 
 def test_nobody_whose_label_chose_anything_is_tested(monkeypatch):
@@ -77,15 +78,15 @@ def test_nobody_whose_label_chose_anything_is_tested(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     import personal
 
-    files = [read_json(path) for path in (RESULTS / "personal").glob("*.json") if path.name != "choice.json"]
+    files = [read_json(path) for path in (FIGURES / "personal").glob("*.json") if path.name != "choice.json"]
     tested = {each["student"]["name"]: sorted({row["person"] for row in each["rows"]}) for each in files}
-    wanted = personal.choices_without(RESULTS / "personal" / "choice.json", tested)
+    wanted = personal.choices_without(FIGURES / "personal" / "choice.json", tested)
     assert wanted == {each["student"]["name"]: (each["strength"], each["margin"]) for each in files}
-    everybody = personal.choice(read_json(RESULTS / "personal" / "choice.json")["rows"])
+    everybody = personal.choice(read_json(FIGURES / "personal" / "choice.json")["rows"])
     assert everybody == (PERSONALISERS.create("map").strength, LEAST_GAIN)
 
 
 def test_a_head_costs_little():
     """Two hundred heads, at most 1.2 times what one for all costs."""
-    found = read_json(RESULTS / "personal-cost.json")["seconds_a_window"]
+    found = read_json(FIGURES / "personal-cost.json")["seconds_a_window"]
     assert np.median(np.array(found["own"]) / np.array(found["shared"])) <= 1.2
