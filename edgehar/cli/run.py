@@ -10,7 +10,7 @@ import click
 from edgehar.cli._options import (engine_options, head_option, json_option, quiet_option, root_option, sink_option,
                                   stream_options)
 from edgehar.cli._show import names_in_room, progress_line, show_json
-from edgehar.cli._streaming import (OWN_CORPUS, Sparing, announce, balance_told, open_source, source_of,
+from edgehar.cli._streaming import (OWN_CORPUS, Sparing, announce, balance_told, open_source, settled, source_of,
                                     stream_marks, warn)
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ WITHOUT_IT = "; or feed it from elsewhere: --source sample (generated), csv:path
 def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], backend: Optional[str],
             precision: Optional[str], head: Optional[str], hop: Optional[int], hold: Union[None, int, Dict[str, int]],
             route: Optional[str], students: Sequence[str], speed: Optional[float], limit_s: float,
-            missing: str, allow_constant: bool, quiet: bool, as_json: bool) -> None:
+            missing: str, allow_constant: bool, quiet: bool, as_json: bool, **settling: Any) -> None:
     """Recognise activities in a stream: samples in, decisions out.
 
     Decisions go to the sinks, the summary to standard error. Ctrl-C ends the stream.
@@ -73,19 +73,19 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
 
     with progress_line() as on_progress:
         engine = ready_engine(path, backend, precision, on_progress)
-    manifest, tell = engine.manifest, Sparing()
+    manifest, tell, engines = engine.manifest, Sparing(), [engine]
     with ExitStack() as opened:
         raw = opened.enter_context(open_source(source, manifest, root, tell))
         origin = filled(raw, manifest.signal.channels, missing)
         feed = Feed(origin, manifest.signal, limit_s, tell)
         session, whose = open_with(engine, head, opened)
         settings = stream_settings(engine.folder, hop, hold, allow_constant or missing != "refuse")
-        engines = [engine]
 
         def ready(other: str) -> Engine:
             engines.append(ready_engine(other, backend, precision))
             return engines[-1]
 
+        settings["settling"] = settled(manifest, settings.get("hop"), **settling)
         settings["route"] = open_route(route, students, manifest, ready, opened)
         stream = Stream(session, manifest.signal, manifest.tasks, tell=tell, **settings)
         targets = [opened.enter_context(SINKS.create(sink)) for sink in sinks or ([] if as_json else ["console"])]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Callable, NamedTuple, Optional
 
 from edgehar.artifact.golden import require_passed
+from edgehar.artifact.settling import HYSTERESIS, Settling, Unknown
 from edgehar.backends import BACKENDS, ready_engine
 from edgehar.backends.base import Engine, Session
 from edgehar.deploy.installation import stream_settings
@@ -30,8 +31,8 @@ class ServeSpec:
     """What is to run, and how; read anew at every reload.
 
     path: of an engine or an artifact, or a link to one. backend, precision: as for
-    `ready_engine`; hop, hold, allow_constant: as for `installation.stream_settings`. head: of
-    a file with one person's head, read anew too.
+    `ready_engine`; hop, hold, allow_constant: as for `installation.stream_settings`; way, unknown: as for
+    `Settling.of`. head: of a file with one person's head, read anew too.
     """
 
     path: PathLike
@@ -40,6 +41,8 @@ class ServeSpec:
     hop: Optional[int] = None
     hold: Optional[Hold] = None
     allow_constant: bool = False
+    way: str = HYSTERESIS
+    unknown: Unknown = None
     head: Optional[PathLike] = None
 
     def load(self, on_progress: Optional[Callable[[str], None]] = None) -> Loaded:
@@ -57,4 +60,5 @@ class ServeSpec:
     def _stream(self, engine: Engine, session: Session) -> Stream:
         manifest = engine.manifest
         settings = stream_settings(engine.folder, self.hop, self.hold, self.allow_constant)
+        settings["settling"] = Settling.of(manifest, self.way, self.unknown, settings.get("hop"))
         return Stream(session, manifest.signal, manifest.tasks, **settings)
