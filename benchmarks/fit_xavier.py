@@ -46,7 +46,7 @@ import numpy as np
 
 from edgehar.artifact import cost
 from edgehar.artifact.boards import Board, BoardClocks, Fit, load_board, on_threads, students_quantile
-from edgehar.artifact.cost import Manner, Work
+from edgehar.artifact.cost import Placement, Work
 from edgehar.bench.calibration import Posterior, even_weights, fitted, prior_of
 from edgehar.files import read_json, write_json
 
@@ -85,7 +85,7 @@ class Row(NamedTuple):
     """One published figure. part: "call", or what of it was timed; own: the entry of OF_ROWS that scales it."""
 
     network: str
-    at: Manner
+    at: Placement
     seconds: float
     part: str = "call"
     own: str = ""
@@ -114,13 +114,13 @@ def _cpu_rows(source: str, model: str, precision: str, scenario: str, mode: str,
         names = ("MAXN", "MODE_10W", "MODE_15W", "MODE_30W_ALL", "MODE_30W_6CORE", "MODE_30W_4CORE")
         clocks = board.modes[names[int(number.group(1))]] if number else board.fastest
         network = re.sub(r"-(non-)?quantized|_float|_uint8", "", model)
-        return [Row(network, Manner("cpu", precision, clocks, runtime="tflite"), 1e-3 * values["latency_mean"],
+        return [Row(network, Placement("cpu", precision, clocks, runtime="tflite"), 1e-3 * values["latency_mean"],
                     own="krai_idle" if number else "", watts=values.get("wall_power_mean_AC"))]
     network = networks.NCNN.get(model.replace("_int8", ""), "")
     if "ncnn" in source and network:
         threads = int(re.search(r"(\d) threads", source).group(1))  # type: ignore[union-attr]
         clocks = on_threads(board.fastest, threads)
-        at = Manner("cpu", "int8" if "_int8" in model else "fp32", clocks, runtime="ncnn")
+        at = Placement("cpu", "int8" if "_int8" in model else "fp32", clocks, runtime="ncnn")
         return [Row(network, at, 1e-3 * values["latency_min"])]
     return []
 
@@ -130,16 +130,16 @@ def _gpu_rows(source: str, model: str, precision: str, scenario: str, mode: str,
     nvidia = scenario == "SingleStream" and "TRT" in source.upper() and "Dividiti" not in source
     if nvidia and model in networks.PUBLISHED:
         seconds = values["latency_p90" if model.startswith("bert") else "latency_mean"]
-        at = Manner("gpu", precision.split()[0], _gpu_clocks(mode, board), graph=model in GRAPHS)
+        at = Placement("gpu", precision.split()[0], _gpu_clocks(mode, board), graph=model in GRAPHS)
         return [Row(model, at, 1e-3 * seconds, "zero-copy", watts=values.get("wall_power_mean_AC"))]
     if model.startswith("fcn-resnet18"):
-        return [Row(model, Manner("gpu", "fp16", board.fastest), 1 / values["throughput"], "zero-copy")]
+        return [Row(model, Placement("gpu", "fp16", board.fastest), 1 / values["throughput"], "zero-copy")]
     network = model.replace(".onnx", "").split(" (")[0]
     if "trtexec" not in scenario or network not in networks.PUBLISHED:
-        return [Row("idle", Manner("gpu", "fp16", board.modes["MODE_15W_DESKTOP"]), 0.0, "idle", "adapter",
+        return [Row("idle", Placement("gpu", "fp16", board.modes["MODE_15W_DESKTOP"]), 0.0, "idle", "adapter",
                     values["power_mean_DC_input"])] if "power_mean_DC_input" in values and model == "idle" else []
     quiet = board.modes["MODE_15W_DESKTOP"] if "15W" in mode else board.fastest
-    at = Manner("gpu", precision, quiet)
+    at = Placement("gpu", precision, quiet)
     if "old" in network:
         return [Row(network, at, 1 / values["throughput"], "device", "slower")]
     seconds = 1e-3 * values.get("gpu_compute_mean", 0.0)
@@ -336,7 +336,7 @@ def fit_all(rows: Sequence[Row], board: Board) -> Tuple[Dict[str, Fit], Dict[str
     cpu = {"cpu-" + precision: dict(CPU_PRIOR, onnxruntime_rate=(rate, 0.45, 0.0), onnxruntime_filter=(1.25, 0.45, 0.0))
            for precision, rate in MIDWAY.items()}
     priors = {"gpu": dict(GPU_PRIOR, slower=OF_ROWS["slower"]), **cpu, "dla": DLA_PRIOR}
-    expected = [Row(name, Manner("dla", "int8", board.fastest, 8), 8 / per_s)
+    expected = [Row(name, Placement("dla", "int8", board.fastest, 8), 8 / per_s)
                 for name, per_s in DLA_EXPECTED.items()]
     timed = [row for row in [*rows, *expected] if row.seconds]
     fits: Dict[str, Fit] = {}

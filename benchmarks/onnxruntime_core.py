@@ -25,7 +25,7 @@ from fit_xavier import LeftOut, Row
 
 from edgehar import machine
 from edgehar.artifact.boards import Board, BoardClocks
-from edgehar.artifact.cost import Manner
+from edgehar.artifact.cost import Placement
 from edgehar.files import read_json, write_json
 
 DRAWINGS = 10
@@ -116,7 +116,7 @@ def judge(times: Dict[str, Dict[str, float]], seed: int) -> Any:
     """(the board fitted on one half, the errors of what it says of the other, each of them with its half-width)."""
     networks.PUBLISHED.update(ZOO)
     board = Board("amd-epyc-core", "One core of an AMD EPYC (Zen 5), ONNX Runtime", (), {"core": CLOCKS}, FACTS, {}, {})
-    rows = {name: Row(name, Manner("cpu", "fp32", CLOCKS), facts["seconds"]) for name, facts in times.items()}
+    rows = {name: Row(name, Placement("cpu", "fp32", CLOCKS), facts["seconds"]) for name, facts in times.items()}
     fitted_on = halves(times, seed)
     seen = [rows[name] for name in rows if fitted_on[name]]
     unseen = [rows[name] for name in rows if not fitted_on[name]]

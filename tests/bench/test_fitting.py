@@ -25,7 +25,7 @@ BOARD = load_board("xavier-agx")
 REPORT = FOLDER / "fits" / "xavier-published.json"
 RESULTS = FOLDER / "results" / "amd-epyc-2-cores"
 ENGINES = FOLDER.parent / "engines"
-AT = cost.Manner("gpu", "fp16", BOARD.fastest, graph=True)
+AT = cost.Placement("gpu", "fp16", BOARD.fastest, graph=True)
 MACHINE = {"board": "Jetson-AGX", "power_mode": "MAXN", "gpu_clock_mhz": "1377"}
 
 
