@@ -6,8 +6,8 @@ Needs ``pip install openvino ncnn pnnx`` in an environment of its own. Every run
 one thread in one process; in each turn each answers once at batch 1, 8 and 64, in an order drawn anew (ncnn knows batch
 1 alone), so that whatever slows the machine slows all alike. What counts is the ratio of ONNX Runtime's time over
 another's within a turn: above 1 the other is faster. OpenVINO hands each call to a thread of its own, which a busy
-machine lets wait: the load is written beside the figures. A runtime whose logits are not those of the artifact is refused.
-One JSON an artifact goes to -o, raw seconds and all.
+machine lets wait: the load is written beside the figures. A runtime whose logits are not those of the artifact is
+refused. One JSON an artifact goes to -o, raw seconds and all.
 """
 
 from __future__ import annotations
