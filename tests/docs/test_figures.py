@@ -134,8 +134,8 @@ def test_what_is_said_of_predictions_stands_in_their_report():
            "intervals hold %.1f, %.1f and %.1f %%" % (*(each["mape"] for each in (gpu, cpu, energy)),
                                             *(each["coverage"] for each in (gpu, cpu, energy))) in limits
     errors, held = zip(*((each["mape"], each["coverage"]) for each in (gpu, cpu, energy)))
-    results = ROOT / "benchmarks" / "results" / "amd-epyc-2-cores"
-    judged, study = (json.loads((results / name).read_text(encoding="utf-8"))
+    figures = ROOT / "benchmarks" / "figures"
+    judged, study = (json.loads((figures / name).read_text(encoding="utf-8"))
                      for name in ("onnxruntime-core/judged.json", "simulated-boards.json"))
     assert "off by %.1f %%, and its intervals hold %.1f %%; over ten drawings of the halves %.1f and %.1f %%" % (
         *(judged["report"][name] for name in ("mape", "coverage")),
