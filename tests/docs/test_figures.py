@@ -141,6 +141,7 @@ def test_the_readme_has_at_most_900_words():
     assert len(README.split()) <= 900
 
 
-def test_the_picture_of_the_report_is_small():
-    picture, = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
+@pytest.mark.parametrize("picture", ["docs/images/report.png", "docs/images/live.png"])
+def test_the_pictures_of_the_readme_are_small(picture):
+    assert picture in re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
     assert (ROOT / picture).read_bytes()[:4] == b"\x89PNG" and (ROOT / picture).stat().st_size < 150_000
