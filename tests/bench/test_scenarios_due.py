@@ -7,7 +7,7 @@ import pytest
 
 from edgehar.bench.scenarios import SCENARIOS, load_scenario
 from edgehar.bench.timing import Calls, joined
-from edgehar.bench.verdicts import settled
+from edgehar.bench.verdicts import has_settled
 
 SLOW_S = 0.5
 
@@ -66,11 +66,11 @@ def calls_of(latency_s: np.ndarray, begin_s: float = 0.0) -> Calls:
 
 def test_a_measurement_settles_when_its_last_seconds_agree_and_no_sooner():
     steady = calls_of(np.full(1000, 0.01))
-    assert settled(steady, 1000) and not settled(steady, 1001)
-    assert not settled(calls_of(np.full(300, 0.01)), 100)  # three seconds are too few
+    assert has_settled(steady, 1000) and not has_settled(steady, 1001)
+    assert not has_settled(calls_of(np.full(300, 0.01)), 100)  # three seconds are too few
     drifting = calls_of(np.linspace(0.01, 0.03, 500))
-    assert not settled(drifting, 100)
-    assert settled(joined(drifting, calls_of(np.full(700, 0.03), drifting.end[-1])), 100)
+    assert not has_settled(drifting, 100)
+    assert has_settled(joined(drifting, calls_of(np.full(700, 0.03), drifting.end[-1])), 100)
 
 
 @pytest.mark.parametrize("until_s, expected", [(0, 1), (60, 11), (4, 4)])
