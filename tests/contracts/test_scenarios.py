@@ -23,7 +23,8 @@ SHORT = {  # a new scenario adds its own: settings of a short measurement
     "paced": {"warmup_s": 0, "duration_s": 1, "rate_hz": 10},
     "server": {"warmup_s": 0, "duration_s": 60, "rate_hz": 0.1, "seed": 4}, "idle": {"duration_s": 8, "rest_s": 0.5},
     "multi-stream": {"warmup_s": 0, "duration_s": 1, "rate_hz": 10, "batch": 2},
-    "accuracy": {"batch": 3}, "streaming": {"hop": 4}}
+    "accuracy": {"batch": 3}, "streaming": {"hop": 4},
+    "end-to-end": {"warmup_s": 0, "duration_s": 1, "rate_hz": 10}}
 SERVICE_S, DELAY_S = 0.05, 0.04
 
 
