@@ -52,6 +52,13 @@ def test_what_the_filter_is_worth_is_what_its_benchmark_prints():
         assert (run.source, run.synthetic, run.command) == ("measured", False, settling.COMMAND)
 
 
+def test_what_is_told_where_doubtful_labels_are_unknown_is_what_was_counted():
+    settling = importlib.import_module("benchmarks.settling")
+    found = json.loads((RESULTS / "unknown-hapt" / "unknown.json").read_text(encoding="utf-8"))
+    assert between("unknown", RESULTS_PAGE) == settling.unknown_table(found)
+    assert found["command"] == settling.COMMAND and len(found["students"]) == 9
+
+
 def test_the_fleet_ratios_are_those_of_the_runs(monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
@@ -149,6 +156,7 @@ def test_the_readme_has_at_most_900_words():
     assert len(README.split()) <= 900
 
 
-def test_the_picture_of_the_report_is_small():
-    picture, = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
+@pytest.mark.parametrize("picture", ["docs/images/report.png", "docs/images/live.png"])
+def test_the_pictures_of_the_readme_are_small(picture):
+    assert picture in re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
     assert (ROOT / picture).read_bytes()[:4] == b"\x89PNG" and (ROOT / picture).stat().st_size < 150_000
