@@ -19,7 +19,6 @@ from typing import Any, Dict, List, Tuple
 import networks
 import numpy as np
 
-from edgehar import machine
 from edgehar.artifact.boards import Board, Fit, load_board, on_threads
 from edgehar.artifact.cost import Placement, Work, estimate_s, latency_s, work_of
 from edgehar.bench.calibration import OWN_SHARE, STARTS, Observation, calibrated
