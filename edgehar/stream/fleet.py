@@ -10,8 +10,8 @@
 
 Each place follows `edgehar.stream.stream.Stream`: the same grid, gaps, jitter and hysteresis;
 a fleet of one gives a stream's decisions bit for bit, and no wearer changes those of
-another. What a stream raises for bad samples, a fleet counts and goes on: the chunk is
-lost and that place starts anew.
+another. What a stream tells of bad samples, a fleet counts and goes on: a chunk with a
+number that is none is lost, a window whose channel is stuck, and that place starts anew.
 
 A push or tick costs a fixed number of array operations, wherever in the ring the streams
 stand; no sample is touched by itself. All memory of streams is taken at the start: no
@@ -21,50 +21,28 @@ apart in the ring, for their samples; decisions are the caller's.
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
-from zipfile import BadZipFile
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from edgehar.backends.base import Session, StepSession
 from edgehar.data.signals import Signal
-from edgehar.errors import ConstraintError, InputError, MismatchError
-from edgehar.files import PathLike, sha256_of_json, written_whole
+from edgehar.errors import ConstraintError, InputError
+from edgehar.files import PathLike, sha256_of_json
 from edgehar.settings import HOLD
 from edgehar.stream.clock import RATE_TOLERANCE, Hystereses, PlaceClocks
-from edgehar.stream.decision import Decision, softmax
-from edgehar.stream.microbatches import Steps, WholeWindows
+from edgehar.stream.decision import Decided, softmax
+from edgehar.stream.microbatches import way_to_logits
 from edgehar.stream.policy import Policy, require_sensible
 from edgehar.stream.ring import Ring, rows_of
+from edgehar.stream.saved import Memory
+from edgehar.stream.tally import ABSENCE, GAP, NO_NUMBER, OVERLOAD, STUCK, Fate, Tally
 from edgehar.stream.waiting import DueWindows, Waiting
 
 MAX_STRIDE = 16  # up to so many times its hop a stream is degraded
 PROBES = 3  # samples of a window by which it is first seen whether a channel moves
-
-
-class Decided(NamedTuple):
-    """Decisions of one tick, of n different places.
-
-    label, raw_label: {task: (n,) int64} as numbers of classes; probabilities: {task:
-    (n, K) float32}; otherwise as in `signals.Decision`. Owned by the caller.
-    """
-
-    places: np.ndarray
-    time_s: np.ndarray
-    label: Dict[str, np.ndarray]
-    raw_label: Dict[str, np.ndarray]
-    probabilities: Dict[str, np.ndarray]
-    tasks: Mapping[str, Sequence[str]]
-
-    def one(self, row: int) -> Decision:
-        """The decision in `row`, as a stream gives it."""
-        return Decision(float(self.time_s[row]),
-                        {task: names[int(self.label[task][row])] for task, names in self.tasks.items()},
-                        {task: names[int(self.raw_label[task][row])] for task, names in self.tasks.items()},
-                        {task: self.probabilities[task][row] for task in self.tasks})
 
 
 class Fleet:
@@ -91,7 +69,7 @@ class Fleet:
         self.limit = places if limit is None else min(limit, places)
         require_sensible(places, self.hop, hold, policy)
         self._allow_constant, self._policy, self._clock = allow_constant, policy, clock
-        self._engine = _engine(session, signal, self.hop, places, policy)
+        self._engine = way_to_logits(session, signal, self.hop, places, policy)
         self._deadline_s = (self._engine.patience * self.hop / signal.rate_hz if policy.deadline_s is None
                             else policy.deadline_s)
         self._ring = Ring(places, len(signal.channels), signal.window,
@@ -108,6 +86,7 @@ class Fleet:
         self._written, self._grid, self._stride = (np.zeros(places, np.int64) for _ in range(3))
         self.gaps, self.dropped, self.refused = (np.zeros(places, np.int64) for _ in range(3))
         self.reasons: Dict[int, str] = {}
+        self.tally = Tally(places, signal.window, self.hop)
 
     # -------------------------------------------------------------- who is there
 
@@ -128,13 +107,28 @@ class Fleet:
         for counter in (self.gaps, self.dropped, self.refused):
             counter[place] = 0
         self.reasons.pop(place, None)
+        self.tally.clear(place)
         self._start(np.array([place]), np.zeros(1))
         return place
 
+    def fate(self, place: int) -> Fate:
+        """What became of the windows of `place`, each of which is counted once."""
+        return self.tally.fate(place)
+
+    def newest(self, place: int) -> np.ndarray:
+        """(C, n) float32: the newest samples of `place` since the start or the last gap, at most a window."""
+        here = np.array([place])
+        self._require_joined(here)
+        self._ring.gather(here, self._written[here], self._window)
+        count = min(int(self._clocks.count[place]), self.signal.window)
+        return self._window[0, :, self.signal.window - count:].copy()
+
     def leave(self, place: int) -> None:
         """Free the place; what waits of it is given up."""
-        self._require_joined(np.array([place]))
-        self._waiting.drop_all(np.array([place]))
+        here = np.array([place])
+        self._require_joined(here)
+        self.tally.lose(here, ABSENCE, self._waiting.pending_whole(here))
+        self._waiting.drop_all(here)
         self._engine.leave(place)
         self._joined[place] = False
 
@@ -148,10 +142,7 @@ class Fleet:
         goes on from it by `load`, with the same decisions as if nothing had happened; steps
         may then stand in another number of lanes.
         """
-        facts = dict(self._facts(network), reasons={str(place): text for place, text in self.reasons.items()})
-        arrays: Dict[str, Any] = self._snapshot()
-        with written_whole(path) as temporary, open(str(temporary), "wb") as stream:
-            np.savez(stream, facts=np.array(json.dumps(facts)), **arrays)
+        self.memory(network).write(path)
 
     def load(self, path: PathLike, network: str = "") -> None:
         """Go on from what `save` wrote; whoever is here now is forgotten.
@@ -159,23 +150,29 @@ class Fleet:
         Raises InputError for a missing or damaged file, MismatchError where it is of another
         network, signal or size; nothing is changed then.
         """
-        facts, arrays = _read(path)
-        reasons = facts.pop("reasons", {})
-        here = self._facts(network)
-        for key in here:
-            if facts.get(key) != here[key]:
-                raise MismatchError("%s is of a fleet with another %s; load it with the engine and the options it was "
-                                    "saved with, or start anew without it." % (path, key.replace("_", " ")))
-        self._require_alike(arrays, path)
-        self._restore(arrays)
-        self.reasons = {int(place): text for place, text in reasons.items()}
+        self.recall(Memory.read(path), path, network)
 
-    def _require_alike(self, arrays: Mapping[str, np.ndarray], path: PathLike) -> None:
-        for name, here in self._snapshot().items():
-            seated = name.startswith("engine/")  # one row for each who was seated, however many they were
-            if name not in arrays or arrays[name].shape[seated:] != here.shape[seated:]:
-                raise MismatchError("%s holds no '%s' of shape %s; it was saved with another edgehar or network: start "
-                                    "anew without it." % (path, name, here.shape))
+    def memory(self, network: str = "") -> Memory:
+        """All that is remembered of all streams, owned by the caller."""
+        reasons = {str(place): text for place, text in self.reasons.items()}
+        return Memory(dict(self._facts(network), reasons=reasons), self._snapshot())
+
+    def recall(self, memory: Memory, path: PathLike, network: str = "") -> None:
+        """As `load`, from what `memory` gave, which was read from `path`."""
+        memory.require_like(self.memory(network), path)
+        self._restore(memory.arrays)
+        self.reasons = {int(place): text for place, text in memory.facts.get("reasons", {}).items()}
+
+    def succeed(self, other: "Fleet") -> None:
+        """Go on where `other` stands, a fleet of the same signal and size in which nothing waits; its network is not.
+
+        Of incremental steps nothing is kept: they begin anew.
+        """
+        own = ("engine/", "waiting/")
+        arrays = {**self._snapshot(), **{name: array for name, array in other.memory().arrays.items()
+                                         if not name.startswith(own)}}
+        self._restore(arrays)
+        self.reasons = dict(other.reasons)
 
     def _facts(self, network: str) -> Dict[str, Any]:
         tasks = {task: list(names) for task, names in self.tasks.items()}
@@ -189,6 +186,7 @@ class Fleet:
     def _parts(self) -> Dict[str, Any]:
         """What remembers something, each with `snapshot` and `restore`."""
         return {"clocks": self._clocks, "waiting": self._waiting, "engine": self._engine, "ring": self._ring,
+                "tally": self.tally,
                 **{"hysteresis.%s" % task: each for task, each in self._hysteresis.items()}}
 
     def _snapshot(self) -> Dict[str, np.ndarray]:
@@ -206,22 +204,26 @@ class Fleet:
     # -------------------------------------------------------------- samples in
 
     def push(self, places: np.ndarray, samples: np.ndarray, times_s: Optional[np.ndarray] = None,
-             begins: Optional[np.ndarray] = None) -> None:
+             begins: Optional[np.ndarray] = None, arrived_s: Optional[np.ndarray] = None,
+             causes: Optional[np.ndarray] = None, lacking: Optional[np.ndarray] = None) -> None:
         """Take the next samples (n, L, C) of n places, ascending; what becomes due waits for `tick`.
 
-        times_s: (n,) float64, begins: (n,) bool, as for `Stream.push`. `samples` is copied.
+        times_s: (n,) float64, begins: (n,) bool, as for `Stream.push`. arrived_s: (n,) float64, when they came, by the
+        fleet's clock; now unless given. causes: (n,) int64 of `tally.REASONS`, why a gap stands before them where one
+        does; lacking: (n,) int64, how many samples it took, by the times unless given. `samples` is copied.
         Raises InputError for places that are not taken, or a wrong shape; a number that is
         none is refused for its stream alone.
         """
         places, samples = self._checked(places, samples)
         if not samples.shape[1]:
             return
-        before = self._follow_clock(places, samples.shape[1], times_s, begins)
+        before = self._follow_clock(places, samples.shape[1], times_s, begins, causes, lacking)
+        arrived_s = np.full(len(places), self._clock()) if arrived_s is None else arrived_s
         if not np.isfinite(samples).all():
-            places, samples, before = self._finite(places, samples, before)
-        due_s = self._clock() + self._deadline_s
+            good = self._finite(places, samples)
+            places, samples, before, arrived_s = (each[good] for each in (places, samples, before, arrived_s))
         for start in range(0, samples.shape[1] if len(places) else 0, self.hop):
-            self._take(places, samples[:, start:start + self.hop], before + start, due_s)
+            self._take(places, samples[:, start:start + self.hop], before + start, arrived_s)
 
     def _checked(self, places: np.ndarray, samples: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
         places = np.asarray(places, dtype=np.int64)
@@ -242,7 +244,8 @@ class Fleet:
                 places.tolist() if len(places) < 9 else "%d to %d" % (places[0], places[-1])))
 
     def _follow_clock(self, places: np.ndarray, count: int, times_s: Optional[np.ndarray],
-                      begins: Optional[np.ndarray]) -> np.ndarray:
+                      begins: Optional[np.ndarray], causes: Optional[np.ndarray],
+                      lacking: Optional[np.ndarray]) -> np.ndarray:
         """Samples of its grid that each place had before the chunk."""
         rows = rows_of(places)
         times_s = self._clocks.ends_s(rows) if times_s is None else np.asarray(times_s, np.float64)
@@ -250,6 +253,8 @@ class Fleet:
             raise InputError("the chunks of %d places came with times %s; pass a number of seconds for each." % (
                 len(places), times_s))
         gaps = self._clocks.gaps(rows, times_s, begins)
+        lacking = self._clocks.lacking(rows, times_s) if lacking is None else lacking
+        self.tally.advance(places, count, lacking, gaps, GAP if causes is None else causes)
         if gaps.any():
             self.gaps[places[gaps]] += 1
             self._start(places[gaps], times_s[gaps])
@@ -264,24 +269,25 @@ class Fleet:
         self._clocks.start(places, times_s)
         self._grid[places] += 1
 
-    def _finite(self, places: np.ndarray, samples: np.ndarray,
-                before: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _finite(self, places: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        """(n,) bool; the others begin anew."""
         good = np.isfinite(samples).all(axis=(1, 2))
         for row in np.flatnonzero(~good):
             sample, column = np.argwhere(~np.isfinite(samples[row]))[0]
             self._refuse(int(places[row]), "the signal holds %s in channel '%s'" % (
                 samples[row, sample, column], self.signal.channels[column].name))
-        return places[good], samples[good], before[good]
+            self._restart(places[row:row + 1], NO_NUMBER)
+        return good
 
     def _refuse(self, place: int, reason: str) -> None:
         self.refused[place] += 1
         self.reasons[place] = reason
-        self._restart(np.array([place]))
 
-    def _restart(self, places: np.ndarray) -> None:
+    def _restart(self, places: np.ndarray, cause: int) -> None:
+        self.tally.restart(places, cause)
         self._start(places, self._clocks.ends_s(places))
 
-    def _take(self, places: np.ndarray, piece: np.ndarray, before: np.ndarray, due_s: float) -> None:
+    def _take(self, places: np.ndarray, piece: np.ndarray, before: np.ndarray, arrived_s: np.ndarray) -> None:
         """Write up to a hop of samples, by which each place comes to at most one window more."""
         rows, written = rows_of(places), self._written
         self._ring.scatter(places, written[rows], piece)
@@ -293,7 +299,7 @@ class Fleet:
         going = self._clocks.count[rows] > 0  # of what started anew meanwhile, the rest of the chunk is lost
         due = going & (beyond >= 0) & (over < piece.shape[1])
         if due.any():
-            self._enqueue(places[due], (before + piece.shape[1] - over)[due], over[due], due_s)
+            self._enqueue(places[due], (before + piece.shape[1] - over)[due], over[due], arrived_s[due])
 
     def _give_up_overwritten(self, places: np.ndarray) -> None:
         end, waits = self._waiting.oldest_end(places)
@@ -302,36 +308,45 @@ class Fleet:
             self._give_up(lost)
 
     def _give_up(self, places: np.ndarray) -> None:
-        """The oldest that waits of each place."""
+        """The oldest that waits of each place, or of steps, of which none can be left out, all."""
         self.dropped[places] += 1
         if self._engine.skips:
+            self.tally.lose(places, OVERLOAD, 1)
             self._waiting.drop_oldest(places)
         else:
+            self.tally.lose(places, OVERLOAD, self._waiting.pending_whole(places))
             self._waiting.drop_all(places)
-            self._restart(places)
+            self._restart(places, OVERLOAD)
 
-    def _enqueue(self, places: np.ndarray, count: np.ndarray, over: np.ndarray, due_s: float) -> None:
+    def _enqueue(self, places: np.ndarray, count: np.ndarray, over: np.ndarray, arrived_s: np.ndarray) -> None:
         """Let windows (or steps) wait that end after `count` samples of their grids, `over` samples ago."""
-        admitted = self._admit(places, count)
-        if not admitted.all():
-            places, count, over = places[admitted], count[admitted], over[admitted]
-        if len(places):
-            self._waiting.add(places, self._written[places] - over, self._clocks.time_of(places, count - 1),
-                              self._grid[places], count >= self.signal.window, due_s)
+        whole = count >= self.signal.window
+        self.tally.fill(places[whole])
+        work = (self._written[places] - over, self._clocks.time_of(places, count - 1), self._grid[places], whole,
+                arrived_s)
+        admitted, instead = self._admit(places, count)
+        self.tally.lose(places[whole & ~admitted], OVERLOAD, 1)
+        for chosen, wait in ((admitted & ~instead, self._waiting.add), (instead, self._waiting.add_instead)):
+            if chosen.any():
+                wait(places[chosen], DueWindows(*(each[chosen] for each in work)), self._deadline_s)
 
-    def _admit(self, places: np.ndarray, count: np.ndarray) -> np.ndarray:
-        """(n,) bool: for which there is room, by the policy."""
+    def _admit(self, places: np.ndarray, count: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        """(n,) bool: for which there is room, by the policy; and (n,) bool: who takes the place of the oldest."""
         pending = self._waiting.pending(places)
-        full = pending >= self._policy.depth
+        full, none = pending >= self._policy.depth, np.zeros(len(places), bool)
         if self._policy.overflow == "degrade":
-            return self._degrade(places, count, pending, full)
+            return self._degrade(places, count, pending, full), none
         if not full.any():
-            return ~full
+            return ~full, none
         if self._policy.overflow == "drop-newest":
             self.dropped[places[full]] += 1
-            return ~full
+            return ~full, none
+        if self._engine.skips:
+            self.dropped[places[full]] += 1
+            self.tally.lose(places[full], OVERLOAD, 1)
+            return ~none, full
         self._give_up(places[full])
-        return np.ones_like(full) if self._engine.skips else ~full
+        return ~full, none
 
     def _degrade(self, places: np.ndarray, count: np.ndarray, pending: np.ndarray, full: np.ndarray) -> np.ndarray:
         stride = self._stride[places]
@@ -397,10 +412,26 @@ class Fleet:
         self._ring.gather(place, end, self._window)
         still = np.flatnonzero(np.ptp(self._window[0], axis=1) == 0)
         if len(still):
-            self._waiting.drop_all(place)
             self._refuse(int(place[0]), "channel '%s' stays at %g for a whole window (allow_constant is off)" % (
                 self.signal.channels[still[0]].name, self._window[0, still[0], 0]))
+            self._begin_after(place, end)
         return not len(still)
+
+    def _begin_after(self, place: np.ndarray, end: np.ndarray) -> None:
+        """A new grid from sample number `end` (1,) on, after a window (1,) that cannot be used, as a stream begins it.
+
+        Of steps, whose state cannot be taken back, from the next chunk on.
+        """
+        self.tally.undo(int(place[0]), int(self._waiting.pending_whole(place)[0]))
+        self.tally.lose(place, STUCK, 1)
+        self._waiting.drop_all(place)
+        self.tally.restart(place, STUCK)
+        if self._engine.skips and self._written[place] > end:
+            self.tally.go_on(place)
+            self._clocks.start_at(place, self._written[place] - end)
+            self._grid[place] += 1
+        else:
+            self._start(place, self._clocks.ends_s(place))
 
     def _settled(self, places: np.ndarray, work: DueWindows, logits: Mapping[str, np.ndarray]) -> Decided:
         rows = rows_of(places) if len(places) else places
@@ -409,33 +440,5 @@ class Fleet:
             probabilities[task] = softmax(logits[task])
             raw[task] = probabilities[task].argmax(axis=-1)
             label[task] = hysteresis.settle(rows, work.grid, raw[task])
-        return Decided(places, work.time_s, label, raw, probabilities, self.tasks)
-
-
-def _read(path: PathLike) -> Tuple[Dict[str, Any], Dict[str, np.ndarray]]:
-    """The facts and the arrays of a saved fleet."""
-    try:
-        with np.load(str(path), allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        return json.loads(str(arrays.pop("facts"))), arrays
-    except OSError as error:
-        raise InputError("cannot read %s: %s." % (path, error.strerror or error)) from error
-    except (ValueError, KeyError, EOFError, BadZipFile, AttributeError) as error:
-        raise InputError("%s is no saved fleet, or is damaged; start anew without it." % path) from error
-
-
-def _engine(session: Union[Session, StepSession], signal: Signal, hop: int, places: int,
-            policy: Policy) -> Union[WholeWindows, Steps]:
-    if isinstance(session, StepSession):
-        if session.hop != hop or session.slots // session.lanes * session.lanes < places:
-            raise MismatchError("the session steps %d streams by %d samples and the fleet has %d places and a hop of "
-                                "%d; open it for these." % (session.slots, session.hop, places, hop))
-        if policy.overflow != "drop-oldest":
-            raise InputError("overflow is '%s', but no step can be left out of incremental inference; use drop-oldest, "
-                             "or whole windows." % policy.overflow)
-        return Steps(session, len(signal.channels), places, policy.batches)
-    wanted = (len(signal.channels), signal.window)
-    if session.input().shape[1:] != wanted:
-        raise MismatchError("the engine reads windows of shape %s and the signal gives %s; build the engine from the "
-                            "artifact that describes this signal." % (session.input().shape[1:], wanted))
-    return WholeWindows(session, signal.window, policy.batch, policy.batches)
+        self.tally.decide(places)
+        return Decided(places, work.time_s, label, raw, probabilities, self.tasks, work.arrived_s)

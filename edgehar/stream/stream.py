@@ -209,10 +209,16 @@ class Stream:
         """Take over what another stream counted, whose samples this one goes on with."""
         self.gaps, self.decided, self.dropped = other.gaps, other.decided, Counter(other.dropped)
 
-    def _start(self, time_s: float) -> None:
-        """Forget everything; the next sample is the first of a new grid, at `time_s` unless it says otherwise."""
+    def _start(self, time_s: float, beyond: int = 0) -> None:
+        """Forget everything; the next sample is the first of a new grid, at `time_s` unless it says otherwise.
+
+        beyond: so many of the chunk in hand belong to the new grid, which then begins with them.
+        """
         self._count = 0
-        self._clock.start(time_s)
+        if beyond:
+            self._clock.start_at(beyond)
+        else:
+            self._clock.start(time_s)
         self._hysteresis = {task: Hysteresis(hold) for task, hold in self.hold.items()}
 
     @property
@@ -252,7 +258,7 @@ class Stream:
             decision = self._decide()
         except InputError as error:
             self._drop_pending(STUCK)
-            self._start(self._end_s)
+            self._start(self._end_s, len(beyond) if self._tell else 0)
             if self._tell is None:
                 self.dropped[BEFORE_GAP] += int(beyond.sum())
                 raise
