@@ -60,7 +60,7 @@ class Feed:
             self._tell("the source delivers %.4g samples a second by its clock, 60 times what the model reads; where "
                        "its times are in minutes add unit=min to the source, as in csv:path=FILE,unit=min."
                        % source.measured_hz)
-        self._limit = int(round(min(limit_s * source.rate_hz, sys.maxsize)))
+        self._left = int(round(min(limit_s * source.rate_hz, sys.maxsize)))
         self._resampler: Optional[Resampler] = None
         if abs(source.rate_hz / signal.rate_hz - 1) > RATE_TOLERANCE or not source.even:
             self._resampler = Resampler(signal.rate_hz, source.rate_hz, signal.max_gap_s)
@@ -112,8 +112,19 @@ class Feed:
         return self._timeline.waiting + self._gridding.waiting + len(self._unspent_s)
 
     def __iter__(self) -> Iterator[Chunk]:
-        for chunk in self._selected():
-            yield from self._by_number(chunk) if chunk.times_s is None else self._by_time(chunk)
+        for chunk in self._source.samples():
+            yield from self.push(chunk)
+            if self._left <= 0:
+                break
+        yield from self.flush()
+
+    def push(self, chunk: Chunk) -> Iterator[Chunk]:
+        """What follows from the next chunk of the source, for whoever does not iterate."""
+        for each in self._finite(self._selected(chunk)):
+            yield from self._by_number(each) if each.times_s is None else self._by_time(each)
+
+    def flush(self) -> Iterator[Chunk]:
+        """What the samples so far still hold; what comes next begins anew."""
         for piece in self._timeline.flush():
             yield from self._gridded(piece, None)
         yield from self._flushed(None)
@@ -126,17 +137,13 @@ class Feed:
 
     # -------------------------------------------------------------- what arrives
 
-    def _selected(self) -> Iterator[Chunk]:
-        """Chunks of finite samples of the wanted channels, up to the limit."""
-        left = self._limit
-        for chunk in self._source.samples():
-            samples = chunk.samples[:left, self._columns]
-            times_s = None if chunk.times_s is None else np.asarray(chunk.times_s[:left], dtype=np.float64)
-            self.arrived += len(samples)
-            left -= len(chunk.samples)
-            yield from self._finite(chunk._replace(samples=samples, times_s=times_s))
-            if left <= 0:
-                return
+    def _selected(self, chunk: Chunk) -> Chunk:
+        """Its samples of the wanted channels, up to the limit."""
+        samples = chunk.samples[:self._left, self._columns]
+        times_s = None if chunk.times_s is None else np.asarray(chunk.times_s[:self._left], dtype=np.float64)
+        self.arrived += len(samples)
+        self._left -= len(chunk.samples)
+        return chunk._replace(samples=samples, times_s=times_s)
 
     def _finite(self, chunk: Chunk) -> Iterator[Chunk]:
         """`chunk` without the samples that are no numbers; one that does not time its samples goes on after a gap."""

@@ -102,7 +102,7 @@ class Tally(Kept):
         return {name: getattr(self, "_" + name)[place].copy() for name in self.kept}
 
     def put_in(self, place: int, counts: Dict[str, np.ndarray]) -> None:
-        """Go on at `place` from the counts (...) that `taken_out` gave."""
+        """Go on at `place` from the counts, () or (reasons,), that `taken_out` gave."""
         for name in self.kept:
             getattr(self, "_" + name)[place] = counts[name]
 
