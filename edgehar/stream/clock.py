@@ -48,6 +48,15 @@ class Clock:
         drift_s = RATE_TOLERANCE * (self._last_s - self._chunk_s)
         return self.count > 0 and bool(is_gap(time_s - self._last_s, self._max_gap_s, drift_s))
 
+    def lacking(self, time_s: float) -> int:
+        """How many samples lack between the last chunk and one that begins at `time_s`; below 0 where they overlap.
+
+        0 within half a sample and as much as the last chunk's end may be off.
+        """
+        beyond_s = time_s - self._last_s - 1 / self._rate_hz if self.count else 0.0
+        slack_s = 0.5 / self._rate_hz + RATE_TOLERANCE * (self._last_s - self._chunk_s)
+        return int(round(beyond_s * self._rate_hz)) if abs(beyond_s) > slack_s else 0
+
     def stamp(self, time_s: float, count: int) -> None:
         """Take `count` more samples, the first of them at `time_s`."""
         if not self.count or abs(time_s - self.time_of(self.count)) > 0.5 / self._rate_hz:

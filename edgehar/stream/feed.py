@@ -18,7 +18,7 @@ from edgehar.data.signals import Signal
 from edgehar.data.timeline import Ordered, Timeline, steps_after
 from edgehar.errors import InputError
 from edgehar.stream.clock import RATE_TOLERANCE, Clock
-from edgehar.stream.gridding import Gridding
+from edgehar.stream.gridding import Gridding, between
 from edgehar.stream.sources.base import Chunk, Source
 from edgehar.stream.stream import BEFORE_GAP, NO_NUMBER, finite_time
 
@@ -44,7 +44,8 @@ class Feed:
     source is not as it should be. claimed_hz: the source's rate. delay_s: how long a sample
     waits, at most, for later ones that it is made from. busy_s: seconds spent on resampling
     so far. arrived: samples taken from the source; each is handed on, `dropped` for a reason
-    or `waiting`.
+    or `waiting`. filled: samples made up of their neighbours, in gaps up to the signal's `max_gap_s`, where the
+    sensor's clock times the first of a chunk alone.
 
     Checks at once, before a sample is read. Raises InputError for a missing or ambiguous
     channel, or a rate more than 5 % below the signal's or a thousand times as high.
@@ -75,6 +76,8 @@ class Feed:
         self._steps, self._steps_s, self._last_s = 0, 0.0, -math.inf
         self._chunk_s, self._chunk_count, self._odd = math.nan, 0, 0
         self._fresh = True
+        self._before = np.empty((0, len(signal.channels)), dtype=np.float32)
+        self.filled = self._spare = 0
 
     @property
     def resampled(self) -> bool:
@@ -132,7 +135,7 @@ class Feed:
     def to_json(self) -> Dict[str, Any]:
         """What it makes of the source's rate and times."""
         return {"claimed_hz": self.claimed_hz, "measured_hz": self.measured_hz or None, "resampled": self.resampled,
-                "delay_s": self.delay_s, "lacking": self.lacking, "swapped": self._timeline.swapped,
+                "delay_s": self.delay_s, "lacking": self.lacking + self.filled, "swapped": self._timeline.swapped,
                 "clock_steps": self._timeline.steps, "clock_wraps": self._timeline.wraps}
 
     # -------------------------------------------------------------- what arrives
@@ -207,19 +210,46 @@ class Feed:
 
     def _by_number(self, chunk: Chunk) -> Iterator[Chunk]:
         self._doubt_unit(chunk)
-        if self._resampler is None or not len(chunk.samples):
+        if not len(chunk.samples):
             yield chunk
             return
         clock = self._clock
-        if chunk.begins or clock.is_gap(chunk.time_s):
+        gap = chunk.begins or clock.is_gap(finite_time(chunk.time_s))
+        if gap and self._resampler is not None:
             yield from self._flushed(chunk.arrived_s)
             self._lose_unspent()
+        if gap:
             clock.start(0.0)
+        lacking = self._to_fill(clock.lacking(chunk.time_s), gap) if self._source.stamped else 0
+        self.filled += lacking
+        clock.count += lacking
         first = clock.count
-        clock.stamp(finite_time(chunk.time_s), len(chunk.samples))
+        clock.stamp(chunk.time_s, len(chunk.samples))
+        if self._resampler is None:
+            yield self._mended(chunk, lacking, gap)
+            return
         times_s = np.arange(first, clock.count) / self.claimed_hz
         self._unspent_s = np.concatenate([self._unspent_s, times_s])
         yield from self._as_chunks(self._timed(self._resampler.push, times_s, chunk.samples), chunk.arrived_s)
+
+    def _to_fill(self, lacking: int, gap: bool) -> int:
+        """How many samples to make up before a chunk; none for what was made up of late stamps, as is seen afterwards.
+        """
+        spare = 0 if gap else min(self._spare + max(0, -lacking), self.filled)
+        self._spare = max(0, spare - max(0, lacking))
+        return max(0, lacking - spare)
+
+    def _mended(self, chunk: Chunk, lacking: int, gap: bool) -> Chunk:
+        """`chunk` after so many samples made of their neighbours."""
+        before = self._before[:0] if gap else self._before
+        self._before = np.concatenate([before, chunk.samples])[-2:].copy() if len(before) else chunk.samples[-2:].copy()
+        if not lacking:
+            return chunk
+        made = between(before, chunk.samples[:2], lacking)
+        counts = np.ones(len(chunk.samples), np.int64) if chunk.stands_for is None else chunk.stands_for
+        return chunk._replace(samples=np.concatenate([made, chunk.samples]),
+                              time_s=chunk.time_s - lacking / self.claimed_hz,
+                              stands_for=np.concatenate([np.zeros(lacking, np.int64), counts]))
 
     def _doubt_unit(self, chunk: Chunk) -> None:
         """Tell once where the times of chunks advance in another unit than the samples between them take."""

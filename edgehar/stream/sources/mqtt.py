@@ -59,6 +59,8 @@ class Mqtt(Source):
     damaged, too large or too many, whose samples are in no count.
     """
 
+    stamped = True
+
     def __init__(self, topic: str, signal: Optional[Signal] = None, host: str = "localhost", port: int = 1883,
                  client: str = "", qos: int = 1, rate_hz: float = 0.0, channels: str = "", depth: int = 1000,
                  idle_s: float = 0.0, username: str = "", password_file: str = "", ca: str = "",
