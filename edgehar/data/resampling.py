@@ -14,7 +14,7 @@ fixed order, so that a signal gives the same bits whole and in any pieces.
 from __future__ import annotations
 
 import math
-from typing import Any, Iterator, List, NamedTuple, Optional, Union
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Union
 
 import numpy as np
 
@@ -27,6 +27,7 @@ INSTANT_S = 1e-6  # a grid's time is a sample's own time within this, whatever t
 
 MOST_FACTOR = 1000  # times the output's rate; the filter's length is in proportion
 
+KEPT = ("last_s", "zero_s", "times_s", "values", "first_fine", "next", "fresh")  # of a resampler between two pushes
 _BLOCK = 8192  # samples taken at a time, which bounds memory and changes no bit
 
 
@@ -162,6 +163,15 @@ class Resampler:
         self._last_s = -math.inf
         self._times_s = self._times_s[:0]
         return found
+
+    def snapshot(self) -> Dict[str, Any]:
+        """All that it remembers, {name: number or array}, for `restore` of one with the same rates."""
+        return {name: getattr(self, "_" + name) for name in KEPT}
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Go on from what `snapshot` gave, of arrays (n,) and (C, n)."""
+        for name in KEPT:
+            setattr(self, "_" + name, kept[name])
 
     # -------------------------------------------------------------- the samples at hand
 

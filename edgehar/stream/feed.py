@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections import Counter
-from typing import Any, Callable, Counter as Counts, Dict, Iterable, Iterator, List, Optional, Set, Tuple
+from typing import Any, Callable, Counter as Counts, Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple
 
 import numpy as np
 
@@ -137,6 +137,24 @@ class Feed:
         return {"claimed_hz": self.claimed_hz, "measured_hz": self.measured_hz or None, "resampled": self.resampled,
                 "delay_s": self.delay_s, "lacking": self.lacking + self.filled, "swapped": self._timeline.swapped,
                 "clock_steps": self._timeline.steps, "clock_wraps": self._timeline.wraps}
+
+    def snapshot(self) -> Dict[str, Any]:
+        """All that it remembers of a source that is stamped, {name: number, text or array}, for `restore`."""
+        resampler = {} if self._resampler is None else self._resampler.snapshot()
+        return {"clock": self._clock.snapshot(), "filled": self.filled, "spare": self._spare, "before": self._before,
+                "unspent_s": self._unspent_s, "arrived": self.arrived, "lost": dict(self._lost),
+                **{"resampler_" + name: value for name, value in resampler.items()}}
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Go on from what `snapshot` gave, of arrays (n,) and (n, C). Raises LookupError or ValueError for else."""
+        count, first_s, chunk_s, last_s = kept["clock"]
+        self._clock.restore((int(count), first_s, chunk_s, last_s))
+        self.filled, self._spare, self.arrived = kept["filled"], kept["spare"], kept["arrived"]
+        self._before, self._unspent_s = kept["before"], kept["unspent_s"]
+        self._lost = Counter(kept["lost"])
+        if self._resampler is not None:
+            self._resampler.restore({name[len("resampler_"):]: value for name, value in kept.items()
+                                     if name.startswith("resampler_")})
 
     # -------------------------------------------------------------- what arrives
 

@@ -37,7 +37,7 @@ from edgehar.stream.decision import Decided, softmax
 from edgehar.stream.microbatches import way_to_logits
 from edgehar.stream.policy import Policy, require_sensible
 from edgehar.stream.ring import Ring, rows_of
-from edgehar.stream.saved import Memory
+from edgehar.stream.saved import Memory, restore_to, snapshot_of
 from edgehar.stream.tally import ABSENCE, GAP, NO_NUMBER, OVERLOAD, STUCK, Fate, Tally
 from edgehar.stream.waiting import DueWindows, Waiting
 
@@ -89,6 +89,21 @@ class Fleet:
         self.tally = Tally(places, signal.window, self.hop)
 
     # -------------------------------------------------------------- who is there
+
+    @property
+    def due_s(self) -> float:
+        """When the next micro-batch is due that does not fill before, by its clock; infinite where nothing waits."""
+        return self._waiting.due_s() if self._waiting.count else math.inf
+
+    @property
+    def waiting(self) -> int:
+        """Windows (or steps) that wait."""
+        return self._waiting.count
+
+    @property
+    def in_steps(self) -> bool:
+        """Whether it goes by incremental steps."""
+        return not self._engine.skips
 
     @property
     def streams(self) -> np.ndarray:
@@ -155,12 +170,12 @@ class Fleet:
     def memory(self, network: str = "") -> Memory:
         """All that is remembered of all streams, owned by the caller."""
         reasons = {str(place): text for place, text in self.reasons.items()}
-        return Memory(dict(self._facts(network), reasons=reasons), self._snapshot())
+        return Memory(dict(self._facts(network), reasons=reasons), snapshot_of(self._parts()))
 
     def recall(self, memory: Memory, path: PathLike, network: str = "") -> None:
         """As `load`, from what `memory` gave, which was read from `path`."""
         memory.require_like(self.memory(network), path)
-        self._restore(memory.arrays)
+        restore_to(self._parts(), memory.arrays)
         self.reasons = {int(place): text for place, text in memory.facts.get("reasons", {}).items()}
 
     def succeed(self, other: "Fleet") -> None:
@@ -169,9 +184,9 @@ class Fleet:
         Of incremental steps nothing is kept: they begin anew.
         """
         own = ("engine/", "waiting/")
-        arrays = {**self._snapshot(), **{name: array for name, array in other.memory().arrays.items()
+        arrays = {**snapshot_of(self._parts()), **{name: array for name, array in other.memory().arrays.items()
                                          if not name.startswith(own)}}
-        self._restore(arrays)
+        restore_to(self._parts(), arrays)
         self.reasons = dict(other.reasons)
 
     def _facts(self, network: str) -> Dict[str, Any]:
@@ -179,27 +194,14 @@ class Fleet:
         return {"network": network, "signal": sha256_of_json([self.signal.to_json(), tasks]), "hop": self.hop,
                 "places": len(self._joined), "depth": self._policy.depth, "way_to_logits": self._engine.name}
 
-    def _counted(self) -> Dict[str, np.ndarray]:
-        return {"joined": self._joined, "written": self._written, "starts": self._grid, "stride": self._stride,
-                "gaps": self.gaps, "dropped": self.dropped, "refused": self.refused}
-
     def _parts(self) -> Dict[str, Any]:
-        """What remembers something, each with `snapshot` and `restore`."""
-        return {"clocks": self._clocks, "waiting": self._waiting, "engine": self._engine, "ring": self._ring,
+        """What remembers something."""
+        counted = {"joined": self._joined, "written": self._written, "starts": self._grid, "stride": self._stride,
+                   "gaps": self.gaps, "dropped": self.dropped, "refused": self.refused}
+        return {"fleet": counted, "clocks": self._clocks, "waiting": self._waiting, "engine": self._engine,
+                "ring": self._ring,
                 "tally": self.tally,
                 **{"hysteresis.%s" % task: each for task, each in self._hysteresis.items()}}
-
-    def _snapshot(self) -> Dict[str, np.ndarray]:
-        arrays = {"fleet/%s" % name: array for name, array in self._counted().items()}
-        for part, each in self._parts().items():
-            arrays.update(("%s/%s" % (part, name), array) for name, array in each.snapshot().items())
-        return arrays
-
-    def _restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        for name, array in self._counted().items():
-            array[...] = arrays["fleet/%s" % name]
-        for part, each in self._parts().items():
-            each.restore({key.split("/", 1)[1]: array for key, array in arrays.items() if key.startswith(part + "/")})
 
     # -------------------------------------------------------------- samples in
 
@@ -210,7 +212,7 @@ class Fleet:
 
         times_s: (n,) float64, begins: (n,) bool, as for `Stream.push`. arrived_s: (n,) float64, when they came, by the
         fleet's clock; now unless given. causes: (n,) int64 of `tally.REASONS`, why a gap stands before them where one
-        does; lacking: (n,) int64, how many samples it took, by the times unless given. `samples` is copied.
+        does; lacking: (n,) int64, how many samples it took, below 0 or unless given by the times. `samples` is copied.
         Raises InputError for places that are not taken, or a wrong shape; a number that is
         none is refused for its stream alone.
         """
@@ -253,7 +255,8 @@ class Fleet:
             raise InputError("the chunks of %d places came with times %s; pass a number of seconds for each." % (
                 len(places), times_s))
         gaps = self._clocks.gaps(rows, times_s, begins)
-        lacking = self._clocks.lacking(rows, times_s) if lacking is None else lacking
+        by_times = self._clocks.lacking(rows, times_s)
+        lacking = by_times if lacking is None else np.where(lacking < 0, by_times, lacking)
         self.tally.advance(places, count, lacking, gaps, GAP if causes is None else causes)
         if gaps.any():
             self.gaps[places[gaps]] += 1
@@ -405,16 +408,18 @@ class Fleet:
             return work.whole
         speaking = work.whole.copy()
         for row in np.flatnonzero(still.any(axis=1) & speaking):
-            speaking[row] = self._moves(places[row:row + 1], work.end[row:row + 1])
+            speaking[row] = self._moves(places[row:row + 1], work.end[row:row + 1], work.grid[row:row + 1])
         return speaking
 
-    def _moves(self, place: np.ndarray, end: np.ndarray) -> bool:
+    def _moves(self, place: np.ndarray, end: np.ndarray, grid: np.ndarray) -> bool:
         self._ring.gather(place, end, self._window)
         still = np.flatnonzero(np.ptp(self._window[0], axis=1) == 0)
         if len(still):
             self._refuse(int(place[0]), "channel '%s' stays at %g for a whole window (allow_constant is off)" % (
                 self.signal.channels[still[0]].name, self._window[0, still[0], 0]))
-            self._begin_after(place, end)
+            self.tally.lose(place, STUCK, 1)
+            if self._grid[place] == grid:  # else a gap has begun another one already
+                self._begin_after(place, end)
         return not len(still)
 
     def _begin_after(self, place: np.ndarray, end: np.ndarray) -> None:
@@ -423,7 +428,6 @@ class Fleet:
         Of steps, whose state cannot be taken back, from the next chunk on.
         """
         self.tally.undo(int(place[0]), int(self._waiting.pending_whole(place)[0]))
-        self.tally.lose(place, STUCK, 1)
         self._waiting.drop_all(place)
         self.tally.restart(place, STUCK)
         if self._engine.skips and self._written[place] > end:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from typing import Any, Dict, NamedTuple
+from typing import Any, Dict, Mapping, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
 
 from edgehar.errors import InputError, MismatchError
 from edgehar.files import PathLike, written_whole
+
+KINDS = ("<f4", "<f8", "<i8", "|b1")  # of numbers in arrays that are kept
 
 
 class Memory(NamedTuple):
@@ -48,3 +51,45 @@ class Memory(NamedTuple):
             if name not in self.arrays or self.arrays[name].shape[seated:] != array.shape[seated:]:
                 raise MismatchError("%s holds no '%s' of shape %s; it was saved with another edgehar or network: start "
                                     "anew without it." % (path, name, array.shape))
+
+
+def snapshot_of(parts: Mapping[str, Any]) -> Dict[str, np.ndarray]:
+    """{"part/name": array (...)} of parts that have `snapshot`, or are arrays by their names."""
+    found = {part: each if isinstance(each, dict) else each.snapshot() for part, each in parts.items()}
+    return {"%s/%s" % (part, name): array.copy() for part, each in found.items() for name, array in each.items()}
+
+
+def restore_to(parts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Put back, into the same parts, the arrays (...) of `snapshot_of`."""
+    for part, each in parts.items():
+        mine = {key.split("/", 1)[1]: array for key, array in arrays.items() if key.startswith(part + "/")}
+        if isinstance(each, dict):
+            for name, array in each.items():
+                array[...] = mine[name]
+        else:
+            each.restore(mine)
+
+
+def in_json(value: Any) -> Any:
+    """`value` with each array (...) in it as a table of text, which is faster to write than numbers are."""
+    if isinstance(value, np.ndarray):
+        kind = value.dtype.newbyteorder("<").str
+        return {"kind": kind, "shape": list(value.shape),
+                "bytes": base64.b64encode(value.astype(kind, order="C").tobytes()).decode("ascii")}
+    if isinstance(value, dict):
+        return {name: in_json(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [in_json(each) for each in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def from_json(value: Any) -> Any:
+    """What `in_json` was given, arrays (...) owned by the caller. Raises LookupError, TypeError or ValueError for else.
+    """
+    if isinstance(value, dict) and set(value) == {"kind", "shape", "bytes"}:
+        if value["kind"] not in KINDS:
+            raise ValueError("an array is of kind %s" % value["kind"])
+        return np.frombuffer(base64.b64decode(value["bytes"]), value["kind"]).reshape(value["shape"]).copy()
+    if isinstance(value, dict):
+        return {name: from_json(each) for name, each in value.items()}
+    return [from_json(each) for each in value] if isinstance(value, list) else value

@@ -63,14 +63,14 @@ class Sender:
     def snapshot(self) -> Dict[str, Any]:
         """What the next process must know, {name: JSON or (n, C) samples}."""
         return {"taken_s": self._taken_s, "recent_s": list(self._recent_s)[-KEPT:], "late": [self._late, self._late_s],
-                "tail": self._tail[-4 * KEPT:].tolist(), "lost": dict(self.lost)}
+                "tail": self._tail[-4 * KEPT:], "lost": dict(self.lost)}
 
     def restore(self, kept: Mapping[str, Any]) -> None:
         """Go on from what `snapshot` gave, samples (n, C). Raises LookupError, TypeError or ValueError for else."""
         self._taken_s = float(kept["taken_s"])
         self._recent_s.extend(float(each) for each in kept["recent_s"])
         self._late, self._late_s = int(kept["late"][0]), float(kept["late"][1])
-        self._tail = np.array(kept["tail"], dtype=np.float32).reshape(-1, self._tail.shape[1])
+        self._tail = kept["tail"]
         self.lost = Counter({str(reason): int(count) for reason, count in kept["lost"].items()})
 
     def _known(self, samples: np.ndarray, time_s: float) -> int:

@@ -92,6 +92,12 @@ class Tally(Kept):
         return Fate(full + int(lost.sum()), decided, full - decided,
                     {REASONS[reason]: int(count) for reason, count in enumerate(lost) if count})
 
+    def fate_of(self, counts: Dict[str, np.ndarray]) -> Fate:
+        """Of the windows of one who was taken out, with counts () or (reasons,)."""
+        alone = Tally(1, self._window, self._hop)
+        alone.put_in(0, counts)
+        return alone.fate(0)
+
     def clear(self, place: int) -> None:
         """Nobody has been there yet."""
         for name in self.kept:

@@ -1,5 +1,4 @@
-"""Messages with samples: edgehar's own in JSON, and those of other apps, in whose layout [messages] tells where what stands.
-"""
+"""Messages with samples: edgehar's own in JSON, and those of other apps, of which a layout's [messages] tells."""
 
 from __future__ import annotations
 
@@ -33,7 +32,7 @@ class Form:
         self.rate_hz = _rate(float(rate_hz), signal)
 
     def read(self, payload: bytes) -> Tuple[np.ndarray, float, bool]:
-        """Samples (n, C), time of the first, and whether a gap stands before. Raises InputError saying what is wrong."""
+        """Samples (n, C), time of the first, whether a gap stands before. Raises InputError saying what is wrong."""
         return (self._layout.read if self._layout else parsed)(payload, len(self.channels))
 
 

@@ -38,8 +38,8 @@ class Source(ABC):
     synthetic: the samples were generated, which is said wherever their decisions are shown.
     remark: what whoever reads the decisions must know of their times; empty where all is as it seems.
     measured_hz: samples a second by the source's own clock, before all are read; 0 where it has none.
-    even: samples stand at even steps; where not, every chunk must have `times_s`. stamped: `time_s` of a chunk is of the
-    sensor's own clock, and tells how many samples lack before it; where not, it may waver by as much.
+    even: samples stand at even steps; where not, every chunk must have `times_s`. stamped: `time_s` of a chunk is of
+    the sensor's own clock, and tells how many samples lack before it; where not, it may waver by as much.
     waiting, dropped: chunks that have come and are not yet handed over, or never will be. problem: why none come, or
     why one was dropped; empty where all is well. All three are read from other threads.
     tell: is given sentences on what is wrong with the samples.
