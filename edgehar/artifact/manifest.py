@@ -15,7 +15,7 @@ The manifest carries its own digest, so one changed byte anywhere is noticed.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, Mapping, Tuple
 
@@ -55,6 +55,7 @@ class Manifest:
     calibration: Dict[str, Any]
     files: Dict[str, str]
     tolerances: Dict[str, Dict[str, float]]
+    settling: Dict[str, Dict[str, Any]] = field(default_factory=dict)  # by task; empty in one from before there was any
 
     @property
     def sha256(self) -> str:
@@ -64,6 +65,8 @@ class Manifest:
     def _body(self) -> Dict[str, Any]:
         body = dict(vars(self), schema=SCHEMA, signal=self.signal.to_json())
         body["tasks"] = {task: list(names) for task, names in self.tasks.items()}
+        if not self.settling:
+            del body["settling"]
         return json.loads(json.dumps(body))
 
     def to_json(self) -> Dict[str, Any]:
@@ -78,6 +81,7 @@ class Manifest:
         if sha256_of_json(body) != value["sha256"]:
             raise MismatchError("%s was changed after export: its digest does not match; export it again." % where)
         _require_kept_split(body, where)
+        _require_settling(body, where)
         del body["schema"]
         body["signal"] = _read_signal(body["signal"], where)
         body["tasks"] = {task: tuple(names) for task, names in body["tasks"].items()}
@@ -139,6 +143,15 @@ def write_manifest(folder: PathLike, facts: Dict[str, Any]) -> Manifest:
     return manifest
 
 
+def rewrite_manifest(artifact: Artifact, **changed: Any) -> Artifact:
+    """Write ``manifest.json`` anew with the fields `changed`; all other files stay. The artifact's digest changes."""
+    manifest = replace(artifact.manifest, **changed)
+    path = artifact.folder / "manifest.json"
+    Manifest.from_json(manifest.to_json(), path)
+    write_json(path, manifest.to_json())
+    return Artifact.load(artifact.folder)
+
+
 # ------------------------------------------------------------------ checks
 
 
@@ -178,6 +191,19 @@ def _require_kept_split(body: Mapping[str, Any], where: PathLike) -> None:
         if tested and not {"shuffle_seed", "in_time"} & set(split):
             raise MismatchError("%s: its %s inputs come from test person %s, so its scores would flatter it; export it "
                                 "again from training and validation people." % (where, what, tested[0]))
+
+
+def _require_settling(body: Mapping[str, Any], where: PathLike) -> None:
+    """Raise MismatchError for stay probabilities of another task or number of classes, or fitted by test people."""
+    for task, facts in body.get("settling", {}).items():
+        if len(facts["stay"]) != len(body["tasks"].get(task, ())):
+            raise MismatchError("%s tells how long classes of '%s' last and does not decide as many; export it again."
+                                % (where, task))
+        split = body["data"]["split"]
+        tested = sorted(set(facts["people"]) & set(split["test"]))
+        if tested and not {"shuffle_seed", "in_time"} & set(split):
+            raise MismatchError("%s: its thresholds were chosen by test person %s, so its scores would flatter it; "
+                                "export it again." % (where, tested[0]))
 
 
 def _require_digests(folder: Path, files: Mapping[str, str]) -> None:

@@ -52,7 +52,7 @@ def _show_corpus(runs: Sequence[Run]) -> None:
             "calibration error", "worst person", "people", "windows"), [_accuracy_cells(row) for row in scored])
     if streamed:
         show_table("Streams of test people of %s" % title, (
-            "engine", "backend", "precision", "task", "window", "events", "detected [95 % over people]",
+            "engine", "backend", "precision", "task", "window", "events", "detected [95 %]", "F1",
             "false alarms/h", "median delay s", "p90 delay", "people", "hours"),
             [_event_cells(row) for row in streamed])
     if timed:
@@ -107,7 +107,8 @@ def _event_cells(row: Any) -> Sequence[Any]:
     from edgehar.results.words import interval_text, people_text, seconds, stream_text
 
     return (row.label, row.engine.backend, row.engine.precision, row.task, stream_text(row), row.true_events,
-            interval_text(row.share_detected, row.people, 2), interval_text(row.false_alarms_per_h, row.people, 1),
+            interval_text(row.share_detected, row.people, 2), "%.2f" % row.event_f1.value,
+            interval_text(row.false_alarms_per_h, row.people, 1),
             interval_text(row.delay_s, row.people, 1), seconds(row.delay_p90_s), people_text(row),
             "%.1f" % row.labelled_h)
 
@@ -166,9 +167,10 @@ def _stream_summary(row: Any) -> Dict[str, Any]:
 
     counts = {name: int(getattr(row.events, name).sum()) for name in EVENT_COUNTS}
     return {"events": counts, "share_detected": _interval(row.share_detected, row.people),
+            "event_f1": _interval(row.event_f1, row.people),
             "false_alarms_per_h": _interval(row.false_alarms_per_h, row.people),
             "median_delay_s": _interval(row.delay_s, row.people), "p90_delay_s": row.delay_p90_s, "hop": row.hop,
-            "hold": row.hold, "people": row.people, "signal_s": row.events.signal_s,
+            "hold": row.hold, "settle": row.settle, "people": row.people, "signal_s": row.events.signal_s,
             "labelled_s": row.events.labelled_s}
 
 

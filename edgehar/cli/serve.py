@@ -11,7 +11,7 @@ import click
 
 from edgehar.cli._options import engine_options, root_option, sink_option, stream_options
 from edgehar.cli._show import names_in_room, progress_line
-from edgehar.cli._streaming import Sparing, announce, open_source, source_of, stream_marks, warn
+from edgehar.cli._streaming import Sparing, announce, open_source, settled, source_of, stream_marks, warn
 
 if TYPE_CHECKING:
     from edgehar.data.signals import Signal
@@ -62,7 +62,7 @@ class Address(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
 def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], backend: Optional[str],
             precision: Optional[str], hop: Optional[int], hold: Union[None, int, Dict[str, int]], missing: str,
             allow_constant: bool, speed: Optional[float], state: Optional[str], address: Optional[Tuple[str, int]],
-            stale_s: Optional[float], allow_silence: bool) -> None:
+            stale_s: Optional[float], allow_silence: bool, **settling: Any) -> None:
     """Recognise activities as a service: under systemd, in a container, or by hand.
 
     What `edgehar run` does, for as long as samples come, with health and metrics over HTTP,
@@ -93,12 +93,13 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
     from edgehar.stream.ledger import ledger
     from edgehar.stream.sinks import SINKS
 
-    spec = ServeSpec(path, backend, precision, hop, hold, allow_constant or missing != "refuse")
+    spec = ServeSpec(path, backend, precision, hop, hold, allow_constant or missing != "refuse", **settling)
     with ended_in_order(), ExitStack() as opened:
         with progress_line() as on_progress:
             loaded = spec.load(on_progress)
         opened.callback(loaded.session.close)
         manifest, signal = loaded.engine.manifest, loaded.stream.signal
+        settled(manifest, None, **settling)
         named: Dict[str, Any] = {}
         health = Health(stale_s or _stale_s(loaded), lambda: lines_of(named), allow_silence)
         manager, tell = Manager(), Sparing(lambda sentence: _tell("warning: " + sentence))

@@ -107,7 +107,7 @@ class Feed:
     @property
     def dropped(self) -> Dict[str, int]:
         """{reason: samples}."""
-        return dict(self._lost + self._timeline.dropped)
+        return dict(Counter(dict(self._lost)) + Counter(dict(self._timeline.dropped)))
 
     @property
     def waiting(self) -> int:

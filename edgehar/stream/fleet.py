@@ -27,29 +27,33 @@ from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Sequence, T
 
 import numpy as np
 
+from edgehar.artifact.settling import Settling
 from edgehar.backends.base import Session, StepSession
 from edgehar.data.signals import Signal
 from edgehar.errors import ConstraintError, InputError
-from edgehar.files import PathLike, sha256_of_json
+from edgehar.files import sha256_of_json
 from edgehar.settings import HOLD
-from edgehar.stream.clock import RATE_TOLERANCE, Hystereses, PlaceClocks
+from edgehar.stream.clock import RATE_TOLERANCE, PlaceClocks
 from edgehar.stream.decision import Decided, softmax
 from edgehar.stream.microbatches import way_to_logits
 from edgehar.stream.policy import Policy, require_sensible
-from edgehar.stream.ring import Ring, rows_of
-from edgehar.stream.saved import Memory, restore_to, snapshot_of
-from edgehar.stream.tally import ABSENCE, GAP, NO_NUMBER, OVERLOAD, STUCK, Fate, Tally
+from edgehar.stream.ring import Presence, Ring, rows_of
+from edgehar.stream.saved import Lasting
+from edgehar.stream.settler import FilteredLabels, HeldLabels
+from edgehar.stream.stream import Hold, hold_of_each
+from edgehar.stream.tally import ABSENCE, NO_NUMBER, OVERLOAD, STUCK, Arrivals, Fate, Tally
 from edgehar.stream.waiting import DueWindows, Waiting
 
 MAX_STRIDE = 16  # up to so many times its hop a stream is degraded
 PROBES = 3  # samples of a window by which it is first seen whether a channel moves
 
 
-class Fleet:
+class Fleet(Lasting):
     """Up to `places` streams through one session.
 
     session: a Session for whole windows, or a StepSession for incremental inference; it
-    stays the caller's to close. hop, hold, allow_constant: as for `Stream`. limit: so
+    stays the caller's to close. hop, hold, allow_constant, settling: as for `Stream`. quality: remember which samples
+    came, for the quality and staleness of decisions; else all count as come. limit: so
     many streams are admitted, as many as there are places unless given; what the machine
     bears is `microbatches.Choice.limit`.
 
@@ -61,29 +65,35 @@ class Fleet:
     """
 
     def __init__(self, session: Union[Session, StepSession], signal: Signal, tasks: Mapping[str, Sequence[str]],
-                 places: int, hop: Optional[int] = None, hold: int = HOLD, allow_constant: bool = False,
+                 places: int, hop: Optional[int] = None, hold: Hold = HOLD, allow_constant: bool = False,
                  policy: Policy = Policy(), limit: Optional[int] = None,
-                 clock: Callable[[], float] = time.monotonic) -> None:
+                 clock: Callable[[], float] = time.monotonic, settling: Settling = Settling(),
+                 quality: bool = False) -> None:
         self.signal, self.tasks = signal, dict(tasks)
         self.hop = signal.hop if hop is None else hop
         self.limit = places if limit is None else min(limit, places)
-        require_sensible(places, self.hop, hold, policy)
+        holds = hold_of_each(hold, self.tasks)
+        require_sensible(places, self.hop, policy)
         self._allow_constant, self._policy, self._clock = allow_constant, policy, clock
         self._engine = way_to_logits(session, signal, self.hop, places, policy)
         self._deadline_s = (self._engine.patience * self.hop / signal.rate_hz if policy.deadline_s is None
                             else policy.deadline_s)
-        self._ring = Ring(places, len(signal.channels), signal.window,
-                          signal.window + (2 * policy.depth + 1) * self.hop)
+        size = signal.window + (2 * policy.depth + 1) * self.hop
+        self._ring = Ring(places, len(signal.channels), signal.window, size)
+        self._came = Presence(places, 1, signal.window, size) if quality else None
         self._clocks = PlaceClocks(places, signal.rate_hz, signal.max_gap_s, RATE_TOLERANCE)
         self._waiting = Waiting(places, policy.depth)
-        self._hysteresis = {task: Hystereses(places, hold) for task in self.tasks}
+        self._below = settling.below
+        self._settlers: Dict[str, Union[HeldLabels, FilteredLabels]] = {
+            task: FilteredLabels(places, len(names), settling.stays[task]) if task in settling.stays
+            else HeldLabels(places, holds[task]) for task, names in self.tasks.items()}
         most = policy.batches * self._engine.batch
         self._probes = np.zeros((min(PROBES, self._engine.length), most, len(signal.channels)), np.float32)
         self._window = np.zeros((1, len(signal.channels), signal.window), np.float32)
         self._logits = {task: np.zeros((most, len(names)), np.float32) for task, names in self.tasks.items()}
         self._tick_s = 0.0
         self._joined = np.zeros(places, bool)
-        self._written, self._grid, self._stride = (np.zeros(places, np.int64) for _ in range(3))
+        self._written, self._grid, self._stride, self._spoken = (np.zeros(places, np.int64) for _ in range(4))
         self.gaps, self.dropped, self.refused = (np.zeros(places, np.int64) for _ in range(3))
         self.reasons: Dict[int, str] = {}
         self.tally = Tally(places, signal.window, self.hop)
@@ -149,46 +159,6 @@ class Fleet:
 
     # -------------------------------------------------------------- taken down and put back
 
-    def save(self, path: PathLike, network: str = "") -> None:
-        """Write all that is remembered of all streams to `path`, whole or not at all.
-
-        network: what tells one network from another, e.g. `Engine.sha256`. What waits for a
-        tick is saved too. A fleet of the same places, signal, hop and depth in any process
-        goes on from it by `load`, with the same decisions as if nothing had happened; steps
-        may then stand in another number of lanes.
-        """
-        self.memory(network).write(path)
-
-    def load(self, path: PathLike, network: str = "") -> None:
-        """Go on from what `save` wrote; whoever is here now is forgotten.
-
-        Raises InputError for a missing or damaged file, MismatchError where it is of another
-        network, signal or size; nothing is changed then.
-        """
-        self.recall(Memory.read(path), path, network)
-
-    def memory(self, network: str = "") -> Memory:
-        """All that is remembered of all streams, owned by the caller."""
-        reasons = {str(place): text for place, text in self.reasons.items()}
-        return Memory(dict(self._facts(network), reasons=reasons), snapshot_of(self._parts()))
-
-    def recall(self, memory: Memory, path: PathLike, network: str = "") -> None:
-        """As `load`, from what `memory` gave, which was read from `path`."""
-        memory.require_like(self.memory(network), path)
-        restore_to(self._parts(), memory.arrays)
-        self.reasons = {int(place): text for place, text in memory.facts.get("reasons", {}).items()}
-
-    def succeed(self, other: "Fleet") -> None:
-        """Go on where `other` stands, a fleet of the same signal and size in which nothing waits; its network is not.
-
-        Of incremental steps nothing is kept: they begin anew.
-        """
-        own = ("engine/", "waiting/")
-        arrays = {**snapshot_of(self._parts()), **{name: array for name, array in other.memory().arrays.items()
-                                         if not name.startswith(own)}}
-        restore_to(self._parts(), arrays)
-        self.reasons = dict(other.reasons)
-
     def _facts(self, network: str) -> Dict[str, Any]:
         tasks = {task: list(names) for task, names in self.tasks.items()}
         return {"network": network, "signal": sha256_of_json([self.signal.to_json(), tasks]), "hop": self.hop,
@@ -197,35 +167,38 @@ class Fleet:
     def _parts(self) -> Dict[str, Any]:
         """What remembers something."""
         counted = {"joined": self._joined, "written": self._written, "starts": self._grid, "stride": self._stride,
-                   "gaps": self.gaps, "dropped": self.dropped, "refused": self.refused}
+                   "spoken": self._spoken, "gaps": self.gaps, "dropped": self.dropped, "refused": self.refused}
         return {"fleet": counted, "clocks": self._clocks, "waiting": self._waiting, "engine": self._engine,
-                "ring": self._ring,
-                "tally": self.tally,
-                **{"hysteresis.%s" % task: each for task, each in self._hysteresis.items()}}
+                "ring": self._ring, "tally": self.tally, **({} if self._came is None else {"came": self._came}),
+                **{"labels.%s" % task: each for task, each in self._settlers.items()}}
 
     # -------------------------------------------------------------- samples in
 
     def push(self, places: np.ndarray, samples: np.ndarray, times_s: Optional[np.ndarray] = None,
-             begins: Optional[np.ndarray] = None, arrived_s: Optional[np.ndarray] = None,
-             causes: Optional[np.ndarray] = None, lacking: Optional[np.ndarray] = None) -> None:
+             begins: Optional[np.ndarray] = None, stands_for: Optional[np.ndarray] = None,
+             arrivals: Optional[Arrivals] = None) -> None:
         """Take the next samples (n, L, C) of n places, ascending; what becomes due waits for `tick`.
 
-        times_s: (n,) float64, begins: (n,) bool, as for `Stream.push`. arrived_s: (n,) float64, when they came, by the
-        fleet's clock; now unless given. causes: (n,) int64 of `tally.REASONS`, why a gap stands before them where one
-        does; lacking: (n,) int64, how many samples it took, below 0 or unless given by the times. `samples` is copied.
+        times_s: (n,) float64, begins: (n,) bool, stands_for: (n, L), as for `Stream.push`. arrivals: fields (n,), what
+        is known of how they came. `samples` is copied.
         Raises InputError for places that are not taken, or a wrong shape; a number that is
         none is refused for its stream alone.
         """
         places, samples = self._checked(places, samples)
         if not samples.shape[1]:
             return
-        before = self._follow_clock(places, samples.shape[1], times_s, begins, causes, lacking)
-        arrived_s = np.full(len(places), self._clock()) if arrived_s is None else arrived_s
+        arrivals = arrivals or Arrivals.now(len(places), self._clock())
+        before, arrived_s = self._follow_clock(places, samples.shape[1], times_s, begins, arrivals), arrivals.arrived_s
+        came = np.ones((*samples.shape[:2], 1), np.float32) if stands_for is None else (stands_for > 0)[:, :, None]
         if not np.isfinite(samples).all():
             good = self._finite(places, samples)
-            places, samples, before, arrived_s = (each[good] for each in (places, samples, before, arrived_s))
+            places, samples, before, arrived_s, came = (each[good] for each in (places, samples, before, arrived_s,
+                                                                                came))
         for start in range(0, samples.shape[1] if len(places) else 0, self.hop):
-            self._take(places, samples[:, start:start + self.hop], before + start, arrived_s)
+            piece = slice(start, start + self.hop)
+            if self._came is not None:
+                self._came.scatter(places, self._written[rows_of(places)], came[:, piece])
+            self._take(places, samples[:, piece], before + start, arrived_s)
 
     def _checked(self, places: np.ndarray, samples: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
         places = np.asarray(places, dtype=np.int64)
@@ -246,8 +219,7 @@ class Fleet:
                 places.tolist() if len(places) < 9 else "%d to %d" % (places[0], places[-1])))
 
     def _follow_clock(self, places: np.ndarray, count: int, times_s: Optional[np.ndarray],
-                      begins: Optional[np.ndarray], causes: Optional[np.ndarray],
-                      lacking: Optional[np.ndarray]) -> np.ndarray:
+                      begins: Optional[np.ndarray], arrivals: Arrivals) -> np.ndarray:
         """Samples of its grid that each place had before the chunk."""
         rows = rows_of(places)
         times_s = self._clocks.ends_s(rows) if times_s is None else np.asarray(times_s, np.float64)
@@ -256,8 +228,8 @@ class Fleet:
                 len(places), times_s))
         gaps = self._clocks.gaps(rows, times_s, begins)
         by_times = self._clocks.lacking(rows, times_s)
-        lacking = by_times if lacking is None else np.where(lacking < 0, by_times, lacking)
-        self.tally.advance(places, count, lacking, gaps, GAP if causes is None else causes)
+        lacking = np.where(arrivals.lacking < 0, by_times, arrivals.lacking)
+        self.tally.advance(places, count, lacking, gaps, arrivals.causes)
         if gaps.any():
             self.gaps[places[gaps]] += 1
             self._start(places[gaps], times_s[gaps])
@@ -273,7 +245,7 @@ class Fleet:
         self._grid[places] += 1
 
     def _finite(self, places: np.ndarray, samples: np.ndarray) -> np.ndarray:
-        """(n,) bool; the others begin anew."""
+        """(n,) bool: whose samples (n, L, C) are numbers; the others are refused."""
         good = np.isfinite(samples).all(axis=(1, 2))
         for row in np.flatnonzero(~good):
             sample, column = np.argwhere(~np.isfinite(samples[row]))[0]
@@ -439,10 +411,16 @@ class Fleet:
 
     def _settled(self, places: np.ndarray, work: DueWindows, logits: Mapping[str, np.ndarray]) -> Decided:
         rows = rows_of(places) if len(places) else places
-        probabilities, raw, label = {}, {}, {}
-        for task, hysteresis in self._hysteresis.items():
+        probabilities, raw, label, confidence = {}, {}, {}, {}
+        for task, settler in self._settlers.items():
             probabilities[task] = softmax(logits[task])
             raw[task] = probabilities[task].argmax(axis=-1)
-            label[task] = hysteresis.settle(rows, work.grid, raw[task])
+            stands, confidence[task] = settler.settled(rows, work.grid, probabilities[task])
+            label[task] = np.where(confidence[task] < self._below.get(task, 0.0), -1, stands)
+        quality, stale = (np.ones(len(places)), np.zeros(len(places))) if self._came is None or not len(places) else (
+            self._came.told(places, work.end))
+        begins = self._spoken[rows] != work.grid
+        self._spoken[rows] = work.grid
         self.tally.decide(places)
-        return Decided(places, work.time_s, label, raw, probabilities, self.tasks, work.arrived_s)
+        return Decided(places, work.time_s, label, raw, probabilities, self.tasks, confidence, quality,
+                       stale / self.signal.rate_hz, begins, work.arrived_s)

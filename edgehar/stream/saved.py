@@ -70,6 +70,58 @@ def restore_to(parts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> No
             each.restore(mine)
 
 
+class Lasting:
+    """What can be taken down and put back in another process, by what its `_facts` and `_parts` are."""
+
+    reasons: Dict[int, str]
+
+    def _facts(self, network: str) -> Dict[str, Any]:
+        raise NotImplementedError
+
+    def _parts(self) -> Dict[str, Any]:
+        raise NotImplementedError
+
+    def save(self, path: PathLike, network: str = "") -> None:
+        """Write all that is remembered of all streams to `path`, whole or not at all.
+
+        network: what tells one network from another, e.g. `Engine.sha256`. What waits for a
+        tick is saved too. A fleet of the same places, signal, hop and depth in any process
+        goes on from it by `load`, with the same decisions as if nothing had happened; steps
+        may then stand in another number of lanes.
+        """
+        self.memory(network).write(path)
+
+    def load(self, path: PathLike, network: str = "") -> None:
+        """Go on from what `save` wrote; whoever is here now is forgotten.
+
+        Raises InputError for a missing or damaged file, MismatchError where it is of another
+        network, signal or size; nothing is changed then.
+        """
+        self.recall(Memory.read(path), path, network)
+
+    def memory(self, network: str = "") -> Memory:
+        """All that is remembered of all streams, owned by the caller."""
+        reasons = {str(place): text for place, text in self.reasons.items()}
+        return Memory(dict(self._facts(network), reasons=reasons), snapshot_of(self._parts()))
+
+    def recall(self, memory: Memory, path: PathLike, network: str = "") -> None:
+        """As `load`, from what `memory` gave, which was read from `path`."""
+        memory.require_like(self.memory(network), path)
+        restore_to(self._parts(), memory.arrays)
+        self.reasons = {int(place): text for place, text in memory.facts.get("reasons", {}).items()}
+
+    def succeed(self, other: "Lasting") -> None:
+        """Go on where `other` stands, a fleet of the same signal and size in which nothing waits; its network is not.
+
+        Of incremental steps nothing is kept: they begin anew.
+        """
+        own = ("engine/", "waiting/")
+        arrays = {**snapshot_of(self._parts()), **{
+            name: array for name, array in snapshot_of(other._parts()).items() if not name.startswith(own)}}
+        restore_to(self._parts(), arrays)
+        self.reasons = dict(other.reasons)
+
+
 def in_json(value: Any) -> Any:
     """`value` with each array (...) in it as a table of text, which is faster to write than numbers are."""
     if isinstance(value, np.ndarray):

@@ -26,7 +26,7 @@ from edgehar.stream.fleet import Fleet
 from edgehar.stream.mailbox import TOO_FAST as LETTERS_TOO_FAST, Letter, Who
 from edgehar.stream.saved import Memory, from_json, in_json
 from edgehar.stream.sources.base import Chunk, Source
-from edgehar.stream.tally import ABSENCE, GAP, OVERLOAD, TOO_FAST, Fate
+from edgehar.stream.tally import ABSENCE, GAP, OVERLOAD, TOO_FAST, Arrivals, Fate
 from edgehar.stream.wearers import AWAY, NOBODY, OK, SILENT, TURNED_AWAY, UNDECIDED, WAITING, Wearer, WearerView
 
 FORMAT = 1
@@ -133,9 +133,10 @@ class Site:
             gaps = fleet.gaps[places]
             fleet.push(places, np.stack([chunk.samples for _, chunk in group]),
                        np.array([chunk.time_s for _, chunk in group]), np.array([chunk.begins for _, chunk in group]),
-                       np.array([now_s if chunk.arrived_s is None else chunk.arrived_s for _, chunk in group]),
-                       np.array([wearer.cause for wearer, _ in group]),
-                       np.array([self._lacking(wearer, chunk, fleet) for wearer, chunk in group]))
+                       np.stack([_came(chunk) for _, chunk in group]), Arrivals(
+                           np.array([now_s if chunk.arrived_s is None else chunk.arrived_s for _, chunk in group]),
+                           np.array([wearer.cause for wearer, _ in group]),
+                           np.array([self._lacking(wearer, chunk, fleet) for wearer, chunk in group])))
             for (wearer, chunk), gap in zip(group, fleet.gaps[places] > gaps):
                 wearer.end_s = chunk.time_s + len(chunk.samples) / fleet.signal.rate_hz
                 wearer.cause = GAP
@@ -250,7 +251,7 @@ class Site:
 
     def view(self) -> List[WearerView]:
         """All wearers who are known, by name."""
-        return [self._viewed(wearer) for _, wearer in sorted(list(self.wearers.items()))]
+        return [self._viewed(wearer) for _, wearer in sorted(self.wearers.copy().items())]
 
     def _viewed(self, wearer: Wearer) -> WearerView:
         fate, now_s, fleet = self.fate(wearer), self._clock(), self._ward(wearer).fleet
@@ -345,3 +346,8 @@ class Site:
         wearer = Wearer(who, self._source, ward.fleet.signal, self._missing, self._tell)
         wearer.restore(kept, self._clock())
         return wearer
+
+
+def _came(chunk: Chunk) -> np.ndarray:
+    """(n,) for how many samples each stands."""
+    return np.ones(len(chunk.samples), np.int64) if chunk.stands_for is None else chunk.stands_for

@@ -29,6 +29,23 @@ class Fate(NamedTuple):
     lost: Dict[str, int]
 
 
+class Arrivals(NamedTuple):
+    """How chunks of n places came: all (n,).
+
+    arrived_s: when, by the fleet's clock. causes: of `REASONS`, why a gap stands before them where one does. lacking:
+    how many samples that gap took, below 0 where the times tell.
+    """
+
+    arrived_s: np.ndarray
+    causes: np.ndarray
+    lacking: np.ndarray
+
+    @classmethod
+    def now(cls, count: int, now_s: float) -> "Arrivals":
+        """Of so many places, at this moment; of gaps nothing is known but their times."""
+        return cls(np.full(count, now_s), np.full(count, GAP), np.full(count, -1))
+
+
 class Tally(Kept):
     """Counts windows of `window` samples every `hop` at so many places; who leaves takes the counts along."""
 
@@ -42,13 +59,13 @@ class Tally(Kept):
         self._lost = np.zeros((places, len(REASONS)), np.int64)
 
     def advance(self, places: np.ndarray, count: int, lacking: np.ndarray, gaps: np.ndarray,
-                causes: Union[int, np.ndarray]) -> None:
+                causes: np.ndarray) -> None:
         """So many samples came to each of places (n,); before them, where a gap (n,) bool stands, lacking (n,) did not.
 
         causes: (n,) of the gaps, a number of `REASONS`.
         """
         if gaps.any():
-            self.restart(places[gaps], causes if isinstance(causes, int) else causes[gaps])
+            self.restart(places[gaps], causes[gaps])
         anew = self._fresh[places] & (self._spanned[places] > 0)  # what lacks there is told by no gap
         self._fresh[places] = False
         self._spanned[places] += count + np.where(gaps | anew, lacking, 0)

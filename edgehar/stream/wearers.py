@@ -94,7 +94,8 @@ class Wearer:
 
     def dropped_samples(self) -> Dict[str, int]:
         """{reason: samples} that came and were not used."""
-        return dict(self.samples + self._sender.lost + Counter(self.feed.dropped))
+        parts = (self.samples, self._sender.lost, self.feed.dropped)
+        return dict(sum((Counter(dict(each)) for each in parts), Counter()))  # copies, for they grow meanwhile
 
     def snapshot(self) -> Dict[str, Any]:
         """What the next process must know, {name: anything that `saved.in_json` takes}."""
