@@ -16,7 +16,7 @@ from edgehar.cli._streaming import Sparing, announce, open_source, settled, sour
 if TYPE_CHECKING:
     from edgehar.data.signals import Signal
     from edgehar.deploy.health import Health
-    from edgehar.deploy.spec import Loaded
+    from edgehar.deploy.spec import Loaded, ServeSpec
     from edgehar.stream.sources.base import Chunk
 
 SECTION = "Run"
@@ -49,6 +49,12 @@ class Address(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
 @sink_option("mqtt:topic=wearers/anna/activity or jsonl:path=decisions.jsonl,append=true,max_mb=10,keep=5", "console")
 @engine_options()
 @stream_options()
+@click.option("--model", "models", multiple=True, metavar="PLACEMENT=ENGINE",
+              help="Of many wearers: what decides where the topic's {placement} is this one. Repeatable.")
+@click.option("--wearers", "places", type=click.IntRange(1), default=200, show_default=True,
+              help="Of many: so many at once, for each model; less where this machine sustains less.")
+@click.option("--leave-s", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True,
+              help="Of many: so long without a message, and a wearer's place is free for another.")
 @click.option("--state", type=click.Path(dir_okay=False), metavar="FILE",
               help="Kept for the next start: the samples of the window, and what was decided. Rewritten at every "
               "chunk, so best in memory, e.g. /run/edgehar/state.json.")
@@ -62,7 +68,8 @@ class Address(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
 def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], backend: Optional[str],
             precision: Optional[str], hop: Optional[int], hold: Union[None, int, Dict[str, int]], missing: str,
             allow_constant: bool, speed: Optional[float], state: Optional[str], address: Optional[Tuple[str, int]],
-            stale_s: Optional[float], allow_silence: bool, **settling: Any) -> None:
+            stale_s: Optional[float], allow_silence: bool, models: Sequence[str], places: int, leave_s: float,
+            **settling: Any) -> None:
     """Recognise activities as a service: under systemd, in a container, or by hand.
 
     What `edgehar run` does, for as long as samples come, with health and metrics over HTTP,
@@ -74,26 +81,56 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
       SIGTERM      end in order, as Ctrl-C does
       kill -9      with --state, the next start goes on where this one was, and says what was missed
 
+    With {wearer} in the source's topic it serves all wearers who publish there, through one fleet: they come and go,
+    each has its own decisions, and what was lost of each is counted.
+
     \b
     Examples:
       edgehar serve engines/wisdm-watch-s --source replay:dataset=wisdm,subject=1604 --speed 1
       edgehar serve /var/lib/edgehar/watch/current --state /run/edgehar/state.json \\
           --source mqtt:topic=wearers/anna/samples,client=anna --sink mqtt:topic=wearers/anna/activity
+      edgehar serve engines/wisdm-watch-s --state /run/edgehar/site.npz \\
+          --source mqtt:topic=site/{wearer}/samples,client=site --sink mqtt:topic=site/{wearer}/activity
       curl -s localhost:9746/health
     """
+    from edgehar.cli._gateway import SiteOptions, is_of_many, require_one, run_gateway
+    from edgehar.deploy.spec import ServeSpec
+
+    spec = ServeSpec(path, backend, precision, hop, hold, allow_constant or missing != "refuse", **settling)
+    if is_of_many(source):
+        by_placement = dict(_placed(model) for model in models)
+        run_gateway(spec, SiteOptions(source, root, sinks, missing, state, address, stale_s, by_placement, places,
+                                      leave_s), _tell)
+        return
+    require_one(sinks, models)
+    _serve_one(spec, source, root, sinks, missing, speed, state, address, stale_s, allow_silence, settling)
+
+
+def _placed(model: str) -> Tuple[str, str]:
+    """PLACEMENT=ENGINE as two."""
+    placement, equals, path = model.partition("=")
+    if not equals or not placement or not path:
+        raise click.BadParameter("'%s' is no PLACEMENT=ENGINE, such as wrist=engines/wisdm-watch-s." % model,
+                                 param_hint="'--model'")
+    return placement.strip(), path
+
+
+def _serve_one(spec: ServeSpec, source: str, root: Optional[str], sinks: Sequence[str], missing: str,
+               speed: Optional[float], state: Optional[str], address: Optional[Tuple[str, int]],
+               stale_s: Optional[float], allow_silence: bool, settling: Dict[str, Any]) -> None:
+    """One wearer, from a source of one."""
     from contextlib import ExitStack
 
     from edgehar.stream.filling import filled
     from edgehar.deploy.health import Health
     from edgehar.deploy.pages import Pages
     from edgehar.deploy.notify import Manager
-    from edgehar.deploy.spec import ServeSpec
-    from edgehar.deploy.service import Service, ended_in_order, lines_of, signals_to
+    from edgehar.deploy.heeding import ended_in_order, signals_to
+    from edgehar.deploy.service import Service, lines_of
     from edgehar.stream.feed import Feed, weigh
     from edgehar.stream.ledger import ledger
     from edgehar.stream.sinks import SINKS
 
-    spec = ServeSpec(path, backend, precision, hop, hold, allow_constant or missing != "refuse", **settling)
     with ended_in_order(), ExitStack() as opened:
         with progress_line() as on_progress:
             loaded = spec.load(on_progress)
@@ -118,7 +155,8 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
         health.samples = lambda: ledger(origin, feed, service.stream, service.earlier).seen_meanwhile()
         with signals_to(service):
             service.run(_at_speed(weigh(feed, signal, tell), signal, speed), origin)
-    click.echo("%s%s\nnext: edgehar bench %s" % (_describe(health, named), marked, shlex.quote(str(path))), err=True)
+    click.echo("%s%s\nnext: edgehar bench %s" % (
+        _describe(health, named), marked, shlex.quote(str(spec.path))), err=True)
 
 
 def _at_speed(chunks: Iterable[Chunk], signal: Signal, speed: Optional[float]) -> Iterable[Chunk]:

@@ -36,13 +36,15 @@ class Health:
     decision that came over a hop after its last sample, refused a chunk that could not be
     used. missed: decisions that fell out because the service was not there. starts: times
     that the service was started, this one included. samples: asked for what became of those
-    that arrived, in all processes so far; gives None where nobody counts.
+    that arrived, in all processes so far; gives None where nobody counts. site: asked for what is known of many
+    wearers; None where there is one.
     """
 
     def __init__(self, stale_s: float, lines: Callable[[], List[Line]] = list, allow_silence: bool = False,
                  clock: Callable[[], float] = time.monotonic) -> None:
         self.stale_s, self.allow_silence, self.lines, self._clock = stale_s, allow_silence, lines, clock
         self.samples: Callable[[], Optional[Ledger]] = lambda: None
+        self.site: Optional[Callable[[], Dict[str, Any]]] = None
         self.facts: Dict[str, str] = {}
         self.decisions = self.changes = self.late = self.gaps = self.refused = self.missed = 0
         self.starts, self.reloads, self.refused_reloads = 1, 0, 0
@@ -102,6 +104,7 @@ class Health:
                 "refused": self.refused, "missed": self.missed, "starts": self.starts, "reloads": self.reloads,
                 "refused_reloads": self.refused_reloads, "lines": [line._asdict() for line in self.lines()],
                 "samples": {} if samples is None else samples.to_json(),
+                **({} if self.site is None else {"site": self.site()}),
                 **self.facts}
 
     def to_metrics(self) -> str:

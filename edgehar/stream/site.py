@@ -16,7 +16,8 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from typing import Any, Callable, Counter as Counts, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import (Any, Callable, Counter as Counts, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional,
+                    Tuple)
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from edgehar.stream.fleet import Fleet
 from edgehar.stream.mailbox import TOO_FAST as LETTERS_TOO_FAST, Letter, Who
 from edgehar.stream.saved import Memory, from_json, in_json
 from edgehar.stream.sources.base import Chunk, Source
-from edgehar.stream.tally import ABSENCE, GAP, OVERLOAD, TOO_FAST, Arrivals, Fate
+from edgehar.stream.tally import ABSENCE, GAP, OVERLOAD, RESTART, TOO_FAST, Arrivals, Fate
 from edgehar.stream.wearers import AWAY, NOBODY, OK, SILENT, TURNED_AWAY, UNDECIDED, WAITING, Wearer, WearerView
 
 FORMAT = 1
@@ -160,6 +161,30 @@ class Site:
         return int(round(known_s * fleet.signal.rate_hz)) if math.isfinite(known_s) else 0
 
     # -------------------------------------------------------------- who is there
+
+    @property
+    def seated(self) -> int:
+        """How many wearers are here."""
+        return sum(len(ward.seated) for ward in self.wards.values())
+
+    def note_restart(self) -> None:
+        """The next gap of everybody is one in which no gateway was there."""
+        for wearer in self.wearers.values():
+            wearer.cause = RESTART
+
+    def replace(self, placement: str, fleet: Fleet) -> None:
+        """Go on through another fleet of the same signal and size, where nothing waits in the old one.
+
+        Raises MismatchError where it reads another signal or decides other tasks; the old one goes on then.
+        """
+        ward = self.wards[placement]
+        old = ward.fleet
+        tasks, others = ({task: list(names) for task, names in each.tasks.items()} for each in (old, fleet))
+        if (old.signal, old.hop, tasks) != (fleet.signal, fleet.hop, others):
+            raise MismatchError("it reads another signal or hop, or decides other tasks; restart the service for it.")
+        fleet.succeed(old)
+        fleet.limit = old.limit
+        self.wards[placement] = Ward(fleet, ward.seated)
 
     def _ward(self, wearer: Wearer) -> Ward:
         return self.wards.get(wearer.who.placement) or self.wards[""]

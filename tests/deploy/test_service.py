@@ -21,7 +21,8 @@ import pytest
 from edgehar.deploy.health import Health, Line
 from edgehar.deploy.notify import Manager
 from edgehar.deploy.pages import Pages
-from edgehar.deploy.service import Service, lines_of, signals_to
+from edgehar.deploy.heeding import signals_to
+from edgehar.deploy.service import Service, lines_of
 from edgehar.deploy.spec import Loaded, ServeSpec
 from edgehar.deploy.state import Moment, ServiceState
 from edgehar.errors import InputError, MismatchError
