@@ -39,8 +39,8 @@ def gateway(tmp_path, artifact, broker):
     started: List[Served] = []
 
     def start(*words, path=artifact, topic="site/{wearer}/samples", options="") -> Served:
-        served = Served(tmp_path, path, "--source", "mqtt:topic=%s,client=site,port=%d%s" % (topic, broker.port, options),
-                        "--wearers", "8", "--hold", "1", *words)
+        source = "mqtt:topic=%s,client=site,port=%d%s" % (topic, broker.port, options)
+        served = Served(tmp_path, path, "--source", source, "--wearers", "8", "--hold", "1", *words)
         started.append(served)
         return served
 
@@ -130,8 +130,7 @@ def test_killed_again_and_again_it_loses_no_sample_and_tells_nothing_twice(gatew
         if turn:
             assert "goes on with 3 wearers" in served.says("start %d: " % (turn + 1))
         send(sender, signals, 300 * turn, 300 * turn + 300, pause_s=0.01)
-        made = len(served.decisions)
-        until(lambda made=made: len(served.decisions) > made or len(served.decisions) > 150 * (turn + 1), "it decides")
+        until(lambda served=served, turn=turn: len(served.decisions) > 150 * (turn + 1), "it decides")
         if turn < 2:
             assert served.end(signal.SIGKILL) == -signal.SIGKILL
     for name, samples in signals.items():
