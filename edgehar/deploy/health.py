@@ -107,6 +107,8 @@ class Health:
                 "label": self.label, "decisions": self.decisions, "late": self.late, "gaps": self.gaps,
                 "refused": self.refused, "missed": self.missed, "starts": self.starts, "reloads": self.reloads,
                 "refused_reloads": self.refused_reloads, "lines": [line._asdict() for line in self.lines()],
+                "latency_s": {"p%g" % (100 * share): None if math.isnan(value) else round(value, 6)
+                              for share, value in self.quantiles_s().items()},
                 "samples": {} if samples is None else samples.to_json(),
                 **({} if self.site is None else {"site": self.site()}),
                 **self.facts}

@@ -32,6 +32,11 @@ class OpenWard(NamedTuple):
     way: str
 
 
+def policy_for(session: Union[Session, StepSession]) -> Policy:
+    """How windows of live wearers wait: whole ones not at all, and steps a little for company."""
+    return Policy(BATCH, deadline_s=COMPANY_S if isinstance(session, StepSession) else 0.0)
+
+
 @dataclass(frozen=True)
 class WardSpec:
     """What decides for the wearers of one placement, of whom there is room for `places`."""
@@ -54,10 +59,9 @@ class WardSpec:
             way = "%s, measured %.0f us a window" % (choice.way, 1e6 * choice.costs_s[choice.way])
         else:
             session, way = BACKENDS.create(engine.backend).open(engine, BATCH), FULL
-        policy = Policy(BATCH, deadline_s=COMPANY_S if isinstance(session, StepSession) else 0.0)
         try:
-            fleet = Fleet(session, engine.manifest.signal, engine.manifest.tasks, self.places, policy=policy,
-                          limit=limit, quality=True, **settings)
+            fleet = Fleet(session, engine.manifest.signal, engine.manifest.tasks, self.places,
+                          policy=policy_for(session), limit=limit, quality=True, **settings)
         except BaseException:
             session.close()
             raise
