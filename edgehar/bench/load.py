@@ -1,4 +1,4 @@
-"""Messages of many simulated wearers: late, lost, in storms of reconnections, by clocks that drift or begin anew.
+"""Messages of many simulated wearers: late, lost, in storms of reconnections, by clocks that drift or are set.
 
 ::
 
@@ -26,6 +26,7 @@ from edgehar.stream.mailbox import Letter, Limits, Mailbox, Who
 from edgehar.stream.sources.base import Source
 
 HEAD = struct.Struct("<d?")  # of a message in process: time of the first sample, whether a gap stands before
+SET_S = (600.0, 7200.0)  # so far a clock is set, forward or back
 APART_S = 1e-6  # between two messages of a wearer that come together
 STORM_LOSES = 0.5  # share of those in a storm whose sensors keep nothing meanwhile
 
@@ -35,7 +36,7 @@ class LoadSpec:
     """What wearers do. message_s: seconds of samples a message.
 
     loss: share of messages that never come. jitter_s: so much later than taken they come, at most. skew_ppm: so much
-    faster or slower clocks run, at most. resets_per_h: how often a wearer's clock begins anew. storm_every_s: so often
+    faster or slower clocks run, at most. resets_per_h: how often a wearer's clock is set. storm_every_s: so often
     `storm_share` of all wearers go for up to `storm_s` and come back together; 0: never.
 
     Raises InputError for what cannot be.
@@ -88,8 +89,7 @@ class Load:
         self._offset = random.integers(0, len(walk), count)
         self._phase_s = random.uniform(0, self._message_s, count)
         self._skew = 1 + 1e-6 * spec.skew_ppm * random.uniform(-1, 1, count)
-        self._base_s = random.uniform(0, 1e5, count)
-        self._base_sample = np.zeros(count, np.int64)
+        self._base_s = random.uniform(1e6, 2e6, count)
         self._arrived_s = np.full(count, -np.inf)
         self._online_s = np.zeros(count)
         self._keeps = np.ones(count, bool)
@@ -129,7 +129,8 @@ class Load:
         offline = self._online_s > at_s
         gone = (random.random(spec.wearers) < spec.loss) | (offline & ~self._keeps)
         resets = random.random(spec.wearers) < spec.resets_per_h * self._message_s / 3600
-        self._base_s[resets], self._base_sample[resets] = random.uniform(0, 10, int(resets.sum())), first
+        set_s = random.choice([-1, 1], spec.wearers) * random.uniform(*SET_S, spec.wearers)
+        self._base_s[resets] += set_s[resets]
         at_s = np.maximum(np.where(offline, self._online_s, at_s), self._arrived_s + APART_S)
         here = np.flatnonzero(~gone)
         self._arrived_s[here] = at_s[here]
@@ -137,7 +138,7 @@ class Load:
         self.last[here] = first + self._size
         self.sent += len(here)
         self.lost += int(gone.sum())
-        times_s = self._base_s + (first - self._base_sample) / self._rate_hz * self._skew
+        times_s = self._base_s + first / self._rate_hz * self._skew
         rows = (self._offset[here, None] + first + np.arange(self._size)) % len(self._walk)
         return [Sent(float(at_s[number]), int(number), float(times_s[number]), False, samples)
                 for number, samples in zip(here, self._walk[rows])]

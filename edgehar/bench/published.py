@@ -54,12 +54,12 @@ def publish_load(load: Load, to: str, on_progress: Callable[[float], Any]) -> Di
 def _target(to: str) -> Any:
     name, options = parse_spec(to)
     qos = options.pop("qos", 1)
-    topic = Topic(options.pop("topic", ""))
-    if name != "mqtt" or not topic.many or qos not in (0, 1):
+    pattern = str(options.pop("topic", ""))
+    if name != "mqtt" or "{wearer}" not in pattern or qos not in (0, 1):
         raise InputError("a load goes to a broker, as in mqtt:topic=site/{wearer}/samples,host=localhost; '%s' names "
                          "none." % to.split(",")[0])
     try:
-        return topic, Broker(**options), qos
+        return Topic(pattern), Broker(**options), qos
     except TypeError as error:
         raise InputError("the target of the load has options that no broker has: %s." % (
             str(error).split("argument ")[-1])) from None

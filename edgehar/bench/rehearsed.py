@@ -61,19 +61,20 @@ def rehearse_simulated(site: Site, source: LoadSource, load: Load, clock: Simula
     Latencies are then what messages wait for one another, without what computing takes.
     """
     found, turn, looked_s = SiteRehearsal(load.spec.wearers, simulated=True), _Turn(site), 0.0
-    started_s = time.monotonic()
+    started_s, began_s = time.monotonic(), 0.0
     try:
         for stretch in load.messages():
             for sent in stretch:
-                if sent.at_s - clock.time_s >= TURN_S:
+                if sent.at_s - began_s >= TURN_S:
+                    clock.time_s, began_s = began_s + TURN_S, sent.at_s
                     turn.take(source, found)
-                    clock.time_s = sent.at_s
                     if clock.time_s - looked_s >= LOOK_S:
                         looked_s = clock.time_s
                         turn.note(site.look(), found)
                 _put(source, letter_of(sent, sent.at_s))
             if on_progress is not None:
                 on_progress(clock.time_s)
+        clock.time_s = began_s + TURN_S
         turn.take(source, found)
     except KeyboardInterrupt:
         found.interrupted = True

@@ -54,7 +54,7 @@ def load_options() -> Decorator:
         click.option("--loss", type=share, default=0.0, help="Share of messages that never come."),
         click.option("--jitter-s", type=above, default=0.0, help="So much later messages come, at most."),
         click.option("--skew-ppm", type=above, default=0.0, help="So much too fast or slow clocks run, at most."),
-        click.option("--resets-per-h", type=above, default=0.0, help="How often a wearer's clock begins anew."),
+        click.option("--resets-per-h", type=above, default=0.0, help="How often a wearer's clock is set."),
         click.option("--storm-every-s", type=above, default=0.0,
                      help="So often many go offline and come back together; 0: never."),
         click.option("--storm-s", type=above, default=5.0, show_default=True, help="So long they are gone, at most."),

@@ -35,7 +35,7 @@ from edgehar.errors import EdgeharError, InputError, MismatchError
 from edgehar.files import PathLike, alone_with, sha256_of_json
 from edgehar.stream.decision import Decision
 from edgehar.stream.mailbox import Letter, Who
-from edgehar.stream.saved import Memory
+from edgehar.stream.saved import FleetMemory
 from edgehar.stream.sinks.base import Sink
 from edgehar.stream.site import Said, Site
 from edgehar.stream.sources.base import Source
@@ -192,13 +192,13 @@ class Gateway(Heeding):
         self._waits.set()
         threading.Thread(target=self._write, args=(self._remembered(),), name="saver", daemon=True).start()
 
-    def _remembered(self) -> Memory:
+    def _remembered(self) -> FleetMemory:
         assert self._journal is not None
         memory = self.site.memory(self._network())
         memory.facts.update(journal=self._journal.number, starts=self.health.starts)
         return memory
 
-    def _write(self, memory: Memory) -> None:
+    def _write(self, memory: FleetMemory) -> None:
         try:
             assert self._state is not None and self._journal is not None
             memory.write(self._state)
@@ -241,7 +241,7 @@ class Gateway(Heeding):
         assert self._journal is not None and self._state is not None
         if not self._state.is_file():
             return False
-        memory = Memory.read(self._state)
+        memory = FleetMemory.read(self._state)
         if memory.facts.get("network") != self._network():
             raise MismatchError("%s is of another model; what it remembers is of no use." % self._state)
         self.site.recall(memory, str(self._state))

@@ -15,7 +15,7 @@ from edgehar.files import PathLike, written_whole
 KINDS = ("<f4", "<f8", "<i8", "|b1")  # of numbers in arrays that are kept
 
 
-class Memory(NamedTuple):
+class FleetMemory(NamedTuple):
     """facts: what must be alike for another fleet to go on from it, and words; arrays: {name: array}."""
 
     facts: Dict[str, Any]
@@ -28,7 +28,7 @@ class Memory(NamedTuple):
             np.savez(stream, facts=np.array(json.dumps(self.facts)), **arrays)
 
     @classmethod
-    def read(cls, path: PathLike) -> "Memory":
+    def read(cls, path: PathLike) -> "FleetMemory":
         """What `write` left. Raises InputError for a missing or damaged file."""
         try:
             with np.load(str(path), allow_pickle=False) as stored:
@@ -39,7 +39,7 @@ class Memory(NamedTuple):
         except (ValueError, KeyError, EOFError, BadZipFile, AttributeError, TypeError) as error:
             raise InputError("%s is no saved fleet, or is damaged; start anew without it." % path) from error
 
-    def require_like(self, other: "Memory", path: PathLike) -> None:
+    def require_like(self, other: "FleetMemory", path: PathLike) -> None:
         """Raise MismatchError where it is of another network, signal or size than `other`, which is of the fleet here.
         """
         for key, here in other.facts.items():
@@ -54,13 +54,13 @@ class Memory(NamedTuple):
 
 
 def snapshot_of(parts: Mapping[str, Any]) -> Dict[str, np.ndarray]:
-    """{"part/name": array (...)} of parts that have `snapshot`, or are arrays by their names."""
+    """{"part/name": array, (places,) or as the part says} of parts that have `snapshot`, or are arrays by name."""
     found = {part: each if isinstance(each, dict) else each.snapshot() for part, each in parts.items()}
     return {"%s/%s" % (part, name): array.copy() for part, each in found.items() for name, array in each.items()}
 
 
 def restore_to(parts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Put back, into the same parts, the arrays (...) of `snapshot_of`."""
+    """Put back, into the same parts, the arrays, (places,) or as the part says, of `snapshot_of`."""
     for part, each in parts.items():
         mine = {key.split("/", 1)[1]: array for key, array in arrays.items() if key.startswith(part + "/")}
         if isinstance(each, dict):
@@ -97,14 +97,14 @@ class Lasting:
         Raises InputError for a missing or damaged file, MismatchError where it is of another
         network, signal or size; nothing is changed then.
         """
-        self.recall(Memory.read(path), path, network)
+        self.recall(FleetMemory.read(path), path, network)
 
-    def memory(self, network: str = "") -> Memory:
+    def memory(self, network: str = "") -> FleetMemory:
         """All that is remembered of all streams, owned by the caller."""
         reasons = {str(place): text for place, text in self.reasons.items()}
-        return Memory(dict(self._facts(network), reasons=reasons), snapshot_of(self._parts()))
+        return FleetMemory(dict(self._facts(network), reasons=reasons), snapshot_of(self._parts()))
 
-    def recall(self, memory: Memory, path: PathLike, network: str = "") -> None:
+    def recall(self, memory: FleetMemory, path: PathLike, network: str = "") -> None:
         """As `load`, from what `memory` gave, which was read from `path`."""
         memory.require_like(self.memory(network), path)
         restore_to(self._parts(), memory.arrays)

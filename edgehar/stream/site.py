@@ -25,7 +25,7 @@ from edgehar.errors import InputError, MismatchError
 from edgehar.stream.decision import Decided, Decision
 from edgehar.stream.fleet import Fleet
 from edgehar.stream.mailbox import TOO_FAST as LETTERS_TOO_FAST, Letter, Who
-from edgehar.stream.saved import Memory, from_json, in_json
+from edgehar.stream.saved import FleetMemory, from_json, in_json
 from edgehar.stream.sources.base import Chunk, Source
 from edgehar.stream.tally import ABSENCE, GAP, OVERLOAD, RESTART, TOO_FAST, Arrivals, Fate
 from edgehar.stream.wearers import AWAY, NOBODY, OK, SILENT, TURNED_AWAY, UNDECIDED, WAITING, Wearer, WearerView
@@ -156,9 +156,9 @@ class Site:
             return -1
         wearer.counts = None
         passed_s = math.inf if chunk.arrived_s is None else max(0.0, chunk.arrived_s - wearer.heard_s)
-        was_set = step_s < 0 or step_s > passed_s + JUMP_S
-        known_s = max(0.0, passed_s - len(chunk.samples) / fleet.signal.rate_hz) if was_set else step_s
-        return int(round(known_s * fleet.signal.rate_hz)) if math.isfinite(known_s) else 0
+        was_set = step_s < -1 / fleet.signal.rate_hz or step_s > passed_s + JUMP_S
+        known_s = passed_s - len(chunk.samples) / fleet.signal.rate_hz if was_set else step_s
+        return max(0, int(round(known_s * fleet.signal.rate_hz))) if math.isfinite(known_s) else 0
 
     # -------------------------------------------------------------- who is there
 
@@ -326,7 +326,7 @@ class Site:
 
     # -------------------------------------------------------------- taken down and put back
 
-    def memory(self, network: str = "") -> Memory:
+    def memory(self, network: str = "") -> FleetMemory:
         """All that is remembered, owned by the caller. network: of all engines."""
         facts: Dict[str, Any] = {"format": FORMAT, "network": network, "wards": {}}
         arrays: Dict[str, np.ndarray] = {}
@@ -336,9 +336,9 @@ class Site:
             arrays.update(("%s:%s" % (placement, name), array) for name, array in kept.arrays.items())
         facts.update(wearers=[in_json(wearer.snapshot()) for wearer in self.wearers.values()], decisions=self.decisions,
                      unknown=dict(self.unknown), forgotten=dict(self.forgotten))
-        return Memory(facts, arrays)
+        return FleetMemory(facts, arrays)
 
-    def recall(self, memory: Memory, path: str) -> None:
+    def recall(self, memory: FleetMemory, path: str) -> None:
         """Go on from what `memory` gave, which was read from `path`; nobody is here yet.
 
         Raises MismatchError where it is of another version or of other models, InputError where it is damaged;
@@ -347,7 +347,7 @@ class Site:
         if memory.facts.get("format") != FORMAT:
             raise MismatchError("%s is the state of another version of edgehar (format %s, and this one reads %d); "
                                 "remove it to begin anew." % (path, memory.facts.get("format"), FORMAT))
-        kept = {placement: Memory(memory.facts["wards"].get(placement, {}), {
+        kept = {placement: FleetMemory(memory.facts["wards"].get(placement, {}), {
             name[len(placement) + 1:]: array for name, array in memory.arrays.items()
             if name.startswith(placement + ":")}) for placement in self.wards}
         for placement, ward in self.wards.items():
