@@ -32,7 +32,7 @@ from edgehar.results.runs import Run, load_all
 
 STUDENT, FOLDS, SEEDS, TASK = "all-labels", (1, 2, 3), (0, 1, 2), "activity"
 WAYS = {"each window": "streaming:hold=1", "hysteresis": "streaming:hold=3", "hmm": "streaming:settle=hmm"}
-COMMAND, DRAWS = "python benchmarks/settling.py", 1000
+COMMAND, DRAWS = "python benchmarks/settling.py", 400
 ByPerson = Dict[str, EventScores]
 FIGURES: Dict[str, Callable[[Sequence[ByPerson]], Interval]] = {
     "event F1": event_f1, "detected": share_detected, "median delay, s": median_delay_s,
@@ -93,7 +93,8 @@ def rows(runs: Sequence[Run]) -> List[Row]:
     """One row a way, in their order."""
     by_way = {way: by_seed([run for run in runs if _is(run, spec)]) for way, spec in WAYS.items()}
     return [Row(way, {name: figure(people) for name, figure in FIGURES.items()},
-                {name: paired(figure, people, by_way["hysteresis"]) for name, figure in FIGURES.items()})
+                {name: paired(figure, people, by_way["hysteresis"]) for name, figure in FIGURES.items()
+                 if way != "hysteresis"})
             for way, people in by_way.items()]
 
 
@@ -124,7 +125,7 @@ def table(runs: Sequence[Run]) -> str:
     lines = ["| settled by | %s |" % " | ".join(FIGURES), "| --- |%s" % (" --- |" * len(FIGURES))]
     for row in rows(runs):
         lines.append("| %s | %s |" % (row.way, " | ".join(map(_text, row.figures.values()))))
-        if row.way != "hysteresis":
+        if row.against:
             lines.append("| … minus hysteresis | %s |" % " | ".join(map(_text, row.against.values())))
     return "\n".join(lines)
 

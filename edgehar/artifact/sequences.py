@@ -112,8 +112,8 @@ def choose_threshold(confidence: np.ndarray, right: np.ndarray) -> Threshold:
     count = max(int(enough[-1]) + 1 if len(enough) else 0, int(np.ceil(LEAST_TOLD * len(order))))
     below = 0.0 if count == len(order) else np.floor(1e4 * float(confidence[order][count - 1])) / 1e4
     told = confidence >= below
-    return Threshold(float(below), *(round(float(each), 4) for each in (
-        told.mean(), right[told].mean(), right.mean())), windows=len(order))
+    coverage, right_told, right_of_all = (round(float(each.mean()), 4) for each in (told, right[told], right))
+    return Threshold(float(below), coverage, right_told, right_of_all, len(order))
 
 
 def _surprise(beliefs: np.ndarray, truth: np.ndarray) -> float:

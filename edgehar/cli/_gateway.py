@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, ContextManager, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import click
 
+from edgehar.cli._live import page, timelines
 from edgehar.cli._show import progress_line
 from edgehar.cli._streaming import Sparing, open_source, source_of, stream_marks
 
 if TYPE_CHECKING:
     from edgehar.artifact.manifest import Manifest
+    from edgehar.cli._live import Place
     from edgehar.deploy.gateway import Gateway
+    from edgehar.deploy.live import Timeline
     from edgehar.deploy.spec import ServeSpec
     from edgehar.stream.sinks.base import Sink
     from edgehar.stream.sources.base import Source
@@ -34,6 +37,7 @@ class SiteOptions(NamedTuple):
     models: Dict[str, str]
     places: int
     leave_s: float
+    live: Optional[Place]
 
 
 def is_of_many(source: str) -> bool:
@@ -81,7 +85,9 @@ def run_gateway(spec: ServeSpec, options: SiteOptions, tell: Any) -> None:
         source = named["source"] = opened.enter_context(_opened(options, manifest))
         sinks = [opened.enter_context(SINKS.create(sink)) for sink in options.sinks or ["console"]]
         _require_fitting(options, sinks)
-        gateway = Gateway(specs, wards, source, sinks, health, Manager(), options.state, options.missing,
+        fleet = wards[""].fleet
+        timeline = timelines(options.live, fleet.tasks, fleet.hop / fleet.signal.rate_hz)
+        gateway = Gateway(specs, wards, source, [*sinks, *timeline], health, Manager(), options.state, options.missing,
                           options.leave_s, tell, Sparing(lambda sentence: tell("warning: " + sentence)))
         opened.callback(gateway.close)
         named.update((outlet.name, outlet) for outlet in gateway.outlets)
@@ -92,10 +98,23 @@ def run_gateway(spec: ServeSpec, options: SiteOptions, tell: Any) -> None:
         marked = stream_marks(manifest.data, source.synthetic, source_of([ward.engine for ward in wards.values()]))
         for placement, ward in wards.items():
             click.echo(_announced(placement, ward, options.places) + marked, err=True)
-        with signals_to(gateway):
+        with signals_to(gateway), _page(options.live, timeline, gateway, manifest, marked):
             gateway.run()
         click.echo("%s%s\nnext: edgehar bench %s" % (
             _described(gateway), marked, shlex.quote(str(spec.path))), err=True)
+
+
+def _page(place: Optional[Place], timeline: List[Timeline], gateway: Gateway, manifest: Manifest,
+          marks: str) -> ContextManager[None]:
+    """The live page of all wearers, where one is asked for."""
+    from edgehar.deploy.live import Seen
+
+    def seen() -> List[Seen]:
+        return [Seen(each.wearer, each.placement, each.status, each.heard_age_s, each.decided_age_s, each.decision,
+                     each.decisions, each.lost, each.gaps, each.problem) for each in gateway.site.view()]
+
+    fleet = gateway.site.wards[""].fleet
+    return page(place, timeline, manifest, fleet.hop, seen, gateway.site.signal_of, gateway.health.to_json, marks)
 
 
 def _opened(options: SiteOptions, manifest: Manifest) -> Source:

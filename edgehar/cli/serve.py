@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterable, Optional, Sequence, Tuple
 
 import click
 
+from edgehar.cli._live import Place, live_option, page_of_one, timelines
 from edgehar.cli._options import engine_options, root_option, sink_option, stream_options
 from edgehar.cli._show import names_in_room, progress_line
 from edgehar.cli._streaming import Sparing, announce, open_source, settled, source_of, stream_marks, warn
@@ -60,6 +61,7 @@ class Address(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
               "chunk, so best in memory, e.g. /run/edgehar/state.json.")
 @click.option("--http", "address", type=Address(), default="127.0.0.1:%d" % PORT, show_default=True,
               help="Where /health, /live and /metrics are shown, or off. Nobody is asked for a password.")
+@live_option()
 @click.option("--stale-s", type=click.FloatRange(min=0, min_open=True),
               help="So long without a decision, and /health says 503.  [default: two windows, at least %g]"
               % LEAST_STALE_S)
@@ -68,8 +70,8 @@ class Address(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
 def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], backend: Optional[str],
             precision: Optional[str], hop: Optional[int], hold: Union[None, int, Dict[str, int]], missing: str,
             allow_constant: bool, speed: Optional[float], state: Optional[str], address: Optional[Tuple[str, int]],
-            stale_s: Optional[float], allow_silence: bool, models: Sequence[str], places: int, leave_s: float,
-            **settling: Any) -> None:
+            live: Optional[Place], stale_s: Optional[float], allow_silence: bool, models: Sequence[str], places: int,
+            leave_s: float, **settling: Any) -> None:
     """Recognise activities as a service: under systemd, in a container, or by hand.
 
     What `edgehar run` does, for as long as samples come, with health and metrics over HTTP,
@@ -86,12 +88,11 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
 
     \b
     Examples:
-      edgehar serve engines/wisdm-watch-s --source replay:dataset=wisdm,subject=1604 --speed 1
+      edgehar serve engines/wisdm-watch-s --source replay:dataset=wisdm,subject=1604 --speed 1 --live
       edgehar serve /var/lib/edgehar/watch/current --state /run/edgehar/state.json \\
           --source mqtt:topic=wearers/anna/samples,client=anna --sink mqtt:topic=wearers/anna/activity
       edgehar serve engines/wisdm-watch-s --state /run/edgehar/site.npz \\
           --source mqtt:topic=site/{wearer}/samples,client=site --sink mqtt:topic=site/{wearer}/activity
-      curl -s localhost:9746/health
     """
     from edgehar.cli._gateway import SiteOptions, is_of_many, require_one, run_gateway
     from edgehar.deploy.spec import ServeSpec
@@ -100,10 +101,10 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
     if is_of_many(source):
         by_placement = dict(_placed(model) for model in models)
         run_gateway(spec, SiteOptions(source, root, sinks, missing, state, address, stale_s, by_placement, places,
-                                      leave_s), _tell)
+                                      leave_s, live), _tell)
         return
     require_one(sinks, models)
-    _serve_one(spec, source, root, sinks, missing, speed, state, address, stale_s, allow_silence, settling)
+    _serve_one(spec, source, root, sinks, missing, speed, state, address, live, stale_s, allow_silence, settling)
 
 
 def _placed(model: str) -> Tuple[str, str]:
@@ -117,7 +118,7 @@ def _placed(model: str) -> Tuple[str, str]:
 
 def _serve_one(spec: ServeSpec, source: str, root: Optional[str], sinks: Sequence[str], missing: str,
                speed: Optional[float], state: Optional[str], address: Optional[Tuple[str, int]],
-               stale_s: Optional[float], allow_silence: bool, settling: Dict[str, Any]) -> None:
+               live: Optional[Place], stale_s: Optional[float], allow_silence: bool, settling: Dict[str, Any]) -> None:
     """One wearer, from a source of one."""
     from contextlib import ExitStack
 
@@ -146,14 +147,15 @@ def _serve_one(spec: ServeSpec, source: str, root: Optional[str], sinks: Sequenc
             click.echo("health: http://%s:%d/health and /metrics" % address, err=True)
         origin = named["source"] = opened.enter_context(open_source(source, manifest, root, tell))
         feed = Feed(filled(origin, signal.channels, missing), signal, tell=tell)
-        targets = [opened.enter_context(SINKS.create(sink)) for sink in sinks or ["console"]]
+        timeline = timelines(live, manifest.tasks, loaded.stream.hop / signal.rate_hz)
+        targets = [*(opened.enter_context(SINKS.create(sink)) for sink in sinks or ["console"]), *timeline]
         marked = stream_marks(manifest.data, origin.synthetic, source_of([loaded.engine]))
         click.echo(announce(loaded.stream, origin, feed) + marked, err=True)
         service = Service(spec, loaded, targets, health, manager, state, _tell)
         opened.callback(service.close)
         named.update((outlet.name, outlet) for outlet in service.outlets)
         health.samples = lambda: ledger(origin, feed, service.stream, service.earlier).seen_meanwhile()
-        with signals_to(service):
+        with signals_to(service), page_of_one(live, timeline, loaded, lambda: service.stream, health, marked):
             service.run(_at_speed(weigh(feed, signal, tell), signal, speed), origin)
     click.echo("%s%s\nnext: edgehar bench %s" % (
         _describe(health, named), marked, shlex.quote(str(spec.path))), err=True)

@@ -189,7 +189,7 @@ class Fleet(Lasting):
             return
         arrivals = arrivals or Arrivals.now(len(places), self._clock())
         before, arrived_s = self._follow_clock(places, samples.shape[1], times_s, begins, arrivals), arrivals.arrived_s
-        came = np.ones((*samples.shape[:2], 1), np.float32) if stands_for is None else (stands_for > 0)[:, :, None]
+        came = np.ones((len(places), 1), bool) if stands_for is None else np.asarray(stands_for) > 0
         if not np.isfinite(samples).all():
             good = self._finite(places, samples)
             places, samples, before, arrived_s, came = (each[good] for each in (places, samples, before, arrived_s,
@@ -197,7 +197,9 @@ class Fleet(Lasting):
         for start in range(0, samples.shape[1] if len(places) else 0, self.hop):
             piece = slice(start, start + self.hop)
             if self._came is not None:
-                self._came.scatter(places, self._written[rows_of(places)], came[:, piece])
+                shape = samples[:, piece].shape[:2]
+                self._came.scatter(places, self._written[rows_of(places)],
+                                   np.broadcast_to(came if came.shape[1] == 1 else came[:, piece], shape)[:, :, None])
             self._take(places, samples[:, piece], before + start, arrived_s)
 
     def _checked(self, places: np.ndarray, samples: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
