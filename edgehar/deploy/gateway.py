@@ -76,6 +76,7 @@ class Gateway(Heeding):
         self._closed = threading.Event()
         self._new: Dict[str, OpenWard] = {}  # engines that are to take over
         self._swapping = threading.Lock()
+        self._left_steps: Set[str] = set()
         self._problems: Dict[str, str] = {}
         self._fed = 0
         self.recovered_s = math.nan  # what it took to go on from a killed gateway's state
@@ -120,6 +121,7 @@ class Gateway(Heeding):
                 if now_s - looked_s >= TURNS_S:
                     looked_s = now_s
                     self._emit(self.site.look())
+                    self._leave_steps()
                 if now_s - saved_s >= SAVE_S and not self._waits.is_set():
                     saved_s = now_s
                     self._save_soon()
@@ -267,21 +269,33 @@ class Gateway(Heeding):
     def reload(self) -> None:
         """Verify what stands at each path now and go on through it; else tell why not and go on as before."""
         self._manager.reloading()
-        for placement, spec in self._specs.items():
-            try:
-                new = spec.open(measured=False)
-            except Exception as error:  # whatever a foreign engine does, the old one goes on
-                LOG.debug("the new engine is refused", exc_info=True)
-                self.health.refused_reloads += 1
-                self._tell("the new engine%s is refused and the old one goes on: %s" % (
-                    _of(placement), error or type(error).__name__))
-                continue
-            with self._swapping:
-                if self._closed.is_set():
-                    new.session.close()
-                else:
-                    self._new[placement] = new
+        for placement in self._specs:
+            self._load(placement)
         self._manager.ready()
+
+    def _load(self, placement: str) -> None:
+        try:
+            new = self._specs[placement].open(measured=False)
+        except Exception as error:  # whatever a foreign engine does, the old one goes on
+            LOG.debug("the new engine is refused", exc_info=True)
+            self.health.refused_reloads += 1
+            self._tell("the new engine%s is refused and the old one goes on: %s" % (
+                _of(placement), error or type(error).__name__))
+            return
+        with self._swapping:
+            if self._closed.is_set():
+                new.session.close()
+            else:
+                self._new[placement] = new
+
+    def _leave_steps(self) -> None:
+        """Where incremental steps fall behind, go on in whole windows: there all lose alike, and nobody is starved."""
+        for placement, ward in self._wards.items():
+            if ward.fleet.in_steps and ward.fleet.dropped.any() and placement not in self._left_steps:
+                self._left_steps.add(placement)
+                self._tell("incremental steps%s fall behind; it goes on in whole windows, in which all wearers lose "
+                           "alike." % _of(placement))
+                threading.Thread(target=self._load, args=(placement,), name="whole windows", daemon=True).start()
 
     def _swap(self) -> None:
         """Between two turns: decide what waits by the old engines, and go on with the same samples by the new."""
