@@ -115,7 +115,7 @@ class Gateway(Heeding):
         try:
             self._manager.ready()
             keeper.start()
-            while not self._stopping:
+            while not self._stopping and not self._ended:
                 self._turn()
                 now_s = self._clock()
                 if now_s - looked_s >= TURNS_S:
@@ -130,12 +130,20 @@ class Gateway(Heeding):
         finally:
             self.health.stopping = True
             self._manager.stopping()
+            if self._ended and not self._stopping:
+                self.site.flush()
             self._emit(self.site.decide(flush=True))
             end_all(self.outlets)
             self._closed.set()
             if keeper.ident:
                 keeper.join()
             self._save_last()
+
+    @property
+    def _ended(self) -> bool:
+        """Whether the source has come to its end, and all of it was taken."""
+        mailbox = self._source.mailbox
+        return mailbox is not None and mailbox.ended and not mailbox.waiting
 
     def _turn(self) -> None:
         """The letters that have come, one of each wearer, and all that is due."""

@@ -61,7 +61,7 @@ class Limits(NamedTuple):
 class Mailbox:
     """Letters of many, of whom each may have `limits.depth` waiting. Any thread puts; one takes.
 
-    unread: {who: {reason: letters}} that were not taken in.
+    unread: {who: {reason: letters}} that were not taken in. ended: no more will come.
     """
 
     def __init__(self, limits: Limits = Limits(), clock: Callable[[], float] = time.monotonic) -> None:
@@ -71,6 +71,7 @@ class Mailbox:
         self._waiting: Dict[Who, Deque[Letter]] = {}  # only of those who have one; the first is next
         self._allowance: Dict[Who, List[float]] = {}  # letters that may still come at once, and when that was so
         self._bytes = self._count = 0
+        self.ended = False
         self._changed = threading.Condition()
 
     @property
@@ -95,7 +96,7 @@ class Mailbox:
     def take(self, within_s: float) -> List[Letter]:
         """The oldest letter of each who has one, at most 512; empty where none comes within so many seconds."""
         with self._changed:
-            if not self._count:
+            if not self._count and not self.ended:
                 self._changed.wait(within_s)
             taken = []
             for who in list(self._waiting)[:ROUND]:
@@ -107,9 +108,10 @@ class Mailbox:
             self._bytes -= sum(len(letter.payload) for letter in taken)
             return taken
 
-    def wake(self) -> None:
-        """Let whoever waits in `take` look at the world again."""
+    def end(self) -> None:
+        """No more will come."""
         with self._changed:
+            self.ended = True
             self._changed.notify_all()
 
     def _refusal(self, letter: Letter) -> str:

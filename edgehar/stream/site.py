@@ -24,7 +24,7 @@ import numpy as np
 from edgehar.errors import InputError, MismatchError
 from edgehar.stream.decision import Decided, Decision
 from edgehar.stream.fleet import Fleet
-from edgehar.stream.mailbox import TOO_FAST as LETTERS_TOO_FAST, Letter, Who
+from edgehar.stream.mailbox import TOO_FAST as LETTERS_TOO_FAST, TOO_LARGE, TOO_MANY, Letter, Who
 from edgehar.stream.saved import FleetMemory, from_json, in_json
 from edgehar.stream.sources.base import Chunk, Source
 from edgehar.stream.tally import ABSENCE, GAP, OVERLOAD, RESTART, TOO_FAST, Arrivals, Fate
@@ -32,6 +32,7 @@ from edgehar.stream.wearers import AWAY, NOBODY, OK, SILENT, TURNED_AWAY, UNDECI
 
 FORMAT = 1
 DAMAGED, NO_PLACE, NO_MODEL = "damaged", "no place is free", "no model for the placement"
+GIVEN_UP = (LETTERS_TOO_FAST, TOO_LARGE, TOO_MANY)  # letters, of which the mailbox knows that they came
 MOST_KNOWN = 20_000  # wearers; of more, those who have been away for longest are forgotten
 JUMP_S = 60.0  # more than so much further than the time that passed here, and a sender's clock was set
 SILENT_WINDOWS = 2
@@ -117,7 +118,7 @@ class Site:
         """Letters that the mailbox gave up since make the next gap one of overload."""
         unread = self._source.mailbox.unread.get(wearer.who) if self._source.mailbox else None
         if unread is not None:
-            count = sum(unread.values())
+            count = sum(unread[reason] for reason in GIVEN_UP)
             if count > wearer.unread:
                 wearer.cause = TOO_FAST if unread[LETTERS_TOO_FAST] else OVERLOAD
             wearer.unread = count
