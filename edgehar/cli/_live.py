@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from edgehar.artifact.manifest import Manifest
     from edgehar.deploy.health import Health
-    from edgehar.deploy.live import Seen, Timeline
+    from edgehar.deploy.live import LiveRow, LastMinutes
     from edgehar.deploy.spec import Loaded
     from edgehar.stream.stream import Stream
 
@@ -62,15 +62,15 @@ def live_option() -> Decorator:
         "which is made in FILE where it is not there." % PORT)
 
 
-def timelines(place: Optional[Place], tasks: Mapping[str, Sequence[str]], hop_s: float) -> List[Timeline]:
+def timelines(place: Optional[Place], tasks: Mapping[str, Sequence[str]], hop_s: float) -> List[LastMinutes]:
     """The sink that remembers the last minutes for the page; none where there is no page."""
-    from edgehar.deploy.live import Timeline
+    from edgehar.deploy.live import LastMinutes
 
-    return [Timeline(next(iter(tasks)), hop_s)] if place else []
+    return [LastMinutes(next(iter(tasks)), hop_s)] if place else []
 
 
 @contextmanager
-def page_of_one(place: Optional[Place], timeline: List[Timeline], loaded: Loaded, stream: Callable[[], Stream],
+def page_of_one(place: Optional[Place], timeline: List[LastMinutes], loaded: Loaded, stream: Callable[[], Stream],
                 health: Health, marks: str) -> Iterator[None]:
     """Show the page of a service with one wearer while the block lasts. stream: what decides now."""
     from edgehar.deploy.live import only_wearer
@@ -84,9 +84,13 @@ def page_of_one(place: Optional[Place], timeline: List[Timeline], loaded: Loaded
 
 
 @contextmanager
-def page(place: Optional[Place], timeline: List[Timeline], manifest: Manifest, hop: int, seen: Callable[[], List[Seen]],
-         samples: Callable[[str, str], np.ndarray], health: Callable[[], Any], marks: str) -> Iterator[None]:
-    """Show the page while the block lasts, and tell where; nothing without a place. Arguments as for `live.Subject`."""
+def page(place: Optional[Place], timeline: List[LastMinutes], manifest: Manifest, hop: int,
+         seen: Callable[[], List[LiveRow]], samples: Callable[[str, str], np.ndarray], health: Callable[[], Any],
+         marks: str) -> Iterator[None]:
+    """Show the page while the block lasts, and tell where; nothing without a place.
+
+    seen, samples, health: as for `live.Subject`; samples gives (n, C) float32. hop: in samples.
+    """
     from edgehar.deploy.live import Live, Subject
     from edgehar.deploy.live_pages import LivePages, token_in
 

@@ -2,7 +2,7 @@
 
 ::
 
-    decisions -Timeline (a sink)-> stretches of one label, by wearer -+
+    decisions -LastMinutes (a sink)-> stretches of one label, by wearer -+
     a site, or a service's one wearer  -seen->  rows                 -+-> Live.picture -> as JSON, for one viewer
     the newest samples of the one who is looked at                   -+
 
@@ -36,7 +36,7 @@ BREAK_HOPS = 3.0  # so long without a decision, and the label does not go on
 Key = Tuple[str, str]  # a wearer and where the sensor is worn
 
 
-class Seen(NamedTuple):
+class LiveRow(NamedTuple):
     """One wearer, as the page has it. status: "ok", or in one word why not; lost: {reason: windows}."""
 
     wearer: str
@@ -51,7 +51,7 @@ class Seen(NamedTuple):
     problem: str = ""
 
 
-class Stretch(NamedTuple):
+class LabelSpan(NamedTuple):
     """Decisions of one label, from the first to the last, by this machine's clock."""
 
     label: str
@@ -59,7 +59,7 @@ class Stretch(NamedTuple):
     to_s: float
 
 
-class Timeline(Sink):
+class LastMinutes(Sink):
     """Keeps the last minutes of everybody's labels of one task; any thread may look.
 
     hop_s: from a decision to the next.
@@ -67,7 +67,7 @@ class Timeline(Sink):
 
     def __init__(self, task: str, hop_s: float, clock: Callable[[], float] = time.time) -> None:
         self._task, self._break_s, self._clock = task, BREAK_HOPS * hop_s, clock
-        self._past: Dict[Key, Deque[Stretch]] = {}
+        self._past: Dict[Key, Deque[LabelSpan]] = {}
         self._last: Dict[Key, Tuple[Decision, float, int]] = {}
         self._writing = threading.Lock()
 
@@ -84,12 +84,12 @@ class Timeline(Sink):
             if goes_on:
                 past[-1] = past[-1]._replace(to_s=now_s)
             else:
-                past.append(Stretch(label, now_s, now_s))
+                past.append(LabelSpan(label, now_s, now_s))
             while past[0].to_s < now_s - SPAN_S:
                 past.popleft()
             self._last[key] = decision, now_s, self._last.get(key, (decision, now_s, 0))[2] + 1
 
-    def since(self, key: Key, moment_s: float) -> List[Stretch]:
+    def since(self, key: Key, moment_s: float) -> List[LabelSpan]:
         """The stretches of a wearer that went on after `moment_s`, the earliest first."""
         with self._writing:
             return [each for each in self._past.get(key, ()) if each.to_s > moment_s]
@@ -121,17 +121,18 @@ class Subject(NamedTuple):
     name: str
     signal: Signal
     tasks: Mapping[str, Sequence[str]]
-    seen: Callable[[], List[Seen]]
+    seen: Callable[[], List[LiveRow]]
     samples: Callable[[str, str], np.ndarray]
     health: Callable[[], Dict[str, Any]]
     marks: str = ""
 
 
-def only_wearer(timeline: Timeline, status: Callable[[], str]) -> Callable[[], List[Seen]]:
+def only_wearer(timeline: LastMinutes, status: Callable[[], str]) -> Callable[[], List[LiveRow]]:
     """`Subject.seen` for a service of one wearer, of whom nothing is known but decisions."""
-    def seen() -> List[Seen]:
-        found = [Seen(*key, status(), age_s, age_s, decision, count) for key, decision, age_s, count in timeline.last()]
-        return found or [Seen("", "", status(), math.inf, math.inf, None)]
+    def seen() -> List[LiveRow]:
+        found = [LiveRow(*key, status(), age_s, age_s, decision, count)
+                 for key, decision, age_s, count in timeline.last()]
+        return found or [LiveRow("", "", status(), math.inf, math.inf, None)]
 
     return seen
 
@@ -139,10 +140,10 @@ def only_wearer(timeline: Timeline, status: Callable[[], str]) -> Callable[[], L
 class Live:
     """Pictures of a subject, for any number of viewers."""
 
-    def __init__(self, subject: Subject, timeline: Timeline, hop_s: float,
+    def __init__(self, subject: Subject, timeline: LastMinutes, hop_s: float,
                  clock: Callable[[], float] = time.monotonic) -> None:
         self.subject, self._timeline, self._hop_s, self._clock = subject, timeline, hop_s, clock
-        self._rows: List[Seen] = []
+        self._rows: List[LiveRow] = []
         self._due_s = -math.inf
         self._making = threading.Lock()
 
@@ -150,7 +151,7 @@ class Live:
         """All that one viewer is shown, as JSON.
 
         find: rows whose wearer's name has this in it, at most 100. chosen: whose signal is shown too. after_s: as in
-        `Timeline.since`; a picture's own "now_s" for the next one.
+        `LastMinutes.since`; a picture's own "now_s" for the next one.
         """
         now_s, rows = time.time(), self._made()
         found = [row for row in rows if find.lower() in row.wearer.lower()]
@@ -167,7 +168,7 @@ class Live:
                 "lost": _lost(rows), "rows": [self._row(row, after_s) for row in shown],
                 "signal": _points(samples), "signal_s": len(samples) / signal.rate_hz}
 
-    def _made(self) -> List[Seen]:
+    def _made(self) -> List[LiveRow]:
         """The rows, made anew where they are old enough."""
         with self._making:
             began_s = self._clock()
@@ -177,10 +178,11 @@ class Live:
                 self._due_s = ended_s + max(0.9 * PERIOD_S, SHARE * (ended_s - began_s))
             return self._rows
 
-    def _row(self, row: Seen, after_s: float) -> Dict[str, Any]:
+    def _row(self, row: LiveRow, after_s: float) -> Dict[str, Any]:
         decision = row.decision
         said = {} if decision is None else {
-            "label": decision.label, "confidence": {task: round(sure, 4) for task, sure in decision.confidence.items()},
+            "label": decision.label, "raw_label": decision.raw_label,
+            "confidence": {task: round(sure, 4) for task, sure in decision.confidence.items()},
             "quality": round(decision.quality, 4), "staleness_s": round(decision.staleness_s, 3)}
         return {"wearer": row.wearer, "placement": row.placement, "status": row.status, "gaps": row.gaps,
                 "heard_age_s": _rounded(row.heard_age_s), "decided_age_s": _rounded(row.decided_age_s),
@@ -200,7 +202,7 @@ def _points(samples: np.ndarray) -> List[List[float]]:
     return [[float("%.4g" % value) for value in column[rows]] for column in samples.T] if len(samples) else []
 
 
-def _lost(rows: Sequence[Seen]) -> Dict[str, int]:
+def _lost(rows: Sequence[LiveRow]) -> Dict[str, int]:
     total: Dict[str, int] = {}
     for row in rows:
         for reason, count in row.lost.items():

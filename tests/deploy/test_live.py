@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from edgehar.deploy import live as of_live, live_pages
-from edgehar.deploy.live import Live, Seen, Subject, Timeline, only_wearer
+from edgehar.deploy.live import Live, LiveRow, Subject, LastMinutes, only_wearer
 from edgehar.deploy.live_pages import COOKIE, LivePages, is_loopback, token_in
 from edgehar.errors import InputError
 from edgehar.stream.decision import Decision
@@ -44,7 +44,7 @@ class Hand:
 
 def told(labels: str, hop_s: float = 1.0, steps=None, begins=()) -> List[Tuple[str, float, float]]:
     clock = Hand()
-    timeline = Timeline("activity", hop_s, clock)
+    timeline = LastMinutes("activity", hop_s, clock)
     for number, label in enumerate(labels):
         clock.now_s += (steps or {}).get(number, hop_s)
         timeline.write(worn("anna", label, begins=number in begins))
@@ -65,7 +65,7 @@ def test_the_past_is_bounded_in_time_in_number_and_in_wearers(monkeypatch):
     assert told("ab" * 400, hop_s=2.0)[0][1] == 1000 and len(told("ab" * 400, hop_s=0.5)) == of_live.MOST_STRETCHES
     monkeypatch.setattr(of_live, "MOST_WEARERS", 3)
     clock = Hand()
-    timeline = Timeline("activity", 1.0, clock)
+    timeline = LastMinutes("activity", 1.0, clock)
     for name in "abcad":
         clock.now_s += 1
         timeline.write(worn(name, "walk"))
@@ -75,7 +75,7 @@ def test_the_past_is_bounded_in_time_in_number_and_in_wearers(monkeypatch):
 
 def test_a_later_picture_has_only_what_went_on_since():
     clock = Hand()
-    timeline = Timeline("activity", 1.0, clock)
+    timeline = LastMinutes("activity", 1.0, clock)
     for label in "aabb":
         clock.now_s += 1
         timeline.write(worn("anna", label))
@@ -90,7 +90,7 @@ class Replayed:
     """Wearers whose signals are replayed through streams of their own, as a site has them."""
 
     def __init__(self, names=("anna", "bertil", "<b onclick=alert(1)>chidi</b>")) -> None:
-        self.timeline = Timeline("activity", SIGNAL.hop / SIGNAL.rate_hz)
+        self.timeline = LastMinutes("activity", SIGNAL.hop / SIGNAL.rate_hz)
         self.made, self.names = 0, names
         self._streams = {name: stream() for name in names}
         self._last: Dict[str, Decision] = {}
@@ -108,12 +108,12 @@ class Replayed:
                 self._noted_s[name] = time.monotonic()
                 self.timeline.write(self._last[name])
 
-    def seen(self) -> List[Seen]:
+    def seen(self) -> List[LiveRow]:
         self.made += 1
         now_s = time.monotonic()
-        return [Seen(name, "wrist", "ok", now_s - self._noted_s[name], now_s - self._noted_s[name], self._last[name],
+        return [LiveRow(name, "wrist", "ok", now_s - self._noted_s[name], now_s - self._noted_s[name], self._last[name],
                      self.turn, {"gap": 2} if name == "bertil" else {}) for name in sorted(self.names)] + [
-            Seen("zoe", "wrist", "waiting", 0.5, math.inf, None)]
+            LiveRow("zoe", "wrist", "waiting", 0.5, math.inf, None)]
 
     def samples(self, wearer: str, placement: str) -> np.ndarray:
         return (self._streams[wearer].snapshot().samples if wearer in self._streams else np.empty((0, 0), np.float32))
@@ -163,15 +163,15 @@ def test_rows_are_made_once_for_all_viewers_and_seldom_where_that_is_dear():
     assert site.made == 2
 
 
-def dear(rows: List[Seen], clock: Hand) -> List[Seen]:
+def dear(rows: List[LiveRow], clock: Hand) -> List[LiveRow]:
     clock.now_s += 0.2
     return rows
 
 
 def test_a_service_of_one_wearer_is_a_site_of_one():
-    timeline = Timeline("activity", 1.0)
+    timeline = LastMinutes("activity", 1.0)
     seen = only_wearer(timeline, lambda: "starting")
-    assert seen() == [Seen("", "", "starting", math.inf, math.inf, None)]
+    assert seen() == [LiveRow("", "", "starting", math.inf, math.inf, None)]
     timeline.write(decision("walk"))
     (row,) = seen()
     assert (row.wearer, row.decision.label, row.decisions) == ("", {"activity": "walk"}, 1) and row.decided_age_s < 5
