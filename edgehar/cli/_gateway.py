@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edgehar.artifact.manifest import Manifest
     from edgehar.cli._live import Place
     from edgehar.deploy.gateway import Gateway
-    from edgehar.deploy.live import Timeline
+    from edgehar.deploy.live import LastMinutes
     from edgehar.deploy.spec import ServeSpec
     from edgehar.stream.sinks.base import Sink
     from edgehar.stream.sources.base import Source
@@ -104,13 +104,13 @@ def run_gateway(spec: ServeSpec, options: SiteOptions, tell: Any) -> None:
             _described(gateway), marked, shlex.quote(str(spec.path))), err=True)
 
 
-def _page(place: Optional[Place], timeline: List[Timeline], gateway: Gateway, manifest: Manifest,
+def _page(place: Optional[Place], timeline: List[LastMinutes], gateway: Gateway, manifest: Manifest,
           marks: str) -> ContextManager[None]:
     """The live page of all wearers, where one is asked for."""
-    from edgehar.deploy.live import Seen
+    from edgehar.deploy.live import LiveRow
 
-    def seen() -> List[Seen]:
-        return [Seen(each.wearer, each.placement, each.status, each.heard_age_s, each.decided_age_s, each.decision,
+    def seen() -> List[LiveRow]:
+        return [LiveRow(each.wearer, each.placement, each.status, each.heard_age_s, each.decided_age_s, each.decision,
                      each.decisions, each.lost, each.gaps, each.problem) for each in gateway.site.view()]
 
     fleet = gateway.site.wards[""].fleet
