@@ -13,7 +13,8 @@ flood     the same for half a minute while 100,000 messages that are none come, 
           too fast: what the gateway counted.
 kills     kill -9 of the gateway and of the broker under that load: seconds until decisions leave again.
 
-Writes a Run to benchmarks/results/<machine>/gateway. Needs mosquitto, paho-mqtt and two cores.
+Writes a Run a case to benchmarks/results/<machine>/gateway, of those that --only names or of all. Needs mosquitto,
+paho-mqtt and two cores.
 """
 
 from __future__ import annotations
@@ -239,16 +240,15 @@ def kills(engine: Engine, folder: Path, rounds: int) -> Figures:
 # ------------------------------------------------------------------ command
 
 
-def as_run(found: Dict[str, Figures], engine: Engine, command: str) -> Run:
+def as_run(name: str, found: Figures, engine: Engine, command: str) -> Run:
     manifest = engine.manifest
     facts = EngineFacts(manifest.name, manifest.sha256, engine.sha256, engine.backend, engine.spec.precision,
                         "generated signals", manifest.model["spec"], threads=engine.spec.threads,
                         more={"trained_on": manifest.data["dataset"]})
-    back_s = found["kills"].numbers["back_s"]["gateway"] if "kills" in found else [0.0]
-    return Run(scenario={"name": "site", "cases": {name: each.numbers for name, each in found.items()},
-                         "verdicts": {name: each.verdicts for name, each in found.items()}},
-               engine=facts, machine=machine.describe(), synthetic=True, command=command,
-               measurements=(Measurement("from a kill to the next decision", "s", tuple(back_s)),))
+    timed = tuple(Measurement("from a kill of the %s to the next decision" % killed, "s", tuple(back_s))
+                  for killed, back_s in found.numbers.get("back_s", {}).items())
+    return Run(scenario={"name": "gateway", "case": name, "numbers": found.numbers, "verdicts": found.verdicts},
+               engine=facts, machine=machine.describe(), synthetic=True, command=command, measurements=timed)
 
 
 def main() -> None:
@@ -263,24 +263,25 @@ def main() -> None:
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     engine = ready_engine(options.engine)
-    found: Dict[str, Figures] = {}
+    asked = {"storms": "--wearers %d --seconds %g" % (options.wearers, options.seconds), "latency": "",
+             "flood": "--flood %d" % options.flood, "kills": "--kills %d" % options.kills}
+    passed = True
     with tempfile.TemporaryDirectory() as folder:
         for name, case in (("storms", lambda: storms(engine, options.wearers, options.seconds)),
                            ("latency", lambda: latency(engine, Path(folder) / "latency", 60.0)),
                            ("flood", lambda: flood(engine, Path(folder) / "flood", options.flood)),
                            ("kills", lambda: kills(engine, Path(folder) / "kills", options.kills))):
-            if name in options.only.split(","):
-                if name != "storms":
-                    os.sched_setaffinity(0, {1})
-                found[name] = case()
-                print("%s: %s\n  %s" % (name, json.dumps(found[name].verdicts), json.dumps(found[name].numbers)),
-                      flush=True)
-    command = "python benchmarks/gateway.py --wearers %d --seconds %g --flood %d --kills %d%s" % (
-        options.wearers, options.seconds, options.flood, options.kills,
-        "" if len(found) == 4 else " --only " + ",".join(found))
-    path = as_run(found, engine, command).write(Path(options.folder) / "gateway.json")
-    print("written: %s" % path)
-    sys.exit(0 if all(all(each.verdicts.values()) for each in found.values()) else 1)
+            if name not in options.only.split(","):
+                continue
+            if name != "storms":
+                os.sched_setaffinity(0, {1})
+            found = case()
+            command = " ".join(["python benchmarks/gateway.py --only", name, asked[name]]).strip()
+            path = as_run(name, found, engine, command).write(Path(options.folder) / (name + ".json"))
+            print("%s: %s\n  %s\nwritten: %s" % (name, json.dumps(found.verdicts), json.dumps(found.numbers), path),
+                  flush=True)
+            passed = passed and all(found.verdicts.values())
+    sys.exit(0 if passed else 1)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import numpy as np
 from edgehar.data.channels import Channel
 from edgehar.data.signals import Signal
 from edgehar.errors import InputError
-from edgehar.stream.mailbox import Letter, Limits, Mailbox, Who
+from edgehar.stream.mailbox import Letter, LetterLimits, Mailbox, Who
 from edgehar.stream.sources.base import Source
 
 HEAD = struct.Struct("<d?")  # of a message in process: time of the first sample, whether a gap stands before
@@ -155,7 +155,7 @@ class LoadSource(Source):
     @classmethod
     def on(cls, signal: Signal, clock: Callable[[], float]) -> "LoadSource":
         """With a mailbox that keeps to the clock given."""
-        return cls(signal, Mailbox(Limits(), clock))
+        return cls(signal, Mailbox(LetterLimits(), clock))
 
     @property
     def channels(self) -> Tuple[Channel, ...]:

@@ -63,7 +63,7 @@ def load_options() -> Decorator:
         click.option("--seed", type=int, default=0, help="All is drawn from it."))
 
 
-class Wanted(NamedTuple):
+class SiteTrial(NamedTuple):
     """What is rehearsed: walk (T, C) of the signal; hop, hold, allow_constant: as for a fleet."""
 
     engine: Engine
@@ -76,7 +76,7 @@ class Wanted(NamedTuple):
     simulated: bool
 
 
-def rehearse_site(wanted: Wanted, as_json: bool, marks: str) -> None:
+def rehearse_site(wanted: SiteTrial, as_json: bool, marks: str) -> None:
     """One load, through a site in process."""
     with progress_line() as on_progress:
         found, way = _tried(wanted, wanted.load, lambda now_s: on_progress(
@@ -90,7 +90,7 @@ def rehearse_site(wanted: Wanted, as_json: bool, marks: str) -> None:
     show_next("edgehar serve %s --source mqtt:topic=site/{wearer}/samples" % wanted.engine.folder)
 
 
-def find_most(wanted: Wanted, p99_s: float, as_json: bool, marks: str) -> None:
+def find_most(wanted: SiteTrial, p99_s: float, as_json: bool, marks: str) -> None:
     """How many wearers a site bears in real time with latencies of at most `p99_s`."""
     from edgehar.bench.rehearsed import most_wearers
     from dataclasses import replace
@@ -114,7 +114,7 @@ def find_most(wanted: Wanted, p99_s: float, as_json: bool, marks: str) -> None:
     click.echo("at most {:,} wearers at a p99 of {:g} ms, of those tried{}".format(most, 1e3 * p99_s, marks))
 
 
-def publish(wanted: Wanted, to: str, as_json: bool) -> None:
+def publish(wanted: SiteTrial, to: str, as_json: bool) -> None:
     """The load to a broker in real time, each wearer on a topic of its own."""
     from edgehar.bench.load import Load
     from edgehar.bench.published import publish_load
@@ -145,11 +145,11 @@ def told_of_site(found: SiteRehearsal) -> str:
             "; stopped by Ctrl-C" if found.interrupted else "")
 
 
-def _whose(wanted: Wanted) -> Dict[str, Any]:
+def _whose(wanted: SiteTrial) -> Dict[str, Any]:
     return {"fed_synthetic": wanted.synthetic, "trained_on_synthetic": wanted.engine.manifest.data["synthetic"]}
 
 
-def _tried(wanted: Wanted, spec: LoadSpec, on_progress: Callable[[float], None]) -> Tuple[SiteRehearsal, str]:
+def _tried(wanted: SiteTrial, spec: LoadSpec, on_progress: Callable[[float], None]) -> Tuple[SiteRehearsal, str]:
     """What a site of its own makes of the load; and in which way it decided."""
     from edgehar.bench.load import Load, LoadSource, SimulatedClock
     from edgehar.bench.rehearsed import rehearse_in_time, rehearse_simulated
@@ -177,7 +177,7 @@ def _clock() -> Any:
     return time.monotonic
 
 
-def _fleet(wanted: Wanted, session: Any, places: int, clock: Any) -> Fleet:
+def _fleet(wanted: SiteTrial, session: Any, places: int, clock: Any) -> Fleet:
     from edgehar.deploy.wards import policy_for
     from edgehar.stream.fleet import Fleet
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 import click
 
 from edgehar.cli._options import constant_option, engine_options, hold_option, hop_option, json_option, root_option
-from edgehar.cli._rehearsing import Wanted, find_most, load_options, publish, rehearse_site
+from edgehar.cli._rehearsing import SiteTrial, find_most, load_options, publish, rehearse_site
 from edgehar.cli._show import names_in_room, progress_line, show_json, show_next
 from edgehar.cli._streaming import open_source, stream_marks, warn
 
@@ -85,7 +85,7 @@ def command(path: str, wearers: int, duration_s: float, phases: int, fast: bool,
         _rehearse_fleet(engine, hops, wearers, duration_s, not fast, phases, Fleeting(hop, hold, allow_constant),
                         as_json, synthetic, marks)
         return
-    wanted = Wanted(engine, hops.samples.reshape(-1, len(signal.channels)), synthetic,
+    wanted = SiteTrial(engine, hops.samples.reshape(-1, len(signal.channels)), synthetic,
                     LoadSpec(wearers, duration_s, **faults), hop, hold, allow_constant, simulated)
     if to:
         publish(wanted, to, as_json)

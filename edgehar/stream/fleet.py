@@ -41,7 +41,7 @@ from edgehar.stream.ring import Presence, Ring, rows_of
 from edgehar.stream.saved import Lasting
 from edgehar.stream.settler import FilteredLabels, HeldLabels
 from edgehar.stream.stream import Hold, hold_of_each
-from edgehar.stream.tally import ABSENCE, NO_NUMBER, OVERLOAD, STUCK, Arrivals, Fate, Tally
+from edgehar.stream.tally import ABSENCE, NO_NUMBER, OVERLOAD, STUCK, Arrivals, Fate, WindowTally
 from edgehar.stream.waiting import DueWindows, Waiting
 
 MAX_STRIDE = 16  # up to so many times its hop a stream is degraded
@@ -96,7 +96,7 @@ class Fleet(Lasting):
         self._written, self._grid, self._stride, self._spoken = (np.zeros(places, np.int64) for _ in range(4))
         self.gaps, self.dropped, self.refused = (np.zeros(places, np.int64) for _ in range(3))
         self.reasons: Dict[int, str] = {}
-        self.tally = Tally(places, signal.window, self.hop)
+        self.tally = WindowTally(places, signal.window, self.hop)
 
     # -------------------------------------------------------------- who is there
 

@@ -43,7 +43,7 @@ class Letter(NamedTuple):
     receipt: Any = None
 
 
-class Limits(NamedTuple):
+class LetterLimits(NamedTuple):
     """Of one wearer: letters that wait, bytes of a letter, and letters a second beyond a burst of as many as may wait.
     """
 
@@ -64,7 +64,7 @@ class Mailbox:
     unread: {who: {reason: letters}} that were not taken in. ended: no more will come.
     """
 
-    def __init__(self, limits: Limits = Limits(), clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, limits: LetterLimits = LetterLimits(), clock: Callable[[], float] = time.monotonic) -> None:
         limits.require_sensible()
         self.limits, self._clock = limits, clock
         self.unread: Dict[Who, Counts[str]] = {}

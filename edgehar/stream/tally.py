@@ -46,7 +46,7 @@ class Arrivals(NamedTuple):
         return cls(np.full(count, now_s), np.full(count, GAP), np.full(count, -1))
 
 
-class Tally(Kept):
+class WindowTally(Kept):
     """Counts windows of `window` samples every `hop` at so many places; who leaves takes the counts along."""
 
     kept = ("fresh", "spanned", "full", "decided", "settled", "cause", "lost")
@@ -111,7 +111,7 @@ class Tally(Kept):
 
     def fate_of(self, counts: Dict[str, np.ndarray]) -> Fate:
         """Of the windows of one who was taken out, with counts () or (reasons,)."""
-        alone = Tally(1, self._window, self._hop)
+        alone = WindowTally(1, self._window, self._hop)
         alone.put_in(0, counts)
         return alone.fate(0)
 

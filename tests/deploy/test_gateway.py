@@ -56,6 +56,7 @@ def test_where_steps_fall_behind_it_goes_on_in_whole_windows(opened, monkeypatch
     thread = serving(gateway)
     for first in range(0, 300, 10):
         if first == 150:
+            until(lambda: sink.decisions, "it decides")
             old.dropped[0] += 1
             until(lambda: gateway.site.wards[""].fleet is not old, "it has gone on")
         gateway._source.mailbox.put(Letter(Who("anna"), message(first, noise(300)[first:first + 10]),

@@ -16,7 +16,7 @@ from edgehar.stream.decision import Decision
 from edgehar.stream.feed import Feed
 from edgehar.stream.filling import filled
 from edgehar.stream.fleet import Fleet
-from edgehar.stream.mailbox import Letter, Limits, Mailbox, Who
+from edgehar.stream.mailbox import Letter, LetterLimits, Mailbox, Who
 from edgehar.stream.policy import Policy
 from edgehar.stream.pump import pump
 from edgehar.stream.sender import Sender
@@ -39,7 +39,7 @@ class Letters(Source):
     stamped = True
     channels = CHANNELS
 
-    def __init__(self, rate_hz: float = RATE, limits: Limits = Limits(), clock=Watch()) -> None:
+    def __init__(self, rate_hz: float = RATE, limits: LetterLimits = LetterLimits(), clock=Watch()) -> None:
         self._rate_hz = rate_hz
         self.mailbox = Mailbox(limits, clock)
 
@@ -258,7 +258,7 @@ def test_a_state_of_another_version_or_model_is_one_sentence():
 
 def test_a_flood_of_one_wearer_costs_the_others_nothing():
     watch = Watch()
-    source = Letters(limits=Limits(depth=20, per_s=10.0), clock=watch)
+    source = Letters(limits=LetterLimits(depth=20, per_s=10.0), clock=watch)
     made, found = site(source=source, clock=watch), {}
     for number in range(50):
         watch.time_s += 0.2

@@ -22,7 +22,7 @@ import numpy as np
 from edgehar.data.channels import Channel
 from edgehar.errors import InputError
 from edgehar.files import parse_json
-from edgehar.stream.mailbox import TOO_MANY, Letter, Limits, Mailbox, Who
+from edgehar.stream.mailbox import TOO_MANY, Letter, LetterLimits, Mailbox, Who
 from edgehar.stream.mqtt import MOST_DEPTH
 from edgehar.stream.sender import Sender
 from edgehar.stream.sources._messages import DAMAGED, Form
@@ -57,7 +57,7 @@ class MessageSource(Source):
         self._problem = ""
         self._ended = threading.Event()
         if many:
-            self.mailbox = Mailbox(Limits(depth, most_bytes, most_per_s))
+            self.mailbox = Mailbox(LetterLimits(depth, most_bytes, most_per_s))
         self._thread = threading.Thread(target=self._guarded, name=type(self).__name__.lower(), daemon=True)
 
     @property

@@ -22,7 +22,7 @@ import numpy as np
 from edgehar.data.channels import Channel
 from edgehar.data.signals import Signal
 from edgehar.errors import InputError
-from edgehar.stream.mailbox import TOO_LARGE, TOO_MANY, Letter, Limits, Mailbox
+from edgehar.stream.mailbox import TOO_LARGE, TOO_MANY, Letter, LetterLimits, Mailbox
 from edgehar.stream.mqtt import MOST_DEPTH, Broker, Connection
 from edgehar.stream.sender import Sender
 from edgehar.stream.sources._messages import DAMAGED, Form
@@ -81,7 +81,7 @@ class Mqtt(Source):
         self._complaint = ""
         self._bytes_in = self._bytes_out = 0
         if self.topics.many:
-            self.mailbox = Mailbox(Limits(depth, most_bytes, most_per_s))
+            self.mailbox = Mailbox(LetterLimits(depth, most_bytes, most_per_s))
         broker = Broker(host, port, client, username, password_file, ca)
         self._client = broker.make_client(manual_ack=True)
         self._client.on_message = self._deliver if self.topics.many else self._keep
