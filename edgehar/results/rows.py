@@ -20,6 +20,7 @@ from edgehar.results.events import (EventScores, add_events, event_f1, false_ala
                                     share_detected)
 from edgehar.results.grouping import CHOICE, STREAM_SETTINGS, T, artifact_labels, common_label, grouped, method_of
 from edgehar.results.people import Interval, calibration_error_over_people, macro_f1_over_people
+from edgehar.results.percentiles import percentile_interval
 from edgehar.results.runs import EngineFacts, Measurement, Run, RunWarning
 from edgehar.results.scores import balanced_accuracy, macro_f1, pooled
 
@@ -96,7 +97,8 @@ class EventRow(NamedTuple):
 class LatencyRow(NamedTuple):
     """One timing run. latency_s: (n,) raw. asked, batched, scheduled: as of a Run.
 
-    Percentiles are None where too few values were taken, throughput where arrivals decide it.
+    Percentiles have 95 % intervals, and are None where too few values were taken, as throughput where arrivals decide
+    it. variation: deviation over mean.
     """
 
     label: str
@@ -108,6 +110,8 @@ class LatencyRow(NamedTuple):
     median_s: Optional[float]
     p90_s: Optional[float]
     p99_s: Optional[float]
+    p99_interval_s: Optional[Interval]
+    variation: float
     throughput_hz: Optional[float]
     deadline_misses: Optional[int]
     warnings: Tuple[RunWarning, ...]
@@ -275,8 +279,11 @@ def _latency_row(run: Run, latency: Measurement, label: str) -> LatencyRow:
     missed = run.measurement("deadline_misses")
     p50, p90, p99 = (_percentile(latency, percent) for percent in (50, 90, 99))
     throughput_hz = None if run.scheduled else run.batch * len(latency.values) / sum(latency.values)
-    return LatencyRow(label, run.engine, run.asked, run.batched, run.scheduled, np.asarray(latency.values), p50, p90,
-                      p99, throughput_hz, int(missed.values[0]) if missed else None, run.warnings)
+    values = np.asarray(latency.values)
+    return LatencyRow(label, run.engine, run.asked, run.batched, run.scheduled, values, p50, p90, p99,
+                      percentile_interval(latency.values, 99) if p99 is not None else None,
+                      float(values.std() / values.mean()), throughput_hz,
+                      int(missed.values[0]) if missed else None, run.warnings)
 
 
 def _percentile(measurement: Measurement, percent: float) -> Optional[float]:

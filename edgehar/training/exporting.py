@@ -56,8 +56,8 @@ def export(fitted: Fitted, train: Windows, valid: Windows, folder: PathLike, nam
         chosen = spread_out(train, CALIBRATION_WINDOWS)
         write_calibration(temporary, chosen.select(signal.channels).x, samples.calibration)
         facts = _facts(fitted, name, model)
-        facts["settling"] = _settling(fitted, train, valid)
         facts["onnx"].update({"target": target, "changes": changes} if changes or target != TARGET else {})
+        facts["settling"] = _settling(fitted, train, valid)
         facts["golden"] = {"kind": samples.golden, "count": len(golden), "people": golden_people}
         facts["calibration"] = {"kind": samples.calibration, "count": len(chosen), "people": whose(chosen)}
         write_manifest(temporary, facts)
