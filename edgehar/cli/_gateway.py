@@ -14,7 +14,7 @@ from edgehar.cli._streaming import Sparing, open_source, source_of, stream_marks
 
 if TYPE_CHECKING:
     from edgehar.artifact.manifest import Manifest
-    from edgehar.cli._live import PageAddress
+    from edgehar.cli._live import LiveAt
     from edgehar.deploy.gateway import Gateway
     from edgehar.deploy.live import LastMinutes
     from edgehar.deploy.spec import ServeSpec
@@ -37,7 +37,7 @@ class SiteOptions(NamedTuple):
     models: Dict[str, str]
     places: int
     leave_s: float
-    live: Optional[PageAddress]
+    live: Optional[LiveAt]
 
 
 def is_of_many(source: str) -> bool:
@@ -104,7 +104,7 @@ def run_gateway(spec: ServeSpec, options: SiteOptions, tell: Any) -> None:
             _described(gateway), marked, shlex.quote(str(spec.path))), err=True)
 
 
-def _page(place: Optional[PageAddress], timeline: List[LastMinutes], gateway: Gateway, manifest: Manifest,
+def _page(place: Optional[LiveAt], timeline: List[LastMinutes], gateway: Gateway, manifest: Manifest,
           marks: str) -> ContextManager[None]:
     """The live page of all wearers, where one is asked for."""
     from edgehar.deploy.live import LiveRow

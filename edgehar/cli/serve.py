@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterable, Optional, Sequence, Tuple
 
 import click
 
-from edgehar.cli._live import PageAddress, live_option, page_of_one, timelines
+from edgehar.cli._live import LiveAt, live_option, page_of_one, timelines
 from edgehar.cli._options import engine_options, root_option, sink_option, stream_options
 from edgehar.cli._show import names_in_room, progress_line
 from edgehar.cli._streaming import Sparing, announce, open_source, settled, source_of, stream_marks, warn
@@ -70,7 +70,7 @@ class Address(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
 def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], backend: Optional[str],
             precision: Optional[str], hop: Optional[int], hold: Union[None, int, Dict[str, int]], missing: str,
             allow_constant: bool, speed: Optional[float], state: Optional[str], address: Optional[Tuple[str, int]],
-            live: Optional[PageAddress], stale_s: Optional[float], allow_silence: bool, models: Sequence[str], places: int,
+            live: Optional[LiveAt], stale_s: Optional[float], allow_silence: bool, models: Sequence[str], places: int,
             leave_s: float, **settling: Any) -> None:
     """Recognise activities as a service: under systemd, in a container, or by hand.
 
@@ -118,7 +118,7 @@ def _placed(model: str) -> Tuple[str, str]:
 
 def _serve_one(spec: ServeSpec, source: str, root: Optional[str], sinks: Sequence[str], missing: str,
                speed: Optional[float], state: Optional[str], address: Optional[Tuple[str, int]],
-               live: Optional[PageAddress], stale_s: Optional[float], allow_silence: bool, settling: Dict[str, Any]) -> None:
+               live: Optional[LiveAt], stale_s: Optional[float], allow_silence: bool, settling: Dict[str, Any]) -> None:
     """One wearer, from a source of one."""
     from contextlib import ExitStack
 
