@@ -8,6 +8,7 @@
         golden.npz        inputs (N, C, T) and the logits (N, K) the trained model gave
         calibration.npz   windows, or stored activation ranges, for INT8
         attribution.npz   what the model looks at, where recorded windows may travel
+        precision.json    layers that INT8 leaves in floating point, where that was measured
 
 The manifest carries its own digest, so one changed byte anywhere is noticed.
 """
@@ -17,11 +18,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Dict, Mapping, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
 
-from edgehar.artifact import attribution
+from edgehar.artifact import attribution, precision
 from edgehar.artifact.arrays import read_arrays, read_heads, require_head, require_names
 from edgehar.artifact.golden import Golden, read_golden, require_golden
 from edgehar.data.signals import Signal
@@ -30,7 +31,7 @@ from edgehar.files import PathLike, UnopenedError, read_json, schema_fault, sha2
 
 SCHEMA = 1
 FILES = ("model.onnx", "golden.npz", "calibration.npz")
-OPTIONAL_FILES = ("attribution.npz",)
+OPTIONAL_FILES = ("attribution.npz", precision.FILE)
 TOLERANCES = {
     "fp32": {"min_snr_db": 70.0, "min_agreement": 1.0},
     "fp16": {"min_snr_db": 40.0, "min_agreement": 0.98},
@@ -136,6 +137,10 @@ class Artifact:
         """The reference inputs and logits."""
         return read_golden(self.folder / "golden.npz")
 
+    def kept_layers(self) -> List[str]:
+        """Layers that INT8 engines keep in floating point; none where none were written."""
+        return precision.read_kept(self.folder / precision.FILE) if precision.FILE in self.manifest.files else []
+
     def calibration(self) -> Dict[str, np.ndarray]:
         """{"windows": (N, C, T)}, or {tensor name: (low, high)} for stored ranges."""
         return read_arrays(self.folder / "calibration.npz")
@@ -158,6 +163,13 @@ def rewrite_manifest(artifact: Artifact, **changed: Any) -> Artifact:
     Manifest.from_json(manifest.to_json(), path)
     write_json(path, manifest.to_json())
     return Artifact.load(artifact.folder)
+
+
+def write_precision(artifact: Artifact, kept: Sequence[str], measured: Mapping[str, Any]) -> Artifact:
+    """Write which layers stay in floating point, and why, into `artifact`, which is another from then on."""
+    path = artifact.folder / precision.FILE
+    write_json(path, {"floating_point": list(kept), "measured": dict(measured)})
+    return rewrite_manifest(artifact, files=dict(artifact.manifest.files, **{precision.FILE: sha256_of(path)}))
 
 
 # ------------------------------------------------------------------ checks
@@ -246,6 +258,8 @@ def _require_contents(folder: Path, manifest: Manifest) -> None:
     _require_calibration(folder / "calibration.npz", manifest)
     if attribution.FILE in manifest.files:
         attribution.require(folder / attribution.FILE, manifest.tasks, len(signal.channels), signal.window)
+    if precision.FILE in manifest.files:
+        precision.read_kept(folder / precision.FILE)
 
 
 def _require_calibration(path: Path, manifest: Manifest) -> None:

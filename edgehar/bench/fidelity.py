@@ -107,7 +107,8 @@ def _require_agreement(found: Sequence[Fidelity], golden: Sequence[Comparison], 
     for task, where, share in shares:
         if share < least:
             raise AccuracyError("%s decides %.1f %% of %s as its reference does for task '%s', below --min-agreement "
-                                "%g; use a higher precision." % (what, 100 * share, where, task, least))
+                                "%g; use a higher precision, or see `edgehar sensitivity`." % (
+                                    what, 100 * share, where, task, least))
 
 
 def _held(found: Fidelity, most: float, what: str) -> str:
@@ -115,7 +116,7 @@ def _held(found: Fidelity, most: float, what: str) -> str:
     drop = found.difference
     if -drop.value > most:
         raise AccuracyError("%s loses %.3f of macro-F1 for task '%s' (95 %% interval %.3f to %.3f over %d people), "
-                            "above --max-drop %g; use a higher precision." % (
+                            "above --max-drop %g; use a higher precision, or see `edgehar sensitivity`." % (
                                 what, -drop.value, found.task, -drop.high, -drop.low, found.people, most))
     if -drop.low > most:
         return "%d people cannot rule out a drop of %.3f of macro-F1 for task '%s', above %g" % (

@@ -58,6 +58,7 @@ BY_A_TEST: Dict[str, str] = {
     "edgehar build engines/own": "test_the_guide_adopts_a_network",
     "edgehar verify engines/own": "test_the_guide_adopts_a_network",
     "edgehar runtimes engines/own": "test_the_guide_adopts_a_network",
+    "edgehar sensitivity engines/own": "test_the_guide_adopts_a_network",
     "edgehar bench engines/own": "test_the_guide_adopts_a_network",
     "edgehar run engines/own": "test_the_guide_adopts_a_network",
     "edgehar pack engines/own": "test_the_guide_adopts_a_network",

@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "measuring.md").read_text(encoding="utf-8")
 LINES = [line for block in re.findall(r"(?ms)^```\n(.*?)^```$", PAGE) for line in block.splitlines()]
 SHORTER = (("--duration 30", "--duration 0.5"), ("--duration 5", "--duration 0.3"),
-           ("--until-stable 60", "--until-stable 1"), ("--max-p99-ms 20", "--max-p99-ms 2000"), ("rate_hz=100", "rate_hz=100,warmup_s=0"))
+           ("--until-stable 60", "--until-stable 1"), ("--max-p99-ms 20", "--max-p99-ms 2000"),
+           ("rate_hz=100", "rate_hz=100,warmup_s=0"))
 JUDGED = ("--max-p99-ms", "--fail-if-slower")  # 0, or 4 and 8 as the machine is
 
 
