@@ -12,7 +12,7 @@ import click
 from edgehar.cli._live import LiveAt, live_option, page_of_one, timelines
 from edgehar.cli._options import engine_options, root_option, sink_option, stream_options
 from edgehar.cli._show import names_in_room, progress_line
-from edgehar.cli._streaming import Sparing, announce, open_source, settled, source_of, stream_marks, warn
+from edgehar.cli._streaming import Sparing, announce, open_source, settling_of, source_of, stream_marks, warn
 
 if TYPE_CHECKING:
     from edgehar.data.signals import Signal
@@ -137,7 +137,7 @@ def _serve_one(spec: ServeSpec, source: str, root: Optional[str], sinks: Sequenc
             loaded = spec.load(on_progress)
         opened.callback(loaded.session.close)
         manifest, signal = loaded.engine.manifest, loaded.stream.signal
-        settled(manifest, None, **settling)
+        settling_of(manifest, None, **settling)
         named: Dict[str, Any] = {}
         health = Health(stale_s or _stale_s(loaded), lambda: lines_of(named), allow_silence)
         manager, tell = Manager(), Sparing(lambda sentence: _tell("warning: " + sentence))
