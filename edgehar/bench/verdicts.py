@@ -54,7 +54,7 @@ def stability_warnings(medians: np.ndarray) -> List[RunWarning]:
     return found
 
 
-def settled(calls: Calls, min_queries: int) -> bool:
+def has_settled(calls: Calls, min_queries: int) -> bool:
     """Whether `calls` may end: as many as wanted, and the medians of the last seconds agree."""
     medians = per_second_medians(calls.due, calls.latency, float(calls.end[-1] - calls.start[0]))
     last = medians[-SETTLED_SECONDS:]

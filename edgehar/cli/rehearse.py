@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Sequence
 
 import click
 
-from edgehar.cli._options import constant_option, engine_options, hold_option, hop_option, json_option, root_option
+from edgehar.cli._options import (constant_option, engine_options, head_option, hold_option, hop_option, json_option,
+                                  root_option)
 from edgehar.cli._rehearsing import SiteTrial, find_most, load_options, publish, rehearse_site
 from edgehar.cli._show import names_in_room, progress_line, show_json, show_next
 from edgehar.cli._streaming import open_source, stream_marks, warn
@@ -36,15 +37,19 @@ PREPARED_S = 600.0  # of the source, which the wearers go round
               "test people of the model's corpus]" % names_in_room("sources"))
 @root_option()
 @engine_options()
+@head_option("Wearers have heads of their own, which `edgehar personalise` made; given several, they take turns.",
+             several=True)
+@click.option("--own-heads", is_flag=True, help="Every wearer has a head of its own, all of them copies of the trained "
+              "one: what that costs.")
 @hop_option()
 @hold_option(by_task=False)
 @constant_option()
 @load_options()
 @json_option()
 def command(path: str, wearers: int, duration_s: float, phases: int, fast: bool, source: str, root: Optional[str],
-            backend: Optional[str], precision: Optional[str], hop: Optional[int], hold: int, allow_constant: bool,
-            as_json: bool, site: bool, to: Optional[str], find_max: bool, p99_s: float, simulated: bool,
-            **faults: Any) -> None:
+            backend: Optional[str], precision: Optional[str], heads: Sequence[str], own_heads: bool,
+            hop: Optional[int], hold: int, allow_constant: bool, as_json: bool, site: bool, to: Optional[str],
+            find_max: bool, p99_s: float, simulated: bool, **faults: Any) -> None:
     """Rehearse with many wearers at once and tell how it went: throughput, latency, late and lost decisions.
 
     Whole windows and incremental steps are measured first, and the faster is kept. All wearers' hops are complete at
@@ -82,8 +87,8 @@ def command(path: str, wearers: int, duration_s: float, phases: int, fast: bool,
         synthetic = origin.synthetic
     marks = stream_marks(manifest.data, synthetic)
     if not (site or to or find_max):
-        _rehearse_fleet(engine, hops, wearers, duration_s, not fast, phases, Fleeting(hop, hold, allow_constant),
-                        as_json, synthetic, marks)
+        how = Fleeting(hop, hold, allow_constant, heads, own_heads)
+        _rehearse_fleet(engine, hops, wearers, duration_s, not fast, phases, how, as_json, synthetic, marks)
         return
     wanted = SiteTrial(engine, hops.samples.reshape(-1, len(signal.channels)), synthetic,
                     LoadSpec(wearers, duration_s, **faults), hop, hold, allow_constant, simulated)
@@ -96,34 +101,41 @@ def command(path: str, wearers: int, duration_s: float, phases: int, fast: bool,
 
 
 class Fleeting(NamedTuple):
-    """How a fleet decides: hop in samples, hold in windows, and whether a channel may stand still."""
+    """How a fleet decides: hop in samples, hold in windows, whether a channel may stand still, and wearers' heads."""
 
     hop: int
     hold: int
     allow_constant: bool
+    heads: Sequence[str]
+    own_heads: bool
 
 
 def _rehearse_fleet(engine: Engine, hops: Hops, wearers: int, duration_s: float, paced: bool, phases: int,
                     how: Fleeting, as_json: bool, synthetic: bool, marks: str) -> None:
     """Whole hops straight into a fleet."""
-    from edgehar.stream.choice import choose_session
+    from edgehar.deploy.personalising import head_for
+    from edgehar.stream.choice import choose_session, with_heads
     from edgehar.stream.crowd import rehearse
     from edgehar.stream.fleet import Fleet
+    from edgehar.stream.personal import HeadBank
 
     manifest = engine.manifest
     signal = manifest.signal
     choice = choose_session(engine, wearers, how.hop, cohorts=phases)
+    if how.heads or how.own_heads:
+        choice = with_heads(choice, engine, wearers)
     limit = choice.limit(signal, how.hop)
     _warn_beyond(limit, wearers)
     with choice.session as session:
-        fleet = Fleet(session, signal, manifest.tasks, wearers, how.hop, how.hold, how.allow_constant)
+        bank = HeadBank.of(session, wearers, [head_for(each, manifest) for each in how.heads])
+        fleet = Fleet(session, signal, manifest.tasks, wearers, how.hop, how.hold, how.allow_constant, bank=bank)
         found = rehearse(fleet, hops, wearers, duration_s, paced, phases)
     if found.refused:
         warn("%d chunks were refused, one of them because %s." % (found.refused, next(iter(fleet.reasons.values()))))
     if as_json:
         show_json(dict(found.to_json(), engine=str(engine.folder), hop=how.hop, phases=phases, limit=limit,
-                       way=choice.way, cost_s=choice.costs_s, why_not_incremental=choice.reason,
-                       fed_synthetic=synthetic, trained_on_synthetic=manifest.data["synthetic"]))
+                       own_heads=bool(how.heads or how.own_heads), way=choice.way, cost_s=choice.costs_s,
+                       why_not_incremental=choice.reason, fed_synthetic=synthetic, trained_on_synthetic=manifest.data["synthetic"]))
         return
     click.echo(_chosen(choice))
     click.echo(_told(found) + marks)

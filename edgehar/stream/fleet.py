@@ -36,6 +36,7 @@ from edgehar.settings import HOLD
 from edgehar.stream.clock import RATE_TOLERANCE, PlaceClocks
 from edgehar.stream.decision import Decided, softmax
 from edgehar.stream.microbatches import way_to_logits
+from edgehar.stream.personal import HeadBank
 from edgehar.stream.policy import Policy, require_sensible
 from edgehar.stream.ring import Presence, Ring, rows_of
 from edgehar.stream.saved import Lasting
@@ -55,7 +56,8 @@ class Fleet(Lasting):
     stays the caller's to close. hop, hold, allow_constant, settling: as for `Stream`. quality: remember which samples
     came, for the quality and staleness of decisions; else all count as come. limit: so
     many streams are admitted, as many as there are places unless given; what the machine
-    bears is `microbatches.Choice.limit`.
+    bears is `microbatches.Choice.limit`. bank: heads of the places, for a session that tells
+    features; `save` keeps none of them, so whoever loads seats them again.
 
     gaps, dropped, refused: (places,) int64, how often a place had a gap, gave up a window
     (or a step), or was sent what cannot be used; reasons: {place: the last refusal}.
@@ -68,14 +70,14 @@ class Fleet(Lasting):
                  places: int, hop: Optional[int] = None, hold: Hold = HOLD, allow_constant: bool = False,
                  policy: Policy = Policy(), limit: Optional[int] = None,
                  clock: Callable[[], float] = time.monotonic, settling: Settling = Settling(),
-                 quality: bool = False) -> None:
+                 quality: bool = False, bank: Optional[HeadBank] = None) -> None:
         self.signal, self.tasks = signal, dict(tasks)
         self.hop = signal.hop if hop is None else hop
         self.limit = places if limit is None else min(limit, places)
         holds = hold_of_each(hold, self.tasks)
         require_sensible(places, self.hop, policy)
         self._allow_constant, self._policy, self._clock = allow_constant, policy, clock
-        self._engine = way_to_logits(session, signal, self.hop, places, policy)
+        self._engine = way_to_logits(session, signal, self.hop, places, policy, bank)
         self._deadline_s = (self._engine.patience * self.hop / signal.rate_hz if policy.deadline_s is None
                             else policy.deadline_s)
         size = signal.window + (2 * policy.depth + 1) * self.hop

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Mapping, Sequence, Tuple, Union
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from edgehar.backends.base import Session, StepSession
 from edgehar.data.signals import Signal
 from edgehar.errors import InputError, MismatchError
+from edgehar.stream.personal import HeadBank
 from edgehar.stream.policy import Policy
-from edgehar.stream.ring import Ring
+from edgehar.stream.ring import Ring, rows_of
 from edgehar.stream.waiting import Waiting
 
 
@@ -18,15 +19,17 @@ class WholeWindows:
     """Full windows, `length` samples of a stream at a time and `batch` streams.
 
     first: samples of a grid until the first is due. skips: one may be left out. patience: so
-    many hops one waits for company, where the service does not say.
+    many hops one waits for company, where the service does not say. bank: heads of the places,
+    where `session` tells features.
     """
 
     name = "whole windows"
     skips = True
     patience = 0
 
-    def __init__(self, session: Session, window: int, batch: int, batches: int) -> None:
-        self._session = session
+    def __init__(self, session: Session, window: int, batch: int, batches: int,
+                 bank: Optional[HeadBank] = None) -> None:
+        self._session, self._bank = session, bank
         self.first = self.length = window
         self.batch = min(batch, session.max_batch)
         self._most = batches * self.batch
@@ -63,7 +66,10 @@ class WholeWindows:
             self._session.launch(size)
             logits = self._session.wait()
             for task, values in out.items():
-                values[rows] = logits[task]
+                if self._bank is None:
+                    values[rows] = logits[task]
+                else:
+                    self._bank.decide(task, rows_of(places[rows]), logits[task], values[rows])
 
 
 class Steps:
@@ -163,12 +169,14 @@ def _probe(x: np.ndarray, probes: np.ndarray) -> None:
 
 
 def way_to_logits(session: Union[Session, StepSession], signal: Signal, hop: int, places: int,
-                  policy: Policy) -> Union[WholeWindows, Steps]:
+                  policy: Policy, bank: Optional[HeadBank] = None) -> Union[WholeWindows, Steps]:
     """The one that goes with the session.
 
     Raises MismatchError where it does not fit the signal, InputError where not the policy.
     """
     if isinstance(session, StepSession):
+        if bank is not None:
+            raise InputError("heads of wearers need whole windows and this session goes by steps; open its features.")
         if session.hop != hop or session.slots // session.lanes * session.lanes < places:
             raise MismatchError("the session steps %d streams by %d samples and the fleet has %d places and a hop of "
                                 "%d; open it for these." % (session.slots, session.hop, places, hop))
@@ -180,4 +188,4 @@ def way_to_logits(session: Union[Session, StepSession], signal: Signal, hop: int
     if session.input().shape[1:] != wanted:
         raise MismatchError("the engine reads windows of shape %s and the signal gives %s; build the engine from the "
                             "artifact that describes this signal." % (session.input().shape[1:], wanted))
-    return WholeWindows(session, signal.window, policy.batch, policy.batches)
+    return WholeWindows(session, signal.window, policy.batch, policy.batches, bank)

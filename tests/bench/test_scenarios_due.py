@@ -7,7 +7,7 @@ import pytest
 
 from edgehar.bench.scenarios import SCENARIOS, load_scenario
 from edgehar.bench.timing import Calls, joined
-from edgehar.bench.verdicts import settled
+from edgehar.bench.verdicts import has_settled
 
 SLOW_S = 0.5
 
@@ -66,11 +66,11 @@ def calls_of(latency_s: np.ndarray, begin_s: float = 0.0) -> Calls:
 
 def test_a_measurement_settles_when_its_last_seconds_agree_and_no_sooner():
     steady = calls_of(np.full(1000, 0.01))
-    assert settled(steady, 1000) and not settled(steady, 1001)
-    assert not settled(calls_of(np.full(300, 0.01)), 100)  # three seconds are too few
+    assert has_settled(steady, 1000) and not has_settled(steady, 1001)
+    assert not has_settled(calls_of(np.full(300, 0.01)), 100)  # three seconds are too few
     drifting = calls_of(np.linspace(0.01, 0.03, 500))
-    assert not settled(drifting, 100)
-    assert settled(joined(drifting, calls_of(np.full(700, 0.03), drifting.end[-1])), 100)
+    assert not has_settled(drifting, 100)
+    assert has_settled(joined(drifting, calls_of(np.full(700, 0.03), drifting.end[-1])), 100)
 
 
 @pytest.mark.parametrize("until_s, expected", [(0, 1), (60, 11), (4, 4)])
@@ -94,3 +94,29 @@ def test_measuring_goes_on_until_it_is_stable_and_keeps_all(until_s, expected, m
     with BACKENDS.create("linear").open(engine, max_batch=1) as session:
         (latency,) = scenario.measure(Trial(session, engine, clock=clock, sleep=clock.sleep)).measurements
     assert sum(latency.values) == pytest.approx(expected, abs=1.0)
+
+
+def test_the_parts_of_a_decision_add_up_to_its_latency(monkeypatch, tmp_path):
+    """An engine of 30 ms at 50 decisions a second: each waits longer than the one before, and the queue has it."""
+    from edgehar.backends import BACKENDS
+    from edgehar.backends.base import BuildSpec
+    from edgehar.bench.scenarios.base import Trial
+    from tests.linear import LinearSession, add_plugins, write_artifact
+
+    add_plugins(monkeypatch)
+    engine = BACKENDS.create("linear").build(write_artifact(tmp_path / "linear"), BuildSpec(), tmp_path / "engine")
+    clock, launch = Hand(), LinearSession.launch
+
+    def timed(session, count, slot=0):
+        clock.sleep(0.03)
+        launch(session, count, slot)
+
+    monkeypatch.setattr(LinearSession, "launch", timed)
+    scenario = SCENARIOS.create("end-to-end", warmup_s=0, duration_s=1)
+    with BACKENDS.create("linear").open(engine, max_batch=1) as session:
+        found = {each.name: np.array(each.values) for each in scenario.measure(
+            Trial(session, engine, clock=clock, sleep=clock.sleep)).measurements}
+    parts = found["lateness"] + found["gather"] + found["compute"] + found["decision"]
+    np.testing.assert_allclose(parts, found["latency"], atol=1e-7)
+    np.testing.assert_allclose(found["compute"], 0.03, atol=1e-7)
+    assert found["lateness"][-1] > found["lateness"][1] > 0

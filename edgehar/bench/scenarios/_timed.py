@@ -8,7 +8,7 @@ from typing import Any, Callable, List, Optional, Tuple
 from edgehar.bench.metering import Load
 from edgehar.bench.scenarios.base import Findings, Scenario, Trial
 from edgehar.bench.timing import Calls, Clock, Sleep, back_to_back, endless_inputs, joined, raw, sleep_until
-from edgehar.bench.verdicts import settled, timing_warnings
+from edgehar.bench.verdicts import has_settled, timing_warnings
 from edgehar.results.runs import Measurement, RunWarning
 from edgehar.settings import setting
 
@@ -61,7 +61,7 @@ class Timed(Scenario):
     def _measured(self, call: Callable[[], Any], trial: Trial, after: Callable[[], None]) -> Calls:
         """Calls of `duration_s`, and of second after second behind it where that is not enough."""
         calls = self.calls(call, self.duration_s, trial.clock, trial.sleep, after)
-        while float(calls.end[-1] - calls.start[0]) < self.until_stable_s and not settled(calls, self.min_queries):
+        while float(calls.end[-1] - calls.start[0]) < self.until_stable_s and not has_settled(calls, self.min_queries):
             calls = joined(calls, self.calls(call, STRETCH_S, trial.clock, trial.sleep, after))
         return calls
 
