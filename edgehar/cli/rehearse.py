@@ -135,7 +135,8 @@ def _rehearse_fleet(engine: Engine, hops: Hops, wearers: int, duration_s: float,
     if as_json:
         show_json(dict(found.to_json(), engine=str(engine.folder), hop=how.hop, phases=phases, limit=limit,
                        own_heads=bool(how.heads or how.own_heads), way=choice.way, cost_s=choice.costs_s,
-                       why_not_incremental=choice.reason, fed_synthetic=synthetic, trained_on_synthetic=manifest.data["synthetic"]))
+                       why_not_incremental=choice.reason, fed_synthetic=synthetic,
+                       trained_on_synthetic=manifest.data["synthetic"]))
         return
     click.echo(_chosen(choice))
     click.echo(_told(found) + marks)

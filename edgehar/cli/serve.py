@@ -100,6 +100,8 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
 
     spec = ServeSpec(path, backend, precision, hop, hold, allow_constant or missing != "refuse", head=head, **settling)
     if is_of_many(source):
+        if head:
+            raise click.UsageError("--head is of one person and the source of many wearers; leave it out.")
         by_placement = dict(_placed(model) for model in models)
         run_gateway(spec, SiteOptions(source, root, sinks, missing, state, address, stale_s, by_placement, places,
                                       leave_s, live), _tell)

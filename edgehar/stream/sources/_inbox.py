@@ -33,7 +33,7 @@ ON_THE_WAY = "lost on the way"
 RESTARTED = 1 << 20  # a number so far behind the last one is of a sender that began anew
 
 
-class Head(NamedTuple):
+class LetterHead(NamedTuple):
     """Whose a message is, and its number; -1 where its sender counts none."""
 
     who: Who
@@ -115,18 +115,18 @@ class MessageSource(Source):
     def _run(self) -> None:
         """Take messages in until the source ends or is closed."""
 
-    def _head(self, payload: bytes) -> Head:
+    def _head(self, payload: bytes) -> LetterHead:
         """Raises InputError where it cannot be told whose the message is."""
         value: Any = parse_json(payload)
         who = Who(str(value["wearer"])) if self.mailbox is not None else Who("")
-        return Head(who, int(value.get("seq", -1)))
+        return LetterHead(who, int(value.get("seq", -1)))
 
     def _deliver(self, payload: bytes, patience_s: float = 0.0) -> None:
         """Let a message wait for its turn, after up to `patience_s` where there is no room yet; else count it."""
         try:
             head = self._head(payload)
         except (ArithmeticError, AttributeError, InputError, LookupError, TypeError, ValueError):
-            head = Head(Who(""))
+            head = LetterHead(Who(""))
         self._count_lacking(head)
         if self.mailbox is None:
             try:
@@ -153,7 +153,7 @@ class MessageSource(Source):
             return
         self._end()
 
-    def _count_lacking(self, head: Head) -> None:
+    def _count_lacking(self, head: LetterHead) -> None:
         last = self._numbers.get(head.who)
         if head.number < 0 or (last is None and len(self._numbers) >= MOST_DEPTH):
             return

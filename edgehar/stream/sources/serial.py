@@ -13,7 +13,7 @@ import numpy as np
 from edgehar.data.signals import Signal
 from edgehar.errors import InputError, MissingError
 from edgehar.stream.mailbox import Who
-from edgehar.stream.sources._inbox import POLL_S, Head, MessageSource
+from edgehar.stream.sources._inbox import POLL_S, LetterHead, MessageSource
 from edgehar.stream.sources._messages import Form
 from edgehar.stream.sources.base import LATEST_S
 
@@ -60,10 +60,10 @@ class Serial(MessageSource):
                     self._deliver(each)
             held = held[-LONGEST:]
 
-    def _head(self, payload: bytes) -> Head:
+    def _head(self, payload: bytes) -> LetterHead:
         if self._frames == "cobs":
-            return Head(Who(""), HEAD.unpack_from(unstuffed(payload))[0])
-        return super()._head(payload) if payload.lstrip()[:1] == b"{" else Head(Who(""))
+            return LetterHead(Who(""), HEAD.unpack_from(unstuffed(payload))[0])
+        return super()._head(payload) if payload.lstrip()[:1] == b"{" else LetterHead(Who(""))
 
 
 class _SerialForm(Form):
