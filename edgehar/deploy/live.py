@@ -108,7 +108,7 @@ class LastMinutes(Sink):
 
 
 def _key(decision: Decision) -> Key:
-    return getattr(decision, "wearer", ""), getattr(decision, "placement", "")
+    return decision.wearer, decision.placement
 
 
 class Subject(NamedTuple):
