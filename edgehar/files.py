@@ -360,9 +360,9 @@ def read_toml(path: PathLike) -> Dict[str, Any]:
             raise ValueError("a number of more than %d digits" % MOST_DIGITS)
         return _shallow(tomllib.loads(text))
     except RecursionError as error:
-        raise InputError("%s is not readable TOML (%s); mend it." % (path, _TOO_DEEP)) from error
+        raise InputError("%s is not readable TOML (%s); fix it." % (path, _TOO_DEEP)) from error
     except ValueError as error:
-        raise InputError("%s is not readable TOML (%s); mend that line." % (path, error)) from error
+        raise InputError("%s is not readable TOML (%s); fix that line." % (path, error)) from error
 
 
 def schema_fault(value: Any, schema: PathLike) -> Optional[str]:

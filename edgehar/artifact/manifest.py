@@ -176,7 +176,7 @@ def _require_kept_split(body: Mapping[str, Any], where: PathLike) -> None:
     for what in ("golden", "calibration"):
         tested = sorted(set(body[what]["people"]) & set(split["test"]))
         if tested and not {"shuffle_seed", "in_time"} & set(split):
-            raise MismatchError("%s: its %s inputs come from test person %s, so its scores would flatter it; export it "
+            raise MismatchError("%s: its %s inputs come from test person %s, so its scores would be biased; export it "
                                 "again from training and validation people." % (where, what, tested[0]))
 
 

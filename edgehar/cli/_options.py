@@ -124,7 +124,7 @@ def hop_option(default: str = "the model's") -> Decorator:
 
 def hold_option(packed: bool = False, by_task: bool = True) -> Decorator:
     """packed: whether a bundle may say it; by_task: whether each task may have its own."""
-    own = ", or one number a task, e.g. activity=3,placement=10" if by_task else ""
+    own = ", or one number per task, e.g. activity=3,placement=10" if by_task else ""
     told = "  [default: as packed, or %d]" % HOLD if packed else ""
     return click.option("--hold", type=Hold() if by_task else click.IntRange(1), default=None if packed else HOLD,
                         show_default=not packed,

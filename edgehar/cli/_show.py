@@ -172,7 +172,7 @@ def _now_and_then() -> Callable[[str], None]:
 
 def show_comparisons(title: str, comparisons: Iterable[Any]) -> None:
     """Print how far an engine's logits are from the golden ones, task by task."""
-    show_table(title, ("task", "largest error", "signal-to-noise dB", "same winner", "verdict"),
+    show_table(title, ("task", "largest error", "signal-to-noise dB", "argmax agreement", "verdict"),
                [(found.task, "%.2g" % found.max_error, "%.1f" % found.snr_db, "%.1f %%" % (100 * found.agreement),
                  "agrees" if found.passed else "DIFFERS") for found in comparisons])
 

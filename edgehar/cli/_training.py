@@ -90,7 +90,7 @@ class Doubts:
 
 
 def show_training(fitted: Fitted, folder: str, as_json: bool, doubts: Doubts) -> None:
-    """The closing table: what was trained, and how well it does on validation people."""
+    """The closing table: what was trained, and how well it does on validation subjects."""
     from edgehar.cli._show import marked, show_json, show_table
     from edgehar.data.vetting import remarks
 
@@ -111,7 +111,7 @@ def show_training(fitted: Fitted, folder: str, as_json: bool, doubts: Doubts) ->
     _tell_labels(fitted.facts)
     _tell_pace(fitted.facts)
     _tell_heads(fitted.facts.get("search", {}))
-    show_table(title, ("task", "macro-F1 on validation people", "best epoch", "parameters", "MACs"),
+    show_table(title, ("task", "macro-F1 on validation subjects", "best epoch", "parameters", "MACs"),
                [(task, "%.3f" % score, best.epoch, fitted.facts["parameters"], fitted.facts["macs"])
                 for task, score in best.valid_macro_f1.items()])
 
@@ -139,7 +139,7 @@ def _tell_pace(facts: Mapping[str, Any]) -> None:
 
 def _tell_heads(searches: Mapping[str, Mapping[str, Any]]) -> None:
     for task, search in searches.items():
-        click.echo("head for %s: %s, importance %.2f; best on validation people: %s" % (
+        click.echo("head for %s: %s, importance %.2f; best on validation subjects: %s" % (
             task, search["kept"], search["importances"][search["kept"]], search["best_on_validation"]))
 
 
@@ -153,7 +153,7 @@ def _tell_skipped(sentences: Sequence[str]) -> None:
 def rate_told(rate_hz: float, measured_hz: Sequence[float]) -> str:
     """"rate: 20 Hz, from samples taken at 19.2 to 100 Hz (median 20)"."""
     taken = ", from samples taken at %.4g to %.4g Hz (median %.4g)" % (
-        measured_hz[0], measured_hz[2], measured_hz[1]) if measured_hz else " by the corpus' own account"
+        measured_hz[0], measured_hz[2], measured_hz[1]) if measured_hz else " (nominal)"
     return "rate: %g Hz%s" % (rate_hz, taken)
 
 
@@ -162,6 +162,8 @@ def _method_told(method: str) -> str:
     from edgehar.training.distillers import DISTILLERS
     from edgehar.registry import parse_spec
 
+    if method == "none":
+        return "trained without distillation"
     paper = DISTILLERS.kind(parse_spec(method)[0]).paper
     return "method %s%s" % (method, " (%s)" % paper if paper else "")
 
@@ -172,7 +174,7 @@ def tell_resumed(folder: str) -> None:
 
     epochs = begun(folder)
     if epochs:
-        click.echo("%s: going on after epoch %d" % (folder, epochs), err=True)
+        click.echo("%s: continuing after epoch %d" % (folder, epochs), err=True)
 
 
 def _people_told(fitted: Fitted) -> str:
@@ -181,7 +183,7 @@ def _people_told(fitted: Fitted) -> str:
 
     data = fitted.facts["data"]
     parts = ["%d of %d %s" % (data["people"][part], len(data["split"][part]), part) for part in PARTS]
-    return "people at hand: %s" % ", ".join(parts)
+    return "subjects found: %s" % ", ".join(parts)
 
 
 @contextmanager

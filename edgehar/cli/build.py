@@ -23,7 +23,7 @@ SECTION = "Run"
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of a CPU engine.")
 @click.option("-o", "folder", type=click.Path(), metavar="ENGINE",
               help="Where the engine goes; default ARTIFACT/built/BACKEND-PRECISION.")
-@click.option("--rebuild", is_flag=True, help="Build anew even where an engine is up to date.")
+@click.option("--rebuild", is_flag=True, help="Build again even where an engine is up to date.")
 @json_option("the engine's facts as JSON")
 def command(artifact_folder: str, backend: str, precision: Optional[str], threads: int, folder: Optional[str],
             rebuild: bool, as_json: bool) -> None:
@@ -68,7 +68,7 @@ def _engine(artifact: Artifact, builder: Backend, precision: str, threads: int, 
     except MismatchError:  # damaged: a build is the remedy
         ready = None
     if ready is not None and ready.spec == spec:
-        click.echo("%s is up to date; --rebuild builds it anew." % place, err=True)
+        click.echo("%s is up to date; --rebuild builds it again." % place, err=True)
         return _to_be_run_as(ready, builder)
     with progress_line() as on_progress:
         builder.on_progress = on_progress

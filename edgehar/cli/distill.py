@@ -40,7 +40,7 @@ def command(teacher_folders: Sequence[str], method: str, model_spec: str, channe
 
     Teacher and student see the same augmented windows; the student may see fewer
     channels. The teacher must have been trained on the same split, or it would have seen
-    the student's test people; unless told otherwise, the student takes the teacher's
+    the student's test subjects; unless told otherwise, the student takes the teacher's
     split, rate and window. With --rate it may be slower: at a half or a quarter of the
     teacher's rate it reads the same seconds in fewer samples.
 

@@ -36,9 +36,9 @@ equal in all modes, for no published figure tells it mode by mode.</p>
               "[default: 1]")
 @click.option("--precision", "precisions", multiple=True, type=click.Choice(PRECISIONS),
               help="Repeatable.  [default: fp16, on a CPU fp32]")
-@click.option("--batch", "batches", default="1", show_default=True, metavar="N,N,...", help="Windows a call.")
+@click.option("--batch", "batches", default="1", show_default=True, metavar="N,N,...", help="Windows per call.")
 @click.option("--rate", "rate_hz", type=click.FloatRange(min=0, min_open=True), metavar="HZ",
-              help="Also tell the energy of every power mode where windows come at this rate, idle included.")
+              help="Also predict the energy of every power mode where windows come at this rate, idle included.")
 @click.option("-o", "--output", metavar="FILE.html", type=click.Path(), help="Draw that as a picture (--rate).")
 @json_option()
 def command(path: str, board_name: str, mode: str, device: str, threads: Optional[int], precisions: Sequence[str],
@@ -144,8 +144,8 @@ def _show(path: str, found: Sequence[Any], paced: Sequence[PacedEnergy], rate_hz
     first = found[0]
     show_table("PREDICTED, not measured: %s on %s, %s, %s" % (
         Path(path).resolve().name, first.board, first.device_text, first.mode),
-               ("precision", "batch", "launched", "a batch [90 %]", "windows/s", "at the wall, a window [90 %]",
-                "at the rails, a window [90 %]", "time is"), [_cells(each) for each in found])
+               ("precision", "batch", "launched", "per batch [90 %]", "windows/s", "at the wall, per window [90 %]",
+                "at the rails, per window [90 %]", "time is"), [_cells(each) for each in found])
     show_table("PREDICTED layers: %s, batch %d%s" % (first.precision, first.batch, ", CUDA graph" * first.graph),
                ("kernel", "operators", "MMAC", "us", "bound by"),
                [(layer.kind, " ".join(layer.operators), "%.3f" % (layer.macs / 1e6), "%.1f" % (1e6 * layer.seconds),

@@ -53,7 +53,7 @@ class Address(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
               help="Kept for the next start: the samples of the window, and what was decided. Rewritten at every "
               "chunk, so best in memory, e.g. /run/edgehar/state.json.")
 @click.option("--http", "address", type=Address(), default="127.0.0.1:%d" % PORT, show_default=True,
-              help="Where /health, /live and /metrics are shown, or off. Nobody is asked for a password.")
+              help="Where /health, /live and /metrics are shown, or off. There is no password.")
 @click.option("--stale-s", type=click.FloatRange(min=0, min_open=True),
               help="So long without a decision, and /health says 503.  [default: two windows, at least %g]"
               % LEAST_STALE_S)
@@ -72,7 +72,7 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
       SIGHUP       verify what stands at the path now (it may be a link that was moved) and go on
                    through it without losing a sample, or say why not and go on as before
       SIGTERM      end in order, as Ctrl-C does
-      kill -9      with --state, the next start goes on where this one was, and says what was missed
+      kill -9      with --state, the next start continues where this one was, and says what was missed
 
     \b
     Examples:

@@ -74,7 +74,7 @@ def framed(recording: Recording, rate_hz: float) -> Recording:
     if rate_hz == recording.rate_hz:
         return recording
     if not 0 < rate_hz < recording.rate_hz:
-        raise InputError("%s has %g samples a second and cannot be brought to %g; choose a lower rate." % (
+        raise InputError("%s has %g samples per second and cannot be brought to %g; choose a lower rate." % (
             recording.name, recording.rate_hz, rate_hz))
     times_s = np.arange(len(recording.samples)) / recording.rate_hz
     (stretch,) = resample(times_s, recording.samples, rate_hz, recording.rate_hz, 2 / recording.rate_hz)

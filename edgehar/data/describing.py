@@ -413,7 +413,7 @@ def _corpus(rate_hz: float) -> str:
 
 def _files_table(archive: str, names: Names, more: str) -> str:
     rows = ["# A first description by `edgehar describe`: answer what is marked QUESTION, then look at it with",
-            "# `edgehar inspect THIS_FILE`. docs/your-data.md tells every key.", "", "[files]"]
+            "# `edgehar inspect THIS_FILE`. docs/your-data.md explains every key.", "", "[files]"]
     rows += ['archive = ["%s"]' % archive] if archive else []
     rows += ["pattern = '%s'" % names.pattern, "# %d files; %s" % (len(names.files), "; ".join(
         "%d of %s: %s" % (len(values), name, ", ".join(values[:6]) + (" ..." if len(values) > 6 else ""))

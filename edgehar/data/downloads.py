@@ -242,7 +242,7 @@ def _bring(download: Download, part: _Part, watch: Watch, retry_after_s: Sequenc
 def _given_up(download: Download, part: _Part, broken: _Broken) -> MissingError:
     begun = part.begun(download.url)
     return MissingError("%s did not come whole (%s); run the same line again, and it %s." % (
-        download.url, broken, "goes on after %.1f MB" % (part.size_bytes / 1e6) if begun else "begins anew"))
+        download.url, broken, "continues after %.1f MB" % (part.size_bytes / 1e6) if begun else "begins again"))
 
 
 def _transfer(download: Download, part: _Part, watch: Watch) -> _Source:
@@ -384,7 +384,7 @@ def _record_of(path: Path) -> Path:
 def _recorded(path: Path) -> str:
     text = _record_of(path).read_text(encoding="utf-8", errors="replace")
     if not re.match(r"[0-9a-f]{64}\s", text):
-        raise InputError("%s holds no SHA-256; remove it, and the next fetch writes it anew." % _record_of(path))
+        raise InputError("%s holds no SHA-256; remove it, and the next fetch writes it again." % _record_of(path))
     return "sha256:" + text[:64]
 
 

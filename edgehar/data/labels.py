@@ -48,7 +48,7 @@ def require_labels(labels: Mapping[str, np.ndarray], classes: Mapping[str, Seque
                 where, task, ", ".join(classes) or "none"))
         if not isinstance(values, np.ndarray) or values.shape != (count,):
             shape = getattr(values, "shape", None)
-            raise InputError("%s has labels of task '%s' of shape %s for %d samples; give one a sample, (%d,)." % (
+            raise InputError("%s has labels of task '%s' of shape %s for %d samples; give one per sample, (%d,)." % (
                 where, task, shape if shape is not None else type(values).__name__, count, count))
         if values.dtype.kind not in "iu":
             raise InputError("%s has labels of task '%s' of type %s; give whole numbers, the positions of the classes "

@@ -115,8 +115,8 @@ class Resampler:
                 raise InputError("a signal cannot be resampled with %s = %s; it must be a positive number." % (
                     name, value))
         if fastest_hz > MOST_FACTOR * rate_hz:
-            raise InputError("a signal of %.4g samples a second cannot be brought to %.4g; up to %d times as fast can, "
-                             "so is its clock in seconds?" % (fastest_hz, rate_hz, MOST_FACTOR))
+            raise InputError("a signal of %.4g samples per second cannot be brought to %.4g; up to %d times as fast "
+                             "can, so is its clock in seconds?" % (fastest_hz, rate_hz, MOST_FACTOR))
         self._rate_hz = rate_hz
         self._max_gap_s = max_gap_s
         self._start_s = start_s

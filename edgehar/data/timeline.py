@@ -259,7 +259,7 @@ class Timeline:
         self.steps += 1
         last_s = self._last_s
         self._say("the clock goes back by %.3f s, from %.3f s to %.3f s, as it does when it is set or a device begins "
-                  "anew; that is a gap" % (last_s - behind[0].time_s, last_s, behind[0].time_s))
+                  "again; that is a gap" % (last_s - behind[0].time_s, last_s, behind[0].time_s))
         self._last_s, self._begins = math.nan, True
         for each in behind:
             heapq.heappush(self._ahead, each._replace(mark=self._count))

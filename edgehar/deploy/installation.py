@@ -38,7 +38,7 @@ from edgehar.files import (PathLike, UnopenedError, alone_with, flush_folder, fl
 
 CURRENT, VERSIONS, CACHES, LOCK = "current", "versions", "caches", ".lock"
 BUNDLE, RECORD = "bundle", "installed.json"
-HALF, ANEW = ".installing-", "-anew"
+HALF, ANEW = ".installing-", "-again"
 
 
 @dataclass(frozen=True)

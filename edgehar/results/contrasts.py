@@ -16,7 +16,7 @@ NETWORK_FACTS = ("dataset", "channels", "channel_names", "tasks", "rate_hz", "wi
 
 
 class Contrast(NamedTuple):
-    """Macro-F1 of `row` minus that of `partner`, with its 95 % interval over people, and what it allows to say."""
+    """Macro-F1 of `row` minus that of `partner`, with its 95 % interval over subjects, and what it allows to say."""
 
     row: AccuracyRow
     partner: AccuracyRow
@@ -55,7 +55,7 @@ def not_inferior(found: Contrast) -> Contrast:
 
 
 class Recovery(NamedTuple):
-    """Which share of a gap `row` has closed, with its 95 % interval over people.
+    """Which share of a gap `row` has closed, with its 95 % interval over subjects.
 
     gap: the upper network against the lower one; share is None where it is none to speak of.
     """
@@ -97,13 +97,13 @@ def p_value(found: Contrast) -> float:
 def difference_text(found: Contrast) -> str:
     """"+0.012 [-0.003, +0.027]"; one person gives no interval."""
     return "%+.3f [%+.3f, %+.3f]" % found.difference if found.row.people > 1 else (
-        "%+.3f (one person)" % found.difference.value)
+        "%+.3f (one subject)" % found.difference.value)
 
 
 def recovery_text(found: Recovery) -> str:
     """"62 % [40 %, 85 %]", or why there is nothing to recover."""
     if found.share is None:
-        return "no gap above zero" if found.row.people > 1 else "one person tells no gap"
+        return "no gap above zero" if found.row.people > 1 else "no gap can be estimated from one subject"
     return "%.0f %% [%.0f %%, %.0f %%]" % tuple(100 * value for value in found.share)
 
 
@@ -131,7 +131,7 @@ def _require_alike(what: str, ours: Any, theirs: Any) -> None:
 
 def _unlike(what: str, ours: str, theirs: str) -> InputError:
     return InputError("the Runs differ in their %s (%s against %s), so their scores do not compare; measure both on "
-                      "the same people and task." % (what, ours, theirs))
+                      "the same subjects and task." % (what, ours, theirs))
 
 
 def _split_told(run: Run) -> str:

@@ -277,14 +277,14 @@ def _doubts(dataset: Dataset, people: Sequence[Person], sensors: Sequence[Sensor
             rates: Sequence[float]) -> Iterator[str]:
     yield from (sensor.doubt for sensor in sensors if sensor.doubt)
     if rates and abs(rates[1] / dataset.rate_hz - 1) > RATE_OFF:
-        yield "it is said to have %g samples a second, and %.4g come, which were resampled" % (
+        yield "it is declared with %g samples per second, and %.4g come, which were resampled" % (
             dataset.rate_hz, rates[1])
     for label in classes:
         having = [person for person in people if person.seconds.get(label)]
         if not having:
-            yield "nobody has a sample of class %s" % label
+            yield "no subject has a sample of class %s" % label
         elif any(person.part for person in people) and not any(person.part == "train" for person in having):
-            yield "nobody who is trained on has a sample of class %s" % label
+            yield "no training subject has a sample of class %s" % label
     lacking = dataset.missing()
     if lacking:
         yield lacking.rstrip(".")

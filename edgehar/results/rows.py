@@ -25,9 +25,9 @@ PRECISION_ORDER = {"fp32": 0, "fp16": 1, "int8": 2}
 
 
 class AccuracyRow(NamedTuple):
-    """One method in one precision on one corpus's test people; several runs are seeds of it, or folds.
+    """One method in one precision on one corpus's test subjects; several runs are seeds of it, or folds.
 
-    macro_f1: with its 95 % interval over people. planned: people that the split keeps for
+    macro_f1: with its 95 % interval over subjects. planned: people that the split keeps for
     testing, of whom `people` were at hand. counts: (K, K) of all people and runs.
     runs: {person: (K, K)} of each seed. calibration_error: as macro_f1, and reliability:
     (3, B) of all people and runs; None for Runs from before they were recorded.
@@ -54,10 +54,10 @@ class AccuracyRow(NamedTuple):
 
 
 class EventRow(NamedTuple):
-    """What streams of one method made of the events of one corpus's test people; several runs are seeds of it.
+    """What streams of one method made of the events of one corpus's test subjects; several runs are seeds of it.
 
     hop: samples. share_detected, false_alarms_per_h, delay_s (the median): with their 95 %
-    intervals over people. delay_p90_s: None where too few were detected. events: of all
+    intervals over subjects. delay_p90_s: None where too few were detected. events: of all
     people and runs, class by class.
     """
 

@@ -47,7 +47,7 @@ def interval_text(found: Interval, people: int, digits: int = 3) -> str:
     if not np.isfinite(found.value):
         return "–"
     if people == 1:
-        return "%.*f (one person)" % (digits, found.value)
+        return "%.*f (one subject)" % (digits, found.value)
     return "%.*f [%.*f, %.*f]" % (digits, found.value, digits, found.low, digits, found.high)
 
 

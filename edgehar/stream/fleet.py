@@ -165,7 +165,7 @@ class Fleet:
         for key in here:
             if facts.get(key) != here[key]:
                 raise MismatchError("%s is of a fleet with another %s; load it with the engine and the options it was "
-                                    "saved with, or start anew without it." % (path, key.replace("_", " ")))
+                                    "saved with, or start again without it." % (path, key.replace("_", " ")))
         self._require_alike(arrays, path)
         self._restore(arrays)
         self.reasons = {int(place): text for place, text in reasons.items()}
@@ -175,7 +175,7 @@ class Fleet:
             seated = name.startswith("engine/")  # one row for each who was seated, however many they were
             if name not in arrays or arrays[name].shape[seated:] != here.shape[seated:]:
                 raise MismatchError("%s holds no '%s' of shape %s; it was saved with another edgehar or network: start "
-                                    "anew without it." % (path, name, here.shape))
+                                    "again without it." % (path, name, here.shape))
 
     def _facts(self, network: str) -> Dict[str, Any]:
         tasks = {task: list(names) for task, names in self.tasks.items()}
@@ -421,7 +421,7 @@ def _read(path: PathLike) -> Tuple[Dict[str, Any], Dict[str, np.ndarray]]:
     except OSError as error:
         raise InputError("cannot read %s: %s." % (path, error.strerror or error)) from error
     except (ValueError, KeyError, EOFError, BadZipFile, AttributeError) as error:
-        raise InputError("%s is no saved fleet, or is damaged; start anew without it." % path) from error
+        raise InputError("%s is no saved fleet, or is damaged; start again without it." % path) from error
 
 
 def _engine(session: Union[Session, StepSession], signal: Signal, hop: int, places: int,

@@ -68,7 +68,7 @@ def _outcome(study: Study, title: str, results: Path) -> Outcome:
 
 
 def write_forests(found: Sequence[Outcome], results: PathLike) -> List[Path]:
-    """Draw the contrasts of each corpus that were paired over several people: ``<results>/<corpus>-forest.svg``."""
+    """Draw the contrasts of each corpus that were paired over several subjects: ``<results>/<corpus>-forest.svg``."""
     written = []
     for outcome in found:
         fixed, exploratory = _differences(outcome)

@@ -58,8 +58,8 @@ def _about_classes(task: str, parts: Mapping[str, Mapping[str, int]]) -> Iterato
     there = {part: [name for name, count in counts.items() if count] for part, counts in parts.items()}
     everywhere = [name for name in parts["train"] if not any(name in found for found in there.values())]
     if everywhere:
-        yield "task '%s': nobody has a window of %s, so that no network can learn it; take it out of the classes, or " \
-              "look for its labels." % (task, _listed(everywhere))
+        yield "task '%s': no subject has a window of %s, so that no network can learn it; take it out of the classes, " \
+              "or look for its labels." % (task, _listed(everywhere))
     for part, found in there.items():
         lacking = [name for name in parts[part] if name not in found and name not in everywhere]
         if not found:

@@ -122,7 +122,7 @@ def _require_logits(model: Model, logits: Mapping[str, Tensor], count: int) -> N
             raise InputError("%s gives %s for task '%s'; it must give logits of shape %s." % (
                 model.title, _told(values), task, (count, len(names))))
         if not bool(torch.isfinite(values).all()):
-            raise InputError("%s gives no numbers for task '%s' before it is trained; mend what overflows in it." % (
+            raise InputError("%s gives no numbers for task '%s' before it is trained; fix what overflows in it." % (
                 model.title, task))
 
 

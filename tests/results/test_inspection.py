@@ -58,7 +58,7 @@ def test_a_sound_corpus_is_told_person_by_person(folder):
     assert found.people[0].seconds == {"sit": 10.0, "walk": 10.0} and found.hours == pytest.approx(60 / 3600)
     assert found.rates == pytest.approx((50, 50, 50)) and found.gaps == 0 and found.refused == ()
     assert found.sensors[0].rest == pytest.approx(9.81, abs=0.01)
-    assert found.doubts == ("nobody has a sample of class never",)
+    assert found.doubts == ("no subject has a sample of class never",)
     assert {each.label for each in found.snippets} == {"sit", "walk"}
 
 

@@ -69,7 +69,7 @@ def test_a_second_sensor_is_told_against_the_best_alone() -> None:
 
 def test_the_report_draws_the_choices() -> None:
     page = render(RUNS)
-    assert "What each sensor is worth" in page and "student, trained anew" in page
+    assert "What each sensor is worth" in page and "student, trained again" in page
     assert "What each sensor is worth" not in render([RUNS[0], RUNS[-1]])
 
 

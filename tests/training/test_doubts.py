@@ -144,10 +144,11 @@ def test_a_corpus_of_99_windows_is_learnt_with_default_settings(few, tmp_path, c
     ("", []), ("run-train", ["the training people have no window of 'run': that is not learnt"]),
     ("run-valid", ["the validation people have no window of 'run': the epoch that is kept is chosen without that"]),
     ("run-test", ["the test people have no window of 'run': no test will say"]),
-    ("run-all", ["nobody has a window of 'run', so that no network can learn it"]),
+    ("run-all", ["no subject has a window of 'run', so that no network can learn it"]),
     ("run-valid walk-valid", ["the validation people have no window of 'walk', 'run'",
                               "the validation people have windows of 'still' alone"]),
-    ("run-all walk-all", ["nobody has a window of 'walk', 'run'", "the training people have windows of 'still' alone",
+    ("run-all walk-all", ["no subject has a window of 'walk', 'run'",
+                          "the training people have windows of 'still' alone",
                           "the validation people have windows of 'still' alone", "the test people have windows of"])])
 def test_a_class_that_a_part_lacks_is_told_and_the_exit_stays_0(few, tmp_path, capsys, lacks, told):
     assert execute(["train", "--data", "few:lacks=" + lacks, "--model", "mobilenet:size=XS", "--epochs", "10",

@@ -133,7 +133,7 @@ def test_what_a_network_does_wrong_is_told_before_the_first_epoch(plugin, parts,
 
 def test_a_network_that_cannot_even_be_made_is_told_with_its_file(plugin):
     file = plugin("models", (NETWORK % SOUND).replace("        super().__init__(signal, tasks, 16)\n", ""))
-    with pytest.raises(InputError, match=r"cannot be made \(AttributeError: .*\); mend it") as caught:
+    with pytest.raises(InputError, match=r"cannot be made \(AttributeError: .*\); fix it") as caught:
         make_model("mine", small.SIGNAL, small.TASKS)
     assert str(file) in str(caught.value)
 

@@ -75,6 +75,6 @@ class Paced(Timed):
         """As of any timed scenario, and that windows were never reached."""
         found, unreached = super().warnings(calls), calls.planned - len(calls.end)
         if unreached:
-            found.append(RunWarning(OVERLOADED, "%d of %d windows were never reached at %g windows a second; lower the "
-                                                "rate." % (unreached, calls.planned, self.rate_hz)))
+            found.append(RunWarning(OVERLOADED, "%d of %d windows were never reached at %g windows per second; lower "
+                                                "the rate." % (unreached, calls.planned, self.rate_hz)))
         return found

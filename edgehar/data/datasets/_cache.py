@@ -62,7 +62,7 @@ def read_recordings(dataset: Dataset,
                     _cause(error))
         return _watched(dataset, watch)
     except (InputError, OSError) as error:
-        LOG.warning("the cached recordings of %s are damaged (%s) and read anew.", dataset.name, _cause(error))
+        LOG.warning("the cached recordings of %s are damaged (%s) and read again.", dataset.name, _cause(error))
         shutil.rmtree(str(entry), ignore_errors=True)
     LOG.info("the recordings of %s are read from %s", dataset.name, dataset.folder)
     recordings = _watched(dataset, watch)
