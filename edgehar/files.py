@@ -273,7 +273,7 @@ def _swap_folder(new: Path, folder: Path) -> None:
 def unwritable(path: Path, error: OSError) -> InputError:
     """The sentence for what cannot be written."""
     if error.errno == errno.ENXIO:
-        return InputError("cannot write %s: nobody reads that pipe; start its reader first." % path)
+        return InputError("cannot write %s: no process reads that pipe; start its reader first." % path)
     if error.errno in OUT_OF_DESCRIPTORS:
         return InputError("cannot write %s: %s; raise the limit of open files (ulimit -n)." % (path, error.strerror))
     return InputError("cannot write %s: %s; free space or choose another folder." % (path, error.strerror or error))

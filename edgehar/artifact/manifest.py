@@ -169,15 +169,15 @@ def _require_schema(value: Any, where: PathLike) -> None:
 
 
 def _require_kept_split(body: Mapping[str, Any], where: PathLike) -> None:
-    """Raise MismatchError for a split that is not what its hash says, or for samples of its test people."""
+    """Raise MismatchError for a split that is not what its hash says, or for samples of its test subjects."""
     split = body["data"]["split"]
     if sha256_of_json({key: value for key, value in split.items() if key != "sha256"}) != split["sha256"]:
-        raise MismatchError("%s names people whose split has another hash; export it again." % where)
+        raise MismatchError("%s names subjects whose split has another hash; export it again." % where)
     for what in ("golden", "calibration"):
         tested = sorted(set(body[what]["people"]) & set(split["test"]))
         if tested and not {"shuffle_seed", "in_time"} & set(split):
-            raise MismatchError("%s: its %s inputs come from test person %s, so its scores would be biased; export it "
-                                "again from training and validation people." % (where, what, tested[0]))
+            raise MismatchError("%s: its %s inputs come from test subject %s, so its scores would be biased; export it "
+                                "again from training and validation subjects." % (where, what, tested[0]))
 
 
 def _require_digests(folder: Path, files: Mapping[str, str]) -> None:

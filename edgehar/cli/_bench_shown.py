@@ -161,7 +161,7 @@ def _task_summary(row: Any) -> Dict[str, Any]:
 
 
 def _stream_summary(row: Any) -> Dict[str, Any]:
-    """Counts are of all people and classes; the Run's file has them one by one."""
+    """Counts are of all subjects and classes; the Run's file has them one by one."""
     from edgehar.results.events import EVENT_COUNTS
 
     counts = {name: int(getattr(row.events, name).sum()) for name in EVENT_COUNTS}

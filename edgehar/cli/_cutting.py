@@ -1,4 +1,4 @@
-"""Which corpus a command trains on, how its people are divided and its signal is cut."""
+"""Which corpus a command trains on, how its subjects are divided and its signal is cut."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def heard_by(teachers: Sequence[Fitted], corpus: Corpus, root: Optional[str]) ->
 
 
 def split_by(data: str, root: Optional[str], protocol: str) -> Split:
-    """The split in a file, or that a protocol makes of the people of the corpus `data`."""
+    """The split in a file, or that a protocol makes of the subjects of the corpus `data`."""
     from edgehar.data.datasets import DATASETS
     from edgehar.files import read_json
     from edgehar.data.protocols import People, make_split

@@ -139,7 +139,7 @@ def sink_option(examples: str, default: str) -> Decorator:
 
 
 def stream_options() -> Decorator:
-    """How a stream is cut, mended and decided, where a bundle may say it too."""
+    """How a stream is cut, fixed and decided, where a bundle may say it too."""
     return together(
         hop_option("as packed, or the model's"), hold_option(packed=True),
         click.option("--missing", type=click.Choice(["refuse", "zero", "hold"]), default="refuse", show_default=True,

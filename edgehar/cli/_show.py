@@ -143,7 +143,7 @@ def reading_line(quiet: bool = False) -> Iterator[Callable[[Any], None]]:
     told = {"recordings": 0, "hours": 0.0}
 
     def so_far() -> str:
-        return "%d people, %d recordings, %.1f hours" % (len(people), told["recordings"], told["hours"])
+        return "%d subjects, %d recordings, %.1f hours" % (len(people), told["recordings"], told["hours"])
 
     with progress_line() as show:
 
@@ -152,7 +152,7 @@ def reading_line(quiet: bool = False) -> Iterator[Callable[[Any], None]]:
             told["recordings"] += 1
             told["hours"] += recording.duration_s / 3600
             if not quiet and time.monotonic() - begun_s > MOMENT_S:
-                show("reading: %s; now person %s" % (so_far(), recording.subject))
+                show("reading: %s; now subject %s" % (so_far(), recording.subject))
 
         yield watch
     if not quiet and told["recordings"] and time.monotonic() - begun_s > MOMENT_S:

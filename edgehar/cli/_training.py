@@ -36,7 +36,7 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def labelled_option() -> Decorator:
     """Whose labels count."""
-    return click.option("--labelled", metavar="N|NAMES", help="Learn from the labels of so many of the people to "
+    return click.option("--labelled", metavar="N|NAMES", help="Learn from the labels of so many of the subjects to "
                         "train on, drawn at random, as in 4 or 4:draw=1, or of these, as in anna,ben; everybody else "
                         "then counts as recorded and not labelled.  [default: all labels that there are]")
 
@@ -126,7 +126,7 @@ def _tell_labels(facts: Mapping[str, Any]) -> None:
             "none"))
     for task, choice in facts.get("context", {}).items():
         scores = choice["valid_macro_f1"]
-        click.echo("teacher in context, %s: macro-F1 on validation people %.3f, without it %.3f%s" % (
+        click.echo("teacher in context, %s: macro-F1 on validation subjects %.3f, without it %.3f%s" % (
             task, scores["with"], scores["without"], "" if choice["stickiness"] else "; so it is switched off"))
 
 
@@ -169,7 +169,7 @@ def _method_told(method: str) -> str:
 
 
 def tell_resumed(folder: str) -> None:
-    """Say on stderr where a begun training in `folder` goes on."""
+    """Say on stderr where a begun training in `folder` continues."""
     from edgehar.training.folder import begun
 
     epochs = begun(folder)
@@ -178,7 +178,7 @@ def tell_resumed(folder: str) -> None:
 
 
 def _people_told(fitted: Fitted) -> str:
-    """"people: 29 of 31 train, 9 of 10 valid, 8 of 10 test are at hand"."""
+    """"subjects found: 29 of 31 train, 9 of 10 valid, 8 of 10 test"."""
     from edgehar.data.splits import PARTS
 
     data = fitted.facts["data"]

@@ -1,4 +1,4 @@
-"""`edgehar compare`: one method against another, over the same people."""
+"""`edgehar compare`: one method against another, over the same subjects."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def command(run_a: str, run_b: str, as_json: bool) -> None:
 
     Each is a Run of `edgehar bench --scenario accuracy`, or a folder with those of several seeds of one method, which
     are averaged. "Tied" means that the 95 % interval of the difference lies inside +-1 point of macro-F1; where it does
-    not and holds zero, too few people were tested to tell, and its half-width is told.
+    not and holds zero, too few subjects were tested to tell, and its half-width is told.
     """
     from edgehar.results.contrasts import compare_methods
     from edgehar.results.runs import load_all

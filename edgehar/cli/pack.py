@@ -83,5 +83,5 @@ def _show(bundle: Bundle, manifest: Manifest, file: str, trust: str) -> None:
                                           for name, content in bundle.members.items()])
     click.echo("%s: %.1f KiB, %s; data under %s%s" % (
         file, os.path.getsize(file) / 1024, "signed" if bundle.signature else "NOT SIGNED", bundle.facts["licence"],
-        "".join("; its %s holds windows of recorded people" % part for part in recorded(manifest))))
+        "".join("; its %s holds windows of recorded subjects" % part for part in recorded(manifest))))
     show_next("edgehar install %s %s" % (shlex.quote(file), trust))

@@ -112,7 +112,7 @@ def _whose(engine: Engine, origin: Source) -> Dict[str, Any]:
 def _tell_losses(feed: Feed, source: Source) -> None:
     """Warn of samples that never came, of messages that were not taken, and of a rate that was not kept."""
     if not feed.keeps_rate:
-        made_up = "; %d samples never came and were made up from their neighbours" % feed.lacking
+        made_up = "; %d samples never came and were interpolated" % feed.lacking
         warn("the source declares %.4g samples per second and delivered %.4g on average%s; check its rate and its "
              "connection." % (feed.claimed_hz, feed.measured_hz, made_up if feed.lacking else ""))
     if source.dropped:

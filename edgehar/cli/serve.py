@@ -69,8 +69,8 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
     and with systemd's readiness and watchdog where it was started by Type=notify.
 
     \b
-      SIGHUP       verify what stands at the path now (it may be a link that was moved) and go on
-                   through it without losing a sample, or say why not and go on as before
+      SIGHUP       verify what stands at the path now (it may be a link that was moved) and continue
+                   through it without losing a sample, or say why not and continue as before
       SIGTERM      end in order, as Ctrl-C does
       kill -9      with --state, the next start continues where this one was, and says what was missed
 

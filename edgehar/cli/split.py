@@ -86,7 +86,7 @@ def _show(corpus: Corpus) -> None:
         click.echo("%s: %.0f %% of the test windows hold samples that are trained on" % (LEAKY, 100 * share))
     elif split.same_people:
         click.echo("%s: divided in time; audited: no sample of the %d windows, by its place in its recording, is in "
-                   "two parts; recordings of one person that share samples are told by edgehar datasets %s --check" % (
+                   "two parts; recordings of one subject that share samples: edgehar datasets %s --check" % (
                        SAME_PEOPLE, sum(map(len, parts.labelled)), corpus.dataset.name))
     else:
         click.echo("audited: no person as the corpus names them, no sample of the %d windows by its place in its "
@@ -99,7 +99,7 @@ def _show(corpus: Corpus) -> None:
 
 
 def _tell_unlabelled(parts: Parts) -> None:
-    """Say what of the people to train on has no label, which `edgehar distill` can learn from."""
+    """Say what of the subjects to train on has no label, which `edgehar distill` can learn from."""
     silent = parts.unlabelled
     if silent is not None and len(silent):
         nobody = sorted(set(silent.subjects.tolist()) - set(parts.train.subjects.tolist()))

@@ -34,7 +34,7 @@ Table = Tuple[str, Sequence[str], List[Sequence[Any]]]  # title, columns, rows
 @click.option("--forest", "only_forest", is_flag=True, help="Only draw the contrasts of a study that is done, again: "
               "<corpus>-forest.svg beside the Runs.")
 @click.option("--modalities", "by_sensors", is_flag=True, help="Only train and rank the choices of sensors that FILE "
-              "names in its table [modalities]: what a second sensor is worth.")
+              "names in its table [modalities]: what a second sensor adds.")
 @quiet_option()
 @json_option()
 def command(path: str, only_plan: bool, root: Optional[str], work: str, results: str, jobs: int, markdown: bool,
@@ -168,7 +168,7 @@ def _modality_table(outcome: Outcome) -> Table:
     from edgehar.results.contrasts import difference_text
     from edgehar.results.words import interval_text, with_prefix
 
-    return ("What sensors are worth on %s (exploratory; * none is as accurate at fewer MACs)" % ", ".join(
+    return ("What each sensor adds on %s (exploratory; * none is as accurate at fewer MACs)" % ", ".join(
         [outcome.corpus, *outcome.marks]),
         ("sensors", "task", "channels", "rate Hz", "MACs", "macro-F1 [95 % over subjects]", "gain", "over"),
         [("%s%s" % (found.name, " *" if found.best else ""), found.row.task, found.row.engine.channels,

@@ -147,5 +147,5 @@ def require_used(description: Description, marks: Marks) -> None:
 
 
 def _plain(text: str) -> str:
-    """Numbers without leading zeros, so that user01 is person 1."""
+    """Numbers without leading zeros, so that user01 is subject 1."""
     return str(int(text)) if text.isdigit() else text

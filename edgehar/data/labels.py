@@ -44,7 +44,7 @@ def require_labels(labels: Mapping[str, np.ndarray], classes: Mapping[str, Seque
     """Raise InputError for labels, (count,) a task, that are no numbers of classes, -1 where there is none."""
     for task, values in labels.items():
         if task not in classes:
-            raise InputError("%s has labels of task '%s', of which there are no classes; it has classes of: %s." % (
+            raise InputError("%s has labels of task '%s', which has no classes; classes are given for: %s." % (
                 where, task, ", ".join(classes) or "none"))
         if not isinstance(values, np.ndarray) or values.shape != (count,):
             shape = getattr(values, "shape", None)

@@ -34,7 +34,7 @@ class Stretch(NamedTuple):
     """Consecutive samples of one grid.
 
     start_s: time of the first. samples: (T, C) float32, T >= 1. begins: the first of a
-    new grid, after a gap or at the start; else they go on where the last ones ended.
+    new grid, after a gap or at the start; else they continue where the last ones ended.
     """
 
     start_s: float

@@ -266,7 +266,7 @@ class Timeline:
             self._hand_on()
 
     def _wraps_by(self, time_s: float) -> float:
-        """The period after which a counter or a time of day began again, where `time_s` goes on so; else 0.
+        """The period after which a counter or a time of day began again, where `time_s` continues so; else 0.
 
         It ends within a gap of its period, or of half of it where it has a sign. A period of few
         samples is none: so packets look that were exchanged.

@@ -9,7 +9,7 @@
     listener       hears of signals, also of those that the main thread does not see because it waits
     reload         verifies a new engine while the old one decides, and swaps them between two pieces
 
-A killed service goes on from its state file: the samples of its window are kept, so that
+A killed service continues from its state file: the samples of its window are kept, so that
 what was delivered and not yet written there, less than a piece, is all that is lost. A
 decision that no sink had taken by then is counted as dropped after the restart.
 """
@@ -150,7 +150,7 @@ class Service:
                 time.sleep(TICK_S)
 
     def reload(self) -> None:
-        """Verify what stands at the path now and go on through it; else tell why not and go on as before."""
+        """Verify what stands at the path now and continue through it; else tell why not and continue as before."""
         LOG.info("reloading what stands at the path now")
         self._manager.reloading()
         try:

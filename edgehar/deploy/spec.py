@@ -25,7 +25,7 @@ class Loaded(NamedTuple):
 
 @dataclass(frozen=True)
 class ServeSpec:
-    """What is to run, and how; read anew at every reload.
+    """What is to run, and how; read again at every reload.
 
     path: of an engine or an artifact, or a link to one. backend, precision: as for
     `ready_engine`; hop, hold, allow_constant: as for `installation.stream_settings`.

@@ -1,4 +1,4 @@
-"""One method against another: paired over the people that both were tested on."""
+"""One method against another: paired over the subjects that both were tested on."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def compare_methods(a: Sequence[Run], b: Sequence[Run]) -> List[Contrast]:
     """Method `a` against method `b`, each one Run or its seeds; a contrast for each task that both decide.
 
     Raises InputError where either is more than one method, was not scored, or where the
-    two were scored on other corpora, people or classes, or share no task.
+    two were scored on other corpora, subjects or classes, or share no task.
     """
     first, second = _one_method(a), _one_method(b)
     _require_alike("sources", a[0].source, b[0].source)
@@ -68,7 +68,7 @@ class Recovery(NamedTuple):
 def recoveries(runs: Sequence[Run], lower: Sequence[Run], upper: Sequence[Run]) -> List[Recovery]:
     """How much of what `upper` is better than `lower` the network of `runs` has recovered, task by task.
 
-    There is a gap where its interval lies above zero and two people or more were tested.
+    There is a gap where its interval lies above zero and two subjects or more were tested.
     Raises InputError as `compare_methods`.
     """
     gaps = {gap.row.task: gap for gap in compare_methods(upper, lower)}
@@ -83,7 +83,7 @@ def _share(row: AccuracyRow, gap: Contrast) -> Optional[Interval]:
 
 
 def _contrast(row: AccuracyRow, partner: AccuracyRow) -> Contrast:
-    _require_alike("people", sorted(row.runs[0]), sorted(partner.runs[0]))
+    _require_alike("subjects", sorted(row.runs[0]), sorted(partner.runs[0]))
     _require_alike("classes of task '%s'" % row.task, row.classes, partner.classes)
     difference = paired_difference(row.runs, partner.runs)
     return Contrast(row, partner, difference, verdict(difference) if row.people > 1 else "inconclusive")
@@ -95,7 +95,7 @@ def p_value(found: Contrast) -> float:
 
 
 def difference_text(found: Contrast) -> str:
-    """"+0.012 [-0.003, +0.027]"; one person gives no interval."""
+    """"+0.012 [-0.003, +0.027]"; one subject gives no interval."""
     return "%+.3f [%+.3f, %+.3f]" % found.difference if found.row.people > 1 else (
         "%+.3f (one subject)" % found.difference.value)
 

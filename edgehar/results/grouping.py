@@ -20,7 +20,7 @@ CHOICE = "@"  # between a network's name and the sensors it was given
 
 
 def method_of(run: Run, task: str, people: Iterable[str], settings: Sequence[str]) -> Hashable:
-    """What Runs of one method have in common: network, training and the people tested on; for seeds and folds of it."""
+    """What Runs of one method have in common: network, training and tested subjects; for seeds and folds of it."""
     facts = facts_of(run.engine, METHOD_FACTS) + [run.scenario[key] for key in settings]
     division = family(run.split)
     tested = sorted(people) if division == run.split.get("sha256", "") else "each once"
@@ -65,7 +65,7 @@ def grouped(items: Iterable[T], key: Callable[[T], Hashable]) -> List[List[T]]:
 
 
 def people_of(run: Run) -> Hashable:
-    """Corpus and division of people, which Runs must share to be compared."""
+    """Corpus and division of subjects, which Runs must share to be compared."""
     return corpus_of(run.engine), family(run.split)
 
 

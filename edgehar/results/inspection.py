@@ -1,4 +1,4 @@
-"""What a corpus holds, person by person, and what is odd about it: for one page to look at before training."""
+"""What a corpus holds, subject by subject, and what is odd about it: for one page to look at before training."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Inspection(NamedTuple):
 
     @property
     def hours(self) -> float:
-        """Hours of signal of all people together."""
+        """Hours of signal of all subjects together."""
         return sum(person.hours for person in self.people)
 
     def to_json(self) -> Dict[str, Any]:
@@ -192,7 +192,7 @@ def _doubt(channel: Channel, seen: Sensor) -> str:
 
 
 class PeopleLook:
-    """Counts what each person has."""
+    """Counts what each subject has."""
 
     def __init__(self, task: str, classes: Sequence[str]) -> None:
         self._task, self._classes = task, classes
@@ -250,7 +250,7 @@ class Pauses:
 
 
 class Snippets:
-    """Takes the first seconds of each class, from up to two people."""
+    """Takes the first seconds of each class, from up to two subjects."""
 
     def __init__(self, task: str, classes: Sequence[str]) -> None:
         self._task, self._classes = task, classes

@@ -139,7 +139,7 @@ class Feed:
                 return
 
     def _finite(self, chunk: Chunk) -> Iterator[Chunk]:
-        """`chunk` without the samples that are no numbers; one that does not time its samples goes on after a gap."""
+        """`chunk` without the samples that are no numbers; one that does not time its samples continues after a gap."""
         good = np.isfinite(chunk.samples).all(axis=1)
         if good.all():
             yield chunk

@@ -10,8 +10,8 @@
 
 Each place follows `edgehar.stream.stream.Stream`: the same grid, gaps, jitter and hysteresis;
 a fleet of one gives a stream's decisions bit for bit, and no wearer changes those of
-another. What a stream raises for bad samples, a fleet counts and goes on: the chunk is
-lost and that place starts anew.
+another. What a stream raises for bad samples, a fleet counts and continues: the chunk is
+lost and that place starts again.
 
 A push or tick costs a fixed number of array operations, wherever in the ring the streams
 stand; no sample is touched by itself. All memory of streams is taken at the start: no
@@ -123,7 +123,7 @@ class Fleet:
                                   "use a smaller network or another machine." % self.limit)
         place = int(np.argmin(self._joined))
         self._joined[place] = True
-        self._written[place] = self._written.max()  # abreast of the others, so that they are written in one go
+        self._written[place] = self._written.max()  # level with the others, so that they are written in one go
         self._stride[place] = 1
         for counter in (self.gaps, self.dropped, self.refused):
             counter[place] = 0
@@ -145,7 +145,7 @@ class Fleet:
 
         network: what tells one network from another, e.g. `Engine.sha256`. What waits for a
         tick is saved too. A fleet of the same places, signal, hop and depth in any process
-        goes on from it by `load`, with the same decisions as if nothing had happened; steps
+        continues from it by `load`, with the same decisions as if nothing had happened; steps
         may then stand in another number of lanes.
         """
         facts = dict(self._facts(network), reasons={str(place): text for place, text in self.reasons.items()})
@@ -290,7 +290,7 @@ class Fleet:
             self._give_up_overwritten(places)
         beyond = before + (piece.shape[1] - self._engine.first)
         over = beyond % self.hop
-        going = self._clocks.count[rows] > 0  # of what started anew meanwhile, the rest of the chunk is lost
+        going = self._clocks.count[rows] > 0  # of what started again meanwhile, the rest of the chunk is lost
         due = going & (beyond >= 0) & (over < piece.shape[1])
         if due.any():
             self._enqueue(places[due], (before + piece.shape[1] - over)[due], over[due], due_s)

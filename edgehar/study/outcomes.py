@@ -37,7 +37,7 @@ class Outcome(NamedTuple):
 
 
 def outcomes(study: Study, results: PathLike) -> List[Outcome]:
-    """What the Runs of `study` say, corpus by corpus and task by task; folds joined, each person tested once."""
+    """What the Runs of `study` say, corpus by corpus and task by task; folds joined, each subject tested once."""
     found = [_outcome(study, title, Path(results)) for title in dict.fromkeys(fold.name for fold in study.folds)]
     chances = iter(adjusted([p_value for outcome in found for *_, p_value in outcome.exploratory]))
     return [outcome._replace(exploratory=tuple((first, second, contrast, next(chances))

@@ -56,7 +56,7 @@ def _require_teacher(network: Network, teacher: Optional[Network], dataset: Data
             network.teacher, " and ".join(sorted(strange))))
     if needed and not _knows_no_more(teacher, network):
         raise InputError("its teacher %s learns from labels that are hidden from it; give both the same labelled and "
-                         "the same seeds, by which the people are drawn." % network.teacher)
+                         "the same seeds, by which the subjects are drawn." % network.teacher)
     theirs_hz, own_hz = (each.rate_hz or framing.rate_hz for each in (teacher, network))
     if not (theirs_hz / own_hz).is_integer():
         raise InputError("its teacher %s reads %g samples per second, which is no multiple of its own %g; change one "
@@ -67,7 +67,7 @@ def _require_teacher(network: Network, teacher: Optional[Network], dataset: Data
 
 
 def _knows_no_more(teacher: Network, network: Network) -> bool:
-    """Whether the people whose labels a teacher has are among those of its student, whoever is drawn."""
+    """Whether the subjects whose labels a teacher has are among those of its student, whoever is drawn."""
     ours, theirs = network.labelled, teacher.labelled
     if ours is None:
         return True

@@ -103,7 +103,7 @@ def _require_features(model: Model, found: Any, count: int) -> None:
                              "unsqueeze(2)." % (model.title, _told(stage), number, count, count))
     wanted = (count, model.embedding_width)
     if not isinstance(embedding, Tensor) or tuple(embedding.shape) != wanted:
-        raise InputError("%s returns %s as embedding and told its heads to expect %s; make the two agree." % (
+        raise InputError("%s returns %s as embedding and its heads expect %s; make the two agree." % (
             model.title, _told(embedding), wanted))
 
 

@@ -169,7 +169,7 @@ def test_rates_stand_in_the_json_and_one_that_is_not_kept_is_warned_of(artifact)
     assert (facts["claimed_hz"], facts["resampled"]) == (pytest.approx(100), True)
     assert facts["measured_hz"] == pytest.approx(70, abs=2) and facts["delay_s"] == pytest.approx(0.13, abs=0.005)
     assert "warning: the source declares 100 samples per second and delivered 69" in err
-    assert "samples never came and were made up from their neighbours" in err
+    assert "samples never came and were interpolated" in err
     facts = json.loads(run(artifact, "--json")[1])
     assert (facts["claimed_hz"], facts["measured_hz"], facts["resampled"], facts["delay_s"]) == (50, None, False, 0)
 

@@ -444,7 +444,7 @@ def test_a_full_disk_is_one_sentence_that_says_what_is_kept(site: Site, tmp_path
                           universal_newlines=True, env=SAME_PATH)
     assert done.stdout.startswith("cannot write %s: File too large; free space" % (tmp_path / FILE))
     assert done.stdout.count("\n") == 1
-    assert ("to go on after 0.1 MB, kept in corpus.zip.part." in done.stdout) == kept
+    assert ("to continue after 0.1 MB, kept in corpus.zip.part." in done.stdout) == kept
     assert names_in(tmp_path) == ([FILE + ".part", FILE + ".part.json"] if kept else [])
     bring(site, tmp_path)
     assert (tmp_path / FILE).read_bytes() == CONTENT and bool(ranges(site)[-1][0]) == kept

@@ -83,7 +83,6 @@ ONLY_PARSED: Dict[str, str] = {
     "edgehar build engines/wisdm-watch-s --backend trt": "needs TensorRT",
     "edgehar bench engines/wisdm-watch-s --backend trt": "needs TensorRT",
     "docker/install.sh pycuda": "compiles with the board's nvcc",
-    "source": "sets the shell of the user",
     "edgehar build engines/wisdm-watch-s --backend trt:dla=0": "needs TensorRT and a DLA",
     "edgehar verify engines/wisdm-watch-s/built/trt-fp16": "needs TensorRT",
     "edgehar verify ~/.edgehar/current/model/current": "needs a board that was pushed to",

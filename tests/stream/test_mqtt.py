@@ -131,7 +131,7 @@ def test_subscribers_learn_whether_the_sink_is_there(broker):
     out = sink(broker.port)
     until(lambda: peer.texts("decisions/status") == ["online"], "it is said to be there")
     out.close()
-    until(lambda: peer.texts("decisions/status") == ["online", "offline"], "it is declared with gone")
+    until(lambda: peer.texts("decisions/status") == ["online", "offline"], "it is said to have gone")
     code = ("import os, sys, time; from edgehar.stream.sinks import SINKS\nsink = SINKS.create(sys.argv[1])\n"
             "while not sink.connections: time.sleep(0.01)\ntime.sleep(0.2); os._exit(9)")
     subprocess.run([sys.executable, "-c", code, "mqtt:topic=decisions,port=%d" % broker.port], timeout=PATIENCE_S)

@@ -406,7 +406,7 @@ def test_an_ensemble_is_scored_from_artifacts_of_a_study_that_is_done(finished: 
     assert sum(run.confusions("activity").values()).tolist() == mean_of_two(finished, cell).tolist()
     assert all(path.stat().st_mtime_ns == at for path, at in before.items())
     outcome, = outcomes(study, finished / "results")
-    assert ("ensemble", "ensemble of 2 x resnet:width=8, labels alone") in {
+    assert ("ensemble", "ensemble of 2 x resnet:width=8, no distillation") in {
         (row.label, row.origin) for row in outcome.rows}
     assert outcome.exploratory[0][:2] == ("ensemble", "teacher")
 

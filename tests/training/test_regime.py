@@ -50,7 +50,7 @@ def test_unlabelled_windows_of_people_to_train_on_are_kept_apart():
 
 @pytest.mark.parametrize("part, silent", [("valid", ("p4",)), ("test", ("p5",)), ("train", ("p1", "p2", "p3"))])
 def test_a_part_without_any_label_is_told_with_where_to_put_its_people(part, silent):
-    told = "no window of the %s part of split .fixed. of small carries a label; its people are: %s; put"
+    told = "no window of the %s part of split .fixed. of small carries a label; its subjects are: %s; put"
     with pytest.raises(InputError, match=told % (
             part, ", ".join(silent))):
         parts(silent)
@@ -99,10 +99,10 @@ def test_what_labelled_says(text, told):
 
 
 @pytest.mark.parametrize("make, told", [
-    (lambda: Regime.of(4, 0).people(small.parts()), "4 people are to be labelled and the split trains on 3"),
-    (lambda: Regime.of(0, 0), "at least one person"), (lambda: Regime.of([], 0), "names nobody"),
-    (lambda: Regime.of(["p4"]).people(small.parts()), "'p4' is to be labelled and is none of the people to train on"),
-    (lambda: parse_labelled("4:seed=1"), "write a number of people"), (lambda: Regime(unlabelled="some"), "one of")])
+    (lambda: Regime.of(4, 0).people(small.parts()), "4 subjects are to be labelled and the split trains on 3"),
+    (lambda: Regime.of(0, 0), "at least one subject"), (lambda: Regime.of([], 0), "names nobody"),
+    (lambda: Regime.of(["p4"]).people(small.parts()), "'p4' is to be labelled and is none of the subjects to train on"),
+    (lambda: parse_labelled("4:seed=1"), "write a number of subjects"), (lambda: Regime(unlabelled="some"), "one of")])
 def test_a_regime_that_cannot_be_had_is_refused(make, told):
     with pytest.raises(InputError, match=told):
         make()

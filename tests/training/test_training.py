@@ -225,7 +225,7 @@ def test_windows_of_one_sample_are_refused(parts, tmp_path):
 
 
 def test_a_lone_window_is_refused(parts, tmp_path):
-    with pytest.raises(InputError, match="one window to train on, .*; cut shorter windows, or train on more people"):
+    with pytest.raises(InputError, match="one window to train on, .*; cut shorter windows, or train on more subjects"):
         fit(network(), parts.train.take(np.arange(1)), parts.valid, small.RECIPE, tmp_path / "t")
     assert not (tmp_path / "t").exists()
 
