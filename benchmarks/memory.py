@@ -2,7 +2,7 @@
 
     python benchmarks/memory.py benchmarks/studies/heads.toml --root FOLDER --work runs/heads [--network hopfield]
 
-In each fold the network is shown the windows of its test subjects. Of the association that its memory makes of a window:
+In each fold the network sees the windows of its test subjects. Of the association that its memory makes of a window:
 the entropy in nats, its mean and its deviation over windows, beside that of an even association, and how many patterns
 get more than 1 % of the mass on average. An ancestor of SMLDist associated with one pattern: no entropy, the same for
 every window. Of the retrieved state: how much of its variance an affine map of the standardised query explains (R^2),

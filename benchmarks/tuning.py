@@ -5,7 +5,7 @@
 
 Each method gets as many settings as every other. Each setting is trained once in the first folds of each corpus, by the
 study's own recipe and teachers, which the study then finds trained in --work. A figure is the macro-F1 of the epoch
-that is kept, on validation subjects; test subjects are never asked. The setting of the best mean over the corpora is the
+that is kept, on validation subjects; test subjects are never asked. The setting of the best mean over corpora is the
 one to write into the study. One JSON a corpus goes to -o; at the end the means over all corpora there are printed.
 """
 

@@ -339,7 +339,7 @@ def _origin(engine: EngineFacts) -> str:
     words = ["%s, %s%s" % (engine.model, method, " from %s" % teacher if teacher else "")]
     if engine.labelled:
         words.append("%d %s labelled" % (engine.labelled, "subject" if engine.labelled == 1 else "subjects"))
-    return ", ".join(words + [engine.learnt] * bool(engine.learnt))
+    return ", ".join(words + [engine.learnt.replace("people", "subjects")] * bool(engine.learnt))
 
 
 def _readable(name: str) -> str:

@@ -67,8 +67,8 @@ class Regime:
 
     @property
     def told(self) -> str:
-        """"context, labelled subjects only": by what two trainings on the same labels differ; "" where all is usual."""
-        words = {ALL: ["unlabelled stretches"], NONE: ["labelled subjects only"]}.get(self.unlabelled, [])
+        """"context, labelled people only": by what two trainings on the same labels differ; "" where all is usual."""
+        words = {ALL: ["unlabelled stretches"], NONE: ["labelled people only"]}.get(self.unlabelled, [])
         return ", ".join((["context"] if self.context else []) + words)
 
     def people(self, parts: Parts) -> List[str]:
@@ -77,7 +77,7 @@ class Regime:
         if self.names:
             return sorted({_one_of(name, known) for name in self.names}, key=known.index)
         if self.count > len(known):
-            raise InputError("%d subjects shall be labelled and the split trains on %d with labels: %s; name fewer." % (
+            raise InputError("%d subjects are to be labelled, the split trains on %d with labels: %s; name fewer." % (
                 self.count, len(known), ", ".join(known)))
         order = np.random.default_rng([self.draw, len(known)]).permutation(len(known))
         chosen = sorted(order[:self.count].tolist()) if self.count else range(len(known))

@@ -381,7 +381,7 @@ def test_recordings_shorter_than_a_window_are_told_and_not_scored(engine):
     assert found.events["activity"]["03"]["true"] == [0, 1, 0]
     assert found.warnings == (RunWarning(NOT_SCORED, "1 recordings (0.3 s in all) are shorter than a window of 0.32 s "
                                                      "and end before its first decision."),)
-    with pytest.raises(InconclusiveError, match="no recording of the test subjects of walks"):
+    with pytest.raises(InconclusiveError, match="no recording found of the test subjects of walks"):
         streamed(engine, acted("w" * 15, "r" * 15))
 
 
@@ -485,7 +485,7 @@ def test_streaming_from_the_command_line(artifact, capsys):
     (("--max-p99-ms", "0.000001"), 4, "99th percentile"), (("--max-p99-ms", "10000"), 0, ""),
     (("--scenario", "paced", "--max-p99-ms", "10000"), 8, "too few"), (("--strict",), 8, "too short"),
     (("--scenario", "accuracy", "--max-p99-ms", "1"), 2, "bounds the latency"), (("--rate", "3"), 2, "means nothing"),
-    (("--missing", "acc/x"), 2, "told by accuracy"),
+    (("--missing", "acc/x"), 2, "measured by accuracy"),
     (("--scenario", "accuracy", "--missing", "each"), 2, "reads a single sensor"),
     (("--scenario", "accuracy", "--missing", "gyro"), 2, "no channel matches"),
     (("--scenario", "sprint"), 2, "sprint"), (("--precision", "fp16"), 2, "fp16")])

@@ -371,7 +371,7 @@ def test_people_are_chosen_by_name_or_part(walks, spec, counts):
 
 
 def test_replay_names_what_it_cannot_find(walks):
-    with pytest.raises(InputError, match="Walks has no recording of subject 9 .* there are: 01, 02, 03"):
+    with pytest.raises(InputError, match="Walks has no recording of subject 9; .* there are: 01, 02, 03"):
         list(Replay("walks", subject="9").samples())
     with pytest.raises(InputError, match="no part 'tests'"):
         Replay("walks", part="tests")

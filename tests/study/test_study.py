@@ -344,7 +344,7 @@ def test_a_killed_process_of_a_study_is_told_as_what_it_most_likely_is(tmp_path:
     monkeypatch.setattr(registry, "_extra_files", {})
     registry.add_plugin(_plugin(tmp_path, ENDLESS.replace("time.sleep(60)", "os.kill(os.getpid(), signal.SIGKILL)")))
     study = load_study(written(tmp_path, SLOW))
-    with pytest.raises(MissingError, match="was killed, most likely for want of memory; .* with fewer --jobs"):
+    with pytest.raises(MissingError, match="was killed, most likely for lack of memory; .* with fewer --jobs"):
         run_study(study, None, tmp_path / "work", tmp_path / "results", jobs=1)
 
 
@@ -659,5 +659,5 @@ def test_a_task_of_one_class_is_no_task_of_a_study(tmp_path):
     run_fold(cell.fold, None, tmp_path / "work", tmp_path / "results")
     assert own_run(cell, tmp_path / "results").engine.tasks == ("activity",)
     file.write_text(file.read_text(encoding="utf-8") + "tasks = ['placement']", encoding="utf-8")
-    with pytest.raises(InputError, match="one class alone of task 'placement'"):
+    with pytest.raises(InputError, match="only one class of task 'placement'"):
         load_study(file)

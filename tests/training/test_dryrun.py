@@ -103,7 +103,7 @@ def test_a_natural_network_trains_and_is_exported(plugin, parts, tmp_path, chang
 
 
 @pytest.mark.parametrize("change, told", [
-    ({"width": "24"}, r"returns a tensor of shape \(8, 16\) as embedding and told its heads to expect \(8, 24\)"),
+    ({"width": "24"}, r"returns a tensor of shape \(8, 16\) as embedding and its heads expect \(8, 24\)"),
     ({"result": "y.mean(2)"}, "returns a Tensor|returns a tensor of shape .* from features; it must return two things"),
     ({"result": "y.unsqueeze(2), y.mean(2)"}, "returns a tensor of shape .* and a tensor of shape .* from feat"),
     ({"result": "[y], y.mean(2), y"}, "returns 3 things from features; it must return two things"),
