@@ -12,6 +12,7 @@ from edgehar.settings import HOLD
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 PRECISIONS = ("fp32", "fp16", "int8")
+TARGETS = ("trt8.5", "trt10", "dla", "ort")  # of edgehar.artifact.targets, which --help need not import
 
 
 class Hold(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
@@ -109,6 +110,12 @@ def model_option(default: str, what: str) -> Decorator:
     """``--model``, a network and its options."""
     return click.option("--model", "model_spec", default=default, show_default=True, metavar="SPEC",
                         help="%s. There are: %s." % (what, names_in_room("models")))
+
+
+def target_option(what: str, default: Optional[str] = None) -> Decorator:
+    """``--target``, what must be able to run a graph."""
+    return click.option("--target", type=click.Choice(TARGETS), default=default, show_default=default is not None,
+                        help=what)
 
 
 def constant_option() -> Decorator:

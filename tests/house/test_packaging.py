@@ -168,5 +168,5 @@ def test_the_wheel_shows_its_student_at_work_in_an_empty_folder(installed: Path,
 
 def test_the_wheel_holds_no_engine_that_was_built_beside_its_student(installed: Path) -> None:
     (ready,) = installed.glob("lib/python*/site-packages/edgehar/artifact/ready/wisdm-watch-s")
-    assert sorted(path.name for path in ready.iterdir()) == ["calibration.npz", "golden.npz", "manifest.json",
-                                                             "model.onnx"]
+    assert sorted(path.name for path in ready.iterdir()) == [
+        "calibration.npz", "certificate.json", "golden.npz", "manifest.json", "model.onnx"]
