@@ -62,9 +62,9 @@ def certify(engine: Engine, recordings: Optional[Iterable[Recording]] = None, da
             draws: int = DRAWS, command: str = "", tell: Tell = lambda text: None) -> Certificate:
     """Measure `engine` on the test subjects of its split, their sensors disturbed in every way.
 
-    recordings: of test subjects, with all channels; read from `dataset` (a spec, by default the manifest's corpus)
-    below `root` where None. only: names of disturbances, or "placement"; empty for all. unknown: where movements are from
-    that are none of the model's classes. draws: how often what chance decides is drawn. tell: is told how far it is.
+    recordings: of test subjects, with all channels; read from `dataset` (a spec, the manifest's by default)
+    below `root` where None. only: names of disturbances, or "placement"; empty for all. unknown: where movements come
+    from that are none of the model's classes. draws: how often what chance decides is drawn. tell: gets progress.
     Raises InputError or MismatchError as `bench.streaming` and `bench.unknown` do, InconclusiveError where the test
     subjects have no labelled window.
     """

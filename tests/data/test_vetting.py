@@ -336,9 +336,9 @@ def test_a_silent_channel_and_people_with_short_recordings_are_told():
     seen = vetted(given, given.recordings())
     assert seen.faults() == [] and seen.too_short(64 / 50) == []
     (silent,) = seen.silent()
-    assert "1 recording of person 1: channel 'wrist/acc/z' stays at 0" in silent
+    assert "1 recording of subject 1: channel 'wrist/acc/z' stays at 0" in silent
     (short,) = seen.too_short(8.5)
-    assert "no recording of person 1, 2 is as long as a window of 8.5 s" in short
+    assert "no recording of subject 1, 2 is as long as a window of 8.5 s" in short
 
 
 def test_channels_in_another_order_are_put_in_that_of_the_corpus():
