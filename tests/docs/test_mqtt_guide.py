@@ -20,8 +20,9 @@ PAGE = (ROOT / "docs" / "howto-mqtt.md").read_text(encoding="utf-8")
 
 
 def block(language: str) -> str:
-    """The one block of that language."""
-    found, = re.findall(r"(?ms)^```%s\n(.*?)^```$" % language, PAGE)
+    """The block of that language; of those without one, that of the service."""
+    found, = [text for text in re.findall(r"(?ms)^```%s\n(.*?)^```$" % language, PAGE)
+              if language or "edgehar serve" in text]
     return found
 
 
