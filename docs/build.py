@@ -19,7 +19,7 @@ from typing import Dict, Iterator, List, Optional, Sequence
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-FIRST = ("pipeline", "extending", "on-the-board", "containers", "results", "leakage", "studies", "limits")  # then others
+FIRST = ("pipeline", "extending", "on-the-board", "containers", "results", "leakage", "studies", "limits")  # then all
 HOW_TOS = ("your-data", "few-labels", "fleets")  # and every guide that is called so
 LINK = re.compile(r"(!?)\[([^\]]+)\]\((?![a-z]+:|#)([^)]+)\)")
 MERMAID = re.compile(r"```mermaid\n.*?```", re.S)

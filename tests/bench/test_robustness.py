@@ -16,6 +16,7 @@ from edgehar.bench.robustness import NOT_ELSEWHERE, certify, worn_elsewhere
 from edgehar.bench.scenarios import SCENARIOS
 from edgehar.bench.unknown import Unfamiliar
 from edgehar.data.channels import triad
+from edgehar.data.datasets import DATASETS
 from edgehar.data.signals import Recording
 from edgehar.data.splits import Split
 from edgehar.errors import InconclusiveError, InputError, MismatchError
@@ -118,6 +119,17 @@ def test_sensors_worn_elsewhere_stand_for_the_model_s_own(engine):
     assert found.left_out == {}
 
 
+@pytest.mark.parametrize("spec, places", [
+    ("wisdm:device=watch", {"pocket"}), ("wisdm:device=phone", {"wrist"}), ("wisdm:device=both", set()),
+    ("dsads:placements=right-arm", {"torso", "left-arm", "right-leg", "left-leg"}), ("dsads", set()),
+    ("dsads:placements=torso,stacked=true", set())])
+def test_a_corpus_says_where_else_the_same_people_wore_one(spec, places):
+    own = DATASETS.create(spec)
+    others = [DATASETS.create(other) for other in own.elsewhere]
+    assert {channel.placement for other in others for channel in other.channels} == places
+    assert all((other.name, other.split(), other.classes) == (own.name, own.split(), own.classes) for other in others)
+
+
 def test_a_place_with_other_sensors_is_no_stand_in():
     other = CHANNELS + triad("gyro", "rad/s", "pocket", "phone")
     assert worn_elsewhere(strides("03", channels=other), SIGNAL) == {}
@@ -131,7 +143,7 @@ def test_a_person_without_the_other_place_is_compared_with_nobody(engine):
 
 
 def test_nobody_but_test_people_is_measured(engine):
-    with pytest.raises(MismatchError, match="measured on test people alone"):
+    with pytest.raises(MismatchError, match="measured on test subjects"):
         certify(engine, [strides("03"), strides("01")])
 
 

@@ -28,7 +28,7 @@ def robust(capsys, *words, code=0):
 
 def test_the_certificate_stands_beside_the_manifest_and_the_next_line_packs_it(artifact, capsys):
     said = robust(capsys, "--disturbance", "gain", "--disturbance", "placement").out
-    assert "SYNTHETIC DATA" in said and "worst person" in said and "+20 %" in said
+    assert "SYNTHETIC DATA" in said and "worst subject" in said and "+20 %" in said
     assert "not measured: placement, for the corpus has no sensors like the model's at another place" in said
     certificate = Certificate.load(artifact / "certificate.json")
     assert certificate.command == "edgehar robust sign --backend linear --disturbance gain --disturbance placement"
@@ -66,3 +66,17 @@ def test_what_cannot_be_measured_is_refused_and_nothing_is_written(artifact, cap
     code = 6 if "--data" in words else 2
     assert said in robust(capsys, *words, code=code).err
     assert not (artifact / "certificate.json").exists()
+
+
+def test_inspect_shows_an_artifact_and_its_certificate(artifact, capsys):
+    assert execute(["inspect", "sign"]) == 0
+    said = capsys.readouterr().out
+    assert "sign: sign of walks, split 'fixed', SYNTHETIC DATA" in said and "decides activity: still, walk, run" in said
+    assert "reads wrist/imu/acc/x" in said and said.endswith("next: edgehar robust sign\n")
+    robust(capsys, "--disturbance", "gain")
+    assert execute(["inspect", "sign"]) == 0
+    assert "+20 %" in capsys.readouterr().out
+    assert execute(["inspect", "sign", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["certificate"]["artifact_sha256"] == told["manifest"]["sha256"]
+    assert not (artifact.parent / "inspection.html").exists()

@@ -35,12 +35,12 @@ def test_the_guide_adopts_a_network(tmp_path, monkeypatch, capfd):
     written(tmp_path / "mine.onnx", as_the_guide_s())
     (tmp_path / "classes.txt").write_text("\n".join(CLASSES))
     lines = [line for language, block in BLOCKS if not language for line in block.splitlines()]
-    assert len(lines) == 9
+    assert len(lines) == 14
     for line in lines:
         assert execute(shlex.split(line)[1:]) == 0, (line, capfd.readouterr().err)
     manifest = Artifact.load("engines/own").manifest
     assert manifest.training["method"] == "adopted" and Path("own.ehar").is_file()
-    assert "of validation people it decides" in capfd.readouterr().out
+    assert "of validation subjects it decides" in capfd.readouterr().out
 
 
 def test_the_network_of_the_guide_is_adopted(tmp_path, monkeypatch):

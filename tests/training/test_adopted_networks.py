@@ -118,7 +118,7 @@ def test_a_batch_of_one_that_a_trace_froze_is_free_or_refused(tmp_path, family):
         golden = adopt(written(tmp_path, make(), shape, fixed=True), WANTED, tmp_path / "a", family).artifact.golden()
         assert len(golden.x) == 64
     except (AccuracyError, InputError) as refused:
-        assert "export it anew, with its batch axis free" in str(refused)
+        assert "export it again, with its batch axis free" in str(refused)
 
 
 @pytest.mark.filterwarnings("ignore")
