@@ -77,7 +77,8 @@ def _show(engine: Engine, comparisons: Sequence[Comparison], scored: Sequence[Fi
     show_comparisons(title, comparisons)
     if scored:
         show_table("against the trained model, %s subjects" % scored[0].part, (
-            "task", "macro-F1", "trained", "difference [95 % over subjects]", "argmax agreement", "subjects", "windows"), [
+            "task", "macro-F1", "trained", "difference [95 % over subjects]", "argmax agreement", "subjects",
+            "windows"), [
                 (each.task, "%.3f" % each.macro_f1, "%.3f" % each.reference_f1,
                  "%+.3f [%+.3f, %+.3f]" % each.difference, "%.1f %%" % (100 * each.agreement), each.people,
                  each.windows) for each in scored])
