@@ -11,7 +11,7 @@
     long          one message of 26 MB: SIGTERM is seen, what was decided is kept, the rest is decided by the next
     crowd         300 clients that say nothing to the health page: who asks is answered, the watchdog is fed
     stuck         one sink whose reader takes nothing: the other has every decision, SIGTERM ends it
-    descriptors   the process may open no file more: state, watchdog and health go on
+    descriptors   the process may open no file more: state, watchdog and health continue
     flood         malformed payloads as fast as the broker takes them
 
 Of every case: decisions lost are those of an undisturbed stream that the file lacks, and
@@ -272,7 +272,7 @@ def long_message(lab: Lab) -> Figures:
     end_s = served.end()
     kept = len(served.decisions())
     served.start()
-    until(lambda: len(served.decisions()) > kept, "it goes on")
+    until(lambda: len(served.decisions()) > kept, "it continues")
     again_s = served.end()
     made = served.decisions()
     expected = lab.expected(int(round(made[-1]["time_s"] * lab.signal.rate_hz)) + 1)

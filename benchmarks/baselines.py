@@ -2,8 +2,8 @@
 
     python benchmarks/baselines.py --root FOLDER [--corpus uci-har] [--work FOLDER]
 
-Every network is trained on the corpus's training people, selected on its validation
-people, exported, built for ONNX Runtime and scored on its test people through the
+Every network is trained on the corpus's training subjects, selected on its validation
+subjects, exported, built for ONNX Runtime and scored on its test subjects through the
 built engine. What is compared was fixed here before the first run: three seeds of
 each student, one teacher, the default recipe for all students, whose length is in windows. Stop and start at will:
 finished trainings and Runs are kept. An engine that the accuracy gate refuses is told

@@ -4,8 +4,8 @@
     python benchmarks/convergence.py benchmarks/results/<machine>/smldist --network smldist
 
 Reads the histories that `edgehar study` leaves beside its Runs. Of each network the mean
-over its folds and seeds: macro-F1 on validation people (or, of a corpus whose split leaks,
-on windows), and the overfitting gap, by which it lies below that on people, or windows,
+over its folds and seeds: macro-F1 on validation subjects (or, of a corpus whose split leaks,
+on windows), and the overfitting gap, by which it lies below that on subjects, or windows,
 that it was trained on. Writes <corpus>.svg beside them and prints a table of the kept epochs.
 
 With --network what the method of that one tells of itself, as SMLDist does of the heads that

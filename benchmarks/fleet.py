@@ -1,4 +1,4 @@
-"""How many wearers does one core serve?  Whole windows and incremental steps against what people write.
+"""How many wearers does one core serve?  Whole windows and incremental steps against what subjects write.
 
     python benchmarks/fleet.py [-o FOLDER] [--sizes S,M,L] [--hops 8,32] [--streams 1024] [--turns 30] [--act relu]
 

@@ -2,10 +2,10 @@
 
     python benchmarks/leakage.py --root FOLDER [--corpus uci-har] [--work FOLDER]
 
-The same network, recipe and number of epochs. Honest: five folds of people, so that
+The same network, recipe and number of epochs. Honest: five folds of subjects, so that
 everybody is tested once by a network that never saw them. Leaky: everybody's
 overlapping windows shuffled and dealt 60/20/20, as in many papers, three times; every
-person is tested in each. The difference is paired over people. What is compared was
+person is tested in each. The difference is paired over subjects. What is compared was
 fixed here before the first run. Stop and start at will: finished trainings and Runs are
 kept. Runs go to benchmarks/results/<machine>/leakage; at the end the table of docs/leakage.md is
 printed from all Runs there.
@@ -74,7 +74,7 @@ def _tell(name: str, past: Progress) -> None:
 
 
 class Row(NamedTuple):
-    """One corpus: pooled macro-F1 over the same people, with 95 % intervals over them."""
+    """One corpus: pooled macro-F1 over the same subjects, with 95 % intervals over them."""
 
     corpus: str
     people: int
@@ -104,7 +104,8 @@ def _row(spec: str, runs: List[Run]) -> Row:
 
 def table(runs: List[Run]) -> str:
     """The table of docs/leakage.md."""
-    lines = ["| corpus | people | people apart | LEAKY SPLIT: windows shuffled | flattery, paired over people |",
+    lines = ["| corpus | subjects | subject-independent split | LEAKY SPLIT: windows shuffled "
+             "| optimistic bias, paired over subjects |",
              "| --- | --- | --- | --- | --- |"]
     lines += ["| %s | %d | %s | %s | %s |" % (row.corpus, row.people, _text(row.honest), _text(row.leaky),
                                              _text(row.difference, "%+.3f")) for row in rows(runs)]

@@ -1,8 +1,8 @@
-"""What the trained Hopfield memories of a study do with windows of test people.
+"""What the trained Hopfield memories of a study do with windows of test subjects.
 
     python benchmarks/memory.py benchmarks/studies/heads.toml --root FOLDER --work runs/heads [--network hopfield]
 
-In each fold the network is shown the windows of its test people. Of the association that its memory makes of a window:
+In each fold the network sees the windows of its test subjects. Of the association that its memory makes of a window:
 the entropy in nats, its mean and its deviation over windows, beside that of an even association, and how many patterns
 get more than 1 % of the mass on average. An ancestor of SMLDist associated with one pattern: no entropy, the same for
 every window. Of the retrieved state: how much of its variance an affine map of the standardised query explains (R^2),
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def remembered(cell: Cell, fitted: Fitted, root: Optional[str]) -> Iterator[Dict[str, Any]]:
-    """The figures of each task's memory, on the windows of the fold's test people."""
+    """The figures of each task's memory, on the windows of the fold's test subjects."""
     test = slower(cut_fold(cell.fold, root), cell.network.rate_hz).parts.test.select(fitted.model.signal.channels)
     embedding, data = embed(fitted.model, test.x), fitted.facts["data"]
     for task, head in fitted.model.heads.items():
@@ -109,7 +109,7 @@ def summary(memories: Sequence[Dict[str, Any]]) -> str:
          "%d of %d" % (each["patterns_used"], each["patterns"]), "%.3f" % each["affine_r2"],
          "%.1f %%" % (100 * each["affine_same_decision"]), "%.3f, %.3f" % (each["macro_f1"], each["affine_macro_f1"]))
         for each in sorted(memories, key=lambda each: each["task"])]
-    return table(("task", "fold", "test people", "windows", "association entropy +- deviation over windows",
+    return table(("task", "fold", "test subjects", "windows", "association entropy +- deviation over windows",
                   "of an even one", "patterns above 1 %", "affine R^2 of the state", "decisions the affine map keeps",
                   "macro-F1: memory, affine map"), rows)
 

@@ -3,7 +3,7 @@
     python benchmarks/ratios.py runs/tsak/artifacts/.../sc-logit-seed0 runs/tsak/artifacts/.../teacher-seed0 ...
 
 The first artifact is the student, each other one is held against it. All run in ONNX Runtime on one thread, one window
-a call, in turn: in each of the rounds every network is called so many times, in an order drawn anew, so that whatever
+a call, in turn: in each of the rounds every network is called so many times, in an order drawn again, so that whatever
 slows the machine down slows all of them. A round gives the median call of each; the ratio is the median over rounds of
 the quotient, with a 95 % interval from rounds drawn with replacement. One JSON goes to -o, raw medians and all.
 """

@@ -1,11 +1,11 @@
-"""Which head won where heads competed, and whether it was the best of them on validation people.
+"""Which head won where heads competed, and whether it was the best of them on validation subjects.
 
     python benchmarks/searches.py --work runs/smldist [-o benchmarks/figures/smldist-searches.json]
 
 Reads the manifests of the artifacts that `edgehar study` leaves in its work folder. SMLDist keeps the head of the
-largest importance; after training each head is scored by itself on validation people. Given away is what the best of
-them has above the kept one in macro-F1. The best was picked by that very figure, so it flatters: what would be gained
-on other people is less. Test people are not asked. One JSON with every search goes to -o; a table a corpus is printed.
+largest importance; after training each head is scored by itself on validation subjects. Given away is what the best of
+them has above the kept one in macro-F1. The best was picked by that very figure, so it is biased: what would be gained
+on others is less. Test subjects are not asked. One JSON with every search goes to -o; a table a corpus is printed.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python benchmarks/training_cost.py [-o FOLDER]
 
 The same slim student and recipe, one thread of one process, turn by turn; what counts is
-the ratio of times within a turn. In a turn each way is trained anew for two epochs,
+the ratio of times within a turn. In a turn each way is trained again for two epochs,
 and the second is timed, in seconds of the processor, from the end of the first: batches,
 validation of a few windows and the checkpoint. Windows are generated: time does not
 depend on them. A separate teacher costs twice: it is trained first, and then asked about

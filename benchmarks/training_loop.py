@@ -1,7 +1,7 @@
 """Is a training faster than it was, and as good?  The loop as it was against the loop as it is.
 
     python benchmarks/training_loop.py [-o FOLDER]                      windows a second
-    python benchmarks/training_loop.py --scores FOLDER_OF_CORPORA       macro-F1 on validation people of UCI HAR
+    python benchmarks/training_loop.py --scores FOLDER_OF_CORPORA       macro-F1 on validation subjects of UCI HAR
 
 As it was: windows contiguous in memory, float32, AdamW and the average of weights one
 tensor after another, as many training windows scored as validation windows (at most
@@ -12,7 +12,7 @@ it. What the old loop shares with the new one, such as its augmentation, counts 
 Speed: one thread of one process on generated windows, epoch by epoch in turns, each turn
 in the other direction; an epoch is timed in seconds of the processor, with its scoring
 and its checkpoint; what counts is the ratio within a turn. Scores: each way trains the
-same seeds on the corpus's own split; no window of a test person is read. Writes one Run
+same seeds on the corpus's own split; no window of a test subject is read. Writes one Run
 a network and way to benchmarks/results/<machine>/training-loop.
 """
 

@@ -1,11 +1,11 @@
-"""The same small tuning budget for every method of a study, spent on validation people alone.
+"""The same small tuning budget for every method of a study, spent on validation subjects alone.
 
     python benchmarks/tuning.py benchmarks/studies/smldist.toml --root FOLDER [--corpus uci-har] [--work FOLDER]
     python benchmarks/tuning.py benchmarks/studies/few-labels-dsads.toml --networks teacher --folds 3 -o FOLDER
 
 Each method gets as many settings as every other. Each setting is trained once in the first folds of each corpus, by the
 study's own recipe and teachers, which the study then finds trained in --work. A figure is the macro-F1 of the epoch
-that is kept, on validation people; test people are never asked. The setting of the best mean over the corpora is the
+that is kept, on validation subjects; test subjects are never asked. The setting of the best mean over corpora is the
 one to write into the study. One JSON a corpus goes to -o; at the end the means over all corpora there are printed.
 """
 

@@ -1,9 +1,9 @@
 """Exact versions with the hashes of all their wheels: made once, by whoever changes a version, and chosen from by each
 installation.
 
-    python docker/pin.py                         add hashes to pins that have none, and write anew which extras need
+    python docker/pin.py                         add hashes to pins that have none, and write again which extras need
                                                  which: needs pip 22.2 and the index, takes a minute or two
-    python docker/pin.py all                     write all hashes anew; takes a quarter of an hour
+    python docker/pin.py all                     write all hashes again; takes a quarter of an hour
     python docker/pin.py select EXTRAS FILE...   print the pins that edgehar[EXTRAS] needs, or of only:NAME, for pip
                                                  --require-hashes; any Python from 3.8 does
 
@@ -165,7 +165,7 @@ def write(path: Path, pins: Sequence[Pin]) -> None:
 
 
 def renew(everything: bool = False) -> None:
-    """All files anew; those for one Python together, for what a package of one needs may lie in another."""
+    """All files again; those for one Python together, for what a package of one needs may lie in another."""
     for version in sorted(set(FILES.values())):
         print("looking for wheels for Python %s" % version, flush=True)
         pins = {name: [pin._replace(hashes=() if everything else pin.hashes) for pin in read(HERE / name)]

@@ -19,7 +19,8 @@ from typing import Dict, Iterator, List, Optional, Sequence
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-FIRST = ("pipeline", "on-the-board", "containers", "fleets", "results", "leakage", "studies")  # then all others
+FIRST = ("pipeline", "extending", "on-the-board", "containers", "results", "leakage", "studies", "limits")  # then all
+HOW_TOS = ("your-data", "few-labels", "fleets")  # and every guide that is called so
 LINK = re.compile(r"(!?)\[([^\]]+)\]\((?![a-z]+:|#)([^)]+)\)")
 MERMAID = re.compile(r"```mermaid\n.*?```", re.S)
 PIPELINE = """\
@@ -39,6 +40,7 @@ def build(folder: Path) -> int:
 def write_pages(folder: Path) -> None:
     """All sources of the site."""
     shutil.copy(str(HERE / "conf.py"), str(folder))
+    shutil.copytree(str(HERE / "static"), str(folder / "static"))
     pages = guides()
     for name, path in pages.items():
         text = (ROOT / path).read_text(encoding="utf-8")
@@ -51,7 +53,8 @@ def write_pages(folder: Path) -> None:
         _write(folder / (name + ".rst"), module_page(name))
     _write(folder / "modules.md", "# Modules\n" + _contents("", names))
     with (folder / "index.md").open("a", encoding="utf-8") as index:
-        index.write(_contents("Guides", [page for page in pages if page != "index"]))
+        index.write(_contents("How to", [page for page in pages if _is_how_to(page)]))
+        index.write(_contents("Guides", [page for page in pages if page != "index" and not _is_how_to(page)]))
         index.write(_contents("Tutorials", tutorials))
         index.write(_contents("Reference", ["commands", "modules"]))
 
@@ -61,6 +64,10 @@ def guides() -> Dict[str, str]:
     files = {path.stem.lower().replace("_", "-"): str(path.relative_to(ROOT)) for path in sorted(HERE.glob("*.md"))}
     order = [name for name in FIRST if name in files] + [name for name in files if name not in FIRST]
     return {"index": "README.md", **{name: files[name] for name in order}}
+
+
+def _is_how_to(page: str) -> bool:
+    return page in HOW_TOS or page.startswith("howto-")
 
 
 def guide(text: str, path: str) -> str:

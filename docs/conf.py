@@ -9,11 +9,10 @@ import edgehar
 project = "edgehar"
 version = release = edgehar.__version__
 extensions = ["sphinx.ext.autodoc", "myst_parser"]
-html_theme = "alabaster"
-html_theme_options = {"description": "Wearable-sensor recordings in, a verified real-time activity recogniser out.",
-                      "page_width": "1400px", "sidebar_width": "260px", "body_max_width": "none",
-                      "font_family": "system-ui, sans-serif", "head_font_family": "system-ui, sans-serif",
-                      "code_font_size": "0.78em"}
+html_theme = "furo"
+html_title = "edgehar %s" % version
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_show_sphinx = False
 html_copy_source = False
 default_role = "code"

@@ -1,6 +1,6 @@
 """Tutorial notebooks without Jupyter: executed cell by cell by Python itself, and shown as Markdown.
 
-    python docs/notebooks.py    # executes every tutorial anew and keeps what it printed, with the date
+    python docs/notebooks.py    # executes every tutorial again and keeps what it printed, with the date
 
 Run from the repository's root. Cells are plain Python and print what they show; any Jupyter opens them too.
 """

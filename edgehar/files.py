@@ -273,7 +273,7 @@ def _swap_folder(new: Path, folder: Path) -> None:
 def unwritable(path: Path, error: OSError) -> InputError:
     """The sentence for what cannot be written."""
     if error.errno == errno.ENXIO:
-        return InputError("cannot write %s: nobody reads that pipe; start its reader first." % path)
+        return InputError("cannot write %s: no process reads that pipe; start its reader first." % path)
     if error.errno in OUT_OF_DESCRIPTORS:
         return InputError("cannot write %s: %s; raise the limit of open files (ulimit -n)." % (path, error.strerror))
     return InputError("cannot write %s: %s; free space or choose another folder." % (path, error.strerror or error))
@@ -360,9 +360,9 @@ def read_toml(path: PathLike) -> Dict[str, Any]:
             raise ValueError("a number of more than %d digits" % MOST_DIGITS)
         return _shallow(tomllib.loads(text))
     except RecursionError as error:
-        raise InputError("%s is not readable TOML (%s); mend it." % (path, _TOO_DEEP)) from error
+        raise InputError("%s is not readable TOML (%s); fix it." % (path, _TOO_DEEP)) from error
     except ValueError as error:
-        raise InputError("%s is not readable TOML (%s); mend that line." % (path, error)) from error
+        raise InputError("%s is not readable TOML (%s); fix that line." % (path, error)) from error
 
 
 def schema_fault(value: Any, schema: PathLike) -> Optional[str]:

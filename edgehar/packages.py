@@ -55,7 +55,7 @@ def absent(name: str) -> str:
 
 def broken(name: str, why: str) -> str:
     """A sentence with its remedy."""
-    return "the package %s is installed and cannot be loaded (%s); install it anew with `%s`." % (
+    return "the package %s is installed and cannot be loaded (%s); install it again with `%s`." % (
         name, " ".join(why.split())[:200].rstrip("."), _install(name, "--force-reinstall "))
 
 

@@ -245,7 +245,7 @@ def _import_file(name: str, path: Path) -> ModuleType:
             spec.loader.exec_module(module)
         except Exception as error:
             del sys.modules[name]
-            raise InputError("plug-in %s cannot be loaded (%s: %s); mend it." % (
+            raise InputError("plug-in %s cannot be loaded (%s: %s); fix it." % (
                 path, type(error).__name__, error)) from error
     return sys.modules[name]
 
@@ -258,7 +258,7 @@ def _import_announced(name: str, plugin: Announced) -> ModuleType:
     try:
         return importlib.import_module(plugin.module)
     except Exception as error:
-        raise InputError("plug-in '%s' of the package %s cannot be loaded (%s: %s); mend or uninstall that package." % (
+        raise InputError("plug-in '%s' of the package %s cannot be loaded (%s: %s); fix or uninstall that package." % (
             _shown(name), plugin.distribution, type(error).__name__, error)) from error
 
 

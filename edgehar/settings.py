@@ -124,7 +124,7 @@ COUNT_OR_NAMES = Kind("a whole number above 0, or a list of names, each once",
 SWITCH = Kind("true or false", lambda value: isinstance(value, bool))
 COUNT = Kind("a whole number above 0", lambda value: _is_whole(value, 1))
 SAMPLES = Kind("a number of samples above 0", COUNT.fits)
-RATE = Kind("a finite number of samples a second, 0 or more", _is_rate)
+RATE = Kind("a finite number of samples per second, 0 or more", _is_rate)
 RATES = Kind("a list of finite numbers above 0", lambda value: _is_list(
     value, lambda each: _is_rate(each) and each > 0))
 SEEDS = Kind("a list of distinct whole numbers, 0 or more, and at least one", _are_seeds)

@@ -201,7 +201,7 @@ def test_a_stopped_training_resumes_with_the_same_line(home, tmp_path, how, code
     before = len((tmp_path / "t" / "history.jsonl").read_text().splitlines())
     assert not (tmp_path / "t" / "model.pt").exists() and before >= 1
     done = run_forked(line, home)
-    assert done.returncode == 0 and "going on after epoch" in done.stderr
+    assert done.returncode == 0 and "continuing after epoch" in done.stderr
     after = (tmp_path / "t" / "history.jsonl").read_text().splitlines()
     assert [json.loads(text)["epoch"] for text in after] == list(range(1, len(after) + 1))
     assert (tmp_path / "t" / "model.pt").is_file()

@@ -1,7 +1,7 @@
 """Smooth-Distill's sleep postures: twelve postures, an accelerometer at neck, chest or belly, 50 Hz.
 
 Source: the authors of arXiv:2507.00061, https://github.com/Kuan2vn/smooth_distill. The
-recordings were not at hand: this reads the layout that their code reads, a folder of
+recordings were not found: this reads the layout that their code reads, a folder of
 text files, and has met only files made in it. It is no part of the package, since
 neither who was recorded nor a licence is known; name it on the command line:
 
@@ -40,7 +40,7 @@ class Named(NamedTuple):
 
 
 class SleepPosture(Dataset):
-    """One Recording a file: one person in one posture, the sensor at one place.
+    """One Recording a file: one subject in one posture, the sensor at one place.
 
     Lines are ``stamp,x,y,z;``, or ``x,y,z`` below a line of their names. Neither unit nor
     clock is documented: the unit is told by gravity, for nobody moves, and 50 Hz is what
@@ -69,7 +69,7 @@ class SleepPosture(Dataset):
         return found
 
     def split(self) -> Split:
-        """Of the people at hand in rising order, each five in turn: three train, one valid, one test."""
+        """Of the subjects found in rising order, each five in turn: three train, one valid, one test."""
         people = sorted({_named(name).person for name in self.files()}, key=lambda name: (len(name), name))
         return split_by_fives(self.name, tuple(people))
 

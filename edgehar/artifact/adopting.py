@@ -164,8 +164,8 @@ class _Original:
         try:
             found = np.asarray(self._run([self.output], {self._input: piece})[0])
         except Exception as error:  # of a runtime that has no kind of its own
-            raise InputError("%s does not run on a batch of %d windows of %s (%s); export it anew, with its batch axis "
-                             "free." % (self.where, len(piece), piece.shape[1:], first_line(error))) from error
+            raise InputError("%s does not run on a batch of %d windows of %s (%s); export it again, with its batch "
+                             "axis free." % (self.where, len(piece), piece.shape[1:], first_line(error))) from error
         if found.dtype.kind != "f" or found.shape[:1] != piece.shape[:1] or found.ndim < 2:
             raise InputError("output '%s' of %s gives %s of shape %s for %d windows and one row of numbers a window, "
                              "one for each class, is needed; name another with --output." % (
@@ -228,7 +228,8 @@ def _finished(model: Graph, wanted: Wanted, name: str, path: Path) -> bytes:
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # of the library's checker and of its inference of shapes
         raise InputError("%s is no sound ONNX once its batch is free and its windows have %d samples (%s); export it "
-                         "anew, with its batch axis free." % (path, wanted.signal.window, first_line(error))) from error
+                         "again, with its batch axis free." % (path, wanted.signal.window, first_line(error))
+                         ) from error
     return model.SerializeToString()
 
 
@@ -241,19 +242,19 @@ def _require_parity(logits: np.ndarray, usual: np.ndarray, taken: str, exact: bo
     (found,) = compare_logits({"": usual}, {"": _as_given(logits, taken)}, TOLERANCES["fp32" if exact else "fp16"])
     if not found.passed and found.max_error > SAME:
         raise AccuracyError("the adapted graph of %s differs from the original by %.2g (signal-to-noise %.1f dB): a "
-                            "size in it was frozen, most likely that of the batch; export it anew, with its batch axis "
-                            "free." % (where, found.max_error, found.snr_db))
+                            "size in it was frozen, most likely that of the batch; export it again, with its batch "
+                            "axis free." % (where, found.max_error, found.snr_db))
 
 
 def _right(infer: Infer, wanted: Wanted, corpus: Optional[Corpus]) -> List[str]:
-    """How often it is right on people that it was not trained on; nothing where the corpus has other classes."""
+    """How often it is right on subjects that it was not trained on; nothing where the corpus has other classes."""
     classes = tuple(wanted.reorder or wanted.classes)
     if corpus is None or corpus.dataset.classes.get(wanted.task) != classes:
         return []
     valid = corpus.parts.valid.select(wanted.signal.channels)
     valid = valid.take(valid.y[wanted.task] != UNLABELLED)
     said = infer(valid.x, GOLDEN_WINDOWS)[wanted.task].argmax(axis=1)
-    return ["of %d windows of validation people it decides %.0f %% right; where that is little, see units, order of "
+    return ["of %d windows of validation subjects it decides %.0f %% right; where that is little, see units, order of "
             "channels and classes, --mean and --deviation" % (len(valid), 100 * np.mean(said == valid.y[wanted.task]))]
 
 
@@ -285,10 +286,10 @@ def _in_batches(graph: bytes, task: str, where: str) -> Infer:
             pieces = [session.run([task], {SIGNAL: x[start:start + batch, :, None]})[0]
                       for start in range(0, len(x), batch)]
         except Exception as error:
-            raise InputError("%s does not run on batches of %d windows (%s); export it anew, with its batch axis "
-                             "free." % (where, batch, first_line(error))) from error
+            raise InputError("%s does not run on batches of %d windows (%s); export it again, with its batch "
+                             "axis free." % (where, batch, first_line(error))) from error
         if sum(map(len, pieces)) != len(x):
-            raise InputError("%s gives %d answers to %d windows; export it anew, with its batch axis free." % (
+            raise InputError("%s gives %d answers to %d windows; export it again, with its batch axis free." % (
                 where, sum(map(len, pieces)), len(x)))
         return {task: np.concatenate(pieces)}
 

@@ -76,7 +76,7 @@ def require_names(path: PathLike, heads: Dict[str, ArrayHead], known: Any) -> No
     """Raise MismatchError for an array that is not one of the `known` names."""
     foreign = sorted(set(heads) - set(known))
     if foreign:
-        raise _fault(path, "it holds the array '%s', of which the manifest does not tell" % foreign[0][:60])
+        raise _fault(path, "it holds the array '%s', which the manifest does not list" % foreign[0][:60])
 
 
 def _head(packed: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Tuple[str, ArrayHead]:

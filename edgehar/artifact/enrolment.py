@@ -1,4 +1,4 @@
-"""Enrolment: the minutes that one person records to be recognised better, as features with labels and times.
+"""Enrolment: the minutes that one subject records to be recognised better, as features with labels and times.
 
 ::
 
@@ -25,7 +25,7 @@ STEPS_A_WINDOW = 4  # windows of the enrolment overlap more than those of a stre
 
 @dataclass(frozen=True, eq=False)
 class Enrolled:
-    """Windows of one person as the last layer sees them.
+    """Windows of one subject as the last layer sees them.
 
     features: (N, D) float32; labels: (N,) int64, -1 where there is none; begins_s: (N,)
     seconds of its class, in this wearing, before the window; wearings: (N,) number of the
@@ -118,7 +118,7 @@ def enrolment_windows(recordings: Sequence[Recording], window: int, step: int,
 
 
 def _begins(recording: Recording, task: str, windows: Windows, spent: Dict[Tuple[str, int], int]) -> np.ndarray:
-    """(N,) samples of its class before each window; `spent` goes on counting them."""
+    """(N,) samples of its class before each window; `spent` continues counting them."""
     labels, found = recording.labels.get(task, np.full(len(recording.samples), UNLABELLED)), np.zeros(len(windows))
     for k in np.unique(labels).tolist():
         before, rows = spent.get((recording.session, k), 0), windows.y[task] == k

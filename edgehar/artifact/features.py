@@ -4,7 +4,7 @@
 
     signal (N, C, 1, T) -> ... -> features (N, D) -> weights (K, D), bias (K,) -> logits (N, K)
                                       |
-                                      a second output, of which every person's own last layer is fed
+                                      a second output, of which every subject's own last layer is fed
 
 The graph on disk is not touched: an engine, its digest and its signature stay what they are.
 """

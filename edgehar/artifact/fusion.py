@@ -348,5 +348,5 @@ def _require_shapes(nodes: Sequence[Any], shapes: Mapping[str, Shape]) -> None:
     for node in nodes:
         absent = [name for name in [*node.input, *node.output] if name and name not in shapes]
         if absent:
-            raise InputError("the shape of tensor '%s' (layer '%s', a %s) cannot be told from the graph; export it "
+            raise InputError("the shape of tensor '%s' (layer '%s', a %s) cannot be derived from the graph; export it "
                              "with static shapes." % (absent[0], node.name or node.output[0], node.op_type))

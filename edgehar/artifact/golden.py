@@ -121,5 +121,5 @@ def _require_alike(comparisons: List[Comparison], size: int, what: str) -> None:
             raise AccuracyError(
                 "%s answers otherwise for the same window where other windows share its batch of %d (task '%s': "
                 "signal-to-noise %.1f dB, agreement %.1f %%); a layer reads the batch as time or averages over it, as "
-                "nn.LSTM does without batch_first=True: mend the network, train and export it again." % (
+                "nn.LSTM does without batch_first=True: fix the network, train and export it again." % (
                     what, size, found.task, found.snr_db, 100 * found.agreement))

@@ -6,7 +6,7 @@ starts has computed most of the next window already::
     window       [..................................]        L samples
     next window      [..................................]    hop of them are new
     layer        |old, remembered   |new|                    so are n of its columns
-    pool         [ sums of old columns  |new|]               added up anew at every step, so nothing drifts
+    pool         [ sums of old columns  |new|]               added up again at every step, so nothing drifts
 
 The grid is anchored to the start of the window: a layer of kernel k and stride s over T
 columns needs k - s + (T - k) mod s old ones. What a step says of a layer is remembered as
@@ -17,7 +17,7 @@ up in any order, so its sums may lie in a circle.
 
 Streams lie side by side on the width axis, tensors are (1, C, columns, lanes), which turns
 convolutions over few columns into wide ones (measured 1.5 to 2.4 times faster than streams
-on the batch axis). Behind the pool the vectors become rows and the graph goes on as it was.
+on the batch axis). Behind the pool the vectors become rows and the graph continues as it was.
 
 Exact are valid convolutions, operators of single values and everything behind the pool.
 A graph with padding, or with an operator that sees the whole window before the pool, is
@@ -225,7 +225,7 @@ class _Writer:
         self.columns[node.output[0]] = made
 
     def _pool(self, node: Any) -> None:
-        """Sums of as many new columns as fit evenly are remembered; what they add up to is taken anew at each step."""
+        """Sums of as many new columns as fit evenly are remembered; what they add up to is taken again at each step."""
         x = self.columns[node.input[0]]
         made = Columns(_plain(node.output[0]), x.channels, 1, 1)
         if x.new > x.whole:

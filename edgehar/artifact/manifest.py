@@ -92,8 +92,8 @@ class Manifest:
     def corpus(self) -> str:
         """The spec of the corpus it was trained on. Raises InputError where none was named when it was adopted."""
         if not self.data["dataset"]:
-            raise InputError("%s was adopted without a corpus, so no test people of its own are known; adopt it again "
-                             "with --data CORPUS, or stream from a --source such as sample." % self.name)
+            raise InputError("%s was adopted without a corpus, so no test subjects of its own are known; adopt it "
+                             "again with --data CORPUS, or stream from a --source such as sample." % self.name)
         return str(self.data["dataset"])
 
     def require_golden(self, path: PathLike) -> None:
@@ -157,7 +157,7 @@ def write_manifest(folder: PathLike, facts: Dict[str, Any]) -> Manifest:
 
 
 def rewrite_manifest(artifact: Artifact, **changed: Any) -> Artifact:
-    """Write ``manifest.json`` anew with the fields `changed`; all other files stay. The artifact's digest changes."""
+    """Write ``manifest.json`` again with the fields `changed`; all other files stay. The artifact's digest changes."""
     manifest = replace(artifact.manifest, **changed)
     path = artifact.folder / "manifest.json"
     Manifest.from_json(manifest.to_json(), path)
@@ -205,19 +205,19 @@ def _require_schema(value: Any, where: PathLike) -> None:
 
 
 def _require_kept_split(body: Mapping[str, Any], where: PathLike) -> None:
-    """Raise MismatchError for a split that is not what its hash says, or for samples of its test people."""
+    """Raise MismatchError for a split that is not what its hash says, or for samples of its test subjects."""
     split = body["data"]["split"]
     if sha256_of_json({key: value for key, value in split.items() if key != "sha256"}) != split["sha256"]:
-        raise MismatchError("%s names people whose split has another hash; export it again." % where)
+        raise MismatchError("%s names subjects whose split has another hash; export it again." % where)
     for what in ("golden", "calibration"):
         tested = sorted(set(body[what]["people"]) & set(split["test"]))
         if tested and not {"shuffle_seed", "in_time"} & set(split):
-            raise MismatchError("%s: its %s inputs come from test person %s, so its scores would flatter it; export it "
-                                "again from training and validation people." % (where, what, tested[0]))
+            raise MismatchError("%s: its %s inputs come from test subject %s, so its scores would be biased; export it "
+                                "again from training and validation subjects." % (where, what, tested[0]))
 
 
 def _require_settling(body: Mapping[str, Any], where: PathLike) -> None:
-    """Raise MismatchError for stay probabilities of another task or number of classes, or fitted by test people."""
+    """Raise MismatchError for stay probabilities of another task or number of classes, or fitted by test subjects."""
     for task, facts in body.get("settling", {}).items():
         if len(facts["stay"]) != len(body["tasks"].get(task, ())):
             raise MismatchError("%s tells how long classes of '%s' last and does not decide as many; export it again."
@@ -225,7 +225,7 @@ def _require_settling(body: Mapping[str, Any], where: PathLike) -> None:
         split = body["data"]["split"]
         tested = sorted(set(facts["people"]) & set(split["test"]))
         if tested and not {"shuffle_seed", "in_time"} & set(split):
-            raise MismatchError("%s: its thresholds were chosen by test person %s, so its scores would flatter it; "
+            raise MismatchError("%s: its thresholds were chosen by test subject %s, so its scores would flatter it; "
                                 "export it again." % (where, tested[0]))
 
 

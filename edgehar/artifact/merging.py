@@ -1,4 +1,4 @@
-"""A head and its base as one artifact: the same body, the person's last layers, golden logits made anew."""
+"""A head and its base as one artifact: the same body, the person's last layers, golden logits made again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from edgehar.files import PathLike, folder_written_whole
 def merge(artifact: Artifact, head: Head, folder: PathLike, name: str) -> Artifact:
     """Write to `folder` an artifact that says of itself what `artifact` says through `head`.
 
-    Its engines are to be built anew. What the student looks at (attribution) is not carried
+    Its engines are to be built again. What the student looks at (attribution) is not carried
     over: it was asked of the trained layers. Raises MismatchError for a head of another base.
     """
     head.require_base(artifact.manifest)

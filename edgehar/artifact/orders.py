@@ -43,7 +43,7 @@ def require_order(order: str, sizes: Sequence[Size], channels: int, window: int,
                          "btc." % order)
     if len(order) != len(sizes) or not _fits(sizes, order, channels, window):
         raise InputError("input '%s' is %s, which is not %s for %d channels and windows of %d samples; leave --axes "
-                         "out, or mend --signal." % (name, shown(sizes), order, channels, window))
+                         "out, or fix --signal." % (name, shown(sizes), order, channels, window))
 
 
 def _fits(sizes: Sequence[Size], order: str, channels: int, window: int) -> bool:

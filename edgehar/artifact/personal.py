@@ -1,4 +1,4 @@
-"""Head: the last layers of one person, a small JSON file beside a base engine that stays as it is.
+"""Head: the last layers of one subject, a small JSON file beside a base engine that stays as it is.
 
 It names the digest of its base artifact and is refused on another, carries its own digest, and
 may be signed. Its numbers are little-endian float32 in base64, weights (K, D + 1) with the

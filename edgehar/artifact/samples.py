@@ -19,8 +19,8 @@ CALIBRATION_WINDOWS = 512
 class Samples(NamedTuple):
     """What golden and calibration inputs are made from.
 
-    golden: "windows" of validation people, or "synthetic" signals where the data may not
-    be passed on. calibration: "windows" of training people, or only their "ranges".
+    golden: "windows" of validation subjects, or "synthetic" signals where the data may not
+    be passed on. calibration: "windows" of training subjects, or only their "ranges".
     """
 
     golden: str = "windows"

@@ -1,7 +1,7 @@
 """What the order of windows tells: how long activities last, and how sure one may be of a label.
 
-Stay probabilities are counts of the labels of people to train on; how much a window counts, and below which
-confidence no label is told, is chosen on validation people. Nobody who is tested takes part.
+Stay probabilities are counts of the labels of subjects to train on; how much a window counts, and below which
+confidence no label is told, is chosen on validation subjects. Nobody who is tested takes part.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
                                +- hmm: forward filter, what is believed of all windows so far
                                         -> label and confidence; "unknown" where that is below a threshold
 
-What the filter and the threshold need is fitted by people who are not tested (``edgehar.artifact.sequences``) and
+What the filter and the threshold need is fitted by subjects who are not tested (``edgehar.artifact.sequences``) and
 stands in the manifest under "settling"; an artifact without it is settled by hysteresis.
 """
 
@@ -81,11 +81,11 @@ def _thresholds(manifest: "Manifest", way: str, unknown: Unknown) -> Dict[str, f
 
 
 def told_unknown(manifest: "Manifest", way: str) -> str:
-    """What the fitted thresholds cost and bring on validation people, in a sentence."""
+    """What the fitted thresholds cost and bring on validation subjects, in a sentence."""
     told = ["%s below %.2f: %.0f %% of windows told, %.1f %% of them right, of all %.1f %%" % (
         task, each["below"], 100 * each["coverage"], 100 * each["right"], 100 * each["right_of_all"])
         for task, each in ((task, facts["unknown"][way]) for task, facts in manifest.settling.items())]
-    return "unknown (on validation people), " + "; ".join(told)
+    return "unknown (on validation subjects), " + "; ".join(told)
 
 
 def believed(belief: np.ndarray, probabilities: np.ndarray, stays: Stays,

@@ -1,6 +1,6 @@
 """How long an activity lasts: what the windows before and after one say of it.
 
-People do not change what they do from one window to the next. A hidden Markov model that
+Subjects do not change what they do from one window to the next. A hidden Markov model that
 stays where it is with a fixed probability, and else goes anywhere alike, says so in two
 numbers; here it smooths a network's probabilities along one recording.
 """

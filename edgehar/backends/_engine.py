@@ -94,7 +94,7 @@ class Engine:
 
     @property
     def rebuilding(self) -> str:
-        """What to say to have it built anew: a command, and what stands in capitals in it."""
+        """What to say to have it built again: a command, and what stands in capitals in it."""
         told = ["%s=%s" % (name, _as_typed(value)) for name, value in sorted(self.spec.options.items())]
         backend = ":".join(filter(None, [self.backend, ",".join(told)]))
         return rebuilding(self.folder, "--backend %s --precision %s" % (shlex.quote(backend), self.spec.precision))
@@ -118,7 +118,7 @@ class Engine:
 
 
 def rebuilding(folder: Path, options: str = "") -> str:
-    """The command by which the engine in `folder` is built anew: installed, beside its artifact, or elsewhere."""
+    """The command by which the engine in `folder` is built again: installed, beside its artifact, or elsewhere."""
     beside, own = shlex.quote(str(folder.parent.parent)), shlex.quote(str(folder))
     if folder.joinpath(*BUNDLED).is_dir():
         words = ["edgehar install FILE.ehar", _trust(folder), "--to", beside, options]

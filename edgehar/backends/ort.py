@@ -129,7 +129,7 @@ class OrtStepSession(StepSession):
             first += sums.floats
 
     def forget(self, slots: np.ndarray) -> None:
-        """As `StepSession.forget`: slots (n,) begin anew."""
+        """As `StepSession.forget`: slots (n,) begin again."""
         self._used.flat[slots] = False
 
     def close(self) -> None:

@@ -95,7 +95,7 @@ class Trt(Backend):
         """Build the plan in a process of its own. Raises as `Backend.build`."""
         options = build_options(spec.options)
         if options.uses_dla and spec.precision == "fp32":
-            raise InputError("the DLA computes in FP16 and INT8 alone; add --precision fp16 or int8.")
+            raise InputError("the DLA computes only in FP16 and INT8; add --precision fp16 or int8.")
         require_version(read_graph(artifact.onnx_path), "the graph of %s" % artifact.folder)
         with tempfile.TemporaryDirectory(prefix="edgehar-trt-") as scratch:
             job = self._job(artifact, spec.precision, options, folder, Path(scratch))

@@ -1,4 +1,4 @@
-"""How often an engine is right, on windows of test people alone."""
+"""How often an engine is right, on windows of test subjects alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ByPerson = Dict[str, Dict[str, Any]]  # {task: {person: what was found of them}}
 
 
 def windows_for(engine: Engine, dataset: Optional[str] = None, root: Optional[str] = None) -> Windows:
-    """The labelled windows of the people that `engine`'s split keeps for testing, with all channels.
+    """The labelled windows of the subjects that `engine`'s split keeps for testing, with all channels.
 
     dataset: a spec, by default the corpus of the manifest; root: its data folder. Raises
     MismatchError for a corpus that the engine's split does not divide, before it is read.
@@ -37,13 +37,13 @@ def _held_out_windows(dataset: str, root: Optional[str], split: Split, framing: 
 
 
 def test_windows_of(engine: Engine, windows: Optional[Windows]) -> Windows:
-    """The engine's channels of `windows`, once it is sure that they are its test people."""
+    """The engine's channels of `windows`, once it is sure that they are its test subjects."""
     if windows is None:
-        raise InputError("accuracy is measured on windows of test people and none were given; name the corpus.")
+        raise InputError("accuracy is measured on windows of test subjects and none were given; name the corpus.")
     manifest = engine.manifest
     _require_same_split(manifest, windows.split_sha256)
     if windows.part != "test":
-        raise MismatchError("these windows are of the %s people and accuracy is measured on test people alone; "
+        raise MismatchError("these windows are of the %s subjects and accuracy is measured on test subjects; "
                             "hand in the test part of the split." % (windows.part or "unknown"))
     _require_same_signal(manifest.signal, windows, manifest.name)
     require_same_classes(manifest.tasks, windows.classes, manifest.name)
@@ -53,8 +53,8 @@ def test_windows_of(engine: Engine, windows: Optional[Windows]) -> Windows:
 def _require_same_split(manifest: Manifest, sha256: str) -> None:
     split = manifest.data["split"]
     if sha256 != split["sha256"]:
-        raise MismatchError("%s was trained on split '%s' of %s and these people are divided by another split (%s, not "
-                            "%s), so it may have been trained on them; use the corpus of its manifest." % (
+        raise MismatchError("%s was trained on split '%s' of %s and these subjects are divided by another split (%s, "
+                            "not %s), so it may have been trained on them; use the corpus of its manifest." % (
                                 manifest.name, split["name"], manifest.data["dataset"], sha256[:8] or "unknown",
                                 split["sha256"][:8]))
 

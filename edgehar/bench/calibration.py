@@ -111,7 +111,7 @@ def observation(run: Run, model: Any, board: Board) -> Observation:
         raise MismatchError("a Run of %s was measured on %s and %s is another board; give Runs of that board." % (
             run.engine.artifact, where, board.name))
     device, precision = _device(run), run.engine.precision
-    clocks = on_threads(board.clocks(run.machine.get("power_mode", "not told")),
+    clocks = on_threads(board.clocks(run.machine.get("power_mode", "unknown")),
                         run.engine.threads if device == "cpu" else None)
     told_mhz = run.machine.get("gpu_clock_mhz")
     if told_mhz:

@@ -163,7 +163,7 @@ def _short(trace: Trace) -> Optional[Refusal]:
         return Refusal(STOPPED, trace.failure)
     repeats = _repeats(trace)
     if len(repeats) < MIN_REPEATS:
-        return Refusal(TOO_SHORT, "%d repeats cannot tell how far repeats lie apart; make at least %d." % (
+        return Refusal(TOO_SHORT, "%d repeats cannot show how much repeats vary; make at least %d." % (
             len(repeats), MIN_REPEATS))
     for phase in (each for repeat in repeats for each in repeat):
         least_s = MIN_LOAD_S if phase.kind == LOAD else MIN_IDLE_S
@@ -202,7 +202,7 @@ def _rates_hz(trace: Trace) -> Tuple[float, float]:
 def _remarks(trace: Trace) -> Tuple[str, ...]:
     first = trace.conditions[0] if trace.conditions else Conditions(0.0)
     if not first.limits_hz and not first.throttles:
-        return ("this system tells neither clocks nor throttling, so neither was checked.",)
+        return ("this system reports neither clocks nor throttling, so neither was checked.",)
     loose = machine.unpinned(first)
     if not loose:
         return ()

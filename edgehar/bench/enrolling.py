@@ -1,4 +1,4 @@
-"""Every test person enrolled with the first seconds of each class, and tested on what comes later.
+"""Every test subject enrolled with the first seconds of each class, and tested on what comes later.
 
 ::
 
@@ -40,7 +40,7 @@ class Enrolment(NamedTuple):
 
 def enrol_people(engine: Engine, recordings: Iterable[Recording],
                  asked: Enrolment) -> Tuple[Dict[str, Dict[str, Any]], Tuple[RunWarning, ...]]:
-    """{task: {person: confusion}} after each person's own enrolment, and who was left out.
+    """{task: {person: confusion}} after each subject's own enrolment, and who was left out.
 
     A session is a wearing where one class is in two of them; else all sessions are one.
     Raises InconclusiveError where nobody can be tested, InputError for an unknown wearing.
@@ -61,9 +61,9 @@ def enrol_people(engine: Engine, recordings: Iterable[Recording],
                     found.setdefault(task, {})[person] = counts.tolist()
     if not found:
         where = " in one wearing and be tested in another" * (asked.wearing == OTHER)
-        raise InconclusiveError("no test person was recorded long enough to enrol%s (first and second half of a class "
+        raise InconclusiveError("no test subject was recorded long enough to enrol%s (first and second half of a class "
                                 "are a window apart); ask for less, or use a longer corpus." % where)
-    warning = RunWarning(NOT_SCORED, "not enough of test person %s was recorded to enrol and to test." % ", ".join(
+    warning = RunWarning(NOT_SCORED, "not enough of test subject %s was recorded to enrol and to test." % ", ".join(
         sorted(set(left_out))))
     return found, (warning,) if left_out else ()
 
@@ -77,7 +77,7 @@ def _by_person(recordings: Iterable[Recording]) -> Dict[str, List[Recording]]:
 
 def _confusion(session: FeatureSession, engine: Engine, recordings: List[Recording], task: str,
                personaliser: Personaliser, people: Optional[Moments], asked: Enrolment) -> Optional[np.ndarray]:
-    """(K, K) of one person; None where there is too little to enrol or to test."""
+    """(K, K) of one subject; None where there is too little to enrol or to test."""
     signal, trained = engine.manifest.signal, session.layers[task]
     chosen = [replace(each, samples=each.samples[:, positions(each.channels, signal.channels)],
                       channels=signal.channels) for each in _worn(recordings, task)]

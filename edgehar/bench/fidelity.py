@@ -1,4 +1,4 @@
-"""What an engine loses against the trained network in the task's own metric: paired, over people."""
+"""What an engine loses against the trained network in the task's own metric: paired, over subjects."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ ANY = {"min_snr_db": -np.inf, "min_agreement": 0.0}
 class Fidelity(NamedTuple):
     """An engine against its reference on the same windows, for one task.
 
-    macro_f1, reference_f1: pooled over people; difference: of the two, with its 95 % interval over
-    people. agreement: share of windows with the same winner. windows: those with a label.
+    macro_f1, reference_f1: pooled over subjects; difference: of the two, with its 95 % interval over
+    subjects. agreement: share of windows with the same winner. windows: those with a label.
     """
 
     task: str
@@ -60,7 +60,7 @@ def reference_of(engine: Engine, against: Optional[PathLike] = None) -> Engine:
 
 
 def labelled_windows(engine: Engine, part: str, dataset: Optional[str] = None, root: Optional[str] = None) -> Windows:
-    """Windows of the people that the engine's split has in `part`, "valid" or "test", with the engine's channels."""
+    """Windows of the subjects that the engine's split has in `part`, "valid" or "test", with the engine's channels."""
     manifest = engine.manifest
     split, framing = Split.from_json(manifest.data["split"]), manifest.signal.framing
     parts = cut_corpus(dataset or manifest.corpus, root, split, framing).parts
@@ -95,7 +95,7 @@ def _fidelity(task: str, windows: Windows, said: np.ndarray, wanted: np.ndarray)
 
 def require_faithful(found: Sequence[Fidelity], golden: Sequence[Comparison], max_drop: Optional[float],
                  min_agreement: Optional[float], what: str) -> List[str]:
-    """Sentences on what the people tested cannot rule out. Raises AccuracyError where a bound is not kept."""
+    """Sentences on what the subjects tested cannot rule out. Raises AccuracyError where a bound is not kept."""
     if min_agreement is not None:
         _require_agreement(found, golden, min_agreement, what)
     return [] if max_drop is None else [each for each in (_held(one, max_drop, what) for one in found) if each]
@@ -103,7 +103,7 @@ def require_faithful(found: Sequence[Fidelity], golden: Sequence[Comparison], ma
 
 def _require_agreement(found: Sequence[Fidelity], golden: Sequence[Comparison], least: float, what: str) -> None:
     shares = [(each.task, "its golden inputs", each.agreement) for each in golden]
-    shares += [(each.task, "windows of %s people" % each.part, each.agreement) for each in found]
+    shares += [(each.task, "windows of %s subjects" % each.part, each.agreement) for each in found]
     for task, where, share in shares:
         if share < least:
             raise AccuracyError("%s decides %.1f %% of %s as its reference does for task '%s', below --min-agreement "
@@ -119,6 +119,6 @@ def _held(found: Fidelity, most: float, what: str) -> str:
                             "above --max-drop %g; use a higher precision, or see `edgehar sensitivity`." % (
                                 what, -drop.value, found.task, -drop.high, -drop.low, found.people, most))
     if -drop.low > most:
-        return "%d people cannot rule out a drop of %.3f of macro-F1 for task '%s', above %g" % (
+        return "%d subjects cannot rule out a drop of %.3f of macro-F1 for task '%s', above %g" % (
             found.people, -drop.low, found.task, most)
     return ""

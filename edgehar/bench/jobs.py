@@ -30,7 +30,7 @@ def jobs(engines: Sequence[Engine], scenarios: Sequence[Scenario], missing: Sequ
     Raises InputError where no scenario is on windows, or nothing is left of an engine's channels.
     """
     if missing and not any(scenario.needs == WINDOWS for scenario in scenarios):
-        raise InputError("what missing channels cost is told by accuracy, on windows; add --scenario accuracy.")
+        raise InputError("what missing channels cost is measured by accuracy, on windows; add --scenario accuracy.")
     return [Job(engine, scenario, silent) for engine in engines for scenario in scenarios
             for silent in ["", *(_silent(engine, missing) if scenario.needs == WINDOWS else ())]]
 

@@ -1,13 +1,13 @@
-"""A model on test people whose sensors are disturbed -> Certificate.
+"""A model on test subjects whose sensors are disturbed -> Certificate.
 
 ::
 
-    recordings of test people -disturb-> recordings -cut-> windows -engine-> counts of each person
+    recordings of test subjects -disturb-> recordings -cut-> windows -engine-> counts of each subject
                                                                                |
-    the same people, undisturbed ------------------------------------> paired -+-> figures
+    the same subjects, undisturbed ------------------------------------> paired -+-> figures
 
-Only people whom the split of the manifest keeps for testing are measured, and nothing is
-chosen by what is found. Chance is drawn anew for each person and draw, from the seed, and
+Only subjects whom the split of the manifest keeps for testing are measured, and nothing is
+chosen by what is found. Chance is drawn again for each subject and draw, from the seed, and
 alike at every strength and for every model, so that two certificates can be compared.
 """
 
@@ -48,7 +48,7 @@ Tell = Callable[[str], Any]
 
 
 class _Found(NamedTuple):
-    """What was decided under one condition, and of the same people undisturbed; strength: of those that have order."""
+    """What was decided under one condition, and of the same subjects undisturbed; strength: of ordered ones."""
 
     disturbance: str
     label: str
@@ -60,13 +60,13 @@ class _Found(NamedTuple):
 def certify(engine: Engine, recordings: Optional[Iterable[Recording]] = None, dataset: Optional[str] = None,
             root: Optional[str] = None, only: Sequence[str] = (), unknown: Optional[Unfamiliar] = None, seed: int = 0,
             draws: int = DRAWS, command: str = "", tell: Tell = lambda text: None) -> Certificate:
-    """Measure `engine` on the test people of its split, their sensors disturbed in every way.
+    """Measure `engine` on the test subjects of its split, their sensors disturbed in every way.
 
-    recordings: of test people, with all channels; read from `dataset` (a spec, by default the manifest's corpus) below
-    `root` where None. only: names of disturbances, or "placement"; empty for all. unknown: where movements are from
-    that are none of the model's classes. draws: how often what chance decides is drawn. tell: is told how far it is.
+    recordings: of test subjects, with all channels; read from `dataset` (a spec, the manifest's by default)
+    below `root` where None. only: names of disturbances, or "placement"; empty for all. unknown: where movements come
+    from that are none of the model's classes. draws: how often what chance decides is drawn. tell: gets progress.
     Raises InputError or MismatchError as `bench.streaming` and `bench.unknown` do, InconclusiveError where the test
-    people have no labelled window.
+    subjects have no labelled window.
     """
     chosen = [DISTURBANCES.create(name) for name in only or DISTURBANCES.names() if name != PLACEMENT]
     people, elsewhere = _people_at_hand(engine, recordings, dataset, root, not only or PLACEMENT in only)
@@ -122,7 +122,7 @@ def _certificate(engine: Engine, dataset: Optional[str], people: People, found: 
 def _require_windows(plain: Tallies, manifest: Manifest) -> None:
     for task, tally in plain.items():
         if not tally.windows:
-            raise InconclusiveError("no window of the test people of %s at hand carries a label of task '%s', so "
+            raise InconclusiveError("no window found of the test subjects of %s carries a label of task '%s', so "
                                     "nothing can be said of %s; get more of the corpus." % (
                                         manifest.data["dataset"], task, manifest.name))
 
@@ -181,7 +181,7 @@ def worn_elsewhere(recording: Recording, signal: Signal) -> Dict[str, Recording]
 
 
 class _Measuring:
-    """Counts what the open session decides of test people, one person at a time."""
+    """Counts what the open session decides of test subjects, one subject at a time."""
 
     def __init__(self, session: Session, manifest: Manifest) -> None:
         self.manifest, self._session = manifest, session
@@ -196,7 +196,7 @@ class _Measuring:
                 for task in self.manifest.tasks}
 
     def _counts(self, recordings: Sequence[Recording]) -> Dict[str, Tuple[np.ndarray, np.ndarray]]:
-        """{task: confusion (K, K) and reliability (3, B)} of one person; zeros where no window is left."""
+        """{task: confusion (K, K) and reliability (3, B)} of one subject; zeros where no window is left."""
         signal = self.manifest.signal
         pieces = [cut(recording, signal.window, signal.hop) for recording in recordings]
         windows = concatenate(pieces).take(np.concatenate(list(map(carries_label, pieces)))) if pieces else None
@@ -210,7 +210,7 @@ class _Measuring:
 
 
 def _only(by_person: Mapping[str, Any]) -> Any:
-    """What stands there of the one person."""
+    """What stands there of the one subject."""
     (found,) = by_person.values()
     return found
 
@@ -230,7 +230,7 @@ def _drawn(measuring: _Measuring, people: People, disturbance: Disturbance, stre
 
 
 def _added(tallies: Sequence[Tally]) -> Tally:
-    """Of the same people."""
+    """Of the same subjects."""
     people = tallies[0].confusions
     return Tally({person: np.sum([each.confusions[person] for each in tallies], axis=0) for person in people},
                  {person: np.sum([each.reliabilities[person] for each in tallies], axis=0) for person in people},

@@ -2,7 +2,7 @@
 
 ::
 
-    a scenario      on golden inputs, or on windows or recordings of test people -> measurements
+    a scenario      on golden inputs, or on windows or recordings of test subjects -> measurements
     with a meter    [ idle ][ load: the same calls, of timed scenarios only ][ idle ], three times -> joules a window
 
 Timings are wall time around `Session.infer`, copies in and out included, on the
@@ -44,7 +44,7 @@ def run(engine: Engine, scenario: Scenario, windows: Optional[Windows] = None, c
         missing: str = "") -> Run:
     """Put `engine` through `scenario` on this machine.
 
-    windows, recordings: of the test people, with all channels, where the scenario needs
+    windows, recordings: of the test subjects, with all channels, where the scenario needs
     them, see `data_for`; clock: also that of a meter's samples, and on Linux
     `time.perf_counter` by another name; dataset: the spec of their corpus, where it is not
     the manifest's. missing: a pattern of the channels of `windows` that are silent.
@@ -88,7 +88,7 @@ def data_for(engine: Engine, scenario: Scenario, dataset: Optional[str] = None,
 def _test_data(engine: Engine, scenario: Scenario, windows: Optional[Windows],
                recordings: Optional[Iterable[Recording]],
                missing: str) -> Tuple[Optional[Windows], Iterable[Recording]]:
-    """Of what was given the part that the scenario needs, once it is sure that it is of test people."""
+    """Of what was given the part that the scenario needs, once it is sure that it is of test subjects."""
     if scenario.needs == WINDOWS:
         found = test_windows_of(engine, windows)
         return silenced(found, choose_channels(found.channels, missing)) if missing else found, ()
@@ -99,7 +99,7 @@ def run_as_one(engines: Sequence[Engine], scenario: Scenario, windows: Windows, 
                command: str = "") -> Run:
     """A scenario on windows, such as accuracy, of several engines asked as one, by the mean of their probabilities.
 
-    engines: of networks that differ in their seeds alone. windows: of the test people. name, seed: the Run tells of an
+    engines: of networks that differ in their seeds alone. windows: of the test subjects. name, seed: the Run is of an
     engine of that name and seed, with the sum of the members' parameters, MACs and sizes. Raises MismatchError where
     the windows are not those that their split keeps for testing, or the engines do not read and decide the same.
     """

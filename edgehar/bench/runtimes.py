@@ -1,8 +1,8 @@
 """Which runtime is best for an artifact here: backends by precisions by batches, in one table that can be believed.
 
-Every engine is verified and, where labels are at hand, scored beside the trained model. Times are
+Every engine is verified and, where labels are found, scored beside the trained model. Times are
 taken turn by turn: in each turn every engine answers once at every batch, in an order that is drawn
-anew, so that whatever slows the machine slows all alike. What failed stays in the table as a row.
+again, so that whatever slows the machine slows all alike. What failed stays in the table as a row.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Candidate(NamedTuple):
 class RuntimeTable(NamedTuple):
     """What was asked, and a candidate a row; the first is what the others are compared with.
 
-    marks: what must stand beside every figure, as of data that was made up. part: of the people
+    marks: what must stand beside every figure, as of data that was made up. part: of the subjects
     scored on, "" for none.
     """
 

@@ -4,7 +4,7 @@
 
     one layer in INT8, the rest in FP32   its own loss, measured for every layer
     all in INT8                           what they lose together
-    the worst taken back to FP32, one by one, until the bound is kept; measured anew each time
+    the worst taken back to FP32, one by one, until the bound is kept; measured again each time
 
 Losses do not add up: a layer's noise may vanish in the next one's rounding, or double it. So each mix
 is measured as a whole, and what adding up would have said is told beside it.
@@ -90,7 +90,7 @@ def sensitivity(artifact: Artifact, windows: Optional[Windows] = None, bounds: B
                 tell: Callable[[str], Any] = lambda text: None) -> Sensitivity:
     """Measure each layer and find the mix. windows: labelled, with the model's channels; else its golden ones.
 
-    What was measured is kept beside the artifact, so that a stopped run goes on. Raises InputError
+    What was measured is kept beside the artifact, so that a stopped run continues. Raises InputError
     where no layer of the graph can be quantised.
     """
     with tempfile.TemporaryDirectory(prefix="edgehar-int8-") as folder:

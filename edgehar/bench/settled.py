@@ -17,7 +17,7 @@ from edgehar.stream.decision import softmax
 
 
 def parts_for(artifact: Artifact, dataset: Optional[str] = None, root: Optional[str] = None) -> Parts:
-    """The windows that `artifact` was made by, cut anew by its own split; dataset: a spec, its corpus unless given."""
+    """The windows that `artifact` was made by, cut again by its own split; dataset: a spec, its corpus unless given."""
     data, framing = artifact.manifest.data, artifact.manifest.signal.framing
     return cut_corpus(dataset or data["dataset"], root, Split.from_json(data["split"]), framing).parts
 
@@ -25,7 +25,7 @@ def parts_for(artifact: Artifact, dataset: Optional[str] = None, root: Optional[
 def settle_artifact(artifact: Artifact, session: Session, parts: Parts) -> Artifact:
     """Write stay probabilities and thresholds into the manifest of `artifact`, whose digest changes by it.
 
-    session: of an engine of it, asked for the validation people of `parts`. Raises InconclusiveError where they, or
+    session: of an engine of it, asked for the validation subjects of `parts`. Raises InconclusiveError where they, or
     those to train on, have no label.
     """
     manifest = artifact.manifest
@@ -36,7 +36,7 @@ def settle_artifact(artifact: Artifact, session: Session, parts: Parts) -> Artif
     found = fit_settling(manifest.tasks, train, parts.valid,
                          {task: softmax(values) for task, values in logits.items()})
     if not found:
-        raise InconclusiveError("no window of the training or of the validation people of %s has a label of %s, so it "
+        raise InconclusiveError("no window of the training or the validation subjects of %s has a label of %s, so it "
                                 "cannot be said how long an activity lasts." % (
                                     manifest.data["dataset"], " or ".join(manifest.tasks)))
     return rewrite_manifest(artifact, settling=found)

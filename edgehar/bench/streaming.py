@@ -1,4 +1,4 @@
-"""What becomes of the events in recordings of test people, streamed."""
+"""What becomes of the events in recordings of test subjects, streamed."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def recordings_for(engine: Engine, dataset: Optional[str] = None, root: Optional
 
 
 def test_recordings_of(engine: Engine, recordings: Optional[Iterable[Recording]]) -> Iterator[Recording]:
-    """`recordings`, each once it is sure that it is of the engine's test people, at its rate and with its classes."""
+    """`recordings`, each once it is sure that it is of the engine's test subjects, at its rate and with its classes."""
     if recordings is None:
-        raise InputError("this is measured on recordings of test people and none were given; name the corpus.")
+        raise InputError("this is measured on recordings of test subjects and none were given; name the corpus.")
     split = Split.from_json(engine.manifest.data["split"])
     _require_whole(split)
     return (_tested(engine.manifest, split, recording) for recording in recordings)
@@ -45,8 +45,8 @@ def test_recordings_of(engine: Engine, recordings: Optional[Iterable[Recording]]
 
 def _tested(manifest: Manifest, split: Split, recording: Recording) -> Recording:
     if split.place(recording) != "test":
-        raise MismatchError("%s is not kept for testing by split '%s' and streaming is measured on test people alone; "
-                            "hand in their recordings." % (recording.name, split.name))
+        raise MismatchError("%s is not kept for testing by split '%s' and streaming is measured on test subjects; hand "
+                            "in their recordings." % (recording.name, split.name))
     if recording.rate_hz != manifest.signal.rate_hz:
         raise MismatchError("%s reads %g Hz and %s has %g Hz; use the corpus it was trained on." % (
             manifest.name, manifest.signal.rate_hz, recording.name, recording.rate_hz))
@@ -57,7 +57,7 @@ def _tested(manifest: Manifest, split: Split, recording: Recording) -> Recording
 def _require_whole(split: Split) -> None:
     if split.same_people:
         raise MismatchError("split '%s' deals out single windows, so no recording is there to test on alone; stream "
-                            "through a model of a split by people." % split.name)
+                            "through a model of a split by subjects." % split.name)
 
 
 def replay(session: Session, manifest: Manifest, hop: int, hold: int, recordings: Iterable[Recording],
@@ -77,7 +77,7 @@ def replay(session: Session, manifest: Manifest, hop: int, hold: int, recordings
             people.setdefault(recording.subject, []).append(_events_of(
                 Stream(session, manifest.signal, manifest.tasks, hop, hold, True, settling=settling), recording))
     if not people:
-        raise InconclusiveError("no recording of the test people of %s at hand is as long as a window of %s (%.2f s); "
+        raise InconclusiveError("no recording found of the test subjects of %s is as long as a window of %s (%.2f s); "
                                 "get more of the corpus." % (
                                     manifest.data["dataset"], manifest.name, _window_s(manifest)))
     events = {task: {person: add_events([each[task] for each in people[person]]).to_json()

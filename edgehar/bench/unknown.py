@@ -1,7 +1,7 @@
 """How sure a model is of movements that are none of its classes.
 
 It has to give one of its labels all the same; the question is whether its confidence warns. The
-movements are those of test people of a corpus, which may be another one than the model's, with sensors like its own.
+movements are those of test subjects of a corpus, which may be another one than the model's, with sensors like its own.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def tell_unknown(session: Session, manifest: Manifest, familiar: Dict[str, List[
                  root: Optional[str]) -> Dict[str, Unknown]:
     """{task: how sure the model is} of each task that the corpus of `asked` labels too.
 
-    familiar: {person: recordings} of test people with the model's channels, of which known movements are taken.
+    familiar: {person: recordings} of test subjects with the model's channels, of which known movements are taken.
     Raises InputError for a corpus without such sensors or movements, InconclusiveError where none of its windows is of
     one.
     """
@@ -61,7 +61,7 @@ def tell_unknown(session: Session, manifest: Manifest, familiar: Dict[str, List[
         known = _confidences(session, manifest, familiar, task)
         strange = _confidences(session, manifest, people, task)
         if not strange:
-            raise InconclusiveError("no window of the test people of %s is of a movement that %s does not know (%s); "
+            raise InconclusiveError("no window of the test subjects of %s is of a movement that %s does not know (%s); "
                                     "name others with --movement." % (
                                         asked.corpus, manifest.name, ", ".join(movements)))
         found[task] = unknown_figures(asked.corpus, movements, known, strange)
@@ -86,7 +86,7 @@ def _movements(dataset: Dataset, manifest: Manifest, task: str, asked: Unfamilia
 
 
 def _recordings(dataset: Dataset, manifest: Manifest, pattern: str) -> Iterator[Recording]:
-    """Of the corpus' test people, with sensors in the place of the model's; by the model's split, where it is of it."""
+    """Of the corpus' test subjects, with sensors in the place of the model's; by the model's split where it fits."""
     signal, split = manifest.signal, Split.from_json(manifest.data["split"])
     split = split if split.dataset == dataset.name else dataset.split()
     for recording in read_recordings(dataset):

@@ -40,7 +40,7 @@ def per_second_medians(start: np.ndarray, values: np.ndarray, duration_s: float)
 def stability_warnings(medians: np.ndarray) -> List[RunWarning]:
     """What speaks against quoting a measurement whose seconds had these medians (n,)."""
     if len(medians) < MIN_SECONDS:
-        return [RunWarning(UNJUDGED, "%d whole seconds cannot tell whether the machine was steady; measure for %d or "
+        return [RunWarning(UNJUDGED, "%d whole seconds cannot show whether the machine was steady; measure for %d or "
                                      "more." % (len(medians), MIN_SECONDS))]
     found = []
     variation, last = np.std(medians) / np.mean(medians), medians[-3:]

@@ -103,8 +103,8 @@ class _Stopped(Exception):
 @click.version_option(__version__, message="edgehar %(version)s")
 @click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", type=click.Path(),
               help="Add a plug-in of your own: a file in a folder named like its room, e.g. datasets/gym.py.")
-@click.option("-v", "--verbose", count=True, help="Tell on stderr what is decided on the way, each line with its time "
-              "and module; -vv tells more.")
+@click.option("-v", "--verbose", count=True, help="Log what is decided to stderr, each line with its time "
+              "and module; -vv logs more.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error; may stand anywhere in the line.")
 @click.pass_context
 def edgehar(context: click.Context, plugins: Sequence[str], verbose: int, debug: bool) -> None:
@@ -173,7 +173,7 @@ def explain(error: BaseException) -> Ending:
     if isinstance(error, click.ClickException):
         return Ending(_usage_sentence(error), error.exit_code)
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        return Ending("stopped by Ctrl-C; nothing is half-written, and a training goes on when the same line is "
+        return Ending("stopped by Ctrl-C; nothing is half-written, and a training continues when the same line is "
                       "typed again.", INTERRUPTED)
     if isinstance(error, BrokenPipeError):
         return Ending("", PIPE_CLOSED)

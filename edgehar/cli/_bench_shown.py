@@ -47,13 +47,13 @@ def _show_corpus(runs: Sequence[Run]) -> None:
     timed = [row for run in runs for row in rows.latency_rows([run])]
     metered = [row for run in runs for row in rows.energy_rows([run])]
     if scored:
-        show_table("Accuracy on test people of %s" % title, (
-            "engine", "backend", "precision", "task", "macro-F1 [95 % over people]", "balanced accuracy",
-            "calibration error", "worst person", "people", "windows"), [_accuracy_cells(row) for row in scored])
+        show_table("Accuracy on test subjects of %s" % title, (
+            "engine", "backend", "precision", "task", "macro-F1 [95 % over subjects]", "balanced accuracy",
+            "calibration error", "worst subject", "subjects", "windows"), [_accuracy_cells(row) for row in scored])
     if streamed:
-        show_table("Streams of test people of %s" % title, (
+        show_table("Streams of test subjects of %s" % title, (
             "engine", "backend", "precision", "task", "window", "events", "detected [95 %]", "F1",
-            "false alarms/h", "median delay s", "p90 delay", "people", "hours"),
+            "false alarms/h", "median delay s", "p90 delay", "subjects", "hours"),
             [_event_cells(row) for row in streamed])
     if timed:
         show_table("Timing, trained on %s" % title, (
@@ -63,7 +63,7 @@ def _show_corpus(runs: Sequence[Run]) -> None:
     predicted = [(run, found.values) for run in runs for found in [run.measurement("predicted_latency")] if found]
     if predicted:
         show_table("PREDICTED timing, trained on %s" % title, (
-            "engine", "precision", "scenario", "board", "mode", "a call [90 %]"),
+            "engine", "precision", "scenario", "board", "mode", "per call [90 %]"),
             [_predicted_cells(*each) for each in predicted])
     for run in runs:
         if run.measurement("gather"):
@@ -80,7 +80,7 @@ def _show_energy(rows: Sequence[Any]) -> None:
     from edgehar.results.words import millijoules, net_energy_text, watts
 
     first = rows[0]
-    title = "Energy a window of %s (%s, %s), %s, by %s%s%s" % (
+    title = "Energy per window of %s (%s, %s), %s, by %s%s%s" % (
         first.label, first.engine.backend, first.engine.precision, first.asked, first.meter,
         first.mark and ", " + first.mark, "" if first.verified else ", UNVERIFIED ENGINE")
     show_table(title, ("of", "net [95 %]", "gross [95 %]", "idle", "under load", "least detectable"), [
@@ -190,7 +190,7 @@ def _task_summary(row: Any) -> Dict[str, Any]:
 
 
 def _stream_summary(row: Any) -> Dict[str, Any]:
-    """Counts are of all people and classes; the Run's file has them one by one."""
+    """Counts are of all subjects and classes; the Run's file has them one by one."""
     from edgehar.results.events import EVENT_COUNTS
 
     counts = {name: int(getattr(row.events, name).sum()) for name in EVENT_COUNTS}

@@ -1,4 +1,4 @@
-"""Which corpus a command trains on, how its people are divided and its signal is cut."""
+"""Which corpus a command trains on, how its subjects are divided and its signal is cut."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def corpus_options(whose: str = "the corpus' own") -> Decorator:
                      "the end, instead of refusing the corpus."),
         click.option("--protocol", metavar="SPEC|FILE.json", help="Who is trained on; see `edgehar split --help`.  "
                      "[default: %s split]" % whose),
-        click.option("--rate", "rate_hz", type=float, metavar="HZ", help="Samples a second, at most the corpus' own.  "
-                     "[default: %s]" % whose),
+        click.option("--rate", "rate_hz", type=float, metavar="HZ", help="Samples per second, at most the corpus' own."
+                     "  [default: %s]" % whose),
         click.option("--window", type=click.IntRange(1), metavar="SAMPLES", help="Length of a window.  "
                      "[default: as many seconds as %s]" % whose),
         click.option("--hop", type=click.IntRange(1), metavar="SAMPLES", help="From one window to the next."))
@@ -79,7 +79,7 @@ def heard_by(teachers: Sequence[Fitted], corpus: Corpus, root: Optional[str]) ->
 
 
 def split_by(data: str, root: Optional[str], protocol: str) -> Split:
-    """The split in a file, or that a protocol makes of the people of the corpus `data`."""
+    """The split in a file, or that a protocol makes of the subjects of the corpus `data`."""
     from edgehar.data.datasets import DATASETS
     from edgehar.files import read_json
     from edgehar.data.protocols import People, make_split
@@ -103,6 +103,6 @@ def _framing(asked: Asked, base: Optional[Framing]) -> Framing:
     base = base or DATASETS.create(asked.data, root=asked.root).framing
     rate_hz = base.rate_hz if asked.rate_hz is None else asked.rate_hz
     if not 0 < rate_hz < float("inf"):
-        raise InputError("--rate is %s; it must be a number of samples a second above 0." % rate_hz)
+        raise InputError("--rate is %s; it must be a number of samples per second above 0." % rate_hz)
     window, hop = (max(1, round(samples * rate_hz / base.rate_hz)) for samples in (base.window, base.hop))
     return Framing(rate_hz, asked.window or window, asked.hop or hop)

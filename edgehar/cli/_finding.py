@@ -34,7 +34,7 @@ def safely(room: str, subject: str, look: Callable[[], Iterable[Finding]]) -> It
     except BaseException as error:  # a broken library of Rust panics with a kind that is no Exception
         why = " ".join(str(error).split())[:200] or type(error).__name__
         yield Finding(room, subject, WARNING, "cannot be looked at (%s: %s)" % (type(error).__name__, why),
-                      "use this machine without it, or mend what the detail names")
+                      "use this machine without it, or fix what the detail names")
 
 
 def package(room: str, name: str, remedy: str) -> Finding:

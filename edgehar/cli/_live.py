@@ -48,8 +48,8 @@ class LivePlace(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has non
                       context)
         place = LiveAt(host.strip("[]"), int(port), file)
         if not file and not is_loopback(place.host):
-            self.fail("%s can be reached from other machines and the page shows what people do; add a file for a token:"
-                      " %s,token=FILE." % (place.host, address), param, context)
+            self.fail("%s can be reached from other machines and the page shows what people do; add a file for a "
+                      "token: %s,token=FILE." % (place.host, address), param, context)
         return place
 
 

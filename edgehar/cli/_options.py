@@ -107,7 +107,7 @@ def engine_options(several: bool = False) -> Decorator:
                      help="For an artifact; default fp32.%s" % (" Repeatable." if several else "")))
 
 
-def head_option(what: str = "Decide by this head of one person, which `edgehar personalise` made for this base.",
+def head_option(what: str = "Decide by this head of one subject, which `edgehar personalise` made for this base.",
                 several: bool = False) -> Decorator:
     """``--head``, a file beside the base engine."""
     names = ("--head", "heads") if several else ("--head",)
@@ -154,7 +154,7 @@ def hop_option(default: str = "the model's") -> Decorator:
 
 def hold_option(packed: bool = False, by_task: bool = True) -> Decorator:
     """packed: whether a bundle may say it; by_task: whether each task may have its own."""
-    own = ", or one number a task, e.g. activity=3,placement=10" if by_task else ""
+    own = ", or one number per task, e.g. activity=3,placement=10" if by_task else ""
     told = "  [default: as packed, or %d]" % HOLD if packed else ""
     return click.option("--hold", type=Hold() if by_task else click.IntRange(1), default=None if packed else HOLD,
                         show_default=not packed,
@@ -169,7 +169,7 @@ def settling_options() -> Decorator:
                      "that knows how long activities last."),
         click.option("--unknown", type=Below(), is_flag=False, flag_value="fitted", metavar="[CONFIDENCE]",
                      help="Tell 'unknown' below this confidence; without a number, below what was fitted on "
-                     "validation people.  [default: always tell a label]"))
+                     "validation subjects.  [default: always tell a label]"))
 
 
 def sink_option(examples: str, default: str) -> Decorator:
@@ -180,7 +180,7 @@ def sink_option(examples: str, default: str) -> Decorator:
 
 
 def stream_options() -> Decorator:
-    """How a stream is cut, mended and decided, where a bundle may say it too."""
+    """How a stream is cut, fixed and decided, where a bundle may say it too."""
     return together(
         hop_option("as packed, or the model's"), hold_option(packed=True), settling_options(),
         click.option("--missing", type=click.Choice(["refuse", "zero", "hold"]), default="refuse", show_default=True,

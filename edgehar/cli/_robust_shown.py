@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from edgehar.results.limits import Breach, Limits
 
 COLUMNS = ("disturbance", "strength", "macro-F1 [95 %]", "change [95 %]", "calibration error", "answered",
-           "worst person", "worst class")
+           "worst subject", "worst class")
 
 
 def show_certificate(certificate: Certificate) -> None:
     """A table a task, then what was not measured and who was tested on."""
     for task, rows in certificate.rows.items():
-        title = "%s, %s (%s), %s of %s, test people: %d" % (
+        title = "%s, %s (%s), %s of %s, test subjects: %d" % (
             certificate.artifact, certificate.engine["backend"], certificate.engine["precision"], task,
             certificate.dataset, len(certificate.people))
         show_table(title + (", SYNTHETIC DATA" if certificate.synthetic else ""), COLUMNS, [

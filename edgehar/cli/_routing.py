@@ -32,7 +32,7 @@ def open_route(task: Optional[str], students: Sequence[str], chief: Manifest, re
     known = chief.tasks.get(task, ())
     strange = next((label for label in named if label not in known), None)
     if strange is not None:
-        raise InputError("%s tells %s, and '%s' is no label of '%s'; it has: %s." % (
+        raise InputError("%s decides %s, and '%s' is no label of '%s'; it has: %s." % (
             chief.name, " and ".join(chief.tasks), strange, task, ", ".join(known) or "none"))
     engines = {label: ready(path) for label, path in named.items()}
     for engine in engines.values():

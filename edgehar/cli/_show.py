@@ -143,7 +143,7 @@ def reading_line(quiet: bool = False) -> Iterator[Callable[[Any], None]]:
     told = {"recordings": 0, "hours": 0.0}
 
     def so_far() -> str:
-        return "%d people, %d recordings, %.1f hours" % (len(people), told["recordings"], told["hours"])
+        return "%d subjects, %d recordings, %.1f hours" % (len(people), told["recordings"], told["hours"])
 
     with progress_line() as show:
 
@@ -152,7 +152,7 @@ def reading_line(quiet: bool = False) -> Iterator[Callable[[Any], None]]:
             told["recordings"] += 1
             told["hours"] += recording.duration_s / 3600
             if not quiet and time.monotonic() - begun_s > MOMENT_S:
-                show("reading: %s; now person %s" % (so_far(), recording.subject))
+                show("reading: %s; now subject %s" % (so_far(), recording.subject))
 
         yield watch
     if not quiet and told["recordings"] and time.monotonic() - begun_s > MOMENT_S:
@@ -172,7 +172,7 @@ def _now_and_then() -> Callable[[str], None]:
 
 def show_comparisons(title: str, comparisons: Iterable[Any]) -> None:
     """Print how far an engine's logits are from the golden ones, task by task."""
-    show_table(title, ("task", "largest error", "signal-to-noise dB", "same winner", "verdict"),
+    show_table(title, ("task", "largest error", "signal-to-noise dB", "argmax agreement", "verdict"),
                [(found.task, "%.2g" % found.max_error, "%.1f" % found.snr_db, "%.1f %%" % (100 * found.agreement),
                  "agrees" if found.passed else "DIFFERS") for found in comparisons])
 

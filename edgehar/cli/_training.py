@@ -36,7 +36,7 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def labelled_option() -> Decorator:
     """Whose labels count."""
-    return click.option("--labelled", metavar="N|NAMES", help="Learn from the labels of so many of the people to "
+    return click.option("--labelled", metavar="N|NAMES", help="Learn from the labels of so many of the subjects to "
                         "train on, drawn at random, as in 4 or 4:draw=1, or of these, as in anna,ben; everybody else "
                         "then counts as recorded and not labelled.  [default: all labels that there are]")
 
@@ -90,7 +90,7 @@ class Doubts:
 
 
 def show_training(fitted: Fitted, folder: str, as_json: bool, doubts: Doubts) -> None:
-    """The closing table: what was trained, and how well it does on validation people."""
+    """The closing table: what was trained, and how well it does on validation subjects."""
     from edgehar.cli._show import marked, show_json, show_table
     from edgehar.data.vetting import remarks
 
@@ -111,7 +111,7 @@ def show_training(fitted: Fitted, folder: str, as_json: bool, doubts: Doubts) ->
     _tell_labels(fitted.facts)
     _tell_pace(fitted.facts)
     _tell_heads(fitted.facts.get("search", {}))
-    show_table(title, ("task", "macro-F1 on validation people", "best epoch", "parameters", "MACs"),
+    show_table(title, ("task", "macro-F1 on validation subjects", "best epoch", "parameters", "MACs"),
                [(task, "%.3f" % score, best.epoch, fitted.facts["parameters"], fitted.facts["macs"])
                 for task, score in best.valid_macro_f1.items()])
 
@@ -126,7 +126,7 @@ def _tell_labels(facts: Mapping[str, Any]) -> None:
             "none"))
     for task, choice in facts.get("context", {}).items():
         scores = choice["valid_macro_f1"]
-        click.echo("teacher in context, %s: macro-F1 on validation people %.3f, without it %.3f%s" % (
+        click.echo("teacher in context, %s: macro-F1 on validation subjects %.3f, without it %.3f%s" % (
             task, scores["with"], scores["without"], "" if choice["stickiness"] else "; so it is switched off"))
 
 
@@ -139,7 +139,7 @@ def _tell_pace(facts: Mapping[str, Any]) -> None:
 
 def _tell_heads(searches: Mapping[str, Mapping[str, Any]]) -> None:
     for task, search in searches.items():
-        click.echo("head for %s: %s, importance %.2f; best on validation people: %s" % (
+        click.echo("head for %s: %s, importance %.2f; best on validation subjects: %s" % (
             task, search["kept"], search["importances"][search["kept"]], search["best_on_validation"]))
 
 
@@ -153,7 +153,7 @@ def _tell_skipped(sentences: Sequence[str]) -> None:
 def rate_told(rate_hz: float, measured_hz: Sequence[float]) -> str:
     """"rate: 20 Hz, from samples taken at 19.2 to 100 Hz (median 20)"."""
     taken = ", from samples taken at %.4g to %.4g Hz (median %.4g)" % (
-        measured_hz[0], measured_hz[2], measured_hz[1]) if measured_hz else " by the corpus' own account"
+        measured_hz[0], measured_hz[2], measured_hz[1]) if measured_hz else " (nominal)"
     return "rate: %g Hz%s" % (rate_hz, taken)
 
 
@@ -162,26 +162,28 @@ def _method_told(method: str) -> str:
     from edgehar.training.distillers import DISTILLERS
     from edgehar.registry import parse_spec
 
+    if method == "none":
+        return "trained without distillation"
     paper = DISTILLERS.kind(parse_spec(method)[0]).paper
     return "method %s%s" % (method, " (%s)" % paper if paper else "")
 
 
 def tell_resumed(folder: str) -> None:
-    """Say on stderr where a begun training in `folder` goes on."""
+    """Say on stderr where a begun training in `folder` continues."""
     from edgehar.training.folder import begun
 
     epochs = begun(folder)
     if epochs:
-        click.echo("%s: going on after epoch %d" % (folder, epochs), err=True)
+        click.echo("%s: continuing after epoch %d" % (folder, epochs), err=True)
 
 
 def _people_told(fitted: Fitted) -> str:
-    """"people: 29 of 31 train, 9 of 10 valid, 8 of 10 test are at hand"."""
+    """"subjects found: 29 of 31 train, 9 of 10 valid, 8 of 10 test"."""
     from edgehar.data.splits import PARTS
 
     data = fitted.facts["data"]
     parts = ["%d of %d %s" % (data["people"][part], len(data["split"][part]), part) for part in PARTS]
-    return "people at hand: %s" % ", ".join(parts)
+    return "subjects found: %s" % ", ".join(parts)
 
 
 @contextmanager

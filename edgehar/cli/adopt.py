@@ -42,13 +42,13 @@ class Told(NamedTuple):
               "the corpus']")
 @click.option("-o", "folder", required=True, type=click.Path(), metavar="ARTIFACT", help="Where the artifact goes.")
 @click.option("--name", help="Its name; default the folder's.")
-@click.option("--data", metavar="CORPUS", help="Corpus that golden and calibration windows come from, and test people; "
+@click.option("--data", metavar="CORPUS", help="Corpus of golden and calibration windows, and of test subjects; "
               "without, signals are generated.")
 @click.option("--protocol", metavar="SPEC|FILE.json", help="Who of the corpus it was trained on; see `edgehar split "
               "--help`.  [default: the corpus' own split]")
 @root_option()
 @click.option("--mean", metavar="A,B,...|measured", help="What is subtracted from each channel, in SI units, where the "
-              "network wants it so and does not do it itself; measured: on the people to train on.")
+              "network wants it so and does not do it itself; measured: on the subjects to train on.")
 @click.option("--deviation", metavar="A,B,...|measured", help="What each channel is then divided by; 9.80665 for "
               "one in g.")
 @click.option("--axes", metavar="ORDER", help="Order of its input's axes where sizes alone do not tell: b, c, t and "

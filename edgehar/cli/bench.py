@@ -29,15 +29,15 @@ SECTION = "Measure"
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="ENGINE_OR_ARTIFACT...", type=click.Path())
 @click.option("--scenario", "scenarios", multiple=True, metavar="SPEC|FILE.toml", default=("single_stream",),
-              show_default=True, help="What is asked (%s), with its settings as in paced:rate_hz=2, or a file. "
+              show_default=True, help="Scenario (%s), with its settings as in paced:rate_hz=2, or a file. "
               "Repeatable." % names_in_room("scenarios"))
 @engine_options(several=True)
-@click.option("--batch", type=click.IntRange(1), help="Windows a call, where a scenario lets one choose.")
+@click.option("--batch", type=click.IntRange(1), help="Windows per call, where a scenario lets one choose.")
 @click.option("--duration", "duration_s", type=float, metavar="SECONDS", help="How long to measure.")
 @click.option("--until-stable", "until_stable_s", type=float, metavar="SECONDS",
               help="Measure on, for so long at most, until the last seconds agree; nothing is left out.")
 @click.option("--warmup", "warmup_s", type=float, metavar="SECONDS", help="How long to warm up, uncounted.")
-@click.option("--rate", "rate_hz", type=float, metavar="HZ", help="Windows a second that fall due (paced).")
+@click.option("--rate", "rate_hz", type=float, metavar="HZ", help="Windows per second that are due (paced).")
 @click.option("--hop", type=click.IntRange(1), help="Samples from one window to the next (streaming).  [default: the "
               "model's]")
 @click.option("--hold", type=click.IntRange(1), help="Windows that must agree before a label changes (streaming).")
@@ -57,7 +57,7 @@ SECTION = "Measure"
 @click.option("--max-p99-ms", type=float, metavar="MS",
               help="Exit with 4 where the 99th percentile of latency is above, with 8 where "
               "its 95 % interval does not tell (scenarios of single windows).")
-@click.option("--find-max-rate", is_flag=True, help="Find the most windows a second, arriving at random, at which "
+@click.option("--find-max-rate", is_flag=True, help="Find the most windows per second, arriving at random, at which "
               "--max-p99-ms is kept; --duration is that of one rate (10 s).")
 @click.option("--ab", is_flag=True, help="Time two engines by turns, for --duration (30 s), and say whether one is "
               "faster: the machine does to both what it does.")
@@ -66,8 +66,8 @@ SECTION = "Measure"
 @click.option("--fail-if-slower", is_flag=True, help="Exit with 4 where the first is slower, with 8 where that cannot "
               "be told (--ab).")
 @click.option("--strict", is_flag=True,
-              help="Exit with 5 where a measurement is unstable, with 8 where energy cannot be told; refuse what is "
-              "simulated.")
+              help="Exit with 5 where a measurement is unstable, with 8 where energy cannot be determined; refuse what "
+              "is simulated.")
 @click.option("-o", "--output", default="runs/bench", show_default=True, metavar="FOLDER", type=click.Path(),
               help="Folder for the Run files.")
 @json_option()
@@ -80,7 +80,7 @@ def command(paths: Sequence[str], scenarios: Sequence[str], backend: str,
     """Measure latency, throughput, energy, accuracy or streams of engines.
 
     An artifact is built first, unless an engine of it is ready. Timing needs no data; accuracy and streaming read the
-    test people of the corpus. Every Run keeps its raw values in a file of its own. `bench --ab A B` times two engines
+    test subjects of the corpus. Every Run keeps its raw values in a file of its own. `bench --ab A B` times two engines
     by turns and tells whether one is faster.
     """
     from edgehar.bench import verdicts

@@ -24,7 +24,7 @@ AUTO, TURNS = "auto", 20
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of a CPU engine.")
 @click.option("-o", "folder", type=click.Path(), metavar="ENGINE",
               help="Where the engine goes; default ARTIFACT/built/BACKEND-PRECISION.")
-@click.option("--rebuild", is_flag=True, help="Build anew even where an engine is up to date.")
+@click.option("--rebuild", is_flag=True, help="Build again even where an engine is up to date.")
 @target_option("Tell first what stands in the way there, layer by layer; nothing is built where it cannot run.")
 @json_option("the engine's facts as JSON")
 def command(artifact_folder: str, backend: str, precision: Optional[str], threads: int, folder: Optional[str],
@@ -104,7 +104,7 @@ def _engine(artifact: Artifact, builder: Backend, precision: str, threads: int, 
     except MismatchError:  # damaged: a build is the remedy
         ready = None
     if ready is not None and ready.spec == spec:
-        click.echo("%s is up to date; --rebuild builds it anew." % place, err=True)
+        click.echo("%s is up to date; --rebuild builds it again." % place, err=True)
         return _to_be_run_as(ready, builder)
     with progress_line() as on_progress:
         builder.on_progress = on_progress

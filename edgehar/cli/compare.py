@@ -1,4 +1,4 @@
-"""`edgehar compare`: one method against another over the same people, or one time against another."""
+"""`edgehar compare`: one method against another over the same subjects, or one time against another."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ ROUGH = 10  # people; below, a bootstrap over them is said to be rough
               "that cannot be told.")
 @json_option()
 def command(run_a: str, run_b: str, effect: float, fail_if_slower: bool, as_json: bool) -> None:
-    """Tell whether RUN_A is better than RUN_B, paired over the people both were tested on, or faster.
+    """Report whether RUN_A is better than RUN_B, paired over the subjects both were tested on, or faster.
 
     Each is a Run of `edgehar bench --scenario accuracy`, or a folder with those of several seeds of one method, which
     are averaged. "Tied" means that the 95 % interval of the difference lies inside +-1 point of macro-F1; where it does
-    not and holds zero, too few people were tested to tell, and its half-width is told.
+    not and holds zero, too few subjects were tested to tell, and its half-width is told.
 
     Two Runs of a timed scenario are compared by their times, and by energy where both have it: unlike machines, power
     modes or scenarios are refused. What the machine did between the two is in the difference; `edgehar bench --ab`
@@ -49,11 +49,11 @@ def command(run_a: str, run_b: str, effect: float, fail_if_slower: bool, as_json
         show_json({"tasks": {each.row.task: _facts(each) for each in found}, "marks": standing,
                    "synthetic": any(run.synthetic for run in [*a, *b]), "source": a[0].source})
         return
-    show_table("Macro-F1 of A minus B on test people of %s" % ", ".join([a[0].engine.dataset, *standing]),
-        ("task", "A", "B", "macro-F1 A", "macro-F1 B", "difference [95 % over people]", "A is", "people"),
+    show_table("Macro-F1 of A minus B on test subjects of %s" % ", ".join([a[0].engine.dataset, *standing]),
+        ("task", "A", "B", "macro-F1 A", "macro-F1 B", "difference [95 % over subjects]", "A is", "subjects"),
         [_cells(each) for each in found])
     if found[0].row.people < ROUGH:
-        click.echo("note: over %d people an interval is rough, and too narrow rather than too wide." %
+        click.echo("note: over %d subjects an interval is rough, and too narrow rather than too wide." %
                    found[0].row.people)
     show_next("edgehar report %s %s -o report.html" % (shlex.quote(run_a), shlex.quote(run_b)))
 

@@ -21,10 +21,10 @@ BY_DEVICE = "by device"
 @click.option("--clear-cache", is_flag=True, help="Remove the recordings kept from earlier readings.")
 @json_option()
 def command(name: Optional[str], root: Optional[str], check: bool, clear_cache: bool, as_json: bool) -> None:
-    """List the corpora, or all about one: people, channels, licence.
+    """List the corpora, or all about one: subjects, channels, licence.
 
     What `train` reads of a corpus is kept below XDG_CACHE_HOME, by default in ~/.cache/edgehar,
-    so that the next reading is quick; it is read anew when a file of the corpus changes.
+    so that the next reading is quick; it is read again when a file of the corpus changes.
     """
     from edgehar.cli._corpora import corpus_facts
 
@@ -68,20 +68,20 @@ def _check(name: Optional[str], root: Optional[str], as_json: bool) -> None:
     else:
         _show_checked(facts)
     if facts["unsound"]:
-        raise InputError("%s cannot be used as it is, for %s; mend its files or %s." % (
+        raise InputError("%s cannot be used as it is, for %s; fix its files or %s." % (
             facts["name"], counted(len(facts["unsound"]), "reason"), facts["told_in"]))
     if facts["faults"]:
-        raise InputError("%s is damaged in %s; mend or download it again, or leave that out: edgehar train --data "
+        raise InputError("%s is damaged in %s; fix or download it again, or leave that out: edgehar train --data "
                          "%s%s --skip-bad -o runs/teacher" % (
                              facts["name"], counted(len(facts["faults"]), "place"), shlex.quote(name), at(root)))
 
 
 def _show_checked(facts: Dict[str, Any]) -> None:
-    rows = [("recordings", facts["recordings"]), ("people", "%(people)d of %(of_people)d" % facts),
+    rows = [("recordings", facts["recordings"]), ("subjects", "%(people)d of %(of_people)d" % facts),
             ("hours", "%.2f" % facts["hours"]), ("rate", "%g Hz" % facts["rate_hz"]),
             ("rates measured", "%.4g to %.4g Hz, median %.4g" % facts["measured_hz"] if facts["measured_hz"] else ""),
             ("lacking", facts["lacking"]), ("damaged", str(len(facts["faults"]))),
-            ("units and people", counted(len(facts["unsound"]), "fault") if facts["unsound"] else "")]
+            ("units and subjects", counted(len(facts["unsound"]), "fault") if facts["unsound"] else "")]
     show_table(facts["name"], ("what", "value"), [row for row in rows if row[1] != ""])
     for fault in facts["faults"] + facts["unsound"] + facts["remarks"]:
         click.echo(fault)
@@ -90,26 +90,26 @@ def _show_checked(facts: Dict[str, Any]) -> None:
 def _show_all(facts: List[Dict[str, Any]]) -> None:
     unread = [each for each in facts if not each["loader"]]
     facts = [each for each in facts if each["loader"]]
-    show_table("Corpora", ("name", "title", "rate Hz", "channels", "classes", "people", "at hand"),
+    show_table("Corpora", ("name", "title", "rate Hz", "channels", "classes", "subjects", "found"),
                [(each["name"], _title(each), round(each["rate_hz"], 2), len(each["channels"]), _class_counts(each),
                  sum(len(each["split"][part]) for part in ("train", "valid", "test")), each["at_hand"])
                 for each in facts])
     for each in facts:
         if each["lacking"]:
             click.echo("%s: %s" % (each["name"], each["lacking"]))
-    show_table("Known, without a loader", ("name", "title", "rate Hz", "placements", "activities", "people"),
+    show_table("Known, without a loader", ("name", "title", "rate Hz", "placements", "activities", "subjects"),
                [(each["name"], each["title"], each["rate_hz"] or BY_DEVICE, len(each["placements"]),
                  len(each["activities"]), each["people"]) for each in unread])
     show_next("edgehar datasets synthetic")
 
 
 def _show_one(facts: Dict[str, Any], root: Optional[str]) -> None:
-    rows = [("title", _title(facts)), ("at hand", facts["at_hand"]), ("lacking", facts["lacking"]),
+    rows = [("title", _title(facts)), ("found", facts["at_hand"]), ("lacking", facts["lacking"]),
             ("rate", "%g Hz" % facts["rate_hz"]), ("window", _samples(facts["window"], facts["rate_hz"])),
             ("hop", _samples(facts["hop"], facts["rate_hz"])),
             ("a gap is", "a pause of more than %g s" % facts["max_gap_s"])]
     rows += [("classes of %s" % task, ", ".join(names)) for task, names in facts["classes"].items()]
-    rows += [("%s people (%s split)" % (part, facts["split"]["name"]), _people(facts["split"][part]))
+    rows += [("%s subjects (%s split)" % (part, facts["split"]["name"]), _people(facts["split"][part]))
              for part in ("train", "valid", "test")]
     rows += _origin(facts)
     show_table(facts["name"], ("what", "value"), [row for row in rows if row[1]])
@@ -123,7 +123,7 @@ def _show_one(facts: Dict[str, Any], root: Optional[str]) -> None:
 
 
 def _show_unread(facts: Dict[str, Any]) -> None:
-    rows = [("title", facts["title"]), ("loader", "none: edgehar does not read it yet"), ("people", facts["people"]),
+    rows = [("title", facts["title"]), ("loader", "none: edgehar does not read it yet"), ("subjects", facts["people"]),
             ("rate", "%g Hz" % facts["rate_hz"] if facts["rate_hz"] else BY_DEVICE)]
     rows += [(key, ", ".join(facts[key])) for key in ("activities", "placements", "sensors")]
     rows += [("note", facts["note"])]

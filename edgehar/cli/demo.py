@@ -23,7 +23,7 @@ def command(seconds: float, seed: int, speed: Optional[float], as_json: bool) ->
 
     The student travels with edgehar. The signal is made by a random generator: rest, then
     walking-like, then shaking movement of a wrist. It shows the way from samples to
-    decisions at work, and says nothing about accuracy on people.
+    decisions at work, and says nothing about accuracy on subjects.
     """
     from tempfile import TemporaryDirectory
 

@@ -28,10 +28,10 @@ SECTION = "Train"
 @corpus_options("the teacher's, else the corpus' own")
 @labelled_option()
 @click.option("--unlabelled", type=click.Choice(("people", "all", "none")), default="people", show_default=True,
-              help="Windows without a label that the teacher labels: of people who have no labels at all, also of "
+              help="Windows without a label that the teacher labels: of subjects who have no labels at all, also of "
               "others (mostly none of the classes), or none. Methods such as kd, smldist and tsak learn from them.")
 @click.option("--context", is_flag=True, help="Smooth what the teacher says along each recording, as strongly as is "
-              "best on validation people, or not at all where that is best.")
+              "best on validation subjects, or not at all where that is best.")
 @training_options
 def command(teacher_folders: Sequence[str], method: str, model_spec: str, channels: str, tasks: Sequence[str],
             recipe_file: Optional[str], epochs: Optional[int], seed: Optional[int], folder: str, quiet: bool,
@@ -40,13 +40,13 @@ def command(teacher_folders: Sequence[str], method: str, model_spec: str, channe
 
     Teacher and student see the same augmented windows; the student may see fewer
     channels. The teacher must have been trained on the same split, or it would have seen
-    the student's test people; unless told otherwise, the student takes the teacher's
+    the student's test subjects; unless told otherwise, the student takes the teacher's
     split, rate and window. With --rate it may be slower: at a half or a quarter of the
     teacher's rate it reads the same seconds in fewer samples.
 
-    It pays most where few people are labelled and others were only recorded: the teacher,
+    It pays most where few subjects are labelled and others were only recorded: the teacher,
     trained with --labelled, says of the others' windows what nobody labelled, and
-    the student takes the same labelled people unless told otherwise.
+    the student takes the same labelled subjects unless told otherwise.
     """
     from edgehar.cli._show import exporting, show_next
     from edgehar.cli._training import Doubts, epoch_bar, read_recipe, regime_of, show_training, tell_resumed

@@ -18,9 +18,9 @@ SECTION = "Train"
 @click.option("--name", help="Its name; default the folder's.")
 @root_option()
 @click.option("--golden", type=click.Choice(["windows", "synthetic"]), default="windows", show_default=True,
-              help="Reference inputs: windows of validation people, or generated signals where data may not travel.")
+              help="Reference inputs: windows of validation subjects, or generated signals where data may not travel.")
 @click.option("--calibration", type=click.Choice(["windows", "ranges"]), default="windows", show_default=True,
-              help="For INT8: windows of training people, or only the activation ranges they give.")
+              help="For INT8: windows of training subjects, or only the activation ranges they give.")
 @click.option("--opset", type=click.IntRange(13, 17), default=16, show_default=True, help="ONNX operator set.")
 @target_option("What must be able to run it; what it does not know is written out, or refused by name.", "trt8.5")
 @json_option("the manifest as JSON")

@@ -21,7 +21,7 @@ TRUST = {
     "published": "verified: its authors publish this checksum",
     "served": "verified: its server states this MD5",
     "unchanged": "unchanged since its digest was recorded",
-    "recorded": "SHA-256 recorded, not verified: nobody publishes one",
+    "recorded": "SHA-256 recorded, not verified: none is published",
 }
 
 
@@ -33,7 +33,7 @@ TRUST = {
 def command(name: str, root: Optional[str], quiet: bool, as_json: bool) -> None:
     """Download the corpus NAME from its authors, whole and checked.
 
-    Run the same line again to go on after a stop. A file that is there already is
+    Run the same line again to continue after a stop. A file that is there already is
     checked and not fetched again. Where its authors publish no checksum, the digest of
     the first fetch is recorded beside the file.
     """

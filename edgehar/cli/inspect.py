@@ -23,7 +23,7 @@ SECTION = "Machine and data"
               help="Where the page is written; one of that name is replaced.")
 @json_option("what was found as JSON; no page is written")
 def command(data: str, root: Optional[str], output: str, as_json: bool) -> None:
-    """Look at a corpus before training: people, hours, rates, units, classes, copies, and what would be refused.
+    """Look at a corpus before training: subjects, hours, rates, units, classes, copies, and what would be refused.
 
     Of the folder of an artifact: what it reads and decides, whom it was trained on, and how far it can be trusted, by
     the certificate of `edgehar robust` beside it.
@@ -79,7 +79,7 @@ def _show_artifact(folder: str, as_json: bool) -> None:
 def _tell(found: Inspection) -> None:
     from edgehar.cli._show import counted
 
-    click.echo("%s: %d people, %.2f hours, %d recordings, %s inside sessions%s" % (
+    click.echo("%s: %d subjects, %.2f hours, %d recordings, %s inside sessions%s" % (
         found.title, len(found.people), found.hours, sum(each.recordings for each in found.people),
         counted(found.gaps, "gap"), ", %s left out for a missing value" % counted(found.missing, "row")
         if found.missing else ""))
@@ -91,7 +91,7 @@ def _tell(found: Inspection) -> None:
         click.echo("%s: %.3g %s at rest, up to %.4g" % (sensor.name, sensor.rest, sensor.unit, sensor.largest))
     for label in found.classes:
         seconds = sum(person.seconds.get(label, 0.0) for person in found.people)
-        click.echo("%-24s %8.0f s of %d people" % (
+        click.echo("%-24s %8.0f s of %d subjects" % (
             label, seconds, sum(1 for person in found.people if person.seconds.get(label))))
     for doubt in found.doubts:
         click.echo("look at this: %s" % doubt)

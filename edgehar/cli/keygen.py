@@ -13,7 +13,7 @@ SECTION = "Deploy"
 
 @click.command()
 @click.option("-o", "path", required=True, type=click.Path(), metavar="NAME",
-              help="What they are called: NAME.key signs, NAME.pub tells what it signed.")
+              help="What they are called: NAME.key signs, NAME.pub verifies its signatures.")
 @json_option("the files and the fingerprint as JSON")
 def command(path: str, as_json: bool) -> None:
     """Make a pair of Ed25519 keys to sign bundles with.

@@ -25,7 +25,7 @@ SECTION = "Deploy"
 @click.option("-o", "file", type=click.Path(), metavar="FILE.ehar",
               help="Where the bundle goes.  [default: NAME-VERSION.ehar here]")
 @click.option("--key", type=click.Path(), metavar="NAME.key", help="Sign with this key; `edgehar keygen` makes one.")
-@click.option("--unsigned", is_flag=True, help="Do not sign; every device has to be told to accept that.")
+@click.option("--unsigned", is_flag=True, help="Do not sign; every device must be set to accept that.")
 @click.option("--name", default="", help="What it is called on a device.  [default: the artifact's name]")
 @hop_option()
 @hold_option()
@@ -84,5 +84,5 @@ def _show(bundle: Bundle, manifest: Manifest, file: str, trust: str) -> None:
                                           for name, content in bundle.members.items()])
     click.echo("%s: %.1f KiB, %s; data under %s%s" % (
         file, os.path.getsize(file) / 1024, "signed" if bundle.signature else "NOT SIGNED", bundle.facts["licence"],
-        "".join("; its %s holds windows of recorded people" % part for part in recorded(manifest))))
+        "".join("; its %s holds windows of recorded subjects" % part for part in recorded(manifest))))
     show_next("edgehar install %s %s" % (shlex.quote(file), trust))

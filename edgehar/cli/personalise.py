@@ -56,7 +56,7 @@ class Wearing(NamedTuple):
 def command(path: str, sources: Sequence[str], root: Optional[str], labels: Sequence[str], guided: bool, classes: str,
             seconds: float, method: str, task: str, wearer: str, key: Optional[str], head: Optional[str],
             backend: Optional[str], precision: Optional[str], output: str, as_json: bool) -> None:
-    """Fit a student's last layer to one person, from a few minutes that were recorded for it (the enrolment).
+    """Fit a student's last layer to one subject, from a few minutes that were recorded for it (the enrolment).
 
     The head is a small file beside a base that stays as it is. It is written only where a held-back half of the
     enrolment says that it is better than the base: exit 3 where it is not, 8 where too little was recorded to tell.
@@ -163,7 +163,7 @@ def _show(fitted: Personalised, output: str) -> None:
         facts["method"], facts["windows"], facts["wearings"], "" if facts["wearings"] == 1 else "s",
         ", signed" if fitted.head.signature else ""))
     if facts["wearings"] == 1:
-        click.echo("it knows how the sensor sat this once: enrol again, or several wearings, where it is worn anew")
+        click.echo("it knows how the sensor sat this once: enrol again, or several wearings, where it is worn again")
 
 
 def _fold(path: str, head: str, folder: str, as_json: bool) -> None:

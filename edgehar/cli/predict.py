@@ -37,7 +37,7 @@ equal in all modes, give or take 5 %%, for no published figure tells it mode by 
               show_default=True, help="What runs it on a CPU; published figures are of the last two.")
 @click.option("--precision", "precisions", multiple=True, type=click.Choice(PRECISIONS),
               help="Repeatable.  [default: fp16, on a CPU fp32]")
-@click.option("--batch", "batches", default="1", show_default=True, metavar="N,N,...", help="Windows a call.")
+@click.option("--batch", "batches", default="1", show_default=True, metavar="N,N,...", help="Windows per call.")
 @click.option("--rate", "rate_hz", type=click.FloatRange(min=0, min_open=True), metavar="HZ",
               help="Also tell the energy of every power mode where windows come at this rate, idle included.")
 @click.option("--layers", is_flag=True, help="Also tell the kernels of the first line one by one.")
@@ -157,8 +157,8 @@ def _show(path: str, found: Sequence[Any], told: Sequence[str], paced: Sequence[
     unsure = list({each.device: each.extrapolation for each in reversed(found) if each.extrapolation}.values())[::-1]
     show_warnings([*unsure, NARROWED] if unsure else [])
     show_table("PREDICTED, not measured: %s on %s, %s" % (Path(path).resolve().name, first.board, first.mode),
-               ("on", "precision", "batch", "a batch [90 %]", "windows/s", "at the wall, a window [90 %]",
-                "at the rails, a window [90 %]", "time is"), [_cells(each) for each in found])
+               ("on", "precision", "batch", "per batch [90 %]", "windows/s", "at the wall, per window [90 %]",
+                "at the rails, per window [90 %]", "time is"), [_cells(each) for each in found])
     for sentence in told:
         click.echo(sentence)
     click.echo(TERMS_TOLD)

@@ -31,10 +31,10 @@ PREPARED_S = 600.0  # of the source, which the wearers go round
 @click.option("--phases", type=click.IntRange(1), default=1, show_default=True,
               help="Instants of a hop at which wearers' hops are complete: 1 where all send whole hops on one beat, "
               "more where each was switched on at another moment. It must divide the hop.")
-@click.option("--fast", is_flag=True, help="As fast as it goes; else in real time, and lateness is told.")
+@click.option("--fast", is_flag=True, help="As fast as possible; otherwise in real time, and lateness is reported.")
 @click.option("--source", default="replay", metavar="SPEC",
               help="What they wear is replayed from here (%s), each from another moment on.  [default: replay of the "
-              "test people of the model's corpus]" % names_in_room("sources"))
+              "test subjects of the model's corpus]" % names_in_room("sources"))
 @root_option()
 @engine_options()
 @head_option("Wearers have heads of their own, which `edgehar personalise` made; given several, they take turns.",
@@ -153,7 +153,7 @@ def _chosen(choice: SessionChoice) -> str:
     """Which way was kept, and why."""
     costs = ", ".join("%s %.2f us" % (way, 1e6 * cost_s) for way, cost_s in choice.costs_s.items())
     why = "; not incremental: %s" % choice.reason.rstrip(".") if choice.reason else ""
-    return "kept: %s, measured a window: %s%s" % (choice.way, costs, why)
+    return "kept: %s, measured per window: %s%s" % (choice.way, costs, why)
 
 
 def _told(found: Rehearsal) -> str:
@@ -161,7 +161,7 @@ def _told(found: Rehearsal) -> str:
     paced = "" if not found.latencies_s else ", latency: %.2f ms (p99 %.2f ms), late: %s" % (
         1e3 * found.latency_s(50), 1e3 * found.latency_s(99), "{:,}".format(found.late))
     return "wearers: {:,}, signal: {:.1f} s each, decisions: {:,}{}, lost: {:,}, refused: {:,}{}\n" \
-        "{:,.0f} decisions a second of work, {:.2g} % of one core; extrapolated, not tried: {:,} wearers".format(
+        "{:,.0f} decisions per second of work, {:.2g} % of one core; extrapolated, not tried: {:,} wearers".format(
             found.wearers, found.signal_s, found.decisions, paced, found.dropped, found.refused,
             "; stopped by Ctrl-C" if found.interrupted else "", found.decisions_per_s, 100 * found.load,
             _rough(found.sustained))

@@ -28,7 +28,7 @@ def command(runs: Sequence[str], output: str, folders: Sequence[str], trainings:
             as_json: bool) -> None:
     """Put RUNS (files, or folders of them) on one HTML page.
 
-    The page needs no network and no script: accuracy over people, confusions, latency, cost, machine and commands.
+    The page needs no network and no script: accuracy over subjects, confusions, latency, cost, machine and commands.
     """
     from edgehar.artifact.manifest import Artifact
     from edgehar.data.splits import LEAKY

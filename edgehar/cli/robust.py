@@ -17,7 +17,7 @@ SECTION = "Measure"
 @click.command()
 @click.argument("path", metavar="ENGINE_OR_ARTIFACT", type=click.Path())
 @engine_options()
-@click.option("--data", metavar="CORPUS", help="Corpus of the test people; default: the one the model was trained on.")
+@click.option("--data", metavar="CORPUS", help="Corpus of the test subjects; default: that of the training.")
 @root_option()
 @click.option("--disturbance", "names", multiple=True, metavar="NAME",
               help="Only these: %s, placement. Repeatable.  [default: all]" % names_in_room("disturbances"))
@@ -31,7 +31,7 @@ SECTION = "Measure"
               help="Exit with 3 where one of these limits is not kept.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what chance decides.")
 @click.option("--draws", type=click.IntRange(1), default=3, show_default=True,
-              help="How often what chance decides is drawn for each person.")
+              help="How often what chance decides is drawn for each subject.")
 @click.option("-o", "--output", metavar="FILE.json", type=click.Path(),
               help="Where the certificate goes.  [default: certificate.json beside the manifest]")
 @json_option("the certificate as JSON")
@@ -40,10 +40,10 @@ def command(path: str, backend: Optional[str], precision: Optional[str], data: O
             names: Sequence[str], unknown: Optional[str], unknown_channels: str, movements: Sequence[str],
             limits_file: Optional[str], seed: int, draws: int, output: Optional[str], as_json: bool,
             quiet: bool) -> None:
-    """Measure a model on its test people with sensors disturbed in every way, and certify what was found.
+    """Measure a model on its test subjects with sensors disturbed in every way, and certify what was found.
 
-    Turned, swapped, noisy in time, silent or worn elsewhere: for each the macro-F1 over people and what it lost,
-    paired over the same people; the worst person, the worst class, and how often the model is right when it is
+    Turned, swapped, noisy in time, silent or worn elsewhere: for each the macro-F1 over subjects and what it lost,
+    paired over the same subjects; the worst subject, the worst class, and how often the model is right when it is
     sure. The certificate names the artifact by its digest; `edgehar pack` carries it and
     `edgehar install --require FILE.toml` asks for it.
 

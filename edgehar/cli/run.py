@@ -29,7 +29,7 @@ WITHOUT_IT = "; or feed it from elsewhere: --source sample (generated), csv:path
 @click.argument("path", metavar="ENGINE_OR_ARTIFACT", type=click.Path())
 @click.option("--source", default=OWN_CORPUS, metavar="SPEC",
               help="Where samples come from (%s), e.g. csv:path=walk.csv, csv:path=-,rate_hz=50 or "
-              "replay:dataset=wisdm,subject=1600.  [default: replay of the test people of the model's corpus]"
+              "replay:dataset=wisdm,subject=1600.  [default: replay of the test subjects of the model's corpus]"
               % names_in_room("sources"))
 @root_option()
 @sink_option("console:all=true or jsonl:path=decisions.jsonl, which replaces a file of that name",
@@ -115,8 +115,8 @@ def _whose(engine: Engine, origin: Source) -> Dict[str, Any]:
 def _tell_losses(feed: Feed, source: Source) -> None:
     """Warn of samples that never came, of messages that were not taken, and of a rate that was not kept."""
     if not feed.keeps_rate:
-        made_up = "; %d samples never came and were made up from their neighbours" % feed.lacking
-        warn("the source claims %.4g samples a second and delivered %.4g on average%s; check its rate and its "
+        made_up = "; %d samples never came and were interpolated" % feed.lacking
+        warn("the source declares %.4g samples per second and delivered %.4g on average%s; check its rate and its "
              "connection." % (feed.claimed_hz, feed.measured_hz, made_up if feed.lacking else ""))
     if source.dropped:
         warn("%d messages were not taken; the last because: %s." % (
@@ -149,7 +149,7 @@ def _facts(summary: Summary, kind: str) -> Dict[str, Any]:
 def _describe(summary: Summary, feed: Feed, kind: str, counted: Ledger) -> str:
     """One line on what the stream did."""
     share = _facts(summary, kind)["realtime_factor"]
-    rates = ", rate: %.4g Hz measured, %.4g Hz claimed" % (feed.measured_hz, feed.claimed_hz)
+    rates = ", rate: %.4g Hz measured, %.4g Hz nominal" % (feed.measured_hz, feed.claimed_hz)
     return "decisions: {:,}, label changes: {:,}, gaps: {:,}, signal: {:,.1f} s{}{}{}{}".format(
         summary.decisions, summary.changes, summary.gaps, summary.signal_s,
         "" if share is None else ", computing took %s of it" % _percent(share), rates if feed.measured_hz else "",

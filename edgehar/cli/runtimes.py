@@ -24,7 +24,7 @@ SECTION = "Measure"
 @click.option("--batch", "batches", multiple=True, type=click.IntRange(1), default=(1, 8, 64), show_default=True,
               help="Windows a call. Repeatable.")
 @click.option("--turns", type=click.IntRange(5), default=60, show_default=True, help="How often each is timed.")
-@click.option("--part", type=click.Choice(["valid", "test"]), help="Score each in macro-F1 on these people of the "
+@click.option("--part", type=click.Choice(["valid", "test"]), help="Score each in macro-F1 on these subjects of the "
               "model's corpus, too.")
 @click.option("--data", metavar="CORPUS", help="Corpus with the labels.  [default: the one the model was trained on]")
 @root_option()
@@ -67,7 +67,7 @@ def _show(found: RuntimeTable, folder: str) -> None:
     from edgehar.cli._show import show_next, show_table
 
     batches = batches_of(found)
-    head = ["runtime", "precision", "KiB", "same winner"]
+    head = ["runtime", "precision", "KiB", "argmax agreement"]
     head += ["macro-F1, %s" % found.part, "difference"] if found.part else []
     head += [text for batch in batches for text in ("us/window at %d" % batch, "ratio")]
     title = ", ".join(["runtimes for %s" % found.name, *found.marks, "%d turns" % found.turns])

@@ -18,7 +18,7 @@ SECTION = "Measure"
 
 @click.command()
 @click.argument("folder", metavar="ARTIFACT", type=click.Path())
-@click.option("--part", type=click.Choice(["valid", "test"]), help="Measure macro-F1 on these people of the model's "
+@click.option("--part", type=click.Choice(["valid", "test"]), help="Measure macro-F1 on these subjects of the model's "
               "corpus; choose layers on valid.  [default: agreement on the golden windows alone]")
 @click.option("--max-drop", type=click.FloatRange(0, 1), default=0.005, show_default=True, metavar="F1",
               help="With --part: the most macro-F1 that INT8 may lose.")
@@ -34,7 +34,7 @@ def command(folder: str, part: Optional[str], max_drop: float, min_agreement: fl
     """Quantise each layer of ARTIFACT alone, tell what that costs, and find the layers to keep in floating point.
 
     The noisiest layers are taken back one by one until the bound is kept; each mix is measured as a whole. What was
-    measured stays beside the artifact, so that the same line goes on where it was stopped.
+    measured stays beside the artifact, so that the same line continues where it was stopped.
 
     \b
     edgehar sensitivity engines/student --part valid --max-drop 0.005 --write
@@ -64,7 +64,7 @@ def command(folder: str, part: Optional[str], max_drop: float, min_agreement: fl
 def _show(artifact: Artifact, found: Sensitivity, part: str) -> None:
     from edgehar.cli._show import marked, show_table
 
-    measured = "%d windows of %s people" % (found.windows, part) if part else (
+    measured = "%d windows of %s subjects" % (found.windows, part) if part else (
         "%d golden windows, without labels: agreement alone" % found.windows)
     rows: List[List[Any]] = [[name, *_cells(loss), "floating point" if name in found.kept else "INT8"]
                              for name, loss in sorted(found.alone.items(), key=lambda item: item[1].snr_db)]
@@ -72,7 +72,7 @@ def _show(artifact: Artifact, found: Sensitivity, part: str) -> None:
     if found.kept:
         rows.append(["the mix", *_cells(found.mixed), "%d of %d" % (len(found.kept), len(found.alone))])
     show_table(marked("INT8 of %s, %s" % (artifact.manifest.name, measured), artifact.manifest.data),
-               ("layer alone in INT8", "signal-to-noise dB", "same winner", "loss of macro-F1", "kept in"), rows)
+               ("layer alone in INT8", "signal-to-noise dB", "argmax agreement", "loss of macro-F1", "kept in"), rows)
     click.echo("together %.1f dB; their noises added up would be %.1f dB" % (found.together.snr_db, found.added_db))
 
 

@@ -61,7 +61,7 @@ class Address(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
               help="Kept for the next start: the samples of the window, and what was decided. Rewritten at every "
               "chunk, so best in memory, e.g. /run/edgehar/state.json.")
 @click.option("--http", "address", type=Address(), default="127.0.0.1:%d" % PORT, show_default=True,
-              help="Where /health, /live and /metrics are shown, or off. Nobody is asked for a password.")
+              help="Where /health, /live and /metrics are shown, or off. There is no password.")
 @live_option()
 @click.option("--stale-s", type=click.FloatRange(min=0, min_open=True),
               help="So long without a decision, and /health says 503.  [default: two windows, at least %g]"
@@ -79,10 +79,10 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
     and with systemd's readiness and watchdog where it was started by Type=notify.
 
     \b
-      SIGHUP       verify what stands at the path now (it may be a link that was moved) and go on
-                   through it without losing a sample, or say why not and go on as before
+      SIGHUP       verify what stands at the path now (it may be a link that was moved) and continue
+                   through it without losing a sample, or say why not and continue as before
       SIGTERM      end in order, as Ctrl-C does
-      kill -9      with --state, the next start goes on where this one was, and says what was missed
+      kill -9      with --state, the next start continues where this one was, and says what was missed
 
     With {wearer} in the source's topic it serves all wearers who publish there, through one fleet: they come and go,
     each has its own decisions, and what was lost of each is counted.

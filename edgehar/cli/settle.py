@@ -20,9 +20,9 @@ SECTION = "Train"
 def command(artifact: str, dataset: Optional[str], root: Optional[str], as_json: bool) -> None:
     """Fit how labels come to stand, for `run` and `serve` with --settle hmm and --unknown.
 
-    `edgehar export` does this for new artifacts. Stay probabilities are counts of the labels of its training people;
-    how much a window counts, and the confidence below which a label is 'unknown', are chosen on its validation people.
-    Test people are not looked at. Only manifest.json is written, and its digest changes: engines are built anew, and
+    `edgehar export` does this for new artifacts. Stay probabilities are counts of the labels of its training subjects;
+    how much a window counts, and the confidence below which a label is 'unknown', are chosen on validation subjects.
+    Test subjects are not looked at. Only manifest.json is written, and its digest changes: engines are built again, and
     Runs, certificates and bundles are of the artifact as it was.
 
     \b
@@ -41,7 +41,7 @@ def command(artifact: str, dataset: Optional[str], root: Optional[str], as_json:
         engine = ready_engine(artifact, "ort", "fp32", on_progress)
         on_progress("cutting windows of %s" % (dataset or loaded.manifest.data["dataset"]))
         parts = parts_for(loaded, dataset, root)
-        on_progress("asking the network about the validation people")
+        on_progress("asking the network about the validation subjects")
         with BACKENDS.create(engine.backend).open(engine, max_batch=64) as session:
             manifest = settle_artifact(loaded, session, parts).manifest
     if as_json:
@@ -51,7 +51,7 @@ def command(artifact: str, dataset: Optional[str], root: Optional[str], as_json:
     for task, facts in manifest.settling.items():
         show_table(marked("%s: how long a label lasts" % task, manifest.data), ("class", "stays a hop", "mean, s"),
                    _lasting(manifest.tasks[task], facts["stay"], hop_s))
-        show_table("'unknown' below, on %d validation people" % len(facts["people"]),
+        show_table("'unknown' below, on %d validation subjects" % len(facts["people"]),
                    ("settled by", "confidence", "told", "right of these", "right of all", "windows"),
                    [_cells(way, each) for way, each in facts["unknown"].items()])
     show_next("edgehar run %s --settle hmm --unknown" % shlex.quote(artifact))

@@ -26,7 +26,7 @@ SECTION = "Machine and data"
 @click.option("-o", "path", type=click.Path(), metavar="FILE.json", help="Write the split, to train by or to publish.")
 @json_option("the split as JSON")
 def command(data: str, protocol: str, root: Optional[str], path: Optional[str], as_json: bool) -> None:
-    """Divide the people of a corpus by a protocol, and prove that nothing leaks.
+    """Divide the subjects of a corpus by a protocol, and prove that nothing leaks.
 
     The audit looks at every window: no person as the corpus names them, no raw sample, and
     no copy of samples under another name may be in two parts. Exit 2 where it finds one. The
@@ -77,7 +77,7 @@ def _show(corpus: Corpus) -> None:
     split, parts = corpus.split, corpus.parts
     click.echo(rate_told(corpus.framing.rate_hz, corpus.measured_hz))
     show_table("split '%s' of %s (%s)" % (split.name, split.dataset, split.sha256[:12]),
-               ("part", "people", "at hand", "sessions", "windows", "names"),
+               ("part", "subjects", "found", "sessions", "windows", "names"),
                [(part.part, len(getattr(split, part.part)), len(set(part.subjects)),
                  len(set(zip(part.subjects, part.sessions))), len(part), " ".join(getattr(split, part.part)))
                 for part in parts.labelled])
@@ -86,7 +86,7 @@ def _show(corpus: Corpus) -> None:
         click.echo("%s: %.0f %% of the test windows hold samples that are trained on" % (LEAKY, 100 * share))
     elif split.same_people:
         click.echo("%s: divided in time; audited: no sample of the %d windows, by its place in its recording, is in "
-                   "two parts; recordings of one person that share samples are told by edgehar datasets %s --check" % (
+                   "two parts; recordings of one subject that share samples: edgehar datasets %s --check" % (
                        SAME_PEOPLE, sum(map(len, parts.labelled)), corpus.dataset.name))
     else:
         click.echo("audited: no person as the corpus names them, no sample of the %d windows by its place in its "
@@ -99,7 +99,7 @@ def _show(corpus: Corpus) -> None:
 
 
 def _tell_unlabelled(parts: Parts) -> None:
-    """Say what of the people to train on has no label, which `edgehar distill` can learn from."""
+    """Say what of the subjects to train on has no label, which `edgehar distill` can learn from."""
     silent = parts.unlabelled
     if silent is not None and len(silent):
         nobody = sorted(set(silent.subjects.tolist()) - set(parts.train.subjects.tolist()))
@@ -119,7 +119,7 @@ def _tell_left_out(corpus: Corpus) -> None:
         there = set(part.subjects) | set(_unlabelled_people(corpus.parts, part.part))
         empty = [name for name in getattr(corpus.split, part.part) if name not in there]
         if empty:
-            click.echo("without a window in %s: %s; their recordings are not at hand, shorter than %d samples, or "
+            click.echo("without a window in %s: %s; their recordings are missing, shorter than %d samples, or "
                        "without a label" % (part.part, ", ".join(empty), corpus.framing.window))
     for sentence in [*remarks(corpus.dataset.classes), *corpus.remarks]:
         click.echo(sentence)

@@ -34,14 +34,14 @@ Table = Tuple[str, Sequence[str], List[Sequence[Any]]]  # title, columns, rows
 @click.option("--forest", "only_forest", is_flag=True, help="Only draw the contrasts of a study that is done, again: "
               "<corpus>-forest.svg beside the Runs.")
 @click.option("--modalities", "by_sensors", is_flag=True, help="Only train and rank the choices of sensors that FILE "
-              "names in its table [modalities]: what a second sensor is worth.")
+              "names in its table [modalities]: what a second sensor adds.")
 @quiet_option()
 @json_option()
 def command(path: str, only_plan: bool, root: Optional[str], work: str, results: str, jobs: int, markdown: bool,
             only_forest: bool, by_sensors: bool, quiet: bool, as_json: bool) -> None:
-    """Train, export and score every network of FILE in every fold, and compare them over people.
+    """Train, export and score every network of FILE in every fold, and compare them over subjects.
 
-    Stop it at will, by Ctrl-C or even kill -9: the same line goes on where it stopped, and a
+    Stop it at will, by Ctrl-C or even kill -9: the same line continues where it stopped, and a
     cell that has its Run is never done again. What FILE may hold is told at the top of
     edgehar/study/file.py.
     """
@@ -69,7 +69,7 @@ def command(path: str, only_plan: bool, root: Optional[str], work: str, results:
         return
     drawn = write_forests(found, results)
     if only_forest:
-        click.echo("\n".join(map(str, drawn)) or "nothing to draw: no two networks are paired over several people.")
+        click.echo("\n".join(map(str, drawn)) or "nothing to draw: no two networks are paired over several subjects.")
         return
     _show_results(found, as_json)
     if not as_json:
@@ -93,7 +93,7 @@ def _show_plan(study: Study, root: Optional[str], results: str, jobs: int, quiet
     click.echo("predicted: %s of one process, so at least %s with --jobs %d" % (
         _time_text(hours), _time_text(hours / jobs), jobs))
     if asked_less(study):
-        click.echo("note: a teacher is counted in every epoch; with views of the windows it is asked once a view, so "
+        click.echo("note: a teacher is counted in every epoch; with views of the windows it runs once per view, so "
                    "less is needed.")
 
 
@@ -140,18 +140,18 @@ def _tables(outcome: Outcome) -> Iterator[Table]:
     from edgehar.results.contrasts import difference_text, recovery_text
     from edgehar.results.words import interval_text, people_text, with_prefix
 
-    yield ("Test people of %s" % ", ".join([outcome.corpus, *outcome.marks]),
-           ("network", "task", "trained as", "macro-F1 [95 % over people]", "worst person", "people", "seeds",
+    yield ("Test subjects of %s" % ", ".join([outcome.corpus, *outcome.marks]),
+           ("network", "task", "trained as", "macro-F1 [95 % over subjects]", "worst subject", "subjects", "seeds",
             "parameters", "MACs"),
            [(row.label, row.task, row.origin, interval_text(row.macro_f1, row.people), "%.3f" % row.worst_f1,
              people_text(row), row.seeds, with_prefix(row.engine.parameters), with_prefix(row.engine.macs))
             for row in outcome.rows])
     if outcome.contrasts:
-        yield ("Contrasts fixed beforehand, paired over people", ("difference", "task", "macro-F1", "verdict"),
+        yield ("Contrasts fixed beforehand, paired over subjects", ("difference", "task", "macro-F1", "verdict"),
                [("%s - %s" % (first, second), contrast.row.task, difference_text(contrast), contrast.verdict)
                 for first, second, contrast in outcome.contrasts])
     if outcome.recovered:
-        yield ("Recovered of the gap between two of them", ("network", "task", "gap", "recovered [95 % over people]"),
+        yield ("Recovered of the gap between two of them", ("network", "task", "gap", "recovered [95 % over subjects]"),
                [(name, found.row.task, difference_text(found.gap), recovery_text(found))
                 for name, found in outcome.recovered])
     if outcome.modalities:
@@ -168,9 +168,9 @@ def _modality_table(outcome: Outcome) -> Table:
     from edgehar.results.contrasts import difference_text
     from edgehar.results.words import interval_text, with_prefix
 
-    return ("What sensors are worth on %s (exploratory; * none is as accurate at fewer MACs)" % ", ".join(
+    return ("What each sensor adds on %s (exploratory; * none is as accurate at fewer MACs)" % ", ".join(
         [outcome.corpus, *outcome.marks]),
-        ("sensors", "task", "channels", "rate Hz", "MACs", "macro-F1 [95 % over people]", "gain", "over"),
+        ("sensors", "task", "channels", "rate Hz", "MACs", "macro-F1 [95 % over subjects]", "gain", "over"),
         [("%s%s" % (found.name, " *" if found.best else ""), found.row.task, found.row.engine.channels,
           "%g" % found.row.engine.rate_hz if found.row.engine.rate_hz else "–", with_prefix(found.row.engine.macs),
           interval_text(found.row.macro_f1, found.row.people), difference_text(found.gain) if found.gain else "–",

@@ -27,8 +27,8 @@ def command(model_spec: str, channels: str, tasks: Sequence[str], recipe_file: O
             **asked: Any) -> None:
     """Train a network on the labels of a corpus: a teacher, or a student without one.
 
-    People are split before windows are cut; the epoch that is best on the validation
-    people is kept, and test people are never looked at. Run the same line again to
+    Subjects are split before windows are cut; the epoch that is best on the validation
+    subjects is kept, and test subjects are never looked at. Run the same line again to
     resume after a stop.
 
     \b

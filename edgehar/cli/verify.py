@@ -22,7 +22,7 @@ SECTION = "Run"
 @click.argument("path", metavar="ENGINE_OR_ARTIFACT", type=click.Path())
 @engine_options()
 @head_option("Also check this head: its bytes, its base, its signature, and the features that it is fed.")
-@click.option("--part", type=click.Choice(["valid", "test"]), help="Score it also in macro-F1 on these people of its "
+@click.option("--part", type=click.Choice(["valid", "test"]), help="Score it also in macro-F1 on these subjects of its "
               "split, against the trained model.  [default: test, where --max-drop is given]")
 @click.option("--max-drop", type=click.FloatRange(0, 1), metavar="F1", help="Exit with 3 where it loses more macro-F1 "
               "than this, e.g. 0.005.")
@@ -39,7 +39,7 @@ def command(path: str, backend: Optional[str], precision: Optional[str], head: O
     """Check every byte of an engine, then replay its golden inputs and compare the logits.
 
     With --part it is also scored on labelled windows beside the trained model: macro-F1 of both, and their difference
-    with its interval over people. Exit 6 where a byte was changed or the machine is another, 3 where outputs differ
+    with its interval over subjects. Exit 6 where a byte was changed or the machine is another, 3 where outputs differ
     or a bound is not kept.
 
     \b
@@ -94,8 +94,9 @@ def _show(engine: Engine, comparisons: Sequence[Comparison], scored: Sequence[Fi
                    engine.manifest.data)
     show_comparisons(title, comparisons)
     if scored:
-        show_table("against the trained model, %s people" % scored[0].part, (
-            "task", "macro-F1", "trained", "difference [95 % over people]", "same winner", "people", "windows"), [
+        show_table("against the trained model, %s subjects" % scored[0].part, (
+            "task", "macro-F1", "trained", "difference [95 % over subjects]", "argmax agreement", "subjects",
+            "windows"), [
                 (each.task, "%.3f" % each.macro_f1, "%.3f" % each.reference_f1,
                  "%+.3f [%+.3f, %+.3f]" % each.difference, "%.1f %%" % (100 * each.agreement), each.people,
                  each.windows) for each in scored])

@@ -1,1 +1,1 @@
-"""Recordings in, windows out, people apart; the corpora are in `datasets`."""
+"""Recordings in, windows out, each subject in one part of the split; the corpora are in `datasets`."""

@@ -64,7 +64,7 @@ class ColumnBlock:
                 raise InputError("%s holds '%s' in column %d where numbers belong." % (
                     self._where, texts[0].decode(), column + 1)) from None
         if np.isinf(found).any():
-            raise InputError("%s row %d holds an infinite number in column %d; mend it, or write NaN." % (
+            raise InputError("%s row %d holds an infinite number in column %d; fix it, or write NaN." % (
                 self._where, self.line_of(int(np.isinf(found).argmax())), column + 1))
         return found
 
@@ -143,7 +143,7 @@ def _npz(stream: BinaryIO, where: str) -> Dict[str, np.ndarray]:
             return {name: archive[name] for name in archive.files}
     except (ValueError, OSError, EOFError, KeyError, TypeError, AttributeError,
             zipfile.BadZipFile) as error:
-        raise InputError("%s is no .npz of plain arrays (%s); save it anew with numpy.savez." % (
+        raise InputError("%s is no .npz of plain arrays (%s); save it again with numpy.savez." % (
             where, error)) from error
 
 

@@ -41,11 +41,11 @@ class Corpus(NamedTuple):
 def cut_corpus(spec: str, root: Optional[str] = None, split: Optional[Split] = None,
                framing: Optional[Framing] = None,
                watch: Callable[[Recording], Any] = lambda recording: None) -> Corpus:
-    """Read the corpus that `spec` names and cut it into windows, each person in one part.
+    """Read the corpus that `spec` names and cut it into windows, each subject in one part.
 
     root: the data folder; None for EDGEHAR_DATA. split, framing: None for the corpus' own.
     watch: is given each recording as it is read.
-    Raises InputError for an unknown, absent or damaged corpus, a split that has one person
+    Raises InputError for an unknown, absent or damaged corpus, a split that has one subject
     in two parts under two names, or a framing that cannot be had, MismatchError for the
     split of another corpus.
     """
@@ -63,7 +63,7 @@ def cut_corpus(spec: str, root: Optional[str] = None, split: Optional[Split] = N
 
 
 def slower(corpus: Corpus, rate_hz: float) -> Corpus:
-    """`corpus` cut anew at a lower rate, its windows of equal seconds; itself at its own rate, or at 0."""
+    """`corpus` cut again at a lower rate, its windows of equal seconds; itself at its own rate, or at 0."""
     if rate_hz in (0, corpus.framing.rate_hz):
         return corpus
     return cut_corpus(corpus.spec, corpus.dataset.root, corpus.split, scaled(corpus.framing, rate_hz))
@@ -98,7 +98,7 @@ def framed(recording: Recording, rate_hz: float) -> Recording:
     if rate_hz == recording.rate_hz:
         return recording
     if not 0 < rate_hz < recording.rate_hz:
-        raise InputError("%s has %g samples a second and cannot be brought to %g; choose a lower rate." % (
+        raise InputError("%s has %g samples per second and cannot be brought to %g; choose a lower rate." % (
             recording.name, recording.rate_hz, rate_hz))
     times_s = np.arange(len(recording.samples)) / recording.rate_hz
     (stretch,) = resample(times_s, recording.samples, rate_hz, recording.rate_hz, 2 / recording.rate_hz)
@@ -120,13 +120,13 @@ def require_split_of(dataset: Dataset, split: Split) -> None:
     """Raise MismatchError where `split` divides another corpus, InputError where it names a stranger or tears a
     person apart."""
     if split.dataset != dataset.name:
-        raise MismatchError("split '%s' divides the people of %s and the corpus is %s; use the corpus it was made "
+        raise MismatchError("split '%s' divides the subjects of %s and the corpus is %s; use the corpus it was made "
                             "for." % (split.name, split.dataset, dataset.name))
     require_apart(split, dataset.aliases, dataset.together)
     if not (split.valid and split.test):
-        raise InputError("split '%s' of %s has nobody to %s, and it has %d of the three people that a split needs, one "
-                         "each to train on, to select by and to test on; add recordings of others, mend the names of "
-                         "people, or divide one in time: --protocol in-time:person=%s." % (
+        raise InputError("split '%s' of %s has nobody to %s, and it has %d of the three subjects that a split needs, "
+                         "one each for train, valid and test; add recordings of others, fix the names of subjects, "
+                         "or divide one in time: --protocol in-time:person=%s." % (
                              split.name, dataset.name, "test on" if split.valid else "select by", len(split.people),
                              (*split.people, "NAME")[0]))
     known = dataset.split().people
@@ -134,7 +134,7 @@ def require_split_of(dataset: Dataset, split: Split) -> None:
     if stranger is None:
         return
     if stranger in dataset.aliases:
-        raise InputError("split '%s' names person '%s', which is another name of %s in %s; write that." % (
+        raise InputError("split '%s' names subject '%s', which is another name of %s in %s; write that." % (
             split.name, stranger, dataset.aliases[stranger], dataset.name))
-    raise InputError("split '%s' names person '%s', who is none of %s's: %s." % (
+    raise InputError("split '%s' names subject '%s', who is none of %s's: %s." % (
         split.name, stranger, dataset.name, ", ".join(sorted(known))))

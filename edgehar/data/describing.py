@@ -241,7 +241,7 @@ def _guessed(files: Sequence[FoundFile], sheet: Sheet, names: Names, said_hz: fl
         "\ntick_s = %g  # QUESTION: is this one tick of it?" % (1 / (rate_hz or 50)) if unit == "counter" else ""
     )) if clock is not None else "[time]\nrate_hz = %g%s" % (
         rate_hz or 50, "  # as the texts beside the files say" if rate_hz else
-        "  # QUESTION: how many a second? Nothing in the files says it; 50 is no guess but a place for the answer")
+        "  # QUESTION: how many a second? Nothing in the files says it; 50 is a placeholder")
     classes = names.values.get("label", [])
     if label is not None:
         classes = _all_labels(files[:3], _text(sheet, header, units, encoding), label)
@@ -413,12 +413,12 @@ def _corpus(rate_hz: float) -> str:
 
 def _files_table(archive: str, names: Names, more: str) -> str:
     rows = ["# A first description by `edgehar describe`: answer what is marked QUESTION, then look at it with",
-            "# `edgehar inspect THIS_FILE`. docs/your-data.md tells every key.", "", "[files]"]
+            "# `edgehar inspect THIS_FILE`. docs/your-data.md explains every key.", "", "[files]"]
     rows += ['archive = ["%s"]' % archive] if archive else []
     rows += ["pattern = '%s'" % names.pattern, "# %d files; %s" % (len(names.files), "; ".join(
         "%d of %s: %s" % (len(values), name, ", ".join(values[:6]) + (" ..." if len(values) > 6 else ""))
-        for name, values in names.values.items()) or "all of one person")]
+        for name, values in names.values.items()) or "all of one subject")]
     rows += ["# QUESTION: %s" % doubt for doubt in names.doubts]
     if "label" in names.values and len(names.values.get("session", ())) > 9:
-        rows.append("# QUESTION: does a file go on where the one before ended? Then call the group session: part.")
+        rows.append("# QUESTION: does a file continue where the one before ended? Then call the group session: part.")
     return "\n".join(rows + ([more] if more else [])) + "\n"

@@ -309,7 +309,7 @@ def _channels(path: Path, tables: Mapping[str, Any], text: Text) -> Tuple[Measur
         if table.get("unit", "") not in SI:
             raise _fault(path, where, "unit", "is %r; it must be one of: %s." % (table.get("unit", ""), ", ".join(SI)))
         if ("column" in table) == ("columns" in table):
-            raise _fault(path, where, "", "needs either column, for one channel, or columns, for one an axis.")
+            raise _fault(path, where, "", "needs either column, for one channel, or columns, for one per axis.")
         found += _measured(path, where, name, table)
     names = [each.channel.name for each in found]
     twice = [name for name in names if names.count(name) > 1]

@@ -1,7 +1,7 @@
 """Files of corpora, fetched from where their authors offer them, whole and checked.
 
 A file on its way is ``FILE.part``, with what the server said of it in ``FILE.part.json``,
-so that a broken or killed fetch goes on where it stopped. It takes its place only when it
+so that a broken or killed fetch continues where it stopped. It takes its place only when it
 is whole and agrees with the checksum its authors publish. Where they publish none, its
 digest is recorded in ``FILE.sha256``, as ``sha256sum -c`` reads it, and what lies there
 is held against that record later on.
@@ -111,7 +111,7 @@ def fetch(download: Download, folder: Path, page: str = "", watch: Watch = lambd
         with _part_of(download, path) as part:
             return _accept(download, _bring(download, part, watch, retry_after_s), part)
     except _Refused as refused:
-        raise InputError("%s is not to be had at %s (%s); look for it at %s and put it into %s." % (
+        raise InputError("%s cannot be downloaded from %s (%s); look for it at %s and put it into %s." % (
             download.file, download.url, refused, page or urlsplit(download.url).netloc, folder)) from refused
     except OSError as error:
         raise InputError("cannot write %s: %s; free space or choose another folder, then run the same line again%s." % (
@@ -120,7 +120,7 @@ def fetch(download: Download, folder: Path, page: str = "", watch: Watch = lambd
 
 def _kept(path: Path) -> str:
     part = _beside(path, ".part")
-    return " to go on after %.1f MB, kept in %s" % (part.stat().st_size / 1e6, part.name) if part.exists() else ""
+    return " to continue after %.1f MB, kept in %s" % (part.stat().st_size / 1e6, part.name) if part.exists() else ""
 
 
 # ------------------------------------------------------------------ a file on its way
@@ -154,7 +154,7 @@ class _Part:
         return self.path.stat().st_size
 
     def begun(self, url: str) -> Optional[_Source]:
-        """The version that the bytes are from; None where there are none to go on with."""
+        """The version that the bytes are from; None where there are none to continue with."""
         try:
             source = _Source(**read_json(self._notes))
             return source if source.url == url and source.validator and self.size_bytes else None
@@ -184,7 +184,7 @@ class _Part:
 
 @contextmanager
 def _part_of(download: Download, target: Path) -> Iterator[_Part]:
-    """Yield the part, which nobody else writes; afterwards it stays only where a later fetch can go on with it."""
+    """Yield the part, which nobody else writes; afterwards it stays only where a later fetch can continue with it."""
     with open(str(_beside(target, ".part")), "ab") as stream:
         part = _Part(target, stream)
         _require_alone(stream, part.path)
@@ -242,7 +242,7 @@ def _bring(download: Download, part: _Part, watch: Watch, retry_after_s: Sequenc
 def _given_up(download: Download, part: _Part, broken: _Broken) -> MissingError:
     begun = part.begun(download.url)
     return MissingError("%s did not come whole (%s); run the same line again, and it %s." % (
-        download.url, broken, "goes on after %.1f MB" % (part.size_bytes / 1e6) if begun else "begins anew"))
+        download.url, broken, "continues after %.1f MB" % (part.size_bytes / 1e6) if begun else "begins again"))
 
 
 def _transfer(download: Download, part: _Part, watch: Watch) -> _Source:
@@ -384,7 +384,7 @@ def _record_of(path: Path) -> Path:
 def _recorded(path: Path) -> str:
     text = _record_of(path).read_text(encoding="utf-8", errors="replace")
     if not re.match(r"[0-9a-f]{64}\s", text):
-        raise InputError("%s holds no SHA-256; remove it, and the next fetch writes it anew." % _record_of(path))
+        raise InputError("%s holds no SHA-256; remove it, and the next fetch writes it again." % _record_of(path))
     return "sha256:" + text[:64]
 
 

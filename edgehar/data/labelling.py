@@ -117,7 +117,7 @@ def _bounds(rule: Intervals, block: AnyBlock, columns: Sequence[int], where: str
             try:
                 found[row, place] = read(text)
             except ValueError:
-                raise InputError("%s line %d holds '%s' where a time belongs; mend that line, or unit of "
+                raise InputError("%s line %d holds '%s' where a time belongs; fix that line, or unit of "
                                  "[labels.intervals]." % (where, block.line_of(row), text)) from None
     return found
 
@@ -141,11 +141,11 @@ def require_used(description: Description, marks: Marks) -> None:
     if not marks.stretches or marks.used & set(marks.stretches):
         return
     one = next(iter(marks.stretches))
-    raise InputError("%s: the labelled stretches belong to %s and to no recording that was read; mend match, or the "
+    raise InputError("%s: the labelled stretches belong to %s and to no recording that was read; fix match, or the "
                      "groups in the files' names." % (
                          description.line_of("labels.intervals"), ", ".join(one) or "none"))
 
 
 def _plain(text: str) -> str:
-    """Numbers without leading zeros, so that user01 is person 1."""
+    """Numbers without leading zeros, so that user01 is subject 1."""
     return str(int(text)) if text.isdigit() else text

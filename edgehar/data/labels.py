@@ -44,11 +44,11 @@ def require_labels(labels: Mapping[str, np.ndarray], classes: Mapping[str, Seque
     """Raise InputError for labels, (count,) a task, that are no numbers of classes, -1 where there is none."""
     for task, values in labels.items():
         if task not in classes:
-            raise InputError("%s has labels of task '%s', of which there are no classes; it has classes of: %s." % (
+            raise InputError("%s has labels of task '%s', which has no classes; classes are given for: %s." % (
                 where, task, ", ".join(classes) or "none"))
         if not isinstance(values, np.ndarray) or values.shape != (count,):
             shape = getattr(values, "shape", None)
-            raise InputError("%s has labels of task '%s' of shape %s for %d samples; give one a sample, (%d,)." % (
+            raise InputError("%s has labels of task '%s' of shape %s for %d samples; give one per sample, (%d,)." % (
                 where, task, shape if shape is not None else type(values).__name__, count, count))
         if values.dtype.kind not in "iu":
             raise InputError("%s has labels of task '%s' of type %s; give whole numbers, the positions of the classes "

@@ -118,7 +118,7 @@ def _times(block: AnyBlock, column: int, clock: ColumnClock, where: str) -> np.n
             try:
                 clock.second_of(cell)
             except (ValueError, IndexError):
-                raise InputError("%s line %d holds '%s' where a time belongs; mend that line, or [time] unit." % (
+                raise InputError("%s line %d holds '%s' where a time belongs; fix that line, or [time] unit." % (
                     where, block.line_of(row), cell)) from None
         raise
 
@@ -218,4 +218,4 @@ class LaidOutRows:
         return repr(found)
 
     def _fault(self, told: str) -> InputError:
-        return InputError("%s line %d %s; mend or remove that line." % (self._where, self.line_num, told))
+        return InputError("%s line %d %s; fix or remove that line." % (self._where, self.line_num, told))

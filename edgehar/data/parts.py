@@ -17,9 +17,9 @@ SHARES = (0.6, 0.2, 0.2)  # of the parts where windows are dealt to them, and no
 
 
 class Parts(NamedTuple):
-    """The windows of a split that carry a label, and of the people to train on those that carry none.
+    """The windows of a split that carry a label, and of the subjects to train on those that carry none.
 
-    unlabelled: recorded by those people and labelled by nobody; None where the split divides no people.
+    unlabelled: recorded by those subjects and labelled by nobody; None where the split divides no subjects.
     """
 
     train: Windows
@@ -37,7 +37,7 @@ def partition(recordings: Iterable[Recording], split: Split, window: int, hop: i
               aliases: Optional[Mapping[str, str]] = None) -> Parts:
     """Divide recordings by person, then cut each part into windows of `window` samples every `hop`.
 
-    Windows without a label of any task are kept apart, and only those of people to train on.
+    Windows without a label of any task are kept apart, and only those of subjects to train on.
     aliases: {another name: the person}, by which
     recordings are divided. Raises InputError where a part stays empty, or where the audit
     finds a leak; a split that leaks on purpose is dealt as it says and not audited.
@@ -99,8 +99,8 @@ def _require_labels(split: Split, longest: Mapping[str, int], pieces: Mapping[st
         if part in labelled:
             raise InputError("%s, although its recordings have labels: they change so often that none holds through "
                              "most of a window; give shorter windows with --window, or look at the labels." % where)
-        raise InputError("%s; its people are: %s; put labelled people there, and those without a label under train, "
-                         "where a teacher can say what they did." % (where, ", ".join(getattr(split, part))))
+        raise InputError("%s; its subjects are: %s; put labelled subjects there, and those without a label under "
+                         "train, where a teacher can say what they did." % (where, ", ".join(getattr(split, part))))
 
 
 def _require_met(split: Split, placements: Collection[str], sessions: Collection[str]) -> None:
@@ -115,7 +115,7 @@ def _require_met(split: Split, placements: Collection[str], sessions: Collection
 
 def _joined(pieces: Sequence[Windows], part: str, split: Split) -> Windows:
     if not sum(map(len, pieces)):
-        raise InputError("the %s part of split '%s' of %s has no window; its people are: %s." % (
+        raise InputError("the %s part of split '%s' of %s has no window; its subjects are: %s." % (
             part, split.name, split.dataset, ", ".join(getattr(split, part)) or "none"))
     return concatenate(pieces)
 
@@ -153,7 +153,7 @@ def _first_to_last(windows: Windows) -> Tuple[Windows, Windows, Windows]:
 def audit(parts: Parts, aliases: Optional[Mapping[str, str]] = None, same_people: bool = False) -> None:
     """Prove from origins that no raw sample and no person is in two parts. Raises InputError naming the leak.
 
-    aliases: {another name: the person}, merged before looking. same_people: people may be.
+    aliases: {another name: the person}, merged before looking. same_people: subjects may be.
     """
     pairs = list(combinations(parts.labelled, 2))
     if parts.unlabelled is not None:
@@ -168,7 +168,7 @@ def _refuse_shared_people(a: Windows, b: Windows, aliases: Mapping[str, str]) ->
     here, there = ({aliases.get(name, name): name for name in set(w.subjects)} for w in (a, b))
     for person in sorted(set(here) & set(there)):
         names = sorted({here[person], there[person]} - {person})
-        raise InputError("person %s%s is in both %s and %s; split by person before cutting windows." % (
+        raise InputError("subject %s%s is in both %s and %s; split by person before cutting windows." % (
             person, " (also named %s)" % " and ".join(names) if names else "", a.part, b.part))
 
 

@@ -1,4 +1,4 @@
-"""People are named by text: which names are alike, and who of a corpus is in no part of its split."""
+"""Subjects are named by text: which names are alike, and who of a corpus is in no part of its split."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def people_named(given: str, names: Iterable[str]) -> List[str]:
 
 def alike(names: Iterable[str], aliases: Mapping[str, str], where: str, known: Sequence[str] = (),
           form: str = "aliases = {%s: %s}") -> List[str]:
-    """A sentence for each two names that may be one person and of which `aliases` does not say so.
+    """A sentence for each two names that may be one subject and of which `aliases` does not say so.
 
     aliases: {another name: the person}; a name that stands for itself is a person of its
     own. known: names that are a person's own, rather than another one. form: how one writes
@@ -38,7 +38,7 @@ def alike(names: Iterable[str], aliases: Mapping[str, str], where: str, known: S
         if len(people) > 1 and len(unsaid) > 1:
             one, other = map(_shown(unsaid), unsaid[:2])
             found.append("%s names %s and %s, which differ only by case, blanks, leading zeros or Unicode form; say "
-                         "by its aliases whether they are one person, as in %s, or two, as in %s." % (
+                         "by its aliases whether they are one subject, as in %s, or two, as in %s." % (
                              where, one, other, form % (other, one), form % (other, other)))
     return found
 

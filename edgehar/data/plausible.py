@@ -93,7 +93,7 @@ def _doubt_weight(name: str, values: np.ndarray, channel: Channel) -> Optional[D
     feet = FEET[0] <= weight <= FEET[1] and _steadiness(values) > 0.9
     if weight == 0 or LEAST_WEIGHT <= weight <= MOST_WEIGHT and not feet:
         return None
-    told = "acceleration of %s is %.3g m/s^2 by its median, and gravity alone is 9.8 m/s^2" % (name, weight)
+    told = "acceleration of %s is %.3g m/s^2 by its median, and gravity is 9.8 m/s^2" % (name, weight)
     if feet:
         return Doubt(name, UNIT, "%s; it seems to be in ft/s^2: multiply it by 0.3048" % told)
     if weight > MOST_WEIGHT:

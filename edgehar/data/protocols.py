@@ -1,17 +1,17 @@
-"""How the people of a corpus are divided: protocol and its options -> Split.
+"""How the subjects of a corpus are divided: protocol and its options -> Split.
 
 ::
 
     own                                             the corpus' documented split
-    folds:n=5,fold=1                                leave a fifth of the people out, five times
-    leave-one-out:person=3                          one person is tested on
-    placement-shift:train=torso+left-arm,test=left-leg    other people, and the sensor worn elsewhere
-    session-shift:train=S01*+S02*,test=S05*         other people, and other sessions
-    in-time:person=U0209                            one person, each session trained on early, tested on later
+    folds:n=5,fold=1                                leave a fifth of the subjects out, five times
+    leave-one-out:person=3                          one subject is tested on
+    placement-shift:train=torso+left-arm,test=left-leg    other subjects, and the sensor worn elsewhere
+    session-shift:train=S01*+S02*,test=S05*         other subjects, and other sessions
+    in-time:person=U0209                            one subject, each session trained on early, tested on later
     paper-random:seed=0                             LEAKS: windows shuffled, as many papers do
 
-Test people are nobody's training or validation people, but under ``in-time``, for corpora
-of which one person is at hand, and ``paper-random``, which is there to show what leakage
+Test subjects are nobody's training or validation subjects, but under ``in-time``, for corpora
+of which one subject is found, and ``paper-random``, which is there to show what leakage
 is worth; whatever comes of them is marked.
 """
 
@@ -45,7 +45,7 @@ class People(NamedTuple):
 def make_split(protocol: str, people: People) -> Split:
     """The Split that `protocol` names, e.g. ``folds:n=5,fold=1``.
 
-    Raises InputError for an unknown protocol or option, or one the corpus has too few people for.
+    Raises InputError for an unknown protocol or option, or one the corpus has too few subjects for.
     """
     name = parse_spec(protocol)[0]
     maker = PROTOCOLS.get(name.replace("_", "-"))
@@ -67,7 +67,7 @@ def make_split(protocol: str, people: People) -> Split:
 
 
 def every_fold(protocol: str, people: People) -> List[str]:
-    """`protocol` alone, or each of its folds, or each person of ``leave-one-out``, where it has some and names none."""
+    """`protocol` alone, or each of its folds, or each subject of ``leave-one-out``, where it names none."""
     name, options = parse_spec(protocol)
     n = options.get("n", 5 if name == "folds" else 0)
     if n and "fold" not in options:
@@ -84,7 +84,7 @@ def own(people: People) -> Split:
 
 
 def folds(people: People, n: int = 5, fold: int = 1) -> Split:
-    """Of `n` groups of people, `fold` (from 1) is tested on, the next is selected on, the rest trained on."""
+    """Of `n` groups of subjects, `fold` (from 1) is tested on, the next is selected on, the rest trained on."""
     units = people.units()
     if not (isinstance(n, int) and isinstance(fold, int) and 3 <= n <= len(units) and 1 <= fold <= n):
         raise InputError("%s cannot be divided by folds:n=%s,fold=%s; n is 3 to %d (its people) and fold 1 to n." % (
@@ -101,7 +101,7 @@ def leave_one_out(people: People, person: str = "") -> Split:
     meant = people_named(person, _flat(units))
     test = next((unit for unit in units if len(meant) == 1 and meant[0] in unit), None)
     if test is None:
-        raise InputError("%s has no person '%s' to leave out; there are: %s." % (
+        raise InputError("%s has no subject '%s' to leave out; there are: %s." % (
             people.own.dataset, person, ", ".join(_flat(units))))
     others = units[units.index(test) + 1:] + units[:units.index(test)]
     selected = others[:max(1, len(others) // 5)]
@@ -111,13 +111,13 @@ def leave_one_out(people: People, person: str = "") -> Split:
 
 
 def placement_shift(people: People, train: str, test: str, n: int = 0, fold: int = 1) -> Split:
-    """Trained and selected on sensors at `train`, tested on sensors at `test`; people by the own split or by folds."""
+    """Trained and selected on sensors at `train`, tested on sensors at `test`; subjects by its own split or folds."""
     places = {"train": _listed(train), "valid": _listed(train), "test": _listed(test)}
     return _shifted(people, "placement-shift:train=%s,test=%s" % (train, test), n, fold, placements=places)
 
 
 def session_shift(people: People, train: str, test: str, n: int = 0, fold: int = 1) -> Split:
-    """Trained and selected on sessions like `train`, tested on sessions like `test`; people as above."""
+    """Trained and selected on sessions like `train`, tested on sessions like `test`; subjects as above."""
     patterns = {"train": _listed(train), "valid": _listed(train), "test": _listed(test)}
     return _shifted(people, "session-shift:train=%s,test=%s" % (train, test), n, fold, sessions=patterns)
 
@@ -127,7 +127,7 @@ def in_time(people: People, person: str = "") -> Split:
     everybody = _flat(people.units())
     meant = tuple(people_named(person, everybody))
     if len(meant) != 1:
-        raise InputError("%s has no person '%s' to divide in time; there are: %s." % (
+        raise InputError("%s has no subject '%s' to divide in time; there are: %s." % (
             people.own.dataset, person, ", ".join(everybody)))
     return Split(people.own.dataset, "in-time:person=%s" % meant[0], meant, meant, meant, in_time=True)
 

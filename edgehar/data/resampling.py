@@ -35,7 +35,7 @@ class Stretch(NamedTuple):
     """Consecutive samples of one grid.
 
     start_s: time of the first. samples: (T, C) float32, T >= 1. begins: the first of a
-    new grid, after a gap or at the start; else they go on where the last ones ended.
+    new grid, after a gap or at the start; else they continue where the last ones ended.
     """
 
     start_s: float
@@ -116,8 +116,8 @@ class Resampler:
                 raise InputError("a signal cannot be resampled with %s = %s; it must be a positive number." % (
                     name, value))
         if fastest_hz > MOST_FACTOR * rate_hz:
-            raise InputError("a signal of %.4g samples a second cannot be brought to %.4g; up to %d times as fast can, "
-                             "so is its clock in seconds?" % (fastest_hz, rate_hz, MOST_FACTOR))
+            raise InputError("a signal of %.4g samples per second cannot be brought to %.4g; up to %d times as fast "
+                             "can, so is its clock in seconds?" % (fastest_hz, rate_hz, MOST_FACTOR))
         self._rate_hz = rate_hz
         self._max_gap_s = max_gap_s
         self._start_s = start_s

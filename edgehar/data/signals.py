@@ -2,7 +2,7 @@
 
 ::
 
-    Recording   |-----------------------------------------|  samples (T, C), one person,
+    Recording   |-----------------------------------------|  samples (T, C), one subject,
                                                              one session, no gap inside
     cut         [---- window ----]
                      [---- window ----]                      hop
@@ -29,7 +29,7 @@ STANDARD_GRAVITY = 9.80665  # m/s^2 per g
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """One unbroken stretch of one person wearing sensors. A gap ends a Recording.
+    """One unbroken stretch of one subject wearing sensors. A gap ends a Recording.
 
     samples: (T, C) float32, SI units, finite. labels: {task: (T,) int16}, -1 where
     unlabelled; a task may lack. classes: {task: names}. session: unique within the
@@ -63,7 +63,7 @@ class Recording:
     @property
     def name(self) -> str:
         """Session and person, for a message."""
-        return "recording %s of person %s" % (self.session, self.subject)
+        return "recording %s of subject %s" % (self.session, self.subject)
 
     @property
     def duration_s(self) -> float:
@@ -193,7 +193,7 @@ def carries_label(windows: Windows) -> np.ndarray:
 def concatenate(pieces: Sequence[Windows]) -> Windows:
     """Join windows of equal channels, rate and classes into one set."""
     if not pieces:
-        raise InputError("no recording is left to cut windows from; check the people and the data folder.")
+        raise InputError("no recording is left to cut windows from; check the subjects and the data folder.")
     first = pieces[0]
     for piece in pieces[1:]:
         if piece.channels != first.channels or piece.rate_hz != first.rate_hz or piece.classes != first.classes:

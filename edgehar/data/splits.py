@@ -1,6 +1,6 @@
 """Who is trained on, who is selected on, who is tested on.
 
-People are divided before anything is cut into windows. A Split's hash travels with
+Subjects are divided before anything is cut into windows. A Split's hash travels with
 every window, model and engine that came from it.
 """
 
@@ -24,14 +24,14 @@ SAME_PEOPLE = "SAME PEOPLE, LATER"  # so does this, where a network knows whom i
 
 @dataclass(frozen=True)
 class Split:
-    """Disjoint groups of people, and what of their recordings is used.
+    """Disjoint groups of subjects, and what of their recordings is used.
 
     name: the protocol that made it, e.g. "published"; dataset: its corpus. placements,
     sessions: {part: names}, for sessions also patterns such as ``S01*``; a part that is
     not named uses all. shuffle_seed: where given, the split leaks on purpose, as many
-    papers' do: the windows of all people are shuffled and dealt, and `leaky` marks
+    papers' do: the windows of all subjects are shuffled and dealt, and `leaky` marks
     whatever comes of it. in_time: the windows of each session are divided in time, with none
-    that overlaps two parts: what a network then knows of other people stays untold.
+    that overlaps two parts: what a network then knows of other subjects stays untold.
     """
 
     dataset: str
@@ -50,7 +50,7 @@ class Split:
         people = self.train + self.valid + self.test
         twice = sorted({person for person in people if people.count(person) > 1})
         if twice and not self.same_people:
-            raise InputError("person %s stands in two parts of split '%s' of %s; each person belongs to one." % (
+            raise InputError("subject %s stands in two parts of split '%s' of %s; each subject belongs to one." % (
                 twice[0], self.name, self.dataset))
         for what in ("placements", "sessions"):
             chosen = getattr(self, what)
@@ -61,12 +61,12 @@ class Split:
 
     @property
     def leaky(self) -> bool:
-        """Whether test people, and samples of test windows, are trained on."""
+        """Whether test subjects, and samples of test windows, are trained on."""
         return self.shuffle_seed is not None
 
     @property
     def same_people(self) -> bool:
-        """Whether people are trained on and tested on."""
+        """Whether subjects are trained on and tested on."""
         return self.leaky or bool(self.in_time)
 
     @property
@@ -79,7 +79,7 @@ class Split:
 
     @property
     def people(self) -> Tuple[str, ...]:
-        """All people of the three parts, each once."""
+        """All subjects of the three parts, each once."""
         return tuple(dict.fromkeys(self.train + self.valid + self.test))
 
     def part_of(self, subject: str) -> str:
@@ -93,14 +93,14 @@ class Split:
         """
         fitting = [part for part in PARTS if _fits(self.sessions.get(part), recording.session)]
         if self.sessions and {"train", "test"} <= set(fitting):
-            raise InputError("session %s of person %s fits both training and test of split '%s'; choose patterns that "
+            raise InputError("session %s of subject %s fits both training and test of split '%s'; choose patterns that "
                              "tell them apart." % (recording.session, recording.subject, self.name))
         part = self.part_of(recording.subject)
         placed = part not in self.placements or recording.placement in self.placements[part]
         return part if part in fitting and placed else ""
 
     def to_json(self) -> Dict[str, Any]:
-        """Lists of people; what is not set is left out, so that a plain split keeps its hash."""
+        """Lists of subjects; what is not set is left out, so that a plain split keeps its hash."""
         plain = {item.name: getattr(self, item.name) for item in fields(self)}
         return {key: _as_lists(value) for key, value in plain.items() if value is not None and value != {}}
 
@@ -187,9 +187,9 @@ def split_by_fives(dataset: str, people: Sequence[str]) -> Split:
 
 
 def require_apart(split: Split, aliases: Mapping[str, str], together: Sequence[Sequence[str]] = ()) -> None:
-    """Raise InputError where one person is in two parts under two names.
+    """Raise InputError where one subject is in two parts under two names.
 
-    aliases: {another name: the person}. together: groups of people who share recordings.
+    aliases: {another name: the person}. together: groups of subjects who share recordings.
     """
     if split.same_people:
         return

@@ -185,7 +185,7 @@ class RowBlock:
         rows = [split_line(line, self._text) for line in lines]
         for number, row in enumerate(rows):
             if len(row) != self.width:
-                raise InputError("%s line %d has %d cells where %d belong: '%s'; mend or remove that line." % (
+                raise InputError("%s line %d has %d cells where %d belong: '%s'; fix or remove that line." % (
                     self._where, self.line_of(number), len(row), self.width, lines[number].strip()[:60]))
         self._cells = rows
 
@@ -205,7 +205,7 @@ class RowBlock:
         starts, ends = self._span(column)
         widest = int((ends - starts).max()) if self.count else 0
         if widest > LONGEST_CELL:
-            raise InputError("%s line %d has a cell of %d characters in column %d, and none is so long; mend or remove "
+            raise InputError("%s line %d has a cell of %d characters in column %d, and none is so long; fix or remove "
                              "that line." % (self._where, self.line_of(int((ends - starts).argmax())), widest,
                                              column + 1))
         if not widest:
@@ -288,7 +288,7 @@ class RowBlock:
 
     def _bad_cell(self, column: int, cells: np.ndarray) -> InputError:
         row = next((row for row, cell in enumerate(cells.tolist()) if not _is_finite(cell)), 0)
-        return InputError("%s line %d holds '%s' in column %d where a number belongs; mend that line, or name the mark "
+        return InputError("%s line %d holds '%s' in column %d where a number belongs; fix that line, or name the mark "
                           "of a missing value in [files] missing." % (
                               self._where, self.line_of(row), cells[row].decode("utf-8", errors="replace"), column + 1))
 

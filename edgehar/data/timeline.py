@@ -259,14 +259,14 @@ class Timeline:
         self.steps += 1
         last_s = self._last_s
         self._say("the clock goes back by %.3f s, from %.3f s to %.3f s, as it does when it is set or a device begins "
-                  "anew; that is a gap" % (last_s - behind[0].time_s, last_s, behind[0].time_s))
+                  "again; that is a gap" % (last_s - behind[0].time_s, last_s, behind[0].time_s))
         self._last_s, self._begins = math.nan, True
         for each in behind:
             heapq.heappush(self._ahead, each._replace(mark=self._count))
             self._hand_on()
 
     def _wraps_by(self, time_s: float) -> float:
-        """The period after which a counter or a time of day began again, where `time_s` goes on so; else 0.
+        """The period after which a counter or a time of day began again, where `time_s` continues so; else 0.
 
         It ends within a gap of its period, or of half of it where it has a sign. A period of few
         samples is none: so packets look that were exchanged.

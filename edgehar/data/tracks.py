@@ -15,7 +15,7 @@ MERGED = 0.1  # below this share of complete rows, a table holds sensors on rows
 class Track(NamedTuple):
     """times_s: (n,) float64. values: (n, C) float32. labels: (n,) int32, -1 where unlabelled.
 
-    begins: it does not go on from the one before. clocked: the times are those of a clock;
+    begins: it does not continue from the one before. clocked: the times are those of a clock;
     on_grid: they stand at the rate of the corpus, one by one.
     """
 
@@ -32,7 +32,7 @@ class Track(NamedTuple):
 
     @classmethod
     def joined(cls, tracks: Sequence["Track"]) -> "Track":
-        """Tracks that go on from one another as one."""
+        """Tracks that continue from one another as one."""
         if len(tracks) == 1:
             return tracks[0]
         return cls(np.concatenate([each.times_s for each in tracks]), np.concatenate([each.values for each in tracks]),
@@ -41,7 +41,7 @@ class Track(NamedTuple):
 
 
 def concatenated(tracks: Iterable[Track], rows: int) -> Iterator[Track]:
-    """Tracks joined where one goes on from the other, up to about `rows` rows at a time."""
+    """Tracks joined where one continues from the other, up to about `rows` rows at a time."""
     held: List[Track] = []
     for track in tracks:
         if held and (track.begins or sum(len(each.values) for each in held) >= rows):
@@ -75,7 +75,7 @@ def in_order(track: Track, max_gap_s: float, dropped: Counts[str]) -> Iterator[T
 
 
 def _unbroken_parts(pieces: Sequence[Ordered]) -> Iterator[Sequence[Ordered]]:
-    """The pieces that go on from one another, together."""
+    """The pieces that continue from one another, together."""
     first = 0
     for number in [*(number for number, each in enumerate(pieces) if each.begins and number), len(pieces)]:
         if number > first:
@@ -84,7 +84,7 @@ def _unbroken_parts(pieces: Sequence[Ordered]) -> Iterator[Sequence[Ordered]]:
 
 
 def taken_apart(track: Track, by_label: bool) -> Iterator[Track]:
-    """The runs of one label, where that is asked for, each beginning anew; else the track as it is."""
+    """The runs of one label, where that is asked for, each beginning again; else the track as it is."""
     if not by_label:
         yield track
         return
@@ -115,7 +115,7 @@ def on_one_grid(tracks: Sequence[Track], rate_hz: float, max_gap_s: float) -> It
 
 
 def merged(track: Track, groups: Sequence[Sequence[int]], rate_hz: float, max_gap_s: float) -> Iterator[Track]:
-    """Sensors on rows of their own in one track, brought to common instants; one that is set back begins anew.
+    """Sensors on rows of their own in one track, brought to common instants; one that is set back begins again.
 
     groups: the columns of each sensor.
     """

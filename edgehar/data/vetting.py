@@ -1,4 +1,4 @@
-"""Whether a corpus is what it says: units by its samples, people by their names and samples."""
+"""Whether a corpus is what it says: units by its samples, subjects by their names and samples."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def require_sound(dataset: Dataset, recordings: Iterable[Recording], window_s: f
 def faults(dataset: Dataset, recordings: Iterable[Recording]) -> List[str]:
     """A sentence for each way in which `recordings`, all of `dataset`, cannot be used as they are.
 
-    Looked at are the units of all samples, the names of people, and whether the same samples
+    Looked at are the units of all samples, the names of subjects, and whether the same samples
     stand under two of them.
     """
     return vetted(dataset, recordings).faults()
@@ -93,11 +93,11 @@ class Vetting:
                 for (channel, value), who in self._silent.items()]
 
     def too_short(self, window_s: float) -> List[str]:
-        """A sentence where people have no recording of `window_s`, so that nothing of them is used."""
+        """A sentence where subjects have no recording of `window_s`, so that nothing of them is used."""
         who = [person for person, longest_s in self._longest_s.items() if longest_s < window_s - 1e-9]
         if not who:
             return []
-        return ["%s: no recording of person %s is as long as a window of %.3g s, so that nothing of them is used; give "
+        return ["%s: no recording of subject %s is as long as a window of %.3g s, so nothing of them is used; give "
                 "longer recordings, or shorter windows with --window." % (self._dataset.name, _named(who), window_s)]
 
     def faults(self) -> List[str]:
@@ -106,11 +106,11 @@ class Vetting:
         return people + self.units() + ([] if people else self.copies())
 
     def copies(self) -> List[str]:
-        """A sentence for each two people under whose names the same samples stand, or such as go alike."""
+        """A sentence for each two subjects under whose names the same samples stand, or such as go alike."""
         return _copies(self._dataset, self._seen, self._prints)
 
     def repeats(self) -> List[str]:
-        """A sentence where recordings of one person share samples; empty where none do."""
+        """A sentence where recordings of one subject share samples; empty where none do."""
         return _repeats(self._dataset, self._seen, self._prints)
 
 
@@ -125,12 +125,12 @@ def people_faults(dataset: Dataset, subjects: Iterable[str]) -> List[str]:
 
 def remarks(classes: Mapping[str, Sequence[str]]) -> List[str]:
     """A sentence for each class that can be used and will not be understood."""
-    return ["class %d of %s has no name, so that nobody can read its decisions; name it." % (number, task)
+    return ["class %d of %s has no name, so its decisions could not be read; name it." % (number, task)
             for task, names in classes.items() for number, name in enumerate(names) if not name.strip()]
 
 
 def _copies(dataset: Dataset, seen: Sequence[Seen], prints: Fingerprints) -> List[str]:
-    """A sentence for each two people, not known to share recordings, under whose names the same samples stand."""
+    """A sentence for each two subjects, not known to share recordings, under whose names the same samples stand."""
     found: Dict[Tuple[str, str], str] = {}
     for what, how, plural, size, pairs in (
             ("the same samples", "equal stretch", "equal stretches", STRETCH, prints.copies()),
@@ -141,8 +141,8 @@ def _copies(dataset: Dataset, seen: Sequence[Seen], prints: Fingerprints) -> Lis
             people = _people(dataset, one, other)
             apart = people[0] != people[1] and not any(set(people) <= set(group) for group in dataset.together)
             if apart and people not in found:
-                found[people] = ("%s has %s in recording %s of person %s and in recording %s of person %s (%d %s of "
-                                 "%d samples); leave one out, or say by its aliases that they are one person, or by "
+                found[people] = ("%s has %s in recording %s of subject %s and in recording %s of subject %s (%d %s of "
+                                 "%d samples); leave one out, or say by its aliases that they are one subject, or by "
                                  "together that they share recordings." % (
                                      dataset.name, what, one.session, one.subject, other.session, other.subject,
                                      copies.shared, how if copies.shared == 1 else plural, size))
@@ -157,18 +157,18 @@ def _repeats(dataset: Dataset, seen: Sequence[Seen], prints: Fingerprints) -> Li
         return []
     one, other = found[0]
     more = " and %d more pairs of recordings" % (len(found) - 1) if len(found) > 1 else ""
-    return ["%s has the same samples, or such as go alike, in recordings %s and %s of person %s%s; they weigh double, "
+    return ["%s has the same samples, or such as go alike, in recordings %s and %s of subject %s%s; they weigh double, "
             "and a split in time may have them in two parts: leave one out where they are one recording." % (
                 dataset.name, one.session, other.session, one.subject, more)]
 
 
 def _people(dataset: Dataset, one: Seen, other: Seen) -> Tuple[str, str]:
-    """Whose recordings these are, by the names of people."""
+    """Whose recordings these are, by the names of subjects."""
     return dataset.aliases.get(one.subject, one.subject), dataset.aliases.get(other.subject, other.subject)
 
 
 def _told(subjects: Sequence[str]) -> str:
-    return "%d recording%s of person %s" % (len(subjects), "" if len(subjects) == 1 else "s", _named(subjects))
+    return "%d recording%s of subject %s" % (len(subjects), "" if len(subjects) == 1 else "s", _named(subjects))
 
 
 def _named(subjects: Sequence[str]) -> str:

@@ -66,7 +66,7 @@ class Bundle:
         stated = dict(facts, schema=SCHEMA, members={name: _stated(content) for name, content in members.items()})
         fault = schema_fault(stated, SCHEMA_FILE)
         if fault:
-            raise InputError("this cannot be packed, for it breaks the schema at %s; mend that." % fault)
+            raise InputError("this cannot be packed, for it breaks the schema at %s; fix that." % fault)
         return cls((json.dumps(stated, indent=2, sort_keys=True) + "\n").encode("utf-8"), dict(members))
 
     @cached_property

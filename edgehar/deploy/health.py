@@ -59,7 +59,7 @@ class Health:
         self._moved_s = clock()
 
     def moved(self, waiting: bool) -> None:
-        """The loop goes on: it waits for samples from now on, or has got some."""
+        """The loop continues: it waits for samples from now on, or has got some."""
         self._moved_s, self.waiting = self._clock(), waiting
 
     def decided(self, label: Dict[str, str], latency_s: float, late: bool) -> None:

@@ -163,7 +163,7 @@ def install(bundle: Bundle, place: PathLike, builder: Backend, precision: Option
             allow_downgrade: bool = False) -> InstallOutcome:
     """Build the bundle's engine here, replay its golden inputs, and make it current in `place`.
 
-    What is installed already is verified again, and built anew only where that fails.
+    What is installed already is verified again, and built again only where that fails.
     precision: the backend's default unless given. `builder` tells how far it is.
 
     Raises MismatchError where golden outputs are not reproduced, or the version is not
@@ -189,7 +189,7 @@ def install(bundle: Bundle, place: PathLike, builder: Backend, precision: Option
 
 
 def roll_back(place: PathLike) -> InstallOutcome:
-    """Verify the kept version and make it current again; its engine is built anew where it is for another runtime.
+    """Verify the kept version and make it current again; its engine is built again where it is for another runtime.
 
     Raises InputError where none is kept, MismatchError where its bundle is damaged or its
     golden outputs are not reproduced; what was current stays so then.
@@ -287,7 +287,7 @@ def _previous(now: Optional[Installed], folder: Path) -> Optional[str]:
 
 
 def _rebuilt(kept: Installed, place: Path) -> Path:
-    """The kept version, built anew from the bundle beside it, as it was built then."""
+    """The kept version, built again from the bundle beside it, as it was built then."""
     bundle = replace(read_unpacked(kept.folder / BUNDLE, kept.bundle_sha256), signed_by=kept.record["signed_by"])
     folder, spec = _twin(kept.folder), BuildSpec(**kept.record["spec"])
     _build(bundle, place, folder, BACKENDS.create(kept.record["backend"]), spec, kept.record["previous"])

@@ -6,7 +6,7 @@
     a site, or a service's one wearer  -seen->  rows                 -+-> Live.picture -> as JSON, for one viewer
     the newest samples of the one who is looked at                   -+
 
-Nothing here changes what is served, and what it costs is bounded: rows are made anew at most once a second and for a
+Nothing here changes what is served, and what it costs is bounded: rows are made again at most once a second and for a
 twentieth of the time, for however many viewers.
 """
 
@@ -169,7 +169,7 @@ class Live:
                 "signal": _points(samples), "signal_s": len(samples) / signal.rate_hz}
 
     def _made(self) -> List[LiveRow]:
-        """The rows, made anew where they are old enough."""
+        """The rows, made again where they are old enough."""
         with self._making:
             began_s = self._clock()
             if began_s >= self._due_s:

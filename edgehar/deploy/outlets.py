@@ -121,7 +121,7 @@ class Outlet:
     def _try(self, decision: Decision) -> bool:
         """Hand it over, or keep it in hand and say why; a decision that is a fault to the sink is given up.
 
-        Returns whether to go on at once: not where a disk is full.
+        Returns whether to continue at once: not where a disk is full.
         """
         problem, lost, at_once = "", 0, True
         try:

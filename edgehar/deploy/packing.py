@@ -60,7 +60,7 @@ def pack(artifact: Artifact, version: str, streaming: StreamSettings, name: str 
 
 
 def recorded(manifest: Manifest) -> List[str]:
-    """The parts of an artifact that hold windows of recorded people, which travel with it."""
+    """The parts of an artifact that hold windows of recorded subjects, which travel with it."""
     files = {"golden": manifest.golden["kind"] == "windows", "calibration": manifest.calibration["kind"] == "windows",
              "attribution": "attribution.npz" in manifest.files}
     return [] if manifest.data["synthetic"] else [name for name, holds in files.items() if holds]

@@ -3,7 +3,7 @@
 ::
 
     /health   200 while decisions advance, else 503: is it of use? Its status says "degraded" where a sink takes none
-    /live     200 while it works or waits for samples, else 503: should it be started anew?
+    /live     200 while it works or waits for samples, else 503: should it be started again?
     /metrics  Prometheus' text format 0.0.4
 
 Pages are for the machine itself or a network that is trusted: no password, no encryption.

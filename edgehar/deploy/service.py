@@ -9,7 +9,7 @@
     listener       hears of signals, also of those that the main thread does not see because it waits
     reload         verifies a new engine while the old one decides, and swaps them between two pieces
 
-A killed service goes on from its state file: the samples of its window are kept, so that
+A killed service continues from its state file: the samples of its window are kept, so that
 what was delivered and not yet written there, less than a piece, is all that is lost. A
 decision that no sink had taken by then is counted as dropped after the restart.
 """
@@ -137,17 +137,17 @@ class Service(Heeding):
             raise _Stopped
 
     def reload(self) -> None:
-        """Verify what stands at the path now and go on through it; else tell why not and go on as before."""
+        """Verify what stands at the path now and continue through it; else tell why not and continue as before."""
         LOG.info("reloading what stands at the path now")
         self._manager.reloading()
         try:
             if self._swap(self._spec.load()):
                 self._health.reloads += 1
-                self._tell("reloaded: %s goes on where the old engine stood." % self._loaded.engine.folder)
+                self._tell("reloaded: %s continues where the old engine stood." % self._loaded.engine.folder)
         except Exception as error:  # whatever a foreign engine does, the old one goes on
             LOG.debug("the new engine is refused", exc_info=True)
             self._health.refused_reloads += 1
-            self._tell("the new engine is refused and the old one goes on: %s" % (error or type(error).__name__))
+            self._tell("the new engine is refused and the old one continues: %s" % (error or type(error).__name__))
         self._manager.ready()
 
     # -------------------------------------------------------------- main thread
@@ -234,7 +234,7 @@ class Service(Heeding):
             self._health.missed += missed
             self._tell("back after %.1f s: decisions missed: %d%s." % (
                 self._before.decided.passed_s(Moment.now()), missed,
-                "" if self._goes_on else ", by this machine's clock, for the source's began anew"))
+                "" if self._goes_on else ", by this machine's clock, as the source's times began again"))
             self._before = None
         self._kept = self._kept._replace(decision_s=decision.time_s, decided=Moment.now(), missed=self._health.missed)
 
@@ -247,7 +247,7 @@ class Service(Heeding):
         except UnopenedError:
             raise
         except InputError as error:
-            self._tell("begins anew: %s" % error)
+            self._tell("begins again: %s" % error)
             return
         if before is None:
             return
@@ -301,7 +301,7 @@ class Service(Heeding):
                     self._feed()
             except Exception as error:  # whatever is short, it may be there again at the next turn
                 with suppress(Exception):
-                    self._tell("the keeper goes on: %s" % (error or type(error).__name__))
+                    self._tell("the keeper continues: %s" % (error or type(error).__name__))
 
     def _feed(self) -> None:
         health, decisions = self._health, self._health.decisions

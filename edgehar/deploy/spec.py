@@ -28,11 +28,11 @@ class Loaded(NamedTuple):
 
 @dataclass(frozen=True)
 class ServeSpec:
-    """What is to run, and how; read anew at every reload.
+    """What is to run, and how; read again at every reload.
 
     path: of an engine or an artifact, or a link to one. backend, precision: as for
     `ready_engine`; hop, hold, allow_constant: as for `installation.stream_settings`; way, unknown: as for
-    `Settling.of`. head: of a file with one person's head, read anew too.
+    `Settling.of`. head: of a file with one subject's head, read again too.
     """
 
     path: PathLike

@@ -1,4 +1,4 @@
-"""What a service keeps on disk, to go on where it was; read with the suspicion that any file from outside deserves."""
+"""What a service keeps on disk, to continue where it was; read with the care that any file from outside needs."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Runs, scores, intervals over people, rows of tables, pages."""
+"""Runs, scores, intervals over subjects, rows of tables, pages."""

@@ -1,4 +1,4 @@
-"""Certificate: how far a model can be trusted, on test people, when a sensor is not as it was in training.
+"""Certificate: how far a model can be trusted, on test subjects, when a sensor is not as it was in training.
 
 It stands beside the manifest as ``certificate.json``, names the artifact by its digest, and
 carries a digest of its own. ``edgehar.bench.robustness`` measures one, ``edgehar.results.limits`` judges it.
@@ -25,9 +25,9 @@ UNDISTURBED, PLACEMENT = "undisturbed", "placement"
 
 
 class Tally(NamedTuple):
-    """What was decided of windows of test people under one condition.
+    """What was decided of windows of test subjects under one condition.
 
-    confusions: {person: (K, K)}; reliabilities: {person: (3, B)}; both of all people, whose counts may be zeros.
+    confusions: {person: (K, K)}; reliabilities: {person: (3, B)}; both of all subjects, whose counts may be zeros.
     draws: how many were added up.
     """
 
@@ -46,7 +46,7 @@ class CertificateRow:
     """The figures of one task under one condition.
 
     disturbance: its name; label: its strength in words; strength: None where strengths lie on no line. macro_f1:
-    pooled over people, with its interval; change: from the undisturbed signal, paired over the same people. None
+    pooled over subjects, with its interval; change: from the undisturbed signal, paired over the same subjects. None
     stands for what no window tells. confidence: mean probability of the label that was given. answered: windows that
     were decided, as a share of those of the undisturbed signal. people: {person: macro-F1}. worst_person,
     worst_class: (name, F1).
@@ -71,7 +71,7 @@ class Unknown:
     """How sure a model is of movements that are none of its classes.
 
     corpus: where they are from; movements: their names there. confidence: mean probability of the label that it
-    gives all the same, with its interval over people. told_apart: how often a window of a known movement has a higher
+    gives all the same, with its interval over subjects. told_apart: how often a window of a known movement has a higher
     confidence than one of these (area under the ROC curve); 0.5 is chance.
     """
 
@@ -186,7 +186,7 @@ def require_of(certificate: Certificate, artifact_sha256: str, where: PathLike) 
 
 def certificate_row(disturbance: str, label: str, strength: Optional[float], tally: Tally, undisturbed: Tally,
             classes: Sequence[str]) -> CertificateRow:
-    """The figures of `tally`, compared with what was decided of the undisturbed signal of the same people."""
+    """The figures of `tally`, compared with what was decided of the undisturbed signal of the same subjects."""
     everything, bins = pooled(tally.confusions), pooled(tally.reliabilities)
     count, sure, right = bins.sum(axis=1)
     return CertificateRow(
@@ -206,7 +206,7 @@ def unknown_figures(corpus: str, movements: Sequence[str], known: Mapping[str, n
     """How sure a model is of `movements` of `corpus`, and how well its confidence tells them from known ones.
 
     known, strange: {person: (B,) windows by confidence, in equal bins from 0 to 1} of known and of these movements.
-    The people of both are drawn.
+    The subjects of both are drawn.
     """
     here, there = (np.stack([counts for _, counts in sorted(each.items())]) for each in (known, strange))
     middle = (np.arange(there.shape[1]) + 0.5) / there.shape[1]

@@ -1,4 +1,4 @@
-"""One method against another: paired over the people that both were tested on."""
+"""One method against another: paired over the subjects that both were tested on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NETWORK_FACTS = ("dataset", "channels", "channel_names", "tasks", "rate_hz", "wi
 
 
 class Contrast(NamedTuple):
-    """Macro-F1 of `row` minus that of `partner`, with its 95 % interval over people, and what it allows to say."""
+    """Macro-F1 of `row` minus that of `partner`, with its 95 % interval over subjects, and what it allows to say."""
 
     row: AccuracyRow
     partner: AccuracyRow
@@ -39,7 +39,7 @@ def compare_methods(a: Sequence[Run], b: Sequence[Run]) -> List[Contrast]:
     """Method `a` against method `b`, each one Run or its seeds; a contrast for each task that both decide.
 
     Raises InputError where either is more than one method, was not scored, or where the
-    two were scored on other corpora, people or classes, or share no task.
+    two were scored on other corpora, subjects or classes, or share no task.
     """
     first, second = _one_method(a), _one_method(b)
     _require_alike("sources", a[0].source, b[0].source)
@@ -59,7 +59,7 @@ def not_inferior(found: Contrast) -> Contrast:
 
 
 class Recovery(NamedTuple):
-    """Which share of a gap `row` has closed, with its 95 % interval over people.
+    """Which share of a gap `row` has closed, with its 95 % interval over subjects.
 
     gap: the upper network against the lower one; share is None where it is none to speak of.
     """
@@ -72,7 +72,7 @@ class Recovery(NamedTuple):
 def recoveries(runs: Sequence[Run], lower: Sequence[Run], upper: Sequence[Run]) -> List[Recovery]:
     """How much of what `upper` is better than `lower` the network of `runs` has recovered, task by task.
 
-    There is a gap where its interval lies above zero and two people or more were tested.
+    There is a gap where its interval lies above zero and two subjects or more were tested.
     Raises InputError as `compare_methods`.
     """
     gaps = {gap.row.task: gap for gap in compare_methods(upper, lower)}
@@ -87,7 +87,7 @@ def _share(row: AccuracyRow, gap: Contrast) -> Optional[Interval]:
 
 
 def _contrast(row: AccuracyRow, partner: AccuracyRow) -> Contrast:
-    _require_alike("people", sorted(row.runs[0]), sorted(partner.runs[0]))
+    _require_alike("subjects", sorted(row.runs[0]), sorted(partner.runs[0]))
     _require_alike("classes of task '%s'" % row.task, row.classes, partner.classes)
     difference = paired_difference(row.runs, partner.runs)
     return Contrast(row, partner, difference, verdict(difference) if row.people > 1 else "inconclusive")
@@ -99,15 +99,15 @@ def p_value(found: Contrast) -> float:
 
 
 def difference_text(found: Contrast) -> str:
-    """"+0.012 [-0.003, +0.027]"; one person gives no interval."""
+    """"+0.012 [-0.003, +0.027]"; one subject gives no interval."""
     return "%+.3f [%+.3f, %+.3f]" % found.difference if found.row.people > 1 else (
-        "%+.3f (one person)" % found.difference.value)
+        "%+.3f (one subject)" % found.difference.value)
 
 
 def recovery_text(found: Recovery) -> str:
     """"62 % [40 %, 85 %]", or why there is nothing to recover."""
     if found.share is None:
-        return "no gap above zero" if found.row.people > 1 else "one person tells no gap"
+        return "no gap above zero" if found.row.people > 1 else "no gap can be estimated from one subject"
     return "%.0f %% [%.0f %%, %.0f %%]" % tuple(100 * value for value in found.share)
 
 
@@ -135,7 +135,7 @@ def _require_alike(what: str, ours: Any, theirs: Any) -> None:
 
 def _unlike(what: str, ours: str, theirs: str) -> InputError:
     return InputError("the Runs differ in their %s (%s against %s), so their scores do not compare; measure both on "
-                      "the same people and task." % (what, ours, theirs))
+                      "the same subjects and task." % (what, ours, theirs))
 
 
 def _split_told(run: Run) -> str:

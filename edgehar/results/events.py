@@ -21,7 +21,7 @@ class Event(NamedTuple):
 
 
 class EventScores(NamedTuple):
-    """What became of the events of one person, class by class; see `score_events`.
+    """What became of the events of one subject, class by class; see `score_events`.
 
     true, deleted, fragmented, detected, inserted, merging: (K,) int64 counts.
     delays_s: for each class, the delay of every true event that was detected.
@@ -128,7 +128,7 @@ def _delay_s(event: Event, detected: np.ndarray, rate_hz: float) -> float:
 
 
 def add_events(scores: Sequence[EventScores]) -> EventScores:
-    """The scores of several recordings or people as one."""
+    """The scores of several recordings or subjects as one."""
     counts = {name: np.sum([getattr(each, name) for each in scores], axis=0) for name in EVENT_COUNTS}
     delays_s = tuple(sum(of_class, ()) for of_class in zip(*(each.delays_s for each in scores)))
     return EventScores(delays_s=delays_s, signal_s=sum(each.signal_s for each in scores),
@@ -138,7 +138,7 @@ def add_events(scores: Sequence[EventScores]) -> EventScores:
 def share_detected(runs: Sequence[Dict[str, EventScores]], draws: int = 2000, seed: int = 0) -> Interval:
     """Share of all people's true events that were detected, averaged over `runs`, with its interval as for macro-F1.
 
-    runs: each {person: scores}, all with the same people. NaN without any event.
+    runs: each {person: scores}, all with the same subjects. NaN without any event.
     """
     return _ratio_over_people(lambda scores: (scores.true - scores.deleted).sum(), lambda scores: scores.true.sum(),
                               runs, draws, seed)
@@ -187,7 +187,7 @@ def median_delay_s(runs: Sequence[Dict[str, EventScores]], draws: int = 2000, se
 
 def _ratio_over_people(above: Callable[[EventScores], float], below: Callable[[EventScores], float],
                        runs: Sequence[Dict[str, EventScores]], draws: int, seed: int) -> Interval:
-    """The sum of `above` over people through that of `below`."""
+    """The sum of `above` over subjects through that of `below`."""
     people = sorted(runs[0])
     tops, bottoms = (np.array([[part(run[person]) for person in people] for run in runs], dtype=np.float64)
                      for part in (above, below))

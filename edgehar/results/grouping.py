@@ -21,7 +21,7 @@ CHOICE = "@"  # between a network's name and the sensors it was given
 
 
 def method_of(run: Run, task: str, people: Iterable[str], settings: Sequence[str]) -> Hashable:
-    """What Runs of one method have in common: network, training and the people tested on; for seeds and folds of it."""
+    """What Runs of one method have in common: network, training and tested subjects; for seeds and folds of it."""
     facts = facts_of(run.engine, METHOD_FACTS) + [run.scenario.get(key, HYSTERESIS) for key in settings]
     facts.append(scored_after(run))
     division = family(run.split)
@@ -30,7 +30,7 @@ def method_of(run: Run, task: str, people: Iterable[str], settings: Sequence[str
 
 
 def scored_after(run: Run) -> str:
-    """What a scenario asked of people before their windows were scored, e.g. an enrolment; empty for accuracy."""
+    """What a scenario asked of subjects before their windows were scored, e.g. an enrolment; empty for accuracy."""
     return "" if not run.people or run.scenario["name"] == "accuracy" else run.asked
 
 
@@ -72,7 +72,7 @@ def grouped(items: Iterable[T], key: Callable[[T], Hashable]) -> List[List[T]]:
 
 
 def people_of(run: Run) -> Hashable:
-    """Corpus and division of people, which Runs must share to be compared."""
+    """Corpus and division of subjects, which Runs must share to be compared."""
     return corpus_of(run.engine), family(run.split)
 
 

@@ -67,7 +67,7 @@ class History(NamedTuple):
         return dict(found, **{GAP: gaps}) if gaps else found
 
     def gaps(self) -> Dict[str, List[float]]:
-        """{task: macro-F1 of people who are trained on minus validation people's, a value an epoch}, where told."""
+        """{task: macro-F1 of subjects who are trained on minus validation people's, a value an epoch}, where told."""
         return {task: [epoch.figures[TRAINED + task] - epoch.valid_macro_f1[task] for epoch in self.epochs]
                 for task in self.epochs[0].valid_macro_f1
                 if all(TRAINED + task in epoch.figures for epoch in self.epochs)}

@@ -1,4 +1,4 @@
-"""What a corpus holds, person by person, and what is odd about it: for one page to look at before training."""
+"""What a corpus holds, subject by subject, and what is odd about it: for one page to look at before training."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Inspection(NamedTuple):
 
     @property
     def hours(self) -> float:
-        """Hours of signal of all people together."""
+        """Hours of signal of all subjects together."""
         return sum(person.hours for person in self.people)
 
     def to_json(self) -> Dict[str, Any]:
@@ -193,7 +193,7 @@ def _doubt(channel: Channel, seen: Sensor) -> str:
 
 
 class PeopleLook:
-    """Counts what each person has."""
+    """Counts what each subject has."""
 
     def __init__(self, task: str, classes: Sequence[str]) -> None:
         self._task, self._classes = task, classes
@@ -251,7 +251,7 @@ class Pauses:
 
 
 class Snippets:
-    """Takes the first seconds of each class, from up to two people."""
+    """Takes the first seconds of each class, from up to two subjects."""
 
     def __init__(self, task: str, classes: Sequence[str]) -> None:
         self._task, self._classes = task, classes
@@ -278,14 +278,14 @@ def _doubts(dataset: Dataset, people: Sequence[Person], sensors: Sequence[Sensor
             rates: Sequence[float]) -> Iterator[str]:
     yield from (sensor.doubt for sensor in sensors if sensor.doubt)
     if rates and abs(rates[1] / dataset.rate_hz - 1) > RATE_OFF:
-        yield "it is said to have %g samples a second, and %.4g come, which were resampled" % (
+        yield "it is declared with %g samples per second, and %.4g come, which were resampled" % (
             dataset.rate_hz, rates[1])
     for label in classes:
         having = [person for person in people if person.seconds.get(label)]
         if not having:
-            yield "nobody has a sample of class %s" % label
+            yield "no subject has a sample of class %s" % label
         elif any(person.part for person in people) and not any(person.part == "train" for person in having):
-            yield "nobody who is trained on has a sample of class %s" % label
+            yield "no training subject has a sample of class %s" % label
     lacking = dataset.missing()
     if lacking:
         yield lacking.rstrip(".")

@@ -34,15 +34,15 @@ def markdown(runs: Sequence[Run]) -> str:
 def _caption(runs: Sequence[Run], row: Union[AccuracyRow, EventRow]) -> str:
     first = runs[0]
     hashes = dict.fromkeys(run.split.get("sha256", "")[:8] for run in runs)
-    return "%s, split \"%s\" (%s), %s test people." % (
+    return "%s, split \"%s\" (%s), %s test subjects." % (
         ", ".join(["**%s**" % first.engine.dataset, *marks(first)]), split_text(runs),
         ", ".join("`%s`" % each for each in hashes), people_text(row))
 
 
 def _accuracy_table(rows: Sequence[AccuracyRow]) -> str:
     against = {id(contrast.row): contrast for contrast in contrasts(rows)}
-    columns = ["network", "trained as", "channels", "precision", "seeds", "macro-F1 [95 % over people]",
-               "people", "balanced accuracy", "worst person", "paired difference to labels alone"]
+    columns = ["network", "trained as", "channels", "precision", "seeds", "macro-F1 [95 % over subjects]",
+               "subjects", "balanced accuracy", "worst subject", "paired difference to no distillation"]
     cells = []
     for row in rows:
         contrast = against.get(id(row))
@@ -63,7 +63,7 @@ def _event_table(rows: Sequence[EventRow]) -> str:
               interval_text(row.false_alarms_per_h, row.people, 1),
               interval_text(row.delay_s, row.people, 1), seconds(row.delay_p90_s)) for row in rows]
     return _table_of_tasks(("network", "trained as", "precision", "seeds", "window, hop, hold", "events",
-                            "detected [95 % over people]", "event F1", "false alarms an hour", "median delay in s",
+                            "detected [95 % over subjects]", "event F1", "false alarms per hour", "median delay in s",
                             "p90 delay"), cells, rows)
 
 

@@ -4,7 +4,7 @@ A study file asks for it by a table of its own; every choice becomes a network
 ``<network>@<choice>`` of the study::
 
     [modalities]
-    network = "alone"               # of the study, trained anew on each choice
+    network = "alone"               # of the study, trained again on each choice
     by = "placement"                # every subset of the values of placement, kind, sensor or axis,
     most = 2                        # of up to so many, among what the network sees
     rates_hz = [12.5]               # and each of them at these rates, too

@@ -78,7 +78,7 @@ def page_of(runs: Sequence[Run]) -> Dict[str, Any]:
 
 
 def _section(source: str, runs: Sequence[Run]) -> Dict[str, Any]:
-    """Either the measured or the simulated runs: people corpus by corpus, timings also machine by machine."""
+    """Either the measured or the simulated runs: subjects corpus by corpus, timings also machine by machine."""
     scored = [run for run in runs if run.people or run.events]
     return {"source": source,
             "corpora": [_corpus(group) for group in grouped(scored, people_of)],
@@ -93,7 +93,7 @@ def _corpus(runs: Sequence[Run]) -> Dict[str, Any]:
 
 
 def _differences(rows: Sequence[AccuracyRow]) -> List[Difference]:
-    """Every method against the same network trained on labels alone, where two people or more can be paired."""
+    """Every method against the same network trained on labels alone, where two subjects or more can be paired."""
     return [Difference(found.row.label, found.row.engine.precision, found.difference, found.verdict)
             for found in contrasts(rows) if found.row.people > 1]
 

@@ -1,4 +1,4 @@
-"""Intervals and tests over people: windows of one person are no independent samples."""
+"""Intervals and tests over people: windows of one subject are no independent samples."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Interval(NamedTuple):
 
 
 def macro_f1_over_people(runs: Sequence[Dict[str, np.ndarray]], draws: int = 2000, seed: int = 0) -> Interval:
-    """Pooled macro-F1, averaged over `runs` (seeds of one method), with a bootstrap interval over people.
+    """Pooled macro-F1, averaged over `runs` (seeds of one method), with a bootstrap interval over subjects.
 
-    runs: each {person: (K, K)}, all with the same people. Inference is over people:
-    a draw takes as many people as there are, with replacement, the same for every seed.
+    runs: each {person: (K, K)}, all with the same subjects. Inference is over people:
+    a draw takes as many subjects as there are, with replacement, the same for every seed.
     """
     stacked = _stacked(runs, sorted(runs[0]))
     return bootstrap(stacked.shape[1], lambda drawn: _macro_f1_of(drawn, stacked), draws, seed)
@@ -29,7 +29,7 @@ def macro_f1_over_people(runs: Sequence[Dict[str, np.ndarray]], draws: int = 200
 
 def paired_difference(a: Sequence[Dict[str, np.ndarray]], b: Sequence[Dict[str, np.ndarray]],
                       draws: int = 2000, seed: int = 0) -> Interval:
-    """Pooled macro-F1 of `a` minus `b`, each {person: (K, K)} a run, drawn over the same people in both."""
+    """Pooled macro-F1 of `a` minus `b`, each {person: (K, K)} a run, drawn over the same subjects in both."""
     people = sorted(a[0])
     first, second = _stacked(a, people), _stacked(b, people)
     return bootstrap(len(people), lambda drawn: _macro_f1_of(drawn, first) - _macro_f1_of(drawn, second), draws, seed)
@@ -40,8 +40,8 @@ def paired_p_value(a: Sequence[Dict[str, np.ndarray]], b: Sequence[Dict[str, np.
     """How often a difference as large as that of `paired_difference` comes of methods that are no different.
 
     a, b: {person: (K, K)} a run. Two-sided permutation test: where it makes no difference
-    which method is which, they may be swapped for any of the people; all swaps are tried up
-    to 12 people, `draws` of them for more.
+    which method is which, they may be swapped for any of the subjects; all swaps are tried up
+    to 12 subjects, `draws` of them for more.
     """
     people = sorted(a[0])
     runs = np.lcm(len(a), len(b))  # a side of fewer seeds has each of them more often
@@ -108,7 +108,7 @@ def share_of_gap(runs: Sequence[Dict[str, np.ndarray]], low: Sequence[Dict[str, 
                  high: Sequence[Dict[str, np.ndarray]], draws: int = 2000, seed: int = 0) -> Interval:
     """Which share of the way from pooled macro-F1 of `low` to that of `high` those of `runs` have come.
 
-    Each is {person: (K, K)} a run. Drawn over the same people in all three; draws in which
+    Each is {person: (K, K)} a run. Drawn over the same subjects in all three; draws in which
     `high` is not above `low` are left out, so ask only where the gap itself lies above zero.
     """
     people = sorted(runs[0])
@@ -122,22 +122,22 @@ def share_of_gap(runs: Sequence[Dict[str, np.ndarray]], low: Sequence[Dict[str, 
 
 
 def _stacked(runs: Sequence[Dict[str, np.ndarray]], people: Sequence[str]) -> np.ndarray:
-    """(runs, people, ...) counts. Raises KeyError where a run lacks one of `people`."""
+    """(runs, subjects, ...) counts. Raises KeyError where a run lacks one of `people`."""
     return np.stack([[run[person] for person in people] for run in runs])
 
 
 def _macro_f1_of(drawn: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """(draws,) macro-F1 of the people of each draw pooled, averaged over runs; NaN for a draw without any window.
+    """(draws,) macro-F1 of the subjects of each draw pooled, averaged over runs; NaN for a draw without any window.
 
-    drawn: (draws, people) numbers into the people of counts (runs, people, K, K).
+    drawn: (draws, people) numbers into the subjects of counts (runs, subjects, K, K).
     """
     return np.mean([macro_f1_each(pooled) for pooled in _pooled(drawn, counts)], axis=0)
 
 
 def _pooled(drawn: np.ndarray, counts: np.ndarray) -> Iterator[np.ndarray]:
-    """(draws, ...) the sum over the people of each draw, of one run after the other.
+    """(draws, ...) the sum over the subjects of each draw, of one run after the other.
 
-    drawn: (draws, people) numbers into the people of counts (runs, people, ...).
+    drawn: (draws, people) numbers into the subjects of counts (runs, subjects, ...).
     """
     draws, people = len(drawn), counts.shape[1]
     places = drawn + people * np.arange(draws)[:, None]
@@ -147,7 +147,7 @@ def _pooled(drawn: np.ndarray, counts: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def bootstrap(people: int, score: Callable[[np.ndarray], np.ndarray], draws: int, seed: int) -> Interval:
-    """`score` of everybody, with its interval over `draws` of as many people with replacement.
+    """`score` of everybody, with its interval over `draws` of as many subjects with replacement.
 
     score: (draws,), given the numbers (draws, people) of who was drawn; NaN where they leave nothing to score.
     """
@@ -160,7 +160,7 @@ def bootstrap(people: int, score: Callable[[np.ndarray], np.ndarray], draws: int
 
 
 def one_by_one(score: Callable[[np.ndarray], float]) -> Callable[[np.ndarray], np.ndarray]:
-    """`score` of the people (people,) of one draw, for `_bootstrap`."""
+    """`score` of the subjects (people,) of one draw, for `_bootstrap`."""
     return lambda drawn: np.array([score(chosen) for chosen in drawn])
 
 

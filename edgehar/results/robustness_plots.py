@@ -29,7 +29,7 @@ def robustness_plot(certificate: Certificate, task: str) -> str:
 
 
 def _panel(rows: Sequence[CertificateRow], plain: CertificateRow, left: float, top: float) -> str:
-    """One disturbance: its strengths evenly apart, with 95 % intervals over people as whiskers."""
+    """One disturbance: its strengths evenly apart, with 95 % intervals over subjects as whiskers."""
     points = _in_order(rows, plain)
     step, bottom = 210 / max(1, len(points) - 1), top + 150
     up = lambda value: bottom - 120 * value  # noqa: E731

@@ -1,9 +1,9 @@
 """Runs -> rows: what stands in a table or picture, wherever it is shown.
 
 What must not be compared is kept apart: simulated from measured, one machine's
-timings from another's, one corpus's people from another's. Runs of one method that
+timings from another's, one corpus's subjects from another's. Runs of one method that
 differ in their seed alone are averaged within a person first; those that differ in their
-fold alone test different people and are one.
+fold alone test different subjects and are one.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ PRECISION_ORDER = {"fp32": 0, "fp16": 1, "int8": 2}
 
 
 class AccuracyRow(NamedTuple):
-    """One method in one precision on one corpus's test people; several runs are seeds of it, or folds.
+    """One method in one precision on one corpus's test subjects; several runs are seeds of it, or folds.
 
-    macro_f1: with its 95 % interval over people. planned: people that the split keeps for
-    testing, of whom `people` were at hand. counts: (K, K) of all people and runs.
+    macro_f1: with its 95 % interval over subjects. planned: subjects that the split keeps for
+    testing, of whom `people` were found. counts: (K, K) of all subjects and runs.
     runs: {person: (K, K)} of each seed. calibration_error: as macro_f1, and reliability:
-    (3, B) of all people and runs; None for Runs from before they were recorded. asked: as
+    (3, B) of all subjects and runs; None for Runs from before they were recorded. asked: as
     `grouping.scored_after` has it.
     """
 
@@ -60,11 +60,11 @@ class AccuracyRow(NamedTuple):
 
 
 class EventRow(NamedTuple):
-    """What streams of one method made of the events of one corpus's test people; several runs are seeds of it.
+    """What streams of one method made of the events of one corpus's test subjects; several runs are seeds of it.
 
     hop: samples. settle: by which a label comes to stand, hysteresis over `hold` windows or hmm.
     share_detected, event_f1, false_alarms_per_h, delay_s (the median): with their 95 % intervals
-    over people. delay_p90_s: None where too few were detected. events: of all people and runs,
+    over subjects. delay_p90_s: None where too few were detected. events: of all subjects and runs,
     class by class.
     """
 
@@ -88,12 +88,12 @@ class EventRow(NamedTuple):
 
     @property
     def true_events(self) -> int:
-        """True events of all people, each counted once however many runs there are."""
+        """True events of all subjects, each counted once however many runs there are."""
         return int(self.events.true.sum()) // self.seeds
 
     @property
     def labelled_h(self) -> float:
-        """Hours of labelled signal of all people, each counted once."""
+        """Hours of labelled signal of all subjects, each counted once."""
         return self.events.labelled_s / self.seeds / 3600
 
 
@@ -206,7 +206,7 @@ def _event_row(seeds: Sequence[Sequence[Run]], task: str, labels: Dict[str, str]
 
 
 class ClassEvents(NamedTuple):
-    """One class's share of an `EventRow`: counts of all people, as far as its runs are seeds, of all of them."""
+    """One class's share of an `EventRow`: counts of all subjects, as far as its runs are seeds, of all of them."""
 
     name: str
     true: int
@@ -251,7 +251,7 @@ def _merged(folds: Iterable[Mapping[str, T]]) -> Dict[str, T]:
 
 
 def _planned(folds: Sequence[Run], people: Mapping[str, Any]) -> int:
-    """How many people are kept for testing: all of them by folds, however many folds are at hand."""
+    """How many subjects are kept for testing: all of them by folds, however many folds are found."""
     split = folds[0].split
     tested = ("test",) if family(split) == split.get("sha256", "") else PARTS
     return len({person for part in tested for person in split.get(part, people)})
@@ -337,7 +337,7 @@ def _rank(engine: EngineFacts, label: str) -> Tuple[Any, ...]:
 
 
 def _lacking(run: Run) -> str:
-    """", without left-arm" for what was silent while it was scored, and what was asked of people before."""
+    """", without left-arm" for what was silent while it was scored, and what was asked of subjects before."""
     missing, asked = run.engine.missing, scored_after(run)
     return (", without %s" % missing if missing else "") + (", %s" % asked if asked else "")
 
@@ -353,11 +353,11 @@ def _origin(engine: EngineFacts) -> str:
     """Network and training in a few words."""
     teacher = engine.teacher
     teacher = _teacher_text(teacher) if isinstance(teacher, dict) else teacher
-    method = "labels alone" if engine.method == "none" else engine.method
+    method = "no distillation" if engine.method == "none" else engine.method
     words = ["%s, %s%s" % (engine.model, method, " from %s" % teacher if teacher else "")]
     if engine.labelled:
-        words.append("%d %s labelled" % (engine.labelled, "person" if engine.labelled == 1 else "people"))
-    return ", ".join(words + [engine.learnt] * bool(engine.learnt))
+        words.append("%d %s labelled" % (engine.labelled, "subject" if engine.labelled == 1 else "subjects"))
+    return ", ".join(words + [engine.learnt.replace("people", "subjects")] * bool(engine.learnt))
 
 
 def _readable(name: str) -> str:

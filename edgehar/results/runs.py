@@ -85,7 +85,7 @@ class EngineFacts:
     threads: of a CPU engine. options, running: how it was built and how it was run here.
     verified: {task: how far its logits are from the golden ones}. missing: the pattern of
     channels that were silent. dataset: a spec; channels: how many. recipe, teacher: None
-    where there was none. labelled: people whose labels were learnt from, None for everybody's; learnt: what else
+    where there was none. labelled: subjects whose labels were learnt from, None for everybody's; learnt: what else
     sets the training apart, as in ``training.regime``. members: of an ensemble, {"seed", "sha256", "artifact_sha256"}
     each. more: what a benchmark of its own tells beside.
     """
@@ -152,7 +152,7 @@ class Run:
     calibration: {task: {person: {"count", "confidence", "right": (B,) list}}} beside it.
     events: {task: {person: what `events.EventScores` holds}} of a stream.
     power: raw samples and phases of a meter, as `bench.trace.Trace` writes them; energy: what
-    `bench.energy.estimate` made of them. Both may be judged anew. schema: of the file it is
+    `bench.energy.estimate` made of them. Both may be judged again. schema: of the file it is
     written to, that which it was read from.
     """
 

@@ -1,4 +1,4 @@
-"""Metrics over classes and people, from counts alone (numpy, works on the board).
+"""Metrics over classes and subjects, from counts alone (numpy, works on the board).
 
 A confusion is (K, K) int64: row = true class, column = predicted class. A reliability
 is (3, B) float64: how many windows, the sum of their confidences, how many were right.
@@ -24,7 +24,7 @@ def confusion(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarr
 
 def confusion_by_person(true: np.ndarray, predicted: np.ndarray, subjects: np.ndarray,
                         classes: int) -> Dict[str, np.ndarray]:
-    """{person: (K, K) counts}, people in sorted order. subjects: (N,) text."""
+    """{person: (K, K) counts}, subjects in sorted order. subjects: (N,) text."""
     return {str(person): confusion(true[subjects == person], predicted[subjects == person], classes)
             for person in np.unique(subjects)}
 
@@ -80,7 +80,7 @@ def reliability(true: np.ndarray, predicted: np.ndarray, confidence: np.ndarray,
     """Reliability (3, B) over windows with a label; true, predicted: (N,) class numbers.
 
     confidence: (N,) probability of the predicted class; bin b of B holds those in
-    (b / B, (b + 1) / B]. Reliabilities of several people add up.
+    (b / B, (b + 1) / B]. Reliabilities of several subjects add up.
     """
     known = true != UNLABELLED
     sure = confidence[known].astype(np.float64)
@@ -91,7 +91,7 @@ def reliability(true: np.ndarray, predicted: np.ndarray, confidence: np.ndarray,
 
 def reliability_by_person(true: np.ndarray, predicted: np.ndarray, confidence: np.ndarray,
                           subjects: np.ndarray) -> Dict[str, np.ndarray]:
-    """{person: (3, B)}, people in sorted order; arguments as above. subjects: (N,) text."""
+    """{person: (3, B)}, subjects in sorted order; arguments as above. subjects: (N,) text."""
     people = {}
     for person in np.unique(subjects):
         own = subjects == person

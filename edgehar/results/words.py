@@ -39,16 +39,16 @@ def milliseconds(seconds: Optional[float]) -> str:
 
 
 def people_text(row: Union[AccuracyRow, EventRow]) -> str:
-    """"9", or "8 of 10" where not all people of the split were at hand."""
+    """"9", or "8 of 10" where not all subjects of the split were found."""
     return str(row.people) if row.people == row.planned else "%d of %d" % (row.people, row.planned)
 
 
 def interval_text(found: Interval, people: int, digits: int = 3) -> str:
-    """"0.913 [0.880, 0.941]"; one person gives no interval, and "–" stands for nothing to tell."""
+    """"0.913 [0.880, 0.941]"; one subject gives no interval, and "–" stands for nothing to tell."""
     if not np.isfinite(found.value):
         return "–"
     if people == 1:
-        return "%.*f (one person)" % (digits, found.value)
+        return "%.*f (one subject)" % (digits, found.value)
     return "%.*f [%.*f, %.*f]" % (digits, found.value, digits, found.low, digits, found.high)
 
 

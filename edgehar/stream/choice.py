@@ -63,13 +63,13 @@ def choose_session(engine: Engine, places: int, hop: Optional[int] = None, batch
     best = min(costs_s, key=costs_s.__getitem__)
     session = (backend.open(engine, batch) if best == FULL else
                backend.open_steps(engine, hop, best * _groups(like, best, cohorts), best))
-    LOG.info("%s: seconds a window %s; kept: %s%s", engine.manifest.name, costs_s, best, reason and "; " + reason)
+    LOG.info("%s: seconds per window %s; kept: %s%s", engine.manifest.name, costs_s, best, reason and "; " + reason)
     steps_s = [cost_s for way, cost_s in costs_s.items() if way != FULL]
     return SessionChoice(session, {FULL: costs_s[FULL], **({"incremental": min(steps_s)} if steps_s else {})}, reason)
 
 
 def with_heads(choice: SessionChoice, engine: Engine, places: int, batch: int = 64, turns: int = 15) -> SessionChoice:
-    """Instead of `choice`, which is closed, the features of whole windows, for heads of wearers; measured anew.
+    """Instead of `choice`, which is closed, the features of whole windows, for heads of wearers; measured again.
 
     Raises InputError where backend or network tell none.
     """

@@ -133,7 +133,7 @@ class PlaceClocks(Kept):
         self._first_s, self._chunk_s, self._last_s = (np.zeros(places) for _ in range(3))
 
     def start(self, places: np.ndarray, times_s: np.ndarray) -> None:
-        """Begin anew at places (n,): their next samples come at times_s (n,)."""
+        """Begin again at places (n,): their next samples come at times_s (n,)."""
         self.count[places] = 0
         self._first_s[places] = self._chunk_s[places] = self._last_s[places] = times_s
 

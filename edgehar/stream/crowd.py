@@ -1,4 +1,4 @@
-"""A crowd of wearers made of the recordings at hand, served for a while: what a machine would do with so many.
+"""A crowd of wearers made of the recordings found, served for a while: what a machine would do with so many.
 
 ::
 

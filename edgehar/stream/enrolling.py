@@ -1,4 +1,4 @@
-"""From a source and labels to what a head is fitted on: stretches of one person, and their features.
+"""From a source and labels to what a head is fitted on: stretches of one subject, and their features.
 
 ::
 
@@ -130,9 +130,9 @@ def _mark(cells: Sequence[str], names: Sequence[str], where: str) -> Mark:
     try:
         start_s, end_s = map(float, cells[:2])
     except ValueError:
-        raise InputError("%s holds '%s' where seconds belong; mend that line." % (where, ",".join(cells[:2]))) from None
+        raise InputError("%s holds '%s' where seconds belong; fix that line." % (where, ",".join(cells[:2]))) from None
     if not -np.inf < start_s < end_s < np.inf:
-        raise InputError("%s ends at %g s and begins at %g s; mend that line." % (where, end_s, start_s))
+        raise InputError("%s ends at %g s and begins at %g s; fix that line." % (where, end_s, start_s))
     label = cells[2].strip()
     if label not in names:
         raise InputError("%s says '%s', which is none of the model's classes%s; there are: %s." % (
@@ -161,7 +161,7 @@ def stretches_of(chunks: Iterable[Chunk], signal: Signal, labeller: Labeller, ta
 
 def enrolled_by(session: FeatureSession, signal: Signal, recordings: Sequence[Recording], task: str,
                 step: int = 0) -> Enrolled:
-    """The windows of one person through `session`, one every `step` samples, or four a window's length.
+    """The windows of one subject through `session`, one every `step` samples, or four a window's length.
 
     Raises InconclusiveError where no recording is as long as a window.
     """
@@ -178,7 +178,7 @@ def enrolled_by(session: FeatureSession, signal: Signal, recordings: Sequence[Re
 def people_moments(session: FeatureSession, engine: Engine, task: str) -> Moments:
     """The features' moments over the golden windows. Raises InputError where those are generated signals."""
     if engine.manifest.golden["kind"] != "windows":
-        raise InputError("%s carries no recorded windows, from which the spread of features over people would be told; "
+        raise InputError("%s carries no recorded windows, which give the spread of features over subjects; "
                          "use --method map." % engine.manifest.name)
     return moments(infer_all(session, engine.golden().x)[task])
 

@@ -58,7 +58,7 @@ class Feed:
         self._source, self._signal = source, signal
         self._tell = tell or (lambda sentence: None)
         if source.measured_hz and abs(source.measured_hz / (MINUTE_S * signal.rate_hz) - 1) <= MINUTE_REACH:
-            self._tell("the source delivers %.4g samples a second by its clock, 60 times what the model reads; where "
+            self._tell("the source delivers %.4g samples per second by its clock, 60 times what the model reads; where "
                        "its times are in minutes add unit=min to the source, as in csv:path=FILE,unit=min."
                        % source.measured_hz)
         self._left = int(round(min(limit_s * source.rate_hz, sys.maxsize)))
@@ -167,7 +167,7 @@ class Feed:
         return chunk._replace(samples=samples, times_s=times_s)
 
     def _finite(self, chunk: Chunk) -> Iterator[Chunk]:
-        """`chunk` without the samples that are no numbers; one that does not time its samples goes on after a gap."""
+        """`chunk` without the samples that are no numbers; one that does not time its samples continues after a gap."""
         good = np.isfinite(chunk.samples).all(axis=1)
         if good.all():
             yield chunk
@@ -355,19 +355,19 @@ def require_rate(have_hz: float, want_hz: float) -> None:
         return
     unit = likely_unit(have_hz, want_hz)
     if unit:
-        raise InputError("the source delivers %.4g samples a second by its clock and the model reads %.4g; its times "
+        raise InputError("the source delivers %.4g samples per second by its clock and the model reads %.4g; its times "
                          "seem to be in %s and not in seconds: add unit=%s to the source, as in csv:path=FILE,unit=%s."
                          % (have_hz, want_hz, unit, unit, unit))
     if have_hz > want_hz:
-        raise InputError("the source delivers %.4g samples a second by its clock and the model reads %.4g; no "
+        raise InputError("the source delivers %.4g samples per second by its clock and the model reads %.4g; no "
                          "unit of time makes that fit, so read it without its clock, as in csv:path=FILE,ignore=time_s,"
                          "rate_hz=%g." % (have_hz, want_hz, want_hz))
     if 0 < have_hz < want_hz / TICKS:
-        raise InputError("the source delivers %.4g samples a second by its clock and the model reads %.4g; if it "
-                         "counts ticks, divide them by their number a second, about %.0f." % (
+        raise InputError("the source delivers %.4g samples per second by its clock and the model reads %.4g; if it "
+                         "counts ticks, divide them by their number per second, about %.0f." % (
                              have_hz, want_hz, want_hz / have_hz))
-    raise InputError("the source delivers %.4g samples a second and the model reads %.4g, and samples that were "
-                     "not taken cannot be made up; set the sensor to %.4g Hz or more, or use a model of a lower "
+    raise InputError("the source delivers %.4g samples per second and the model reads %.4g, and edgehar does "
+                     "not upsample; set the sensor to %.4g Hz or more, or use a model of a lower "
                      "rate." % (have_hz, want_hz, want_hz))
 
 

@@ -1,4 +1,4 @@
-"""What stands in for a sensor that says nothing, so that a stream can go on without it.
+"""What stands in for a sensor that says nothing, so that a stream can continue without it.
 
 ::
 

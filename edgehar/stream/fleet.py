@@ -129,7 +129,7 @@ class Fleet(Lasting):
                                   "use a smaller network or another machine." % self.limit)
         place = int(np.argmin(self._joined))
         self._joined[place] = True
-        self._written[place] = self._written.max()  # abreast of the others, so that they are written in one go
+        self._written[place] = self._written.max()  # level with the others, so that they are written in one go
         self._stride[place] = 1
         for counter in (self.gaps, self.dropped, self.refused):
             counter[place] = 0
@@ -275,7 +275,7 @@ class Fleet(Lasting):
             self._give_up_overwritten(places)
         beyond = before + (piece.shape[1] - self._engine.first)
         over = beyond % self.hop
-        going = self._clocks.count[rows] > 0  # of what started anew meanwhile, the rest of the chunk is lost
+        going = self._clocks.count[rows] > 0  # of what started again meanwhile, the rest of the chunk is lost
         due = going & (beyond >= 0) & (over < piece.shape[1])
         if due.any():
             self._enqueue(places[due], (before + piece.shape[1] - over)[due], over[due], arrived_s[due])

@@ -121,7 +121,7 @@ class Steps:
         return {"seated": seated, "phases": self._phases[slots // self.batch], "states": self._session.snapshot(slots)}
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Seat everybody of `snapshot` anew, seated (n,) and phases (n,), in as many lanes as there are here."""
+        """Seat everybody of `snapshot` again, seated (n,) and phases (n,), in as many lanes as there are here."""
         self._session.forget(self._slots[self._slots >= 0])
         self._seats[:], self._slots[:] = -1, -1
         for place, phase in zip(arrays["seated"].tolist(), arrays["phases"].tolist()):

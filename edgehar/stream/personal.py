@@ -1,4 +1,4 @@
-"""One graph for all, a last layer for each: a session of one person's head, and the heads of a fleet in one product.
+"""One graph for all, a last layer for each: a session of one subject's head, and the heads of a fleet in one product.
 
 ::
 
@@ -20,7 +20,7 @@ from edgehar.files import PathLike
 
 
 class PersonalSession(Session):
-    """`session` through `layers` {task: LastLayer}: the logits of one person. It closes what it was made of."""
+    """`session` through `layers` {task: LastLayer}: the logits of one subject. It closes what it was made of."""
 
     def __init__(self, session: FeatureSession, layers: Mapping[str, LastLayer]) -> None:
         self._session = session

@@ -26,8 +26,8 @@ class Policy(NamedTuple):
     old.
 
     No step of incremental inference can be left out, so with steps there is only
-    "drop-oldest", and a stream that loses one starts anew. Such a fleet must not be
-    overloaded for long: whoever comes last in every hop starts anew again and again and
+    "drop-oldest", and a stream that loses one starts again. Such a fleet must not be
+    overloaded for long: whoever comes last in every hop starts afresh again and again and
     is never decided, while as many as the machine can bear are served as if alone. A
     `limit` of streams prevents it, see `microbatches.Choice.limit`.
     """

@@ -158,7 +158,7 @@ class Stream:
 
         Raises InputError for a wrong number of channels, NaN or infinity, or a channel
         that stays constant over a window; the chunk is lost then and the next one
-        starts anew, so that no window spans the loss. Where faults are told, a stuck
+        starts again, so that no window spans the loss. Where faults are told, a stuck
         channel costs no more than its window.
         """
         samples = self._shaped(samples)
@@ -220,7 +220,7 @@ class Stream:
                 self._settlers[task].restore(held, snapshot.beliefs.get(task, ()))
 
     def succeed(self, other: "Stream") -> None:
-        """Take over what another stream counted, whose samples this one goes on with."""
+        """Take over what another stream counted, whose samples this one continues with."""
         self.gaps, self.decided, self.dropped = other.gaps, other.decided, Counter(other.dropped)
 
     def _start(self, time_s: float, beyond: int = 0) -> None:

@@ -22,7 +22,7 @@ Settings = Dict[str, Any]
 class Network:
     """One row of the comparison. teacher: another network's name; ensemble: of all its seeds.
 
-    labelled: so many of the people to train on, drawn by the cell's seed, or these; else all.
+    labelled: so many of the subjects to train on, drawn by the cell's seed, or these; else all.
     unlabelled, context: as in ``edgehar.training.regime``. rate_hz: at which it reads the signal,
     in windows of equal seconds; 0: that of the corpus.
     members: the network of which this is an ensemble, of all its seeds; what else stands
@@ -115,7 +115,7 @@ class Cell(NamedTuple):
         return replace(Recipe.from_mapping(self.network.recipe), seed=self.seed)
 
     def regime(self) -> Regime:
-        """Whose labels it learns from; people are drawn by its seed."""
+        """Whose labels it learns from; subjects are drawn by its seed."""
         network = self.network
         return Regime.of(network.labelled, self.seed, network.unlabelled, network.context)
 

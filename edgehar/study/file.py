@@ -39,7 +39,7 @@ It is written in TOML::
     channels = "live"
     method = "kd"                            # default none: labels alone
     teacher = "teacher"                      # of the same seed, or of its first where it lacks that
-    labelled = 2                             # people to train on, drawn by the seed, or a list of names; default all
+    labelled = 2                             # subjects to train on, drawn by the seed, or a list of names; default all
     unlabelled = "none"                      # not learnt from; default "people": of whom no label is known
     context = true                           # the teacher's word is smoothed along each recording
     ensemble = true                          # instead of that, all seeds of the teacher teach as one
@@ -87,7 +87,7 @@ CORPUS_SETTINGS = {"corpus": TEXT, "protocol": TEXT, "window": SAMPLES, "hop": S
 
 
 def load_study(path: PathLike, root: Optional[str] = None) -> Study:
-    """Read a study. root: the data folder, for the people of its corpora.
+    """Read a study. root: the data folder, for the subjects of its corpora.
 
     Raises InputError for whatever would keep one of its networks from being trained or
     compared, as far as that can be told before anything is trained.

@@ -37,7 +37,7 @@ class Outcome(NamedTuple):
 
 
 def outcomes(study: Study, results: PathLike) -> List[Outcome]:
-    """What the Runs of `study` say, corpus by corpus and task by task; folds joined, each person tested once."""
+    """What the Runs of `study` say, corpus by corpus and task by task; folds joined, each subject tested once."""
     found = [_outcome(study, title, Path(results)) for title in dict.fromkeys(fold.name for fold in study.folds)]
     chances = iter(adjusted([p_value for outcome in found for *_, p_value in outcome.exploratory]))
     return [outcome._replace(exploratory=tuple((first, second, contrast, next(chances))
@@ -68,7 +68,7 @@ def _outcome(study: Study, title: str, results: Path) -> Outcome:
 
 
 def write_forests(found: Sequence[Outcome], results: PathLike) -> List[Path]:
-    """Draw the contrasts of each corpus that were paired over several people: ``<results>/<corpus>-forest.svg``."""
+    """Draw the contrasts of each corpus that were paired over several subjects: ``<results>/<corpus>-forest.svg``."""
     written = []
     for outcome in found:
         fixed, exploratory = _differences(outcome)

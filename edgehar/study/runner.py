@@ -1,10 +1,10 @@
 """Corpora x networks x folds -> Runs: a comparison that can be planned, stopped and trusted.
 
 A cell, one network with one seed in one fold, is trained, exported, built and scored on
-the fold's test people through the built engine; of an ensemble the engines of its members
+the fold's test subjects through the built engine; of an ensemble the engines of its members
 are asked. Its Run is ``<results>/<corpus>/<fold>/<network>-seed<n>.json``, with the
 training's history beside it; a cell whose Run is there is done, and a training that was
-killed goes on after its last epoch. What a study file may hold stands in ``edgehar.study.file``.
+killed continues after its last epoch. What a study file may hold stands in ``edgehar.study.file``.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def cut_fold(fold: Fold, root: Optional[str]) -> Corpus:
 
 
 def _run_cell(cell: Cell, corpus: Corpus, work: Path, results: Path, command: str) -> None:
-    """Train or resume, export, build, score on the test people; one Run."""
+    """Train or resume, export, build, score on the test subjects; one Run."""
     fitted = fit_cell(cell, corpus, work)
     corpus = slower(corpus, cell.network.rate_hz)
     artifact = export(fitted, corpus.parts.train, corpus.parts.valid, cell.artifact_folder(work), cell.name)
@@ -92,7 +92,7 @@ def _run_cell(cell: Cell, corpus: Corpus, work: Path, results: Path, command: st
 
 
 def _score_ensemble(cell: Cell, corpus: Corpus, work: Path, results: Path, command: str) -> None:
-    """Ask the engines of its members as one on the test people; one Run."""
+    """Ask the engines of its members as one on the test subjects; one Run."""
     _require_members(cell, work, results)
     engines = [ready_engine(member.artifact_folder(work), "ort", "fp32") for member in cell.members()]
     test = slower(corpus, cell.network.rate_hz).parts.test

@@ -31,7 +31,7 @@ def _make(network: Network, dataset: Dataset, framing: Framing) -> None:
     """Make the network, untrained, as training will; the state of random numbers stays as it is."""
     tasks = chosen_tasks(dataset.classes, network.tasks)
     if network.rate_hz > framing.rate_hz:
-        raise InputError("rate_hz = %g is more than the %g samples a second of the corpus; choose a lower rate." % (
+        raise InputError("rate_hz = %g is more than the %g samples per second of the corpus; choose a lower rate." % (
             network.rate_hz, framing.rate_hz))
     signal = Signal(choose_channels(dataset.channels, network.channels),
                     *scaled(framing, network.rate_hz or framing.rate_hz), dataset.max_gap_s)
@@ -56,18 +56,18 @@ def _require_teacher(network: Network, teacher: Optional[Network], dataset: Data
             network.teacher, " and ".join(sorted(strange))))
     if needed and not _knows_no_more(teacher, network):
         raise InputError("its teacher %s learns from labels that are hidden from it; give both the same labelled and "
-                         "the same seeds, by which the people are drawn." % network.teacher)
+                         "the same seeds, by which the subjects are drawn." % network.teacher)
     theirs_hz, own_hz = (each.rate_hz or framing.rate_hz for each in (teacher, network))
     if not (theirs_hz / own_hz).is_integer():
-        raise InputError("its teacher %s reads %g samples a second, which is no multiple of its own %g; change one of "
-                         "the rates." % (network.teacher, theirs_hz, own_hz))
+        raise InputError("its teacher %s reads %g samples per second, which is no multiple of its own %g; change one "
+                         "of the rates." % (network.teacher, theirs_hz, own_hz))
     if teacher.rate_hz != network.rate_hz and network.recipe.get("views"):
         raise InputError("views of a window are kept at one rate and its teacher %s reads another; use views = 0." % (
             network.teacher))
 
 
 def _knows_no_more(teacher: Network, network: Network) -> bool:
-    """Whether the people whose labels a teacher has are among those of its student, whoever is drawn."""
+    """Whether the subjects whose labels a teacher has are among those of its student, whoever is drawn."""
     ours, theirs = network.labelled, teacher.labelled
     if ours is None:
         return True

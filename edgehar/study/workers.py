@@ -50,8 +50,8 @@ def workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
                         worker.kill()
                 raise
     except BrokenProcessPool as error:
-        raise MissingError("a process of the study was killed, most likely for want of memory; run the same line with "
-                           "fewer --jobs, and it goes on where it stopped.") from error
+        raise MissingError("a process of the study was killed, most likely for lack of memory; run the same line with "
+                           "fewer --jobs, and it continues where it stopped.") from error
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def chosen_tasks(classes: Mapping[str, Tuple[str, ...]], tasks: Sequence[str] = 
     choice = {task: names for task, names in classes.items() if len(names) > 1}
     for task in (task for task in tasks if task not in choice):
         raise InputError("the corpus has %s; choose from: %s." % (
-            "one class alone of task '%s', which leaves nothing to decide" % task if task in classes else
+            "only one class of task '%s', so there is nothing to decide" % task if task in classes else
             "no task '%s'" % task, ", ".join(choice) or "none"))
     if not choice:
         raise InputError("the corpus has no task of two classes or more, so there is nothing to decide; choose another "
@@ -60,9 +60,9 @@ def require_no_more_labels(regime: Regime, parts: Parts, teachers: Sequence[Fitt
     people, everybody = regime.people(parts), Regime().people(parts)
     for theirs in (labelled_of(teacher.facts) or everybody for teacher in teachers):
         if set(theirs) - set(people):
-            raise InputError("the teacher learnt from the labels of %s and the student is to have those of %s alone, "
+            raise InputError("the teacher learnt from the labels of %s and the student has only those of %s, "
                              "so the teacher would hand on labels that count as unknown; train the teacher with the "
-                             "same people labelled, or leave the student all labels." % (
+                             "same subjects labelled, or leave the student all labels." % (
                                  "everybody" if theirs == everybody else ", ".join(theirs), ", ".join(people)))
 
 
@@ -71,15 +71,15 @@ def require_one_split(train: Windows, valid: Windows, teachers: Sequence[Fitted]
     if train.split_sha256 != valid.split_sha256:
         raise MismatchError("the training and validation windows come from different splits; cut both from one.")
     if any(teacher.facts["split_sha256"] != train.split_sha256 for teacher in teachers):
-        raise MismatchError("the teacher was trained on another split, so it may have seen the student's test people; "
-                            "train a teacher on this split.")
+        raise MismatchError("the teacher was trained on another split, so it may have seen the student's test "
+                            "subjects; train a teacher on this split.")
 
 
 def require_deviation(windows: Windows) -> None:
     """Raise InputError for windows of one sample, in whose deviation noise is measured, and for a lone window."""
     if len(windows) < 2:
         raise InputError("there is one window to train on, which has nothing to differ from; cut shorter windows, or "
-                         "train on more people.")
+                         "train on more subjects.")
     if windows.x.shape[2] < 2:
         raise InputError("windows of one sample have no deviation, so nothing is learnt from them; cut windows of 2 "
                          "samples or more.")

@@ -1,7 +1,7 @@
 """The teacher's word in context: its probabilities of each window, smoothed along the recording that it is of.
 
 A student that is to decide from one window learns from a teacher that knows what came
-before and after. How strongly to smooth, or not at all, is chosen on labelled people
+before and after. How strongly to smooth, or not at all, is chosen on labelled subjects
 whom nobody is trained on: those by whom epochs are selected.
 """
 
@@ -26,7 +26,7 @@ STAYS, EXPONENTS = (0.9, 0.97, 0.99), (0.25, 0.5, 1.0)
 
 
 class Choice(NamedTuple):
-    """What was chosen for one task. without, with_it: macro-F1 on validation people; stickiness: None for off."""
+    """What was chosen for one task. without, with_it: macro-F1 on validation subjects; stickiness: None for off."""
 
     stickiness: Optional[Stickiness]
     without: float
@@ -60,7 +60,7 @@ class Context:
 
 
 def choose_stickiness(found: np.ndarray, valid: Windows, task: str) -> Choice:
-    """The stickiness whose macro-F1 on validation people is best, and above that without any; found: (N, K)."""
+    """The stickiness whose macro-F1 on validation subjects is best, and above that without any; found: (N, K)."""
     candidates = [Stickiness(*pair) for pair in product(STAYS, EXPONENTS)]
     without = _score(found, valid, task)
     scores = [_score(along(found, valid, each), valid, task) for each in candidates]

@@ -47,9 +47,9 @@ def guessing(valid_macro_f1: Mapping[str, float], support: Support) -> List[str]
     for task, score in valid_macro_f1.items():
         classes = sum(count > 0 for count in support[task]["valid"].values())
         if classes > 1 and score <= 1 / classes:
-            found.append("task '%s': macro-F1 %.3f on validation people is no more than guessing among %d classes "
-                         "gives, so nothing was learnt that holds for others; train longer, on more people, or look at "
-                         "the labels." % (task, score, classes))
+            found.append("task '%s': macro-F1 %.3f on validation subjects is no more than guessing among %d classes "
+                         "gives, so nothing was learnt that holds for others; train longer, on more subjects, or look "
+                         "at the labels." % (task, score, classes))
     return found
 
 
@@ -58,18 +58,18 @@ def _about_classes(task: str, parts: Mapping[str, Mapping[str, int]]) -> Iterato
     there = {part: [name for name, count in counts.items() if count] for part, counts in parts.items()}
     everywhere = [name for name in parts["train"] if not any(name in found for found in there.values())]
     if everywhere:
-        yield "task '%s': nobody has a window of %s, so that no network can learn it; take it out of the classes, or " \
-              "look for its labels." % (task, _listed(everywhere))
+        yield "task '%s': no subject has a window of %s, so that no network can learn it; take it out of the " \
+              "classes, or look for its labels." % (task, _listed(everywhere))
     for part, found in there.items():
         lacking = [name for name in parts[part] if name not in found and name not in everywhere]
         if not found:
-            yield "task '%s': no window of the %s people is labelled; nothing of it is to be had from them." % (
+            yield "task '%s': no window of the %s subjects is labelled; nothing can be learnt or scored on them." % (
                 task, _people(part))
         elif lacking:
-            yield "task '%s': the %s people have no window of %s: %s." % (
+            yield "task '%s': the %s subjects have no window of %s: %s." % (
                 task, _people(part), _listed(lacking), LACKS[part])
         if len(found) == 1:
-            yield "task '%s': the %s people have windows of %s alone, which any network recognises that always says " \
+            yield "task '%s': the %s subjects have only windows of %s, which any network recognises that always says " \
                   "so; a macro-F1 of 1.000 means nothing there." % (task, _people(part), _listed(found))
 
 

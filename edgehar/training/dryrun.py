@@ -103,7 +103,7 @@ def _require_features(model: Model, found: Any, count: int) -> None:
                              "unsqueeze(2)." % (model.title, _told(stage), number, count, count))
     wanted = (count, model.embedding_width)
     if not isinstance(embedding, Tensor) or tuple(embedding.shape) != wanted:
-        raise InputError("%s returns %s as embedding and told its heads to expect %s; make the two agree." % (
+        raise InputError("%s returns %s as embedding and its heads expect %s; make the two agree." % (
             model.title, _told(embedding), wanted))
 
 
@@ -122,7 +122,7 @@ def _require_logits(model: Model, logits: Mapping[str, Tensor], count: int) -> N
             raise InputError("%s gives %s for task '%s'; it must give logits of shape %s." % (
                 model.title, _told(values), task, (count, len(names))))
         if not bool(torch.isfinite(values).all()):
-            raise InputError("%s gives no numbers for task '%s' before it is trained; mend what overflows in it." % (
+            raise InputError("%s gives no numbers for task '%s' before it is trained; fix what overflows in it." % (
                 model.title, task))
 
 

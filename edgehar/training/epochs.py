@@ -71,7 +71,7 @@ class Training:
         return done >= self.recipe.epochs or not patient
 
     def epoch(self) -> Progress:
-        """Train one epoch and score it on the validation people."""
+        """Train one epoch and score it on the validation subjects."""
         number = len(self.history) + 1
         generator = _seed_epoch(self.recipe.seed, number)
         totals: Dict[str, float] = {}
@@ -93,7 +93,7 @@ class Training:
         return self._record(Progress(number, totals, scores, 0, phase.name, figures))
 
     def _beside(self, phase: Phase) -> Dict[str, float]:
-        """Macro-F1 on people who are trained on, which tells overfitting, and of the method's other networks."""
+        """Macro-F1 on subjects who are trained on, which tells overfitting, and of the method's other networks."""
         found = {"training": evaluate(self.average, self.sample, phase.judged)}
         found.update((name, evaluate(network, self.valid)) for name, network in self.distiller.companions().items())
         return {"macro-F1/%s, %s" % (name, task): value for name, scores in found.items()
@@ -105,7 +105,7 @@ class Training:
         return [found for found in zip(self.phases, self.starts) if found[1] <= done][-1]
 
     def _keep_last_phase(self) -> None:
-        """Where the phase that is over keeps its best epoch, go on from that."""
+        """Where the phase that is over keeps its best epoch, continue from that."""
         over = [phase for phase, start in zip(self.phases, self.starts) if start + phase.epochs == len(self.history)]
         for phase in over:
             if phase.kept:
@@ -196,7 +196,7 @@ class Training:
         return self.history[-1].best_epoch
 
     def save(self, path: Path) -> None:
-        """Everything needed to go on exactly as if nothing had happened; written whole."""
+        """Everything needed to continue exactly as if nothing had happened; written whole."""
         state = {"model": self.model.state_dict(), "average": self.average.state_dict(),
                  "distiller": self.distiller.state_dict(), "optimiser": self.optimiser.state_dict(), "best": self.best,
                  "kept": self.kept, "step": self.step, "history": [asdict(past) for past in self.history]}
@@ -223,7 +223,7 @@ def _some_labelled(windows: Windows, count: int) -> Windows:
     """`count` of those with a label, spread evenly."""
     known = np.flatnonzero(carries_label(windows))
     if not len(known):
-        raise InputError("no window to train on carries a label; name labelled people, or look at the labels.")
+        raise InputError("no window to train on carries a label; name labelled subjects, or look at the labels.")
     return windows.take(known[np.linspace(0, len(known) - 1, min(len(known), count)).astype(int)])
 
 

@@ -1,7 +1,7 @@
 """Trained model -> Artifact: one checked folder that needs no training code.
 
 Its graph is that of ``edgehar.training.graph``; golden inputs come from validation
-people, calibration inputs from training people, nothing from those of the test.
+subjects, calibration inputs from training subjects, nothing from those of the test.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _require_numbers(logits: Mapping[str, np.ndarray]) -> None:
 
 
 def _golden_inputs(valid: Windows, signal: Signal, kind: str) -> Tuple[np.ndarray, List[str]]:
-    """(N, C, T) float32, evenly spread validation windows or generated signals; and of which people."""
+    """(N, C, T) float32, evenly spread validation windows or generated signals; and of which subjects."""
     if kind == "synthetic":
         return synthetic_signals(signal, GOLDEN_WINDOWS), []
     chosen = spread_out(valid, GOLDEN_WINDOWS)
@@ -113,8 +113,8 @@ def _training_facts(facts: Mapping[str, Any]) -> Dict[str, Any]:
 def _require_same_windows(fitted: Fitted, train: Windows, valid: Windows) -> None:
     for windows, part in ((train, "train"), (valid, "valid")):
         if windows.part != part:
-            raise MismatchError("calibration and golden inputs come from training and validation people and these "
-                                "windows are of the %s people; hand in the parts in their order." % (
+            raise MismatchError("calibration and golden inputs come from training and validation subjects and these "
+                                "windows are of the %s subjects; hand in the parts in their order." % (
                                     windows.part or "unknown"))
         if windows.split_sha256 != fitted.facts["split_sha256"]:
             raise MismatchError("the windows come from another split than the model was trained on; cut them from "

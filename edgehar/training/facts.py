@@ -97,7 +97,7 @@ def require_same_plan(folder: Path, plan: Dict[str, Any]) -> None:
 
 
 def _identity(plan: Mapping[str, Any], finished: bool) -> Dict[str, Any]:
-    """What of a plan makes a training the same: only one that is to go on needs the versions that it began with.
+    """What of a plan makes a training the same: only one that is to continue needs the versions that it began with.
 
     Of the data, which train_sha256 stands for, no provenance: a licence may be reworded, a data folder moved.
     """

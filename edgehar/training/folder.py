@@ -56,7 +56,7 @@ Teachers = Union[None, Fitted, Sequence[Fitted]]
 
 
 def begun(folder: PathLike) -> int:
-    """Epochs that a training in `folder` has done; 0 where there is none to go on with, or it is finished."""
+    """Epochs that a training in `folder` has done; 0 where there is none to continue with, or it is finished."""
     folder = Path(folder)
     if not (folder / CHECKPOINT).is_file() or not (folder / histories.FILE).is_file():
         return 0

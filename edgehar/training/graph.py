@@ -109,7 +109,7 @@ def _require_one_head(model: Model, graph: Any, opset: int) -> None:
     left = _weight_count(graph) - sum(_traced_weight_count(module, example, opset) for module, example in parts)
     if left > 0:
         raise InputError("the graph of %s holds %d weights that belong neither to its body nor to one head a "
-                         "task (%s), so another head was left in; keep one alone when the training is finished." % (
+                         "task (%s), so another head was left in; keep only one when the training is finished." % (
                              model.title, left, ", ".join("%s: %s" % each for each in model.head_kinds.items())))
 
 

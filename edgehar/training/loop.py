@@ -1,4 +1,4 @@
-"""One loop for teachers and students: fit a network, select on validation people, survive a kill.
+"""One loop for teachers and students: fit a network, select on validation subjects, survive a kill.
 
 There is no test set here: `fit` has no parameter for one, so nothing can be chosen on
 it. A checkpoint is written after each epoch.
@@ -64,7 +64,7 @@ def fit(model: Model, train: Windows, valid: Windows, recipe: Recipe, folder: Pa
         teacher: Teachers = None, facts: Optional[Mapping[str, Any]] = None,
         watch: Optional[Callable[[Progress], None]] = None, views: Optional[PathLike] = None,
         teaching: Optional[Windows] = None, context: bool = False) -> Fitted:
-    """Train `model` on the people of `train`, keep the epoch that is best on those of `valid`.
+    """Train `model` on the subjects of `train`, keep the epoch that is best on those of `valid`.
 
     method: a distiller's spec. teacher: trained on the same split; its channels may be a
     superset of the model's; several teach as their ensemble. facts: more facts to keep,

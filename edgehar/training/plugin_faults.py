@@ -28,7 +28,7 @@ def blamed(who: str, fails: str) -> Iterator[None]:
     except EdgeharError:
         raise
     except Exception as error:
-        raise InputError("%s %s (%s: %s); mend it." % (who, fails, type(error).__name__, first_words(error))) from error
+        raise InputError("%s %s (%s: %s); fix it." % (who, fails, type(error).__name__, first_words(error))) from error
 
 
 def first_words(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """Whose labels count in a training, and which windows without one it learns from as well.
 
-Labels are dear and recordings cheap: a teacher that a few labelled people made can say
-of the others' windows what nobody labelled. Only people to train on are ever divided
+Labels are dear and recordings cheap: a teacher that a few labelled subjects made can say
+of the others' windows what nobody labelled. Only subjects to train on are ever divided
 here; those to select and to test on have no part in it.
 """
 
@@ -26,9 +26,9 @@ KINDS = (PEOPLE, ALL, NONE)
 
 @dataclass(frozen=True)
 class Regime:
-    """count: so many of the people to train on are labelled, which is drawn by `draw`; names: these are; neither: all.
+    """count: so many of the subjects to train on are labelled, drawn by `draw`; names: these are; neither: all.
 
-    unlabelled: learnt from by methods that can: "people", all windows of people without
+    unlabelled: learnt from by methods that can: "people", all windows of subjects without
     labels; "all", also what is unlabelled of the others, which is mostly none of the
     classes; "none". context: the teacher's word is smoothed along each recording
     (``edgehar.training.context``).
@@ -48,16 +48,16 @@ class Regime:
     @classmethod
     def of(cls, labelled: Union[None, int, str, Sequence[str]], draw: int = 0, unlabelled: str = PEOPLE,
            context: bool = False) -> "Regime":
-        """labelled: None for all people, a number of them, or their names."""
+        """labelled: None for all subjects, a number of them, or their names."""
         if labelled is None:
             return cls(unlabelled=unlabelled, context=context)
         if isinstance(labelled, int):
             if labelled < 1:
-                raise InputError("labelled is %d; at least one person must be labelled." % labelled)
+                raise InputError("labelled is %d; at least one subject must be labelled." % labelled)
             return cls(labelled, draw, (), unlabelled, context)
         names = (labelled,) if isinstance(labelled, str) else tuple(labelled)
         if not names:
-            raise InputError("labelled names nobody; at least one person must be labelled.")
+            raise InputError("labelled names nobody; at least one subject must be labelled.")
         return cls(0, 0, names, unlabelled, context)
 
     @property
@@ -72,12 +72,12 @@ class Regime:
         return ", ".join((["context"] if self.context else []) + words)
 
     def people(self, parts: Parts) -> List[str]:
-        """The labelled people of `parts`, in order. Raises InputError where there are not so many, or not these."""
+        """The labelled subjects of `parts`, in order. Raises InputError where there are not so many, or not these."""
         known = sorted(set(parts.train.subjects.tolist()), key=lambda name: (len(name), name))
         if self.names:
             return sorted({_one_of(name, known) for name in self.names}, key=known.index)
         if self.count > len(known):
-            raise InputError("%d people are to be labelled and the split trains on %d with labels: %s; name fewer." % (
+            raise InputError("%d subjects are to be labelled, the split trains on %d with labels: %s; name fewer." % (
                 self.count, len(known), ", ".join(known)))
         order = np.random.default_rng([self.draw, len(known)]).permutation(len(known))
         chosen = sorted(order[:self.count].tolist()) if self.count else range(len(known))
@@ -87,7 +87,7 @@ class Regime:
 def _one_of(name: str, known: Sequence[str]) -> str:
     found = people_named(name, known)
     if len(found) != 1:
-        raise InputError("'%s' is to be labelled and is none of the people to train on who have labels: %s." % (
+        raise InputError("'%s' is to be labelled and is none of the subjects to train on who have labels: %s." % (
             name, ", ".join(known)))
     return found[0]
 
@@ -100,7 +100,7 @@ def parse_labelled(text: str) -> Tuple[Union[int, List[str]], int]:
     options = parse_spec("labelled:" + rest)[1] if rest else {}
     draw = options.pop("draw", 0)
     if options or not isinstance(draw, int) or draw < 0:
-        raise InputError("--labelled %s: write a number of people, as in 4 or 4:draw=1, or their names, as in "
+        raise InputError("--labelled %s: write a number of subjects, as in 4 or 4:draw=1, or their names, as in "
                          "anna,ben." % text)
     return int(head), draw
 
@@ -128,7 +128,7 @@ def learnt_from(parts: Parts, regime: Regime, method: Method) -> Windows:
 
 
 def everything(parts: Parts) -> Windows:
-    """All windows of the people to train on, with and without a label, in order of origin."""
+    """All windows of the subjects to train on, with and without a label, in order of origin."""
     silent = parts.unlabelled
     return parts.train if silent is None or not len(silent) else _in_order(concatenate([parts.train, silent]))
 
@@ -153,6 +153,6 @@ def regime_facts(parts: Parts, regime: Regime, windows: Windows) -> Dict[str, An
 
 
 def labelled_of(facts: Optional[Mapping[str, Any]]) -> Optional[List[str]]:
-    """The people whose labels a training with `facts` had, where it did not have everybody's; else None."""
+    """The subjects whose labels a training with `facts` had, where it did not have everybody's; else None."""
     labels = (facts or {}).get("labels", {})
     return list(labels["people"]) if labels.get("labelled") else None

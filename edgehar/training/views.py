@@ -75,7 +75,7 @@ class Views:
 
 
 def _kept(path: Path) -> Optional[Dict[str, Any]]:
-    """What stands in `path`, read as it is needed; None where nothing does, or it is damaged and is to be made anew."""
+    """What stands in `path`, read as it is needed; None where nothing does, or what is damaged."""
     try:
         return torch.load(str(path), mmap=True, weights_only=True)
     except Exception:  # torch tells of damage in many ways

@@ -219,7 +219,7 @@ def test_a_corpus_gives_windows_people_and_the_order_of_classes(adopted):
     assert manifest.tasks["activity"] == own and manifest.corpus == DATA
     assert set(manifest.golden["people"]) <= set(corpus.split.valid)
     assert set(manifest.calibration["people"]) <= set(corpus.split.train)
-    assert "of validation people it decides" in manifest.onnx["changes"][-1]
+    assert "of validation subjects it decides" in manifest.onnx["changes"][-1]
     np.testing.assert_allclose(golden.logits["activity"][:, ::-1], ask(model(form, ["N", CHANNELS, WINDOW]), golden.x),
                                atol=1e-5)
 

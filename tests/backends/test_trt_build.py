@@ -243,7 +243,7 @@ def test_a_dla_takes_what_it_can_and_says_what_it_leaves(build, monkeypatch):
 
 
 @pytest.mark.parametrize("spec, precision, error, words", [
-    ("trt:dla=0", "fp32", InputError, "FP16 and INT8 alone"),
+    ("trt:dla=0", "fp32", InputError, "only in FP16 and INT8"),
     ("trt:dla=0,calibrator=qdq", "int8", InputError, "from a calibrator, not from a graph"),
     ("trt:dla=2", "fp16", MissingError, "no DLA core 2 here, this device has 2")])
 def test_what_a_dla_cannot_do_is_refused(build, tmp_path, spec, precision, error, words):

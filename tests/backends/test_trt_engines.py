@@ -221,7 +221,7 @@ def test_bench_tells_what_speaks_against_its_figures(engine, board, tmp_path, mo
 
 
 def test_bench_of_more_windows_than_it_takes_says_how_to_build(engine, capsys):
-    assert cli.execute(["bench", str(engine.folder), "--scenario", "offline"]) == 2  # 64 windows a call
+    assert cli.execute(["bench", str(engine.folder), "--scenario", "offline"]) == 2  # 64 windows per call
     assert "batches of up to 1 and got 64 windows" in capsys.readouterr().err
 
 

@@ -289,7 +289,7 @@ def test_the_engines_channels_are_selected(engine):
 
 
 @pytest.mark.parametrize("changed, told", [
-    ({"split": "6" * 64}, "another split"), ({"part": "train"}, "train people"), ({"part": ""}, "unknown people"),
+    ({"split": "6" * 64}, "another split"), ({"part": "train"}, "train subjects"), ({"part": ""}, "unknown subjects"),
     ({"rate_hz": 20.0}, "at 20 Hz"), ({"classes": {"activity": ("still", "run", "walk")}}, "activity"),
     ({"classes": {}}, "nothing")])
 def test_windows_that_are_not_the_engines_test_people_are_refused(engine, changed, told):
@@ -307,7 +307,7 @@ def test_accuracy_without_a_channel_is_that_of_zeros_and_says_so(engine):
 
 
 def test_accuracy_without_windows_is_refused(engine):
-    with pytest.raises(InputError, match="test people"):
+    with pytest.raises(InputError, match="test subjects"):
         bench.run(engine, SCENARIOS.create("accuracy"))
 
 
@@ -390,12 +390,12 @@ def test_recordings_shorter_than_a_window_are_told_and_not_scored(engine):
     assert found.events["activity"]["03"]["true"] == [0, 1, 0]
     assert found.warnings == (RunWarning(NOT_SCORED, "1 recordings (0.3 s in all) are shorter than a window of 0.32 s "
                                                      "and end before its first decision."),)
-    with pytest.raises(InconclusiveError, match="no recording of the test people of walks"):
+    with pytest.raises(InconclusiveError, match="no recording found of the test subjects of walks"):
         streamed(engine, acted("w" * 15, "r" * 15))
 
 
 @pytest.mark.parametrize("changed, told", [
-    ({"subject": "01"}, "of person 01 is not kept for testing by split 'fixed'"), ({"rate_hz": 20.0}, "has 20 Hz"),
+    ({"subject": "01"}, "of subject 01 is not kept for testing by split 'fixed'"), ({"rate_hz": 20.0}, "has 20 Hz"),
     ({"classes": {"activity": ("still", "run", "walk")}}, "decides task 'activity'")])
 def test_recordings_that_are_not_the_engines_test_people_are_refused(engine, changed, told):
     with pytest.raises(MismatchError, match=told):
@@ -403,7 +403,7 @@ def test_recordings_that_are_not_the_engines_test_people_are_refused(engine, cha
 
 
 def test_streaming_without_recordings_is_refused(engine):
-    with pytest.raises(InputError, match="recordings of test people"):
+    with pytest.raises(InputError, match="recordings of test subjects"):
         bench.run(engine, SCENARIOS.create("streaming"))
 
 
@@ -479,7 +479,7 @@ def test_json_is_the_only_thing_on_stdout(artifact, capsys):
 def test_streaming_from_the_command_line(artifact, capsys):
     words = (artifact, "--backend", "linear", "--scenario", "streaming", "--hop", 4, "--hold", 2)
     code, out, _ = edgehar(capsys, *words)
-    assert code == 0 and "Streams of test people of walks, SYNTHETIC DATA" in out and "hold 2" in out
+    assert code == 0 and "Streams of test subjects of walks, SYNTHETIC DATA" in out and "hold 2" in out
     code, out, _ = edgehar(capsys, *words, "--json", "-o", "again")
     (told,) = json.loads(out)["runs"]
     stream = told["streams"]["activity"]
@@ -494,7 +494,7 @@ def test_streaming_from_the_command_line(artifact, capsys):
     (("--max-p99-ms", "0.000001"), 4, "99th percentile"), (("--max-p99-ms", "10000"), 0, ""),
     (("--scenario", "paced", "--max-p99-ms", "10000"), 8, "too few"), (("--strict",), 8, "too short"),
     (("--scenario", "accuracy", "--max-p99-ms", "1"), 2, "bounds the latency"), (("--rate", "3"), 2, "means nothing"),
-    (("--missing", "acc/x"), 2, "told by accuracy"),
+    (("--missing", "acc/x"), 2, "measured by accuracy"),
     (("--scenario", "accuracy", "--missing", "each"), 2, "reads a single sensor"),
     (("--scenario", "accuracy", "--missing", "gyro"), 2, "no channel matches"),
     (("--scenario", "sprint"), 2, "sprint"), (("--precision", "fp16"), 2, "fp16")])
@@ -518,7 +518,7 @@ def test_a_model_of_another_corpus_exits_with_6_and_writes_nothing(tmp_path, cap
     monkeypatch.chdir(tmp_path)
     foreign = write_artifact(tmp_path / "foreign", Split("rides", "fixed", ("01",), ("02",), ("03",))).folder
     code, _, err = edgehar(capsys, foreign, "--backend", "linear", "--scenario", "accuracy")
-    assert code == 6 and "divides the people of rides and the corpus is walks" in err
+    assert code == 6 and "divides the subjects of rides and the corpus is walks" in err
     assert not Path("runs").exists()
 
 

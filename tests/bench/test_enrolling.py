@@ -89,7 +89,7 @@ def test_the_gate_leaves_who_recorded_too_little_with_the_student(engine):
 
 def test_who_cannot_be_tested_is_named(engine):
     found, (warning,) = scored(engine, [recording(), recording("4", seconds=1.0)])
-    assert list(found) == ["3"] and "test person 4" in warning.text
+    assert list(found) == ["3"] and "test subject 4" in warning.text
     with pytest.raises(InputError, match="wearing is 'later'; it is 'same' or 'other'"):
         scored(engine, [recording()], wearing="later")
 

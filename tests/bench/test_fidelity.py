@@ -71,7 +71,7 @@ def test_bounds_are_kept_or_the_sentence_says_by_how_much_not():
         require_faithful(found, golden, 0.01, None, "it")
     with pytest.raises(AccuracyError, match="97.0 % of its golden inputs .* below --min-agreement 0.98"):
         require_faithful([], golden, None, 0.98, "it")
-    with pytest.raises(AccuracyError, match="95.0 % of windows of test people .* below --min-agreement 0.96"):
+    with pytest.raises(AccuracyError, match="95.0 % of windows of test subjects .* below --min-agreement 0.96"):
         require_faithful(found, golden, None, 0.96, "it")
 
 

@@ -146,7 +146,7 @@ def test_tegrastats_runs_the_program_and_knows_the_steps(root):
 
 
 @pytest.mark.parametrize("body, told", [
-    ("while true; do echo '%s'; sleep 0.01; done" % POWERLESS, "tells no power to this user"),
+    ("while true; do echo '%s'; sleep 0.01; done" % POWERLESS, "reports no power to this user"),
     ("echo '%s'" % JETPACK5, "ended by itself"), ("echo '%s'; sleep 60" % JETPACK5, "fell silent")],
     ids=["powerless", "ended", "silent"])
 def test_a_tegrastats_that_fails_is_noticed(root, monkeypatch, body, told):

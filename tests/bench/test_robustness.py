@@ -143,7 +143,7 @@ def test_a_person_without_the_other_place_is_compared_with_nobody(engine):
 
 
 def test_nobody_but_test_people_is_measured(engine):
-    with pytest.raises(MismatchError, match="measured on test people alone"):
+    with pytest.raises(MismatchError, match="measured on test subjects"):
         certify(engine, [strides("03"), strides("01")])
 
 

@@ -64,7 +64,7 @@ def test_a_command_says_which_package_is_broken_and_what_to_do(tmp_path, artifac
     done = edgehar(broken(tmp_path, name, how), *words)
     assert done.returncode == 7, done.stderr
     said, extra = done.stderr.splitlines()[-1], packages.EXTRAS[name]
-    assert re.search(r"the package %s(, which)? is installed and cannot be loaded \(.+\); install it anew with `pip "
+    assert re.search(r"the package %s(, which)? is installed and cannot be loaded \(.+\); install it again with `pip "
                      r"install --force-reinstall 'edgehar%s'`" % (name, re.escape(extra and "[%s]" % extra)), said)
     assert "Traceback" not in done.stderr
 

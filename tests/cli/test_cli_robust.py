@@ -28,7 +28,7 @@ def robust(capsys, *words, code=0):
 
 def test_the_certificate_stands_beside_the_manifest_and_the_next_line_packs_it(artifact, capsys):
     said = robust(capsys, "--disturbance", "gain", "--disturbance", "placement").out
-    assert "SYNTHETIC DATA" in said and "worst person" in said and "+20 %" in said
+    assert "SYNTHETIC DATA" in said and "worst subject" in said and "+20 %" in said
     assert "not measured: placement, for the corpus has no sensors like the model's at another place" in said
     certificate = Certificate.load(artifact / "certificate.json")
     assert certificate.command == "edgehar robust sign --backend linear --disturbance gain --disturbance placement"

@@ -176,7 +176,7 @@ def test_a_faster_source_is_resampled_and_told_with_its_rates(artifact):
     first, summary, _ = err.splitlines()
     assert ("; the source's 101 Hz, 100 Hz by its clock, are resampled to 50 Hz, which delays decisions by 0.13 s"
             in first)
-    assert ", signal: 2.4 s, computing took " in summary and ", rate: 100 Hz measured, 101 Hz claimed" in summary
+    assert ", signal: 2.4 s, computing took " in summary and ", rate: 100 Hz measured, 101 Hz nominal" in summary
 
 
 def test_rates_stand_in_the_json_and_one_that_is_not_kept_is_warned_of(artifact):
@@ -186,8 +186,8 @@ def test_rates_stand_in_the_json_and_one_that_is_not_kept_is_warned_of(artifact)
     facts = json.loads(out)
     assert (facts["claimed_hz"], facts["resampled"]) == (pytest.approx(100), True)
     assert facts["measured_hz"] == pytest.approx(70, abs=2) and facts["delay_s"] == pytest.approx(0.13, abs=0.005)
-    assert "warning: the source claims 100 samples a second and delivered 69" in err
-    assert "samples never came and were made up from their neighbours" in err
+    assert "warning: the source declares 100 samples per second and delivered 69" in err
+    assert "samples never came and were interpolated" in err
     facts = json.loads(run(artifact, "--json")[1])
     assert (facts["claimed_hz"], facts["measured_hz"], facts["resampled"], facts["delay_s"]) == (50, None, False, 0)
 
@@ -258,7 +258,7 @@ def test_a_wrong_rate_says_both_and_touches_nothing(artifact, tmp_path):
     path = tmp_path / "decisions.jsonl"
     path.write_text("kept\n")
     result = run(artifact, "--source", "csv", "--sink", "jsonl:path=%s" % path, fed=table(rate_hz=25.0))
-    refused(result, 2, "delivers 25 samples a second", "reads 50", "cannot be made up")
+    refused(result, 2, "delivers 25 samples per second", "reads 50", "does not upsample")
     assert path.read_text() == "kept\n"
 
 

@@ -178,9 +178,9 @@ def test_a_reload_swaps_engines_between_two_windows_and_keeps_the_samples(serve,
     until(lambda: len(served.decisions) > 30, "it decides")
     move(current, damaged)
     served.process.send_signal(signal.SIGHUP)
-    assert "model.onnx was changed after export" in served.says("the new engine is refused and the old one goes on: ")
+    assert "model.onnx was changed after export" in served.says("the new engine is refused and the old one continues: ")
     served.feed(samples[200:300], first=200)
-    until(lambda: len(served.decisions) > 50, "the old one goes on")
+    until(lambda: len(served.decisions) > 50, "the old one continues")
     made = served.decisions  # looked at once: more come meanwhile
     assert made == expected(samples[:300])[:len(made)]
     before = len(served.decisions)  # at least: what was fed before the reload may still be decided by the old one

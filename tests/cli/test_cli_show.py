@@ -9,7 +9,7 @@ from edgehar.data.datasets import DATASETS
 from edgehar.stream.sinks import SINKS
 from edgehar.stream.sources import SOURCES
 
-COLUMNS = ("engine", "precision", "task", "macro-F1 [95 % over people]", "remark", "people")
+COLUMNS = ("engine", "precision", "task", "macro-F1 [95 % over subjects]", "remark", "people")
 ROWS = [("student", "fp32", "activity", "0.913 [0.880, 0.941]", "a long remark that goes on for more than one line", 9),
         ("teacher-of-it", "int8", "placement", "0.9", "see https://archive.ics.uci.edu/dataset/240", 10)]
 

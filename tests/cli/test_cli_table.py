@@ -60,5 +60,5 @@ def test_reading_tells_how_far_it_is_only_where_it_takes_long(capfd, monkeypatch
     monkeypatch.setattr(_show, "MOMENT_S", -1.0)
     assert execute(line) == 0
     told = capfd.readouterr().err.splitlines()
-    assert told[0].startswith("reading: 1 people, 1 recordings, 0.0 hours; now person")
-    assert told[-1].startswith("read: 3 people, ") and "now person" not in told[-1]
+    assert told[0].startswith("reading: 1 subjects, 1 recordings, 0.0 hours; now subject")
+    assert told[-1].startswith("read: 3 subjects, ") and "now subject" not in told[-1]

@@ -62,7 +62,7 @@ DAMAGES = [
     Damage("dead axis", _everywhere(scaled([10], ",", 0.0)), "right-arm/imu/acc/y' stays at 0"),
     Damage("nothing but zeros", _everywhere(scaled(range(45), ",", 0.0)), "nothing but zeros"),
     Damage("activity 20", _renamed("a20/p2/s04.txt"), "19 activities", ALL),
-    Damage("person 9", _renamed("a01/p9/s04.txt"), "8 people", ALL),
+    Damage("subject 9", _renamed("a01/p9/s04.txt"), "8 subjects", ALL),
     Damage("segment 61", _renamed("a01/p2/s61.txt"), "60 segments", ALL),
     Damage("another name", _renamed("a01/p2/s04 (1).txt"), "60 segments", ALL),
     Damage("session missing", in_files(lambda files: {

@@ -64,7 +64,7 @@ DAMAGES = [
     Damage("another person's name", in_files(_renamed), "none of the corpus' 61 experiments", ALL),
     _labels("unknown activity", "2 1 13 1001 1900", "line 5 of " + LABELS),
     _labels("activity 0", "2 1 0 1001 1900", "line 5 of " + LABELS),
-    _labels("two people in one experiment", "2 2 1 1001 1900", "it is person 1's", ALL),
+    _labels("two people in one experiment", "2 2 1 1001 1900", "it is subject 1's", ALL),
     _labels("columns of the labels exchanged", "1 2 1 1001 1900", "line 5 of " + LABELS, ALL),
     _labels("start and end exchanged", "2 1 1 1900 1001", "no stretch"),
     _labels("labels beyond the signals", "2 1 1 1001 3101", "a recording of 3100"),

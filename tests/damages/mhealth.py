@@ -52,5 +52,5 @@ DAMAGES = [
            "is a copy of mHealth_subject1.log", ALL),
     Damage("log of nobody", in_files(_renamed), "none of the corpus' ten logs", ALL),
     Damage("log missing", in_files(lambda files: {name: text for name, text in files.items() if name != TARGET}),
-           "person 2", ABSENT),
+           "subject 2", ABSENT),
 ]

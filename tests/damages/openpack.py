@@ -77,7 +77,7 @@ DAMAGES = [
     Damage("same time twice", _stamped(700, lambda ms: ms), HERE),
     Damage("line twice", in_file(TARGET, lambda lines: lines[:700] + lines[699:]), "line 701 of " + TARGET),
     Damage("time in s", in_file(TARGET, scaled([0], ",", 1e-3, first=2)), TARGET),
-    Damage("three samples a second", in_file(TARGET, lambda lines: lines[:1] + lines[1:-1:11] + [""]),
+    Damage("three samples per second", in_file(TARGET, lambda lines: lines[:1] + lines[1:-1:11] + [""]),
            "not near 33.3 Hz"),
     Damage("acceleration in m/s^2", in_file(TARGET, scaled([1, 2, 3], ",", 9.80665, first=2)), "gravity is 9.8"),
     Damage("rates in mdeg/s", in_file(TARGET, scaled([4, 5, 6], ",", 1000.0, first=2)), "left_wrist/atr02/gyro"),

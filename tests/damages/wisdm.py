@@ -43,7 +43,7 @@ DAMAGES = [
     Damage("BOM", in_file(TARGET, at(1, lambda text: "\xef\xbb\xbf" + text)), "line 1 of " + TARGET),
     Damage("header", in_file(TARGET, lambda lines: ["person,activity,time,x,y,z;"] + lines), "line 1 of " + TARGET),
     Damage("unknown activity", in_file(TARGET, at(700, cell(1, ",", "N"))), HERE),
-    Damage("two people in one file", in_file(TARGET, at(700, cell(0, ",", "1602"))), HERE),
+    Damage("two subjects in one file", in_file(TARGET, at(700, cell(0, ",", "1602"))), HERE),
     Damage("a file of another person", in_files(lambda files: dict(files, **{TARGET: next(iter(files.values()))})),
            "line 1 of %s in" % TARGET),
     Damage("clock back", _stamped(700, lambda ns: ns - 60_000_000), "0.06 s earlier than the line before it"),
@@ -64,7 +64,7 @@ DAMAGES = [
     Damage("key with CRLF", in_file(KEY, lambda lines: [line + "\r" for line in lines]), lost=HARMLESS),
     Damage("key missing", in_files(lambda files: {name: text for name, text in files.items() if name != KEY}),
            "lacks " + KEY, ALL),
-    Damage("a file of nobody", in_files(_moved), "none of the corpus' 51 people", ALL),
+    Damage("a file of nobody", in_files(_moved), "none of the corpus' 51 subjects", ALL),
     Damage("file missing", in_files(lambda files: {name: text for name, text in files.items() if name != TARGET}),
            "1601", ABSENT),
 ]

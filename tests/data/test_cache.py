@@ -252,7 +252,7 @@ def test_a_full_disk_costs_one_line_and_the_cache(corpus, folder, caplog, limit_
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     (told,) = caplog.messages
     assert len(recordings) == 3
-    assert "cannot be cached in %s (File too large); going on without." % folder in told
+    assert "cannot be cached in %s (File too large); continuing without." % folder in told
     assert entries(folder) == []
 
 

@@ -139,7 +139,7 @@ def test_files_outside_of_the_pattern_and_a_rate_that_nobody_said_are_told(tmp_p
     (tmp_path / "notes.txt").write_text("worn on the wrist\n")
     text = describe_folder(tmp_path)
     assert "# 1 of 4 files stay outside of the pattern: notes.txt\n" in text
-    assert "QUESTION: how many a second? Nothing in the files says it; 50 is no guess" in text
+    assert "QUESTION: how many a second? Nothing in the files says it; 50 is a placeholder" in text
 
 
 def test_what_is_packed_otherwise_is_told_with_how_to_unpack_it(tmp_path):

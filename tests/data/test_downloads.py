@@ -182,7 +182,7 @@ def test_a_cut_connection_is_gone_on_with(site: Site, tmp_path: Path, abrupt: bo
 def test_the_next_fetch_goes_on_where_the_last_was_given_up(site: Site, tmp_path: Path) -> None:
     site.cuts = [100000, 50000, 50000]
     with pytest.raises(MissingError, match=r"did not come whole \(the connection ended after 0.2 of 0.4 MB\); run the "
-                                           "same line again, and it goes on after 0.2 MB"):
+                                           "same line again, and it continues after 0.2 MB"):
         bring(site, tmp_path)
     assert names_in(tmp_path) == [FILE + ".part", FILE + ".part.json"]
     bring(site, tmp_path)
@@ -209,7 +209,7 @@ def test_what_cannot_be_gone_on_with_begins_anew(site: Site, tmp_path: Path, eta
 
 def test_nothing_is_left_of_what_cannot_be_gone_on_with(site: Site, tmp_path: Path) -> None:
     site.etag, site.cuts = "", [100000] * 3
-    with pytest.raises(MissingError, match="and it begins anew"):
+    with pytest.raises(MissingError, match="and it begins again"):
         bring(site, tmp_path)
     assert names_in(tmp_path) == []
 
@@ -414,7 +414,7 @@ def test_a_network_that_goes_away_in_the_middle_leaves_what_came(site: Site, tmp
 
     with monkeypatch.context() as patched:
         patched.setattr(socket, "create_connection", unreachable)
-        with pytest.raises(MissingError, match=r"\(Network is unreachable\); run the same .* goes on after 0.1 MB"):
+        with pytest.raises(MissingError, match=r"\(Network is unreachable\); run the same .* continues after 0.1 MB"):
             bring(site, tmp_path)
     bring(site, tmp_path)
     assert (tmp_path / FILE).read_bytes() == CONTENT
@@ -444,7 +444,7 @@ def test_a_full_disk_is_one_sentence_that_says_what_is_kept(site: Site, tmp_path
                           universal_newlines=True, env=SAME_PATH)
     assert done.stdout.startswith("cannot write %s: File too large; free space" % (tmp_path / FILE))
     assert done.stdout.count("\n") == 1
-    assert ("to go on after 0.1 MB, kept in corpus.zip.part." in done.stdout) == kept
+    assert ("to continue after 0.1 MB, kept in corpus.zip.part." in done.stdout) == kept
     assert names_in(tmp_path) == ([FILE + ".part", FILE + ".part.json"] if kept else [])
     bring(site, tmp_path)
     assert (tmp_path / FILE).read_bytes() == CONTENT and bool(ranges(site)[-1][0]) == kept

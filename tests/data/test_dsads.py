@@ -128,7 +128,7 @@ def test_a_copy_of_another_person_is_left_out_and_named(tmp_path):
     files.update(_session(1, 8, _signal(4, 125)))
     _write(tmp_path, files)
     assert [(r.subject, r.session) for r in _read(tmp_path)] == [("1", "sitting"), ("8", "sitting"), ("4", "rowing")]
-    assert "rowing of person 8 is left out as a copy of person 4's" in Dsads(root=str(tmp_path)).missing()
+    assert "rowing of subject 8 is left out as a copy of subject 4's" in Dsads(root=str(tmp_path)).missing()
 
 
 def test_placements_choose_channels_and_nothing_else(tmp_path, layout):
@@ -178,7 +178,7 @@ def test_every_form_of_the_archive_reads_alike(tmp_path, layout):
 def test_missing_activities_and_segments_are_named(tmp_path, layout):
     _write(tmp_path, layout)
     message = Dsads(root=str(tmp_path)).missing()
-    assert "18 of the 19 activities are not at hand: standing, " in message and message.endswith(".")
+    assert "18 of the 19 activities are missing: standing, " in message and message.endswith(".")
     assert "475 segments of the others are not, the first of them a01/p1/s04.txt" in message
 
 
@@ -295,7 +295,7 @@ def test_real_samples_are_all_there_but_for_zeros_and_the_copy(real):
     activities = {recording.session.partition("-")[0] for recording in found}
     if activities == {"sitting", "lying_on_back", "ascending_stairs", "walking", "running_on_treadmill", "rowing"}:
         assert sum(len(recording.samples) for recording in found) == 6 * 8 * 7500 - 7500 - 2 * 60 * 25
-    assert "rowing of person 8 is left out as a copy of person 4's" in dataset.missing()
+    assert "rowing of subject 8 is left out as a copy of subject 4's" in dataset.missing()
 
 
 def test_no_two_real_recordings_share_a_row(real):

@@ -42,7 +42,7 @@ def test_what_the_lower_rate_cannot_hold_is_gone_and_not_folded_down() -> None:
 
 
 def test_a_higher_rate_is_refused() -> None:
-    with pytest.raises(InputError, match="has 50 samples a second and cannot be brought to 100"):
+    with pytest.raises(InputError, match="has 50 samples per second and cannot be brought to 100"):
         framed(recording(1.0), 100.0)
 
 

@@ -204,7 +204,7 @@ def test_acceleration_in_other_units_or_exchanged_files(tmp_path, layout):
 
 @pytest.mark.parametrize("line, reason", (
     ("1 1 0 101 160", "activity 0"), ("1 1 13 101 160", "activity 13"), ("1 1 7.5 101 160", "not whole"),
-    ("1 2 7 101 160", "it is person 1's"), ("62 31 7 101 160", "there are 61"), ("1 1 7 0 160", "no stretch"),
+    ("1 2 7 101 160", "it is subject 1's"), ("62 31 7 101 160", "there are 61"), ("1 1 7 0 160", "no stretch"),
     ("1 1 7 160 101", "no stretch"), ("1 1 7 101 801", "a recording of 800"), ("1 1 7 100 160", "another line"),
     ("1 1 7 101 161", ""), ("1 1 7 101", ""), ("1 1 7 101 160 1", ""), ("1 1 walking 101 160", ""),
     ("1 1 7 NaN 160", ""), ("", "")))

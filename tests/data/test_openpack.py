@@ -197,7 +197,7 @@ def test_a_zip_for_each_user_is_one_corpus(tmp_path, top):
     _write_parts(tmp_path, top)
     assert [(each.subject, each.session) for each in _read(tmp_path)] == [
         ("U0105", "U0105-S0100"), ("U0105", "U0202-S0200"), ("U0209", "U0209-S0500")]
-    assert "holds 3 of the 104 sessions, of 2 of the 16 people" in Openpack(root=str(tmp_path)).missing()
+    assert "holds 3 of the 104 sessions, of 2 of the 16 subjects" in Openpack(root=str(tmp_path)).missing()
     with open_archive(tmp_path, Openpack.distribution) as archive:
         assert list(archive.files()) == ["U0105.zip", "U0202.zip", "U0209.zip"]
 
@@ -217,7 +217,7 @@ def test_a_damaged_zip_of_one_user_is_named(tmp_path):
 def test_what_is_missing_is_counted(tmp_path):
     _write(tmp_path, _session())
     message = Openpack(root=str(tmp_path)).missing()
-    assert "1 of the 104 sessions, of 1 of the 16 people (U0209)" in message and "no split by person" in message
+    assert "1 of the 104 sessions, of 1 of the 16 subjects (U0209)" in message and "no split by person" in message
     (tmp_path / "whole").mkdir()
     _unpack(tmp_path / "whole", {name: [""] for pair in SESSIONS for name in _session(*pair, count=1)})
     assert Openpack(root=str(tmp_path / "whole")).missing() == ""

@@ -74,7 +74,7 @@ def test_one_person_is_divided_in_time_and_no_sample_twice() -> None:
 
 
 def test_a_stranger_cannot_be_divided_in_time() -> None:
-    with pytest.raises(InputError, match="no person '11' to divide in time"):
+    with pytest.raises(InputError, match="no subject '11' to divide in time"):
         make_split("in-time:person=11", TEN)
 
 
@@ -87,7 +87,7 @@ def test_people_who_share_a_recording_are_left_out_together() -> None:
     ("fold", "no protocol 'fold'; choose from: own, folds"), ("folds:n=2", "n is 3 to 10"),
     ("folds:n=5,fold=6", "fold 1 to n"), ("folds:n=5,fold=0", "fold 1 to n"), ("folds:n=11", "n is 3 to 10"),
     ("folds:n=a", "n is 3 to 10"), ("folds:m=3", "no option 'm'; it takes: n, fold"),
-    ("leave-one-out", "no person '' to leave out; there are: 1, 2"), ("leave-one-out:person=11", "no person '11'"),
+    ("leave-one-out", "no subject '' to leave out; there are: 1, 2"), ("leave-one-out:person=11", "no subject '11'"),
     ("placement-shift:train=wrist", "'test'"), ("placement-shift:train=wrist+hip,test=hip", "hip of both training"),
     ("session-shift:train=a,test=a", "a of both training and test"), ("paper-random:seeds=1", "it takes: seed"),
     ("paper-random:seed=-1", "seed=-1; it must be a whole number"), ("paper-random:seed=1.5", "seed=1.5")])
@@ -127,12 +127,12 @@ def test_dsads_shared_recording_is_caught() -> None:
 
 
 def test_the_split_of_another_corpus_is_refused() -> None:
-    with pytest.raises(MismatchError, match="divides the people of openpack and the corpus is synthetic"):
+    with pytest.raises(MismatchError, match="divides the subjects of openpack and the corpus is synthetic"):
         cut_corpus("synthetic", split=torn(train=["1"]))
 
 
 @pytest.mark.parametrize("change, told", [
-    ({"train": ["person-02"]}, "names person 'person-02', who is none of synthetic's: person-0"),
+    ({"train": ["person-02"]}, "names subject 'person-02', who is none of synthetic's: person-0"),
     ({"session": {"train": ["a"]}}, "has 'session', which is nothing of a split; it takes: dataset, in_time, name")])
 def test_a_typo_in_a_file_is_told_and_not_dropped(change: dict, told: str) -> None:
     value = dict(DATASETS.create("synthetic").split().to_json(), **change)

@@ -40,7 +40,7 @@ def test_shapes_that_disagree_are_refused() -> None:
 def test_a_value_that_is_no_number_is_refused_by_channel_and_sample(value: float) -> None:
     samples = recording().samples
     samples[41, 2] = value
-    with pytest.raises(InputError, match="recording a of person 7 holds .* 'wrist/watch/acc/z' at sample 41"):
+    with pytest.raises(InputError, match="recording a of subject 7 holds .* 'wrist/watch/acc/z' at sample 41"):
         Recording(samples, {}, {}, 50.0, ACC, "7", "a")
 
 

@@ -45,13 +45,13 @@ def test_people_outside_the_split_are_left_out() -> None:
 
 
 def test_a_person_in_two_parts_is_refused() -> None:
-    with pytest.raises(InputError, match="person 2 stands in two parts of split 'fixed' of test"):
+    with pytest.raises(InputError, match="subject 2 stands in two parts of split 'fixed' of test"):
         Split("test", "fixed", ("1", "2"), ("3",), ("2",))
 
 
 @pytest.mark.parametrize("absent, part", [("3", "valid"), ("4", "test")])
 def test_an_empty_part_is_refused_with_its_people(absent: str, part: str) -> None:
-    with pytest.raises(InputError, match="the %s part of split .* has no window; its people are: %s" % (part, absent)):
+    with pytest.raises(InputError, match="the %s part .* has no window; its subjects are: %s" % (part, absent)):
         partition([each for each in people() if each.subject != absent], SPLIT, 20, 10)
 
 
@@ -82,14 +82,14 @@ def test_a_random_split_of_windows_is_caught() -> None:
     everything = concatenate([cut(each, 20, 10, number=n) for n, each in enumerate(people())])
     shuffled = np.random.default_rng(0).permutation(len(everything))
     pieces = [replace(everything.take(index), part=part) for part, index in zip(PARTS, np.array_split(shuffled, 3))]
-    with pytest.raises(InputError, match="person . is in both train and valid; split by person"):
+    with pytest.raises(InputError, match="subject . is in both train and valid; split by person"):
         audit(Parts(*pieces))
 
 
 def test_one_stray_window_of_a_test_person_is_caught() -> None:
     honest = leaky()
     stray = concatenate([honest.train, honest.test.take(np.array([4]))])
-    with pytest.raises(InputError, match="person 4 is in both train and test"):
+    with pytest.raises(InputError, match="subject 4 is in both train and test"):
         audit(honest._replace(train=replace(stray, part="train")))
 
 
@@ -107,7 +107,7 @@ def test_overlapping_windows_under_another_name_are_caught() -> None:
 
 def test_one_person_under_two_names_is_caught_in_the_windows() -> None:
     """What a naive loader would do: take each user name for a person."""
-    with pytest.raises(InputError, match=r"person 1 \(also named 4\) is in both train and test"):
+    with pytest.raises(InputError, match=r"subject 1 \(also named 4\) is in both train and test"):
         audit(leaky(), aliases={"4": "1"})
 
 
@@ -134,7 +134,7 @@ def test_a_session_shift_tests_other_people_in_other_sessions() -> None:
     parts = partition(found, split, 20, 10)
     assert set(parts.train.sessions) == {"day1-a", "day1-b"} and set(parts.test.sessions) == {"day2-a"}
     blurred = replace(SPLIT, sessions={"train": ("day1*",), "valid": ("day1*",), "test": ("day*",)})
-    with pytest.raises(InputError, match="session day1-a of person 1 fits both training and test"):
+    with pytest.raises(InputError, match="session day1-a of subject 1 fits both training and test"):
         partition(found, blurred, 20, 10)
 
 

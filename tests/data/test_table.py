@@ -321,7 +321,7 @@ def test_a_file_without_line_ends_is_not_read_to_its_end(tmp_path):
 def test_too_few_people_are_told_what_helps(tmp_path):
     """The sentence once named an option that train has not, and a protocol that needs a split first."""
     write(tmp_path, "one/a.csv", rows())
-    with pytest.raises(InputError, match="1 of the three people that a split needs.*add recordings of others.*in-time"):
+    with pytest.raises(InputError, match="1 of the three subjects that a split needs.*recordings of others.*in-time"):
         require_split_of(corpus(tmp_path), corpus(tmp_path).split())
     few = corpus(tmp_path)
     divided = make_split("in-time:person=one", People(few.split(), few.aliases, few.together))

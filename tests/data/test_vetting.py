@@ -70,7 +70,7 @@ def test_units_are_doubted_by_person_and_with_the_factor():
     assert found(sound) == []
     (sentence,) = found(Given([recording("1", 1), recording("2", values=samples(2) / np.float32(9.80665)),
                                recording("2", values=samples(3) / np.float32(9.80665), session="b")], ["1"], ["2"]))
-    assert "2 recordings of person 2: " in sentence and "in g: multiply it by 9.80665" in sentence
+    assert "2 recordings of subject 2: " in sentence and "in g: multiply it by 9.80665" in sentence
 
 
 # ------------------------------------------------------------------ people
@@ -125,7 +125,7 @@ def test_a_name_may_be_given_in_another_form():
     people = People(Split("given", "fixed", ("05", "Zo\u00eb"), ("6",), ("7",)), {}, ())
     for given, meant in (("5", "05"), ("zoe\u0308", "Zo\u00eb"), ("007", "7")):
         assert make_split("leave-one-out:person=%s" % given, people).test == (meant,)
-    with pytest.raises(InputError, match="no person '9'"):
+    with pytest.raises(InputError, match="no subject '9'"):
         make_split("leave-one-out:person=9", people)
     assert people_named("5", ["5", "05"]) == ["5"] and people_named("005", ["5", "05"]) == ["5", "05"]
 
@@ -149,7 +149,7 @@ def test_a_recording_is_of_somebody(subject):
 def test_the_same_samples_under_two_names_are_found_also_shifted(shift):
     copy = samples(1)[shift:]
     (sentence,) = found(Given([recording("1", 1), recording("2", 2), recording("3", values=copy)], ["1", "2"], ["3"]))
-    assert "the same samples in recording a of person 1 and in recording a of person 3" in sentence
+    assert "the same samples in recording a of subject 1 and in recording a of subject 3" in sentence
     for facts in ({"aliases": {"3": "1"}}, {"together": (("1", "3"),)}):
         assert found(Given([recording("1", 1), recording("3", values=copy)], ["1", "3"], **facts)) == []
 
@@ -171,7 +171,7 @@ def test_one_recording_in_another_form_under_two_names_is_found(how, shift):
     given = Given([recording("1", values=samples(1, 2000)), recording("2", 2), recording("3", values=copy)], ["1", "2"],
                   ["3"])
     (sentence,) = [each for each in found(given) if "it seems" not in each]
-    assert "go alike, as in another unit or resolution, in recording a of person 1 and in recording a of" in sentence
+    assert "go alike, as in another unit or resolution, in recording a of subject 1 and in recording a of" in sentence
 
 
 def test_what_repeats_itself_is_no_copy():
@@ -190,7 +190,7 @@ def test_one_recording_twice_under_one_name_is_told_and_used():
         given = Given([recording("1", 1), recording("1", values=copy, session="b"), recording("2", 2)], ["1"], ["2"])
         seen = vetted(given, given.recordings())
         (sentence,) = seen.repeats()
-        assert "in recordings a and b of person 1; they weigh double" in sentence and seen.faults() == []
+        assert "in recordings a and b of subject 1; they weigh double" in sentence and seen.faults() == []
 
 
 def test_a_sensor_at_rest_is_no_copy():
@@ -229,7 +229,7 @@ def test_labels_within_the_classes_are_not():
     for kind in (np.int8, np.int16, np.int64):
         recording("1", values=samples(0, 4), labels={"activity": np.array([-1, 0, 1, 2], dtype=kind)})
     recording("1", values=samples(0, 4), labels={})
-    with pytest.raises(InputError, match="labels of task 'mood', of which there are no classes"):
+    with pytest.raises(InputError, match="labels of task 'mood', which has no classes"):
         recording("1", values=samples(0, 4), labels={"mood": np.zeros(4, np.int16)})
     with pytest.raises(InputError, match="of shape list for 4 samples"):
         recording("1", values=samples(0, 4), labels={"activity": [0, 1, 2, 0]})
@@ -249,7 +249,7 @@ def test_classes_are_names_of_their_own(names, message):
 
 def test_a_class_without_a_name_is_remarked_upon():
     assert remarks({"activity": ("", "walk")}) == [
-        "class 0 of activity has no name, so that nobody can read its decisions; name it."]
+        "class 0 of activity has no name, so its decisions could not be read; name it."]
     assert remarks(CLASSES) == []
 
 
@@ -336,9 +336,9 @@ def test_a_silent_channel_and_people_with_short_recordings_are_told():
     seen = vetted(given, given.recordings())
     assert seen.faults() == [] and seen.too_short(64 / 50) == []
     (silent,) = seen.silent()
-    assert "1 recording of person 1: channel 'wrist/acc/z' stays at 0" in silent
+    assert "1 recording of subject 1: channel 'wrist/acc/z' stays at 0" in silent
     (short,) = seen.too_short(8.5)
-    assert "no recording of person 1, 2 is as long as a window of 8.5 s" in short
+    assert "no recording of subject 1, 2 is as long as a window of 8.5 s" in short
 
 
 def test_channels_in_another_order_are_put_in_that_of_the_corpus():

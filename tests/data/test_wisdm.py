@@ -160,7 +160,7 @@ def test_the_last_number_of_a_file_is_no_half_a_word(tmp_path):
 
 @pytest.mark.parametrize("line, reason", (
     ("1600,A,150000000,1.0,NaN,3.0;", "finite"), ("1600,A,150000000,1.0,-inf,3.0;", "finite"),
-    ("1601,A,150000000,1.0,2.0,3.0;", "person 1601")))
+    ("1601,A,150000000,1.0,2.0,3.0;", "subject 1601")))
 def test_unsound_line(tmp_path, line, reason):
     lines = _steady(1600, "A", 0.0)
     lines[3] = line

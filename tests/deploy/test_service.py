@@ -184,7 +184,7 @@ def test_each_start_goes_on_and_counts_on(recipe, tmp_path):
     health, told = served(recipe, Given(chunks(300, 400)), state)
     assert (health.starts, health.gaps, health.missed) == (3, 1, 23)
     health, told = served(recipe, Given(chunks(0, 100)), state)
-    assert health.gaps == 1 and "by this machine's clock, for the source's began anew" in told[1]
+    assert health.gaps == 1 and "by this machine's clock, as the source's times began again" in told[1]
 
 
 @pytest.mark.parametrize("hop, rate_hz, size", [(5, 50.0, 7), (23, 50.0, 7), (5, 80.0, 7), (5, 50.0, 400),
@@ -243,7 +243,7 @@ def test_the_state_of_another_signal_or_a_damaged_one_is_not_gone_on_with(recipe
     health, told = served(recipe, source, state)
     assert "its window was of another signal and is not kept" in told[0] and source.after_s is None
     state.write_text("half")
-    assert "begins anew: " in served(recipe, Given(chunks(0, 100)), state)[1][0]
+    assert "begins again: " in served(recipe, Given(chunks(0, 100)), state)[1][0]
 
 
 def test_what_was_kept_of_another_signal_is_gone_for_good(recipe, tmp_path):

@@ -40,7 +40,7 @@ def test_the_guide_adopts_a_network(tmp_path, monkeypatch, capfd):
         assert execute(shlex.split(line)[1:]) == 0, (line, capfd.readouterr().err)
     manifest = Artifact.load("engines/own").manifest
     assert manifest.training["method"] == "adopted" and Path("own.ehar").is_file()
-    assert "of validation people it decides" in capfd.readouterr().out
+    assert "of validation subjects it decides" in capfd.readouterr().out
 
 
 def test_the_network_of_the_guide_is_adopted(tmp_path, monkeypatch):

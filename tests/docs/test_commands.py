@@ -28,6 +28,11 @@ PROMPT = re.compile(r"(?:board)?\$ ")
 BY_A_TEST: Dict[str, str] = {
     "edgehar fetch uci-har": "test_a_fetch_tells_file_trust_licence_citation_and_the_next_step",
     "edgehar serve engines/student --source mqtt:": "test_health_and_metrics_over_http",
+    "edgehar serve engines/wisdm-watch-s --source mqtt:": "test_the_guide_on_mqtt_brings_decisions_of_its_own_sender",
+    "edgehar doctor --for build-trt": "test_each_job_shows_what_it_needs_and_no_more",
+    "edgehar doctor --for power": "test_each_job_shows_what_it_needs_and_no_more",
+    "edgehar bench engines/student --power replay:path=wall.csv,clock=unix":
+        "test_the_command_shows_the_refusal_and_that_power_is_replayed",
     "edgehar serve engines/student --source sample --speed 1 --live": "test_a_live_page_shows_what_is_decided",
     "edgehar serve engines/wisdm-watch-s --state": "test_the_gateway_s_decisions_are_those_of_run_for_each_wearer",
     "edgehar rehearse engines/wisdm-watch-s --source sample --site --find-max-wearers":
@@ -104,6 +109,8 @@ ONLY_PARSED: Dict[str, str] = {
     "edgehar robust engines/wisdm-watch-s": "needs downloaded corpora; the lines on the page's student are executed",
     "edgehar build engines/student --backend trt": "needs TensorRT",
     "edgehar build engines/wisdm-watch-s --backend trt": "needs TensorRT",
+    "edgehar bench engines/wisdm-watch-s --backend trt": "needs TensorRT",
+    "docker/install.sh pycuda": "compiles with the board's nvcc",
     "edgehar build engines/wisdm-watch-s --backend trt:dla=0": "needs TensorRT and a DLA",
     "edgehar verify engines/wisdm-watch-s/built/trt-fp16": "needs TensorRT",
     "edgehar verify ~/.edgehar/current/model/current": "needs a board that was pushed to",

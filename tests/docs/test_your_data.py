@@ -46,7 +46,7 @@ def test_the_guide_makes_a_student_of_a_folder(tmp_path, monkeypatch, capfd):
             assert 'unit = "ms"' in (tmp_path / "recordings" / "mine.toml").read_text()
             (tmp_path / "recordings" / "mine.toml").write_text(dict(blocks)["toml"])
     said = capfd.readouterr()
-    assert "walking" in said.out and "5 people" in said.out
+    assert "walking" in said.out and "5 subjects" in said.out
     assert (tmp_path / "inspection.html").read_text().count("<svg") == 4
 
 

@@ -323,7 +323,7 @@ def test_a_link_in_a_circle_is_refused(tmp_path: Path) -> None:
 def test_a_pipe_is_written_in_place_where_somebody_reads_it(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(str(pipe))
-    with pytest.raises(InputError, match="nobody reads that pipe; start its reader first"):
+    with pytest.raises(InputError, match="no process reads that pipe; start its reader first"):
         write(pipe)
     reader = os.open(str(pipe), os.O_RDONLY | os.O_NONBLOCK)
     write(pipe)

@@ -199,8 +199,8 @@ def test_a_name_of_two_packages_is_refused_and_the_others_are_not(lamps: Registr
 
 
 @pytest.mark.parametrize("source, said", [
-    ("import no_such_package_at_all", r"\(ModuleNotFoundError: No module named 'no_such_package_at_all'\); mend or"),
-    ("1 / 0", r"\(ZeroDivisionError: division by zero\); mend or uninstall"),
+    ("import no_such_package_at_all", r"\(ModuleNotFoundError: No module named 'no_such_package_at_all'\); fix or"),
+    ("1 / 0", r"\(ZeroDivisionError: division by zero\); fix or uninstall"),
     ("class (", r"\(SyntaxError: "),
 ])
 def test_a_broken_one_is_told_with_its_package(lamps: Registry, installed, source: str, said: str) -> None:

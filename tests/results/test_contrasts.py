@@ -92,7 +92,7 @@ def test_seeds_of_one_method_are_averaged():
 def test_one_person_is_no_evidence():
     b = make("b", people={"activity": {"a": (40 * np.eye(3, dtype=int) + 10).tolist()}})
     (found,) = compare_methods([moved(b, -8)], [b])
-    assert found.verdict == "inconclusive" and difference_text(found).endswith("(one person)")
+    assert found.verdict == "inconclusive" and difference_text(found).endswith("(one subject)")
 
 
 def test_what_is_no_more_than_a_point_below_is_not_inferior():
@@ -139,7 +139,7 @@ def other_classes(run):
 
 @pytest.mark.parametrize("change, told", [
     (lambda run: replace(run, people={"activity": {k: v for k, v in run.people["activity"].items() if k != "a"}}),
-     "differ in their people \\(a, b, c, d against b, c, d\\)"),
+     "differ in their subjects \\(a, b, c, d against b, c, d\\)"),
     (other_classes, "differ in their classes of task 'activity'"),
     (lambda run: replace(run, people={"posture": run.people["activity"]}, calibration={},
                          classes={"posture": run.classes["activity"]}), "differ in their tasks \\(activity against p"),
@@ -173,8 +173,8 @@ def compared(tmp_path, capsys, a, b, *words):
 def test_the_command_tells_difference_interval_and_verdict(tmp_path, capsys):
     b = make("b", synthetic=True)
     code, out, _ = compared(tmp_path, capsys, [moved(b, -8), make("b", scenario="single_stream")], [b])
-    assert code == 0 and "worse" in out and "SYNTHETIC DATA" in out and "difference [95 % over people]" in out
-    assert "over 4 people an interval is rough" in out and "next: edgehar report" in out
+    assert code == 0 and "worse" in out and "SYNTHETIC DATA" in out and "difference [95 % over subjects]" in out
+    assert "over 4 subjects an interval is rough" in out and "next: edgehar report" in out
 
 
 def test_the_command_in_json(tmp_path, capsys):

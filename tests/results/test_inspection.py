@@ -58,7 +58,7 @@ def test_a_sound_corpus_is_told_person_by_person(folder):
     assert found.people[0].seconds == {"sit": 10.0, "walk": 10.0} and found.hours == pytest.approx(60 / 3600)
     assert found.rates == pytest.approx((50, 50, 50)) and found.gaps == 0 and found.refused == ()
     assert found.sensors[0].rest == pytest.approx(9.81, abs=0.01)
-    assert found.doubts == ("nobody has a sample of class never",)
+    assert found.doubts == ("no subject has a sample of class never",)
     assert {each.label for each in found.snippets} == {"sit", "walk"}
 
 
@@ -69,7 +69,7 @@ def test_a_wrong_unit_a_copy_and_a_still_sensor_are_doubted(folder):
     (folder / "b" / "sit.csv").write_text("\n".join(["t,x,y,z", *still]))
     doubts = " | ".join(looked_at(folder, "g").doubts)
     assert "96.2 m/s^2 at rest" in doubts or "at rest where gravity" in doubts
-    assert "of person a and in recording" in doubts and "quite still 3 times for over 2 s, 30 s in all" in doubts
+    assert "of subject a and in recording" in doubts and "quite still 3 times for over 2 s, 30 s in all" in doubts
 
 
 def test_gaps_and_what_is_refused_are_told(folder):

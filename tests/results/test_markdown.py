@@ -23,7 +23,7 @@ def test_generated_data_are_marked_in_every_markdown_table():
 
 def test_people_who_were_not_at_hand_are_counted():
     run = make("a")
-    assert "4 of 5 test people" in markdown([replace(run, split=dict(run.split, test=["a", "b", "c", "d", "e"]))])
+    assert "4 of 5 test subjects" in markdown([replace(run, split=dict(run.split, test=["a", "b", "c", "d", "e"]))])
 
 
 def test_calibration_has_a_column_where_a_run_recorded_it():

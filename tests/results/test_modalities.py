@@ -1,4 +1,4 @@
-"""What each sensor is worth: choices made of what a network sees, ranked, and told against their own parts."""
+"""What each sensor adds: choices made of what a network sees, ranked, and told against their own parts."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def test_a_second_sensor_is_told_against_the_best_alone() -> None:
 
 def test_the_report_draws_the_choices() -> None:
     page = render(RUNS)
-    assert "What each sensor is worth" in page and "student, trained anew" in page
-    assert "What each sensor is worth" not in render([RUNS[0], RUNS[-1]])
+    assert "What each sensor adds" in page and "student, trained again" in page
+    assert "What each sensor adds" not in render([RUNS[0], RUNS[-1]])
 
 
 def test_the_picture_has_a_dot_a_choice_and_a_line_through_the_best() -> None:

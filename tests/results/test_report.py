@@ -188,7 +188,7 @@ def test_one_person_gives_no_interval():
     one = make(people={"activity": {"a": (10 * np.eye(3, dtype=int)).tolist()}})
     words = Page(report.render([one])).words
     assert "one subject, no interval" in words
-    assert interval_text(tables.accuracy_rows([one])[0].macro_f1, 1) == "1.000 (one person)"
+    assert interval_text(tables.accuracy_rows([one])[0].macro_f1, 1) == "1.000 (one subject)"
 
 
 def test_warnings_are_shown():

@@ -1,4 +1,4 @@
-"""Scoring: by hand, against scikit-learn where it is installed, over people, of calibration and of events."""
+"""Scoring: by hand, against scikit-learn where it is installed, over subjects, of calibration and of events."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_scikit_learn_agrees():
     assert balanced_accuracy(counts) == pytest.approx(metrics.balanced_accuracy_score(true, predicted))
 
 
-# ------------------------------------------------------------------ over people
+# ------------------------------------------------------------------ over subjects
 
 
 def crowd(right: float, people: int, seed: int, spread: float = 0.1):

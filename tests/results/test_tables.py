@@ -169,7 +169,7 @@ def test_events_class_by_class_add_up_and_leave_out_what_never_was():
 def test_intervals_as_text():
     found = Interval(0.5, 0.25, 0.75)
     assert words.interval_text(found, 2, 2) == "0.50 [0.25, 0.75]"
-    assert words.interval_text(found, 1) == "0.500 (one person)"
+    assert words.interval_text(found, 1) == "0.500 (one subject)"
     assert words.interval_text(Interval(float("nan"), float("nan"), float("nan")), 9) == "–"
 
 

@@ -63,7 +63,7 @@ def test_a_message_without_the_sensor_holds_no_sample():
 
 
 def test_a_layout_without_messages_is_refused():
-    with pytest.raises(InputError, match="polar tells nothing of messages"):
+    with pytest.raises(InputError, match="polar says nothing about messages"):
         Messages("polar")
 
 

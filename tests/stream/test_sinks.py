@@ -169,7 +169,7 @@ def test_a_reader_that_takes_nothing_is_waited_for_no_longer_than_said(tmp_path)
     pipe = str(tmp_path / "pipe")
     os.mkfifo(pipe)
     lines = Lines(pipe)
-    with pytest.raises(NotTaken, match="nobody reads .*pipe; start its reader"):
+    with pytest.raises(NotTaken, match="no process reads .*pipe; start its reader"):
         lines.write("nobody is there", 0.0)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     written = 0

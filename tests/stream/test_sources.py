@@ -320,7 +320,7 @@ def test_a_terminal_is_told_that_it_is_read(monkeypatch, caplog):
 def test_a_stated_rate_must_agree_with_the_clock(written):
     path = written(table(noise(100)))
     assert Csv(path, rate_hz=50.5).rate_hz == 50.5
-    with pytest.raises(InputError, match="said to have 100 samples a second and its column 'time_s' shows 50"):
+    with pytest.raises(InputError, match="declared with 100 samples per second and its column 'time_s' shows 50"):
         Csv(path, rate_hz=100)
 
 
@@ -371,7 +371,7 @@ def test_people_are_chosen_by_name_or_part(walks, spec, counts):
 
 
 def test_replay_names_what_it_cannot_find(walks):
-    with pytest.raises(InputError, match="Walks has no recording of person 9 .* there are: 01, 02, 03"):
+    with pytest.raises(InputError, match="Walks has no recording of subject 9; .* there are: 01, 02, 03"):
         list(Replay("walks", subject="9").samples())
     with pytest.raises(InputError, match="no part 'tests'"):
         Replay("walks", part="tests")

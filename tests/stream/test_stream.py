@@ -446,7 +446,7 @@ def test_times_that_are_none_are_refused():
 
 
 def test_a_slow_source_is_refused_and_a_limit_counts_its_samples():
-    with pytest.raises(InputError, match="delivers 15 samples a second and the model reads 20"):
+    with pytest.raises(InputError, match="delivers 15 samples per second and the model reads 20"):
         Feed(Sampled(np.arange(9) / 15, noise(9), 15.0), SLOW)
     fed = Feed(Sampled(np.arange(900) / 100, noise(900), 100.0), SLOW, limit_s=4.01)
     assert sum(len(chunk.samples) for chunk in fed) == 80 + 1
@@ -519,7 +519,7 @@ def test_a_clock_in_minutes_is_told_and_one_of_ticks_refused():
     minutes.measured_hz = 1200.0
     Feed(minutes, replace(SLOW, rate_hz=20.0), tell=said.append)
     assert len(said) == 1 and "60 times what the model reads; where its times are in minutes add unit=min" in said[0]
-    with pytest.raises(InputError, match="if it counts ticks, divide them by their number a second, about 32768"):
+    with pytest.raises(InputError, match="if it counts ticks, divide them by their number per second, about 32768"):
         require_rate(20 / 32768, 20.0)
 
 

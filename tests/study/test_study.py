@@ -165,8 +165,8 @@ def test_a_setting_of_another_kind_is_refused(tmp_path: Path, old: str, new: str
     ('\nteacher = "teacher"', "", "network kd: method 'kd' needs a teacher; name one of the networks"),
     ('"kind=acc"', '"kind=akk"', "network kd: no channel has kind=akk"),
     ('"kd"\n', '"kd"\ntasks = ["activty"]\n', "network kd: the corpus has no task 'activty'"),
-    ('"kd"\n', '"kd"\nrate_hz = 100\n', "network kd: rate_hz = 100 is more than the 50 samples a second"),
-    ('"kd"\n', '"kd"\nrate_hz = 37.5\n', "reads 50 samples a second, which is no multiple of its own 37.5"),
+    ('"kd"\n', '"kd"\nrate_hz = 100\n', "network kd: rate_hz = 100 is more than the 50 samples per second"),
+    ('"kd"\n', '"kd"\nrate_hz = 37.5\n', "reads 50 samples per second, which is no multiple of its own 37.5"),
     ('"kd"\n', '"kd"\nrate_hz = 25\nrecipe = { views = 2 }\n', "its teacher teacher reads another; use views = 0"),
     ('width=8"', 'width=8"\ntasks = ["placement"]', "network kd: its teacher teacher does not decide activity"),
     ('"kd"\n', '"kd"\nlabelled = 2\n', "its teacher teacher learns from labels that are hidden from it"),
@@ -344,7 +344,7 @@ def test_a_killed_process_of_a_study_is_told_as_what_it_most_likely_is(tmp_path:
     monkeypatch.setattr(registry, "_extra_files", {})
     registry.add_plugin(_plugin(tmp_path, ENDLESS.replace("time.sleep(60)", "os.kill(os.getpid(), signal.SIGKILL)")))
     study = load_study(written(tmp_path, SLOW))
-    with pytest.raises(MissingError, match="was killed, most likely for want of memory; .* with fewer --jobs"):
+    with pytest.raises(MissingError, match="was killed, most likely for lack of memory; .* with fewer --jobs"):
         run_study(study, None, tmp_path / "work", tmp_path / "results", jobs=1)
 
 
@@ -406,7 +406,7 @@ def test_an_ensemble_is_scored_from_artifacts_of_a_study_that_is_done(finished: 
     assert sum(run.confusions("activity").values()).tolist() == mean_of_two(finished, cell).tolist()
     assert all(path.stat().st_mtime_ns == at for path, at in before.items())
     outcome, = outcomes(study, finished / "results")
-    assert ("ensemble", "ensemble of 2 x resnet:width=8, labels alone") in {
+    assert ("ensemble", "ensemble of 2 x resnet:width=8, no distillation") in {
         (row.label, row.origin) for row in outcome.rows}
     assert outcome.exploratory[0][:2] == ("ensemble", "teacher")
 
@@ -659,5 +659,5 @@ def test_a_task_of_one_class_is_no_task_of_a_study(tmp_path):
     run_fold(cell.fold, None, tmp_path / "work", tmp_path / "results")
     assert own_run(cell, tmp_path / "results").engine.tasks == ("activity",)
     file.write_text(file.read_text(encoding="utf-8") + "tasks = ['placement']", encoding="utf-8")
-    with pytest.raises(InputError, match="one class alone of task 'placement'"):
+    with pytest.raises(InputError, match="only one class of task 'placement'"):
         load_study(file)

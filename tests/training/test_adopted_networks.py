@@ -118,10 +118,10 @@ def test_a_batch_of_one_that_a_trace_froze_is_free_or_refused(tmp_path, family):
         golden = adopt(written(tmp_path, make(), shape, fixed=True), WANTED, tmp_path / "a", family).artifact.golden()
         assert len(golden.x) == 64
     except (AccuracyError, InputError) as refused:
-        assert "export it anew, with its batch axis free" in str(refused)
+        assert "export it again, with its batch axis free" in str(refused)
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_recurrent_layer_over_the_batch_is_refused(tmp_path):
-    with pytest.raises(AccuracyError, match="mend the network, train and export it again"):
+    with pytest.raises(AccuracyError, match="fix the network, train and export it again"):
         adopt(written(tmp_path, Recurrent(first=False), (64, 3)), WANTED, tmp_path / "a", "slip")

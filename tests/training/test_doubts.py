@@ -141,14 +141,16 @@ def test_a_corpus_of_99_windows_is_learnt_with_default_settings(few, tmp_path, c
 
 
 @pytest.mark.parametrize("lacks, told", [
-    ("", []), ("run-train", ["the training people have no window of 'run': that is not learnt"]),
-    ("run-valid", ["the validation people have no window of 'run': the epoch that is kept is chosen without that"]),
-    ("run-test", ["the test people have no window of 'run': no test will say"]),
-    ("run-all", ["nobody has a window of 'run', so that no network can learn it"]),
-    ("run-valid walk-valid", ["the validation people have no window of 'walk', 'run'",
-                              "the validation people have windows of 'still' alone"]),
-    ("run-all walk-all", ["nobody has a window of 'walk', 'run'", "the training people have windows of 'still' alone",
-                          "the validation people have windows of 'still' alone", "the test people have windows of"])])
+    ("", []), ("run-train", ["the training subjects have no window of 'run': that is not learnt"]),
+    ("run-valid", ["the validation subjects have no window of 'run': the epoch that is kept is chosen without that"]),
+    ("run-test", ["the test subjects have no window of 'run': no test will say"]),
+    ("run-all", ["no subject has a window of 'run', so that no network can learn it"]),
+    ("run-valid walk-valid", ["the validation subjects have no window of 'walk', 'run'",
+                              "the validation subjects have only windows of 'still'"]),
+    ("run-all walk-all", ["no subject has a window of 'walk', 'run'",
+                          "the training subjects have only windows of 'still'",
+                          "the validation subjects have only windows of 'still'",
+                          "the test subjects have only windows of"])])
 def test_a_class_that_a_part_lacks_is_told_and_the_exit_stays_0(few, tmp_path, capsys, lacks, told):
     assert execute(["train", "--data", "few:lacks=" + lacks, "--model", "mobilenet:size=XS", "--epochs", "10",
                     "--quiet", "--json", "-o", str(tmp_path / "t")]) == 0
@@ -173,7 +175,7 @@ def test_a_task_of_which_a_part_has_no_label_is_told():
     support = class_support(parts, small.TASKS)
     assert support["activity"]["valid"] == {"still": 0, "moving": 0, "shaking": 0}
     sentence, = training_doubts(support, Recipe(), 1000)
-    assert "no window of the validation people is labelled" in sentence
+    assert "no window of the validation subjects is labelled" in sentence
 
 
 def test_many_missing_classes_are_counted_and_not_all_named():

@@ -103,7 +103,7 @@ def test_a_natural_network_trains_and_is_exported(plugin, parts, tmp_path, chang
 
 
 @pytest.mark.parametrize("change, told", [
-    ({"width": "24"}, r"returns a tensor of shape \(8, 16\) as embedding and told its heads to expect \(8, 24\)"),
+    ({"width": "24"}, r"returns a tensor of shape \(8, 16\) as embedding and its heads expect \(8, 24\)"),
     ({"result": "y.mean(2)"}, "returns a Tensor|returns a tensor of shape .* from features; it must return two things"),
     ({"result": "y.unsqueeze(2), y.mean(2)"}, "returns a tensor of shape .* and a tensor of shape .* from feat"),
     ({"result": "[y], y.mean(2), y"}, "returns 3 things from features; it must return two things"),
@@ -133,7 +133,7 @@ def test_what_a_network_does_wrong_is_told_before_the_first_epoch(plugin, parts,
 
 def test_a_network_that_cannot_even_be_made_is_told_with_its_file(plugin):
     file = plugin("models", (NETWORK % SOUND).replace("        super().__init__(signal, tasks, 16)\n", ""))
-    with pytest.raises(InputError, match=r"cannot be made \(AttributeError: .*\); mend it") as caught:
+    with pytest.raises(InputError, match=r"cannot be made \(AttributeError: .*\); fix it") as caught:
         make_model("mine", small.SIGNAL, small.TASKS)
     assert str(file) in str(caught.value)
 

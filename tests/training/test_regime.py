@@ -50,7 +50,7 @@ def test_unlabelled_windows_of_people_to_train_on_are_kept_apart():
 
 @pytest.mark.parametrize("part, silent", [("valid", ("p4",)), ("test", ("p5",)), ("train", ("p1", "p2", "p3"))])
 def test_a_part_without_any_label_is_told_with_where_to_put_its_people(part, silent):
-    told = "no window of the %s part of split .fixed. of small carries a label; its people are: %s; put"
+    told = "no window of the %s part of split .fixed. of small carries a label; its subjects are: %s; put"
     with pytest.raises(InputError, match=told % (
             part, ", ".join(silent))):
         parts(silent)
@@ -58,7 +58,7 @@ def test_a_part_without_any_label_is_told_with_where_to_put_its_people(part, sil
 
 def test_the_audit_covers_them():
     found = parts(("p3",))
-    with pytest.raises(InputError, match="person p4 is in both train and valid"):
+    with pytest.raises(InputError, match="subject p4 is in both train and valid"):
         audit(found._replace(unlabelled=replace(found.unlabelled, subjects=np.full(len(found.unlabelled), "p4"))))
 
 
@@ -99,10 +99,10 @@ def test_what_labelled_says(text, told):
 
 
 @pytest.mark.parametrize("make, told", [
-    (lambda: Regime.of(4, 0).people(small.parts()), "4 people are to be labelled and the split trains on 3"),
-    (lambda: Regime.of(0, 0), "at least one person"), (lambda: Regime.of([], 0), "names nobody"),
-    (lambda: Regime.of(["p4"]).people(small.parts()), "'p4' is to be labelled and is none of the people to train on"),
-    (lambda: parse_labelled("4:seed=1"), "write a number of people"), (lambda: Regime(unlabelled="some"), "one of")])
+    (lambda: Regime.of(4, 0).people(small.parts()), "4 subjects are to be labelled, the split trains on 3"),
+    (lambda: Regime.of(0, 0), "at least one subject"), (lambda: Regime.of([], 0), "names nobody"),
+    (lambda: Regime.of(["p4"]).people(small.parts()), "'p4' is to be labelled and is none of the subjects to train on"),
+    (lambda: parse_labelled("4:seed=1"), "write a number of subjects"), (lambda: Regime(unlabelled="some"), "one of")])
 def test_a_regime_that_cannot_be_had_is_refused(make, told):
     with pytest.raises(InputError, match=told):
         make()
@@ -236,7 +236,7 @@ def test_a_teacher_of_everybody_s_labels_teaches_no_student_of_a_few(tmp_path):
     found = small.parts()
     fitted = fit(make_model("mobilenet:size=XS", small.SIGNAL, small.TASKS), found.train, found.valid,
                  small.recipe(epochs=1), tmp_path)
-    with pytest.raises(InputError, match="the labels of everybody and the student is to have those of p"):
+    with pytest.raises(InputError, match="the labels of everybody and the student has only those of p"):
         require_no_more_labels(Regime(2, 0), found, [fitted])
     require_no_more_labels(Regime(names=("p1", "p2", "p3")), found, [fitted])
 

@@ -225,7 +225,7 @@ def test_windows_of_one_sample_are_refused(parts, tmp_path):
 
 
 def test_a_lone_window_is_refused(parts, tmp_path):
-    with pytest.raises(InputError, match="one window to train on, .*; cut shorter windows, or train on more people"):
+    with pytest.raises(InputError, match="one window to train on, .*; cut shorter windows, or train on more subjects"):
         fit(network(), parts.train.take(np.arange(1)), parts.valid, small.RECIPE, tmp_path / "t")
     assert not (tmp_path / "t").exists()
 
@@ -233,7 +233,7 @@ def test_a_lone_window_is_refused(parts, tmp_path):
 def test_a_task_of_one_class_is_no_decision():
     classes = {"activity": ("still", "moving"), "placement": ("wrist",)}
     assert chosen_tasks(classes) == chosen_tasks(classes, ("activity",)) == {"activity": ("still", "moving")}
-    for wrong, told in (("placement", "one class alone of task 'placement', which leaves nothing to decide"),
+    for wrong, told in (("placement", "only one class of task 'placement', so there is nothing to decide"),
                         ("posture", "no task 'posture'")):
         with pytest.raises(InputError, match="%s; choose from: activity" % told):
             chosen_tasks(classes, (wrong,))

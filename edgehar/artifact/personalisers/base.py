@@ -11,7 +11,7 @@ from edgehar.artifact.features import LastLayer
 
 
 class Moments(NamedTuple):
-    """Mean (D,) and standard deviation (D,) of features over people."""
+    """Mean (D,) and standard deviation (D,) of features over subjects."""
 
     mean: np.ndarray
     deviation: np.ndarray
@@ -21,7 +21,7 @@ class Personaliser(ABC):
     """One way to a last layer of one's own.
 
     labelled: it needs windows with labels; else every window of the person serves.
-    referred: it needs the features' moments over the people of the training.
+    referred: it needs the features' moments over the subjects of the training.
     """
 
     labelled: bool = True

@@ -32,7 +32,7 @@ class Norm(Personaliser):
             people: Optional[Moments] = None) -> LastLayer:
         """The trained layer on features (N, D) moved and scaled; labels (N,) are not looked at."""
         if people is None:
-            raise InputError("norm needs the features' mean and spread over people, and none were given; use map.")
+            raise InputError("norm needs the features' mean and spread over subjects, and none were given; use map.")
         own, share = moments(features), len(features) / (len(features) + self.prior)
         mean = share * own.mean + (1 - share) * people.mean
         deviation = np.sqrt(share * own.deviation ** 2 + (1 - share) * people.deviation ** 2)

@@ -50,7 +50,7 @@ class BuildOptions:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How an engine is run; chosen anew whenever it is opened.
+    """How an engine is run; chosen again whenever it is opened.
 
     sync: how a thread waits for the GPU: "spin" soonest, at the price of a core, "yield", or
     "blocking", asleep. memory: "copy" to the GPU's own or "mapped", where it reads the

@@ -40,7 +40,7 @@ class Disturbance(ABC):
 
     @abstractmethod
     def change(self, strength: float, signal: Signal, draw: np.random.Generator) -> Change:
-        """What happens to all recordings of one person, who wears the sensor one way.
+        """What happens to all recordings of one subject, who wears the sensor one way.
 
         The function that is returned is given each recording, with the channels of `signal` in
         their order, and gives what is left of it: none, one, or several parts around gaps. It leaves

@@ -1,4 +1,4 @@
-"""The sensor's zero is off: a constant is added to each channel, its sign drawn for each person."""
+"""The sensor's zero is off: a constant is added to each channel, its sign drawn for each subject."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sensor is worn at another angle: turned by so much about an axis that is drawn for each person."""
+"""The sensor is worn at another angle: turned by so much about an axis that is drawn for each subject."""
 
 from __future__ import annotations
 

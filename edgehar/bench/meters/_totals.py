@@ -73,7 +73,7 @@ def remarks_on(rails: Sequence[str], model: str = "") -> List[str]:
     beside = [rail for rail in rails if rail not in {*board.total, *board.within}]
     told = []
     if lacking:
-        told.append("the total of this %s lacks %s, which this meter does not tell" % (
+        told.append("the total of this %s lacks %s, which this meter does not report" % (
             board.board, ", ".join(lacking)))
     if beside:
         told.append("%s %s no rail of a %s and stand%s beside the total" % (

@@ -109,7 +109,7 @@ class Meter(ABC):
     def _ticks(self, interval_s: float) -> Iterator[float]:
         """Yield when it is time for a sample, every `interval_s` on average, until the meter is closed.
 
-        Each wait is drawn anew from half to one and a half intervals: samples at even
+        Each wait is drawn again from half to one and a half intervals: samples at even
         steps would fall in step with a load that comes at even steps too, and see it
         always or never.
         """

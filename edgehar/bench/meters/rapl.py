@@ -106,7 +106,7 @@ def _joules(path: str) -> float:
     try:
         return int(sysfs.located(path).read_text(encoding="ascii")) / 1e6
     except PermissionError as error:
-        raise MissingError("%s may be read by root alone since CVE-2020-8694; run as root, or `sudo chmod a+r %s`." % (
+        raise MissingError("%s may be read only by root since CVE-2020-8694; run as root, or `sudo chmod a+r %s`." % (
             path, path)) from error
     except (OSError, ValueError) as error:
         raise MissingError("%s cannot be read (%s); use another meter." % (path, error)) from error

@@ -93,7 +93,7 @@ class Tegrastats(Meter):
                 if not watts and not told and wordless < WORDLESS or not watts and not line.strip():
                     continue
                 if not watts:
-                    raise MissingError("%s tells no power to this user; run as root, or use --power jtop." %
+                    raise MissingError("%s reports no power to this user; run as root, or use --power jtop." %
                                        self._program)
                 yield watts
         finally:

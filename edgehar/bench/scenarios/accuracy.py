@@ -1,4 +1,4 @@
-"""Every labelled window of the test people, scored person by person."""
+"""Every labelled window of the test subjects, scored subject by subject."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Trial(NamedTuple):
     """What a scenario measures with.
 
     session: of `engine`, open, with room for as many windows as the scenario puts in a
-    call. windows, recordings: of test people alone, where it needs them; the windows have
+    call. windows, recordings: of test subjects alone, where it needs them; the windows have
     the engine's channels, the recordings all of theirs. on_phase: told what begins.
     """
 
@@ -37,7 +37,7 @@ class Trial(NamedTuple):
     def test_windows(self) -> Windows:
         """The windows of a scenario that needs them. Raises InputError where none were given."""
         if self.windows is None:
-            raise InputError("this scenario scores windows of test people; give them.")
+            raise InputError("this scenario scores windows of test subjects; give them.")
         return self.windows
 
 
@@ -60,7 +60,7 @@ class Findings(NamedTuple):
 class Scenario(ABC):
     """What is asked of an engine. A scenario is a frozen dataclass; its fields are made by ``settings.setting``.
 
-    needs: WINDOWS or RECORDINGS of test people, or None. timed: whether it puts the engine
+    needs: WINDOWS or RECORDINGS of test subjects, or None. timed: whether it puts the engine
     under a steady load, which a meter can measure; then it has `load`, and of a simulated
     engine its time is predicted instead. has_latency: whether its latencies are those of
     single windows, so that one may bound them. batch: windows a call; a setting where it

@@ -1,4 +1,4 @@
-"""Every test person enrolled first, and scored on what was recorded later: what a head of one's own is worth."""
+"""Every test subject enrolled first, and scored on what was recorded later: what a head of one's own is worth."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Personal(Scenario):
             self.seconds, self.wearing, self.method, "" if self.gate else ", no gate")
 
     def measure(self, trial: Trial) -> Findings:
-        """Enrol and score each person of the trial. Raises InconclusiveError where nobody was recorded long enough."""
+        """Enrol and score each subject of the trial. Raises InconclusiveError where nobody was recorded long enough."""
         trial.on_phase("enrolling")
         people, warnings = enrol_people(trial.engine, trial.recordings, Enrolment(
             self.seconds, self.method, self.wearing, self.gate))

@@ -1,4 +1,4 @@
-"""Every recording of the test people as a stream: which events it finds, how late, and what it makes up."""
+"""Every recording of the test subjects as a stream: which events it finds, how late, and what it makes up."""
 
 from __future__ import annotations
 

@@ -131,8 +131,8 @@ class Archive:
             if self.has(name) and not self._members[name].endswith("/"):
                 first = found.setdefault(self._digest(name), name)
                 if first != name:
-                    raise InputError("%s is a copy of %s, and which of them is wrong cannot be told; download both "
-                                     "again from %s." % (self.where(name), first, self._url))
+                    raise InputError("%s is a copy of %s, and which of them is wrong cannot be determined; download "
+                                     "both again from %s." % (self.where(name), first, self._url))
 
     def _digest(self, name: str) -> Hashable:
         if self._container is None:

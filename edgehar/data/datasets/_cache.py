@@ -58,11 +58,11 @@ def read_recordings(dataset: Dataset,
             LOG.info("the recordings of %s are taken from %s", dataset.name, entry)
             return _load(entry, dataset)
     except UnopenedError as error:
-        LOG.warning("the cached recordings of %s cannot be opened (%s); going on without.", dataset.name,
+        LOG.warning("the cached recordings of %s cannot be opened (%s); continuing without.", dataset.name,
                     _cause(error))
         return _watched(dataset, watch)
     except (InputError, OSError) as error:
-        LOG.warning("the cached recordings of %s are damaged (%s) and read anew.", dataset.name, _cause(error))
+        LOG.warning("the cached recordings of %s are damaged (%s) and read again.", dataset.name, _cause(error))
         shutil.rmtree(str(entry), ignore_errors=True)
     LOG.info("the recordings of %s are read from %s", dataset.name, dataset.folder)
     recordings = _watched(dataset, watch)
@@ -70,7 +70,7 @@ def read_recordings(dataset: Dataset,
         if recordings:
             _store(entry, recordings, dataset.skipped)
     except (InputError, OSError) as error:
-        LOG.warning("the recordings of %s cannot be cached in %s (%s); going on without.",
+        LOG.warning("the recordings of %s cannot be cached in %s (%s); continuing without.",
                     dataset.name, entry.parent, _cause(error))
     return recordings
 
@@ -112,7 +112,7 @@ def _entry_of(dataset: Dataset) -> Optional[Path]:
     try:
         return cache_folder() / ("%s-%s" % (dataset.name, _key(dataset, files)[:32]))
     except OSError as error:
-        LOG.warning("the recordings of %s cannot be cached (%s); going on without.", dataset.name, _cause(error))
+        LOG.warning("the recordings of %s cannot be cached (%s); continuing without.", dataset.name, _cause(error))
         return None
 
 

@@ -1,4 +1,4 @@
-"""What UCI HAR and HAPT share: the 30 people, and who of them is tested on."""
+"""What UCI HAR and HAPT share: the 30 subjects, and who of them is tested on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ PUBLISHED_TEST = (2, 4, 9, 10, 12, 13, 18, 20, 24)
 
 
 def published_split(dataset: str) -> Split:
-    """The published test people; every fifth of the others, in rising order, is valid."""
+    """The published test subjects; every fifth of the others, in rising order, is valid."""
     learn = [person for person in range(1, 31) if person not in PUBLISHED_TEST]
     valid = learn[4::5]
     train = [person for person in learn if person not in valid]

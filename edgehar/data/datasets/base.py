@@ -65,7 +65,7 @@ class Dataset(ABC):
 
     @property
     def told_in(self) -> str:
-        """Where its facts stand, to be mended there."""
+        """Where its facts stand, to be fixed there."""
         return "its loader"
 
     def unit_remedy(self, sensor: str) -> str:
@@ -95,7 +95,7 @@ class Dataset(ABC):
     def archive(self) -> Archive:
         """The files of the corpus, to be closed. Raises InputError where they are absent or no archive."""
         if self.distribution is None:
-            raise InputError("%s lies in no files; it is made up when it is read." % self.title)
+            raise InputError("%s has no files; it is generated when it is read." % self.title)
         return open_archive(self.folder, self.distribution)
 
     def files(self) -> Dict[str, Path]:
@@ -110,11 +110,11 @@ class Dataset(ABC):
 
     @abstractmethod
     def split(self) -> Split:
-        """The documented people to train on, to select on and to test on."""
+        """The documented subjects to train on, to select on and to test on."""
 
     @abstractmethod
     def recordings(self) -> Iterator[Recording]:
-        """Yield all recordings at hand, always in the same order.
+        """Yield all recordings found, always in the same order.
 
         Raises InputError for a missing, truncated or damaged file, naming it, unless `skip_bad`
         leaves out what stands in it; a fault of the whole corpus is always raised.
@@ -132,7 +132,7 @@ class Dataset(ABC):
             return []
 
     def missing(self) -> str:
-        """One sentence on what of the full distribution is not at hand; empty where nothing is missing."""
+        """One sentence on what of the full distribution is not found; empty where nothing is missing."""
         try:
             return self.lacking()
         except InputError as error:

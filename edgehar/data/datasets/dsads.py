@@ -1,4 +1,4 @@
-"""DSADS: nineteen daily and sports activities of 8 people, five sensors on the body, 25 Hz.
+"""DSADS: nineteen daily and sports activities of 8 subjects, five sensors on the body, 25 Hz.
 
 Source: Altun, Barshan, Tuncel, "Comparative study on classifying human activities with
 miniature inertial and magnetic sensors", Pattern Recognition 43(10):3605-3620, 2010;
@@ -38,7 +38,7 @@ _FIELD = (0.3, 3.0)  # what the median length of a magnetometer keeps to; 0.66 t
 
 
 class _Session(NamedTuple):
-    """One activity, counted from 1, of one person."""
+    """One activity, counted from 1, of one subject."""
 
     activity: int
     person: int
@@ -57,21 +57,21 @@ class Dsads(Dataset):
     "placement", so that one network reads a sensor wherever it is worn.
 
     The corpus is published as 60 segments of 125 rows for each activity and person. A
-    segment goes on in the next where the step of the 15 magnetometer signals at the
+    segment continues in the next where the step of the 15 magnetometer signals at the
     border is at most twice the largest of the five steps before and the five after it.
     (They follow posture, so that an impact is no jump in them.) A Recording is a longest
     chain. Away from the stairs 18 of 2,360 borders are jumps, 15 of them after a multiple
     of six segments, where a run was apparently taken up again.
 
-    Segments need not be whole: those of ascending stairs hold 4 s that go on in the next
-    segment, one climb in ten or twelve, then 1 s from elsewhere (person 3: 3 s and 2 s;
-    person 5: 5 s, six a climb) or zeros (persons 1 and 6). Such a seam, a row before which the
+    Segments need not be whole: those of ascending stairs hold 4 s that continue in the next
+    segment, one climb in ten or twelve, then 1 s from elsewhere (subject 3: 3 s and 2 s;
+    subject 5: 5 s, six a climb) or zeros (persons 1 and 6). Such a seam, a row before which the
     median segment jumps, divides a session; what follows it is session
     ``ascending_stairs-2``. Rows whose 45 values are all 0 were not measured and end a
     Recording.
 
-    One person's activity may be a copy of another's: rowing of person 8 is that of
-    person 4, ten rows later. The copy is left out, so that no split can leak it, and
+    One person's activity may be a copy of another's: rowing of subject 8 is that of
+    subject 4, ten rows later. The copy is left out, so that no split can leak it, and
     `missing` names it; whose recording it is, is not known.
 
     Samples in m/s^2, rad/s and, for the magnetometer, 1 and not tesla: it is relative to
@@ -116,7 +116,7 @@ class Dsads(Dataset):
             self.classes = dict(self.classes, placement=self.placements)
 
     def split(self) -> Split:
-        """Of the 8 people in rising order, each three in turn: one train, one valid, one test; 4 and 8 train too.
+        """Of the 8 subjects in rising order, each three in turn: one train, one valid, one test; 4 and 8 train too.
 
         Persons 4 and 8 share a recording and stay together, whosever it is. The same for a partial archive.
         """
@@ -126,7 +126,7 @@ class Dsads(Dataset):
         return Split(self.name, "fixed", train, valid, test)
 
     def lacking(self) -> str:
-        """As `Dataset.lacking`: which segments are not at hand."""
+        """As `Dataset.lacking`: which segments are not found."""
         with self.archive() as archive:
             return _sentence_on_missing(archive, self.classes["activity"])
 
@@ -181,13 +181,13 @@ def _placements_in(text: str) -> Tuple[str, ...]:
 
 
 def _at_hand(archive: Archive) -> Dict[_Session, List[int]]:
-    """The numbers of the segments at hand, by activity, then person. Refuses files of others."""
+    """The numbers of the segments found, by activity, then person. Refuses files of others."""
     found: Dict[_Session, List[int]] = {}
     for name in filter(_BESIDE.fullmatch, archive.names(".txt")):
         match = _FILE.fullmatch(name)
         activity, person, segment = map(int, match.groups()) if match else (0, 0, 0)
         if not 1 <= activity <= 19 or person not in PEOPLE or segment not in SEGMENTS:
-            raise InputError("%s is none of the corpus' 19 activities, 8 people and 60 segments; remove it." % (
+            raise InputError("%s is none of the corpus' 19 activities, 8 subjects and 60 segments; remove it." % (
                 archive.where(name)))
         found.setdefault(_Session(activity, person), []).append(segment)
     return found
@@ -229,10 +229,10 @@ def _sentence_on_missing(archive: Archive, names: Tuple[str, ...]) -> str:
             for number in SEGMENTS if number not in at_hand.get(session, ())]
     parts = []
     if absent:
-        parts.append("%d of the 19 activities are not at hand: %s" % (len(absent), ", ".join(absent)))
+        parts.append("%d of the 19 activities are missing: %s" % (len(absent), ", ".join(absent)))
     if lost:
         parts.append("%d segments of the others are not, the first of them %s" % (len(lost), lost[0]))
-    parts += ["%s of person %d is left out as a copy of person %d's" % (names[copy.activity - 1], copy.person, person)
+    parts += ["%s of subject %d is left out as a copy of subject %d's" % (names[copy.activity - 1], copy.person, person)
               for copy, person in _copies(archive, at_hand).items()]
     return "In %s, %s." % (archive.source, "; ".join(parts)) if parts else ""
 

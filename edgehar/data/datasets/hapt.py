@@ -55,9 +55,9 @@ class Hapt(Dataset):
     transitions: whether the six changes of posture are classes; where false, they are
     unlabelled and the classes are those of uci-har.
 
-    The 30 people are those of UCI HAR under the same numbers, and the signals those it
+    The 30 subjects are those of UCI HAR under the same numbers, and the signals those it
     was filtered and cut from: a model trained on one must not be tested on the other
-    but by this split, which has the same people in each part. Samples between the
+    but by this split, which has the same subjects in each part. Samples between the
     labelled segments are unlabelled (-1). Nothing is missing in time.
 
     Samples in m/s^2 and rad/s; unlike UCI HAR, both as the phone delivered them.
@@ -89,11 +89,11 @@ class Hapt(Dataset):
         self.classes = {"activity": _POSTURES + _TRANSITIONS if transitions else _POSTURES}
 
     def split(self) -> Split:
-        """That of uci-har: the same people in each part."""
+        """That of uci-har: the same subjects in each part."""
         return published_split(self.name)
 
     def lacking(self) -> str:
-        """As `Dataset.lacking`: which recorded files are not at hand."""
+        """As `Dataset.lacking`: which recorded files are not found."""
         with self.archive() as archive:
             absent = [name for each in _experiments() for name in _files_of(each) if not archive.has(name)]
         return "%s lacks %d of the 122 recorded files: %s." % (
@@ -133,7 +133,7 @@ class Hapt(Dataset):
 
 
 def _experiments() -> List[Experiment]:
-    """All 61: two a person, but three of person 10."""
+    """All 61: two a person, but three of subject 10."""
     people = [person for person in range(1, 31) for _ in range(3 if person == 10 else 2)]
     return [Experiment(number, person) for number, person in enumerate(people, 1)]
 
@@ -148,7 +148,7 @@ def _at_hand(archive: Archive) -> List[Experiment]:
     foreign = [name for name in archive.names(".txt")
                if name.startswith(("RawData/acc_", "RawData/gyro_")) and name not in known]
     if foreign:
-        raise InputError("%s is none of the corpus' 61 experiments, whose numbers and people are fixed; remove it "
+        raise InputError("%s is none of the corpus' 61 experiments, whose numbers and subjects are fixed; remove it "
                          "or give it its published name." % archive.where(foreign[0]))
     found = [each for each in _experiments() if any(archive.has(name) for name in _files_of(each))]
     if not found:
@@ -167,8 +167,8 @@ def _read_labels(archive: Archive) -> Dict[int, List[_Line]]:
     lines: Dict[int, List[_Line]] = {number: [] for number in people}
     for line, row in enumerate(read_rows(archive.read(LABELS), 5, b" ", where), 1):
         if people.get(row[0]) != row[1]:
-            raise _bad_line(line, where, "gives experiment %g to person %g; %s" % (
-                row[0], row[1], "it is person %d's" % people[row[0]] if row[0] in people else "there are 61"))
+            raise _bad_line(line, where, "gives experiment %g to subject %g; %s" % (
+                row[0], row[1], "it is subject %d's" % people[row[0]] if row[0] in people else "there are 61"))
         lines[int(row[0])].append((line, row))
     return lines
 
@@ -176,7 +176,7 @@ def _read_labels(archive: Archive) -> Dict[int, List[_Line]]:
 def _segments(lines: Sequence[_Line], experiment: Experiment, where: str) -> Iterator[Segment]:
     """The segments of one experiment, checked line by line."""
     if not lines:
-        raise InputError("%s has no line for experiment %d, which is at hand; download the file again." % (
+        raise InputError("%s has no line for experiment %d, whose file is there; download the file again." % (
             where, experiment.number))
     for line, row in lines:
         if (row != np.floor(row)).any():

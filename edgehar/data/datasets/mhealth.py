@@ -1,4 +1,4 @@
-"""MHEALTH: twelve activities of ten people, sensors at chest, left ankle and right lower arm, 50 Hz.
+"""MHEALTH: twelve activities of ten subjects, sensors at chest, left ankle and right lower arm, 50 Hz.
 
 Source: Banos et al., "mHealthDroid: a novel framework for agile development of mobile
 health applications", IWAAL 2014; UCI repository, data set 319.
@@ -37,7 +37,7 @@ _FIRST_OF_ACC = [index for index, channel in enumerate(_CHANNELS) if (channel.ki
 
 
 class Mhealth(Dataset):
-    """MHEALTH in its documented layout, a log of 24 columns for each person.
+    """MHEALTH in its documented layout, a log of 24 columns for each subject.
 
     stacked: each placement is a recording of its own with the three channels of its
     accelerometer, which is all that every placement has, named alike, and the task
@@ -48,7 +48,7 @@ class Mhealth(Dataset):
 
     The gyroscope columns are converted as documented, from deg/s, and yet are no rates of
     turn: in all activities alike, standing or running, the arm's three have a length near 1
-    that hardly changes (measured on a derived table, as no original log was at hand).
+    that hardly changes (measured on a derived table, as no original log was found).
     They are marked derived, so that ``live`` leaves them out. The magnetometer has no
     unit; the documents call it local.
 
@@ -83,14 +83,14 @@ class Mhealth(Dataset):
             self.classes = dict(self.classes, placement=_PLACEMENTS)
 
     def split(self) -> Split:
-        """Of the ten people in rising order, each five in turn: three train, one valid, one test."""
+        """Of the ten subjects in rising order, each five in turn: three train, one valid, one test."""
         return split_by_fives(self.name, PEOPLE)
 
     def lacking(self) -> str:
-        """As `Dataset.lacking`: which people's logs are not at hand."""
+        """As `Dataset.lacking`: which people's logs are not found."""
         with self.archive() as archive:
             absent = [person for person in PEOPLE if not archive.has(_file_of(person))]
-        return "%s lacks the logs of person %s." % (archive.source, ", ".join(absent)) if absent else ""
+        return "%s lacks the logs of subject %s." % (archive.source, ", ".join(absent)) if absent else ""
 
     def recordings(self) -> Iterator[Recording]:
         """One a person, in rising order. Raises InputError for damage."""

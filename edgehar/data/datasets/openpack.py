@@ -1,4 +1,4 @@
-"""OpenPack v1.0.0: packing work in logistics, 16 people, an IMU at both wrists and both upper arms, 33.3 Hz.
+"""OpenPack v1.0.0: packing work in logistics, 16 subjects, an IMU at both wrists and both upper arms, 33.3 Hz.
 
 Source: Yoshimura, Morales, Maekawa, Hara, "OpenPack: A Large-Scale Dataset for Recognizing
 Packaging Works in IoT-Enabled Logistic Environments", PerCom 2024; zenodo.org/records/8145223.
@@ -63,19 +63,19 @@ class Openpack(Dataset):
 
     Each sensor has its own clock. The four are read at common instants, 30 ms apart, as
     far as all of them recorded: a gap over `max_gap_s` in any of them ends a Recording.
-    The documents say 30 Hz; the sessions at hand step by exactly 30 ms, which is 33.3 Hz.
+    The documents say 30 Hz; the sessions found step by exactly 30 ms, which is 33.3 Hz.
 
     Labels are the operations as annotated, to the millisecond. Time left between two
     operations is "null", as are the annotated ones of id 8100 and 8200; time before the
     first and after the last is unlabelled. The 1 Hz table of the corpus is not used: it
     runs a second ahead of the operations, and fills what is left between them.
 
-    Five people took part twice, under two user names each; they are one person here,
+    Five subjects took part twice, under two user names each; they are one subject here,
     named by the first. A session is named by user and session. The corpus lists sensors
     that were worn the wrong way round or swapped (in the published sample: atr03);
-    nothing of that is mended.
+    nothing of that is fixed.
 
-    The published sample holds one session of one person, from which no split by person
+    The published sample holds one session of one subject, from which no split by person
     can be made; it serves streaming and loading.
 
     Samples in m/s^2 and rad/s; start_s is Unix time.
@@ -105,20 +105,20 @@ class Openpack(Dataset):
         landmark="U0209/atr/atr01/S0500.csv")
 
     def split(self) -> Split:
-        """Of the 16 people in rising order, each five in turn: three train, one valid, one test.
+        """Of the 16 subjects in rising order, each five in turn: three train, one valid, one test.
 
-        The split of the corpus' authors is not used: it divides sessions, not people.
+        The split of the corpus' authors is not used: it divides sessions, not subjects.
         """
         return split_by_fives(self.name, PEOPLE)
 
     def lacking(self) -> str:
-        """As `Dataset.lacking`: which sessions are not at hand."""
+        """As `Dataset.lacking`: which sessions are not found."""
         with self.archive() as archive:
             found = _sessions_in(archive)
         people = {_person(user) for user, _ in found}
         if not set(SESSIONS) - set(found):
             return ""
-        return "%s holds %d of the %d sessions, of %d of the 16 people (%s); the rest is at %s%s." % (
+        return "%s holds %d of the %d sessions, of %d of the 16 subjects (%s); the rest is at %s%s." % (
             archive.source, len(found), len(SESSIONS), len(people), ", ".join(sorted(people)), self.url,
             "" if len(people) > 2 else ", and no split by person can be made without it")
 
@@ -131,7 +131,7 @@ class Openpack(Dataset):
                 yield from self.sound(self._session, archive, user, session)
 
     def archive(self) -> Archive:
-        """The folder or zip at hand, known by whichever session it has of the first sensor."""
+        """The folder or zip found, known by whichever session it has of the first sensor."""
         folders = [self.folder] + [self.folder / name for name in self.distribution.folders]
         found = next((mark for folder in folders for mark in _landmarks(folder)), self.distribution.landmark)
         return open_archive(self.folder, self.distribution._replace(landmark=found))
@@ -186,7 +186,7 @@ def _landmarks(folder: Path) -> List[str]:
 
 
 def _sessions_in(archive: Archive) -> List[Tuple[str, str]]:
-    """(user, session) of which any sensor or the annotation is at hand, sorted; refuses an undocumented user."""
+    """(user, session) of which any sensor or the annotation is found, sorted; refuses an undocumented user."""
     kept = re.compile(r"(U\d{4})/(?:atr/atr0\d|annotation/openpack-operations)/(S\d{4})\.csv")
     found: Set[Tuple[str, ...]] = {match.groups() for match in map(kept.fullmatch, archive.names(".csv")) if match}
     unknown = sorted({user for user, _ in found} - set(USERS))

@@ -60,8 +60,8 @@ _ACTIVITIES: Dict[str, Tuple[float, Motion, Motion]] = {
 class Synthetic(Dataset):
     """A seeded generator of seven activities at 50 Hz, six channels a placement.
 
-    people: how many. minutes: length of each activity of each person. seed: the same
-    seed, people and minutes give the same values bit for bit; placements: "wrist",
+    people: how many. minutes: length of each activity of each subject. seed: the same
+    seed, subjects and minutes give the same values bit for bit; placements: "wrist",
     "waist" or both joined by "+", of which each is the same with or without the other.
     stacked: each placement is a recording of its own, with six channels named alike and
     the task "placement".
@@ -109,7 +109,7 @@ class Synthetic(Dataset):
                 yield from self._session(person, label, activity)
 
     def _session(self, person: int, label: int, activity: str) -> Iterator[Recording]:
-        """The Recordings of one person doing one activity: one more than there are gaps."""
+        """The Recordings of one subject doing one activity: one more than there are gaps."""
         random = _random(self.seed, person, 1 + label)
         count = int(round(self.minutes * 60 * self.rate_hz))
         phase = _phase(random, _Person(self.seed, person), activity, count, self.rate_hz)
@@ -133,7 +133,7 @@ def _channels(place: str, sensor: str) -> Tuple[Channel, ...]:
 
 
 class _Person:
-    """How one person moves, the same in every activity and at every placement."""
+    """How one subject moves, the same in every activity and at every placement."""
 
     def __init__(self, seed: int, number: int) -> None:
         random = _random(seed, number)
@@ -180,7 +180,7 @@ def _sense(seed: int, number: int, label: int, place: str, phase: np.ndarray, ra
 
 
 def _gait(random: np.random.Generator, label: int, place: int, phase: np.ndarray) -> np.ndarray:
-    """The cycle of an activity at a placement as one person does it, (count, 6): sway and thrust, amplitude about 1.
+    """The cycle of an activity at a placement as one subject does it, (count, 6): sway and thrust, amplitude about 1.
 
     The harmonics belong to the activity; a person does them a little differently.
     """

@@ -101,7 +101,7 @@ class Table(Dataset):
                 self.description.pattern, " or ".join(self.description.archive)))), " or ".join(map(str, roots))))
 
     def split(self) -> Split:
-        """As [split] says; else people by chance, three fifths to train, and the same ones every time."""
+        """As [split] says; else subjects by chance, three fifths to train, and the same ones every time."""
         stated = self.description.facts["split"]
         if "train" in stated:
             train, valid, test = (tuple(stated.get(part, ())) for part in PARTS)
@@ -115,10 +115,10 @@ class Table(Dataset):
         return dict(found, **{"": Path(self.description.path)})
 
     def lacking(self) -> str:
-        """The people of the split of whom no file is there, in a sentence."""
+        """The subjects of the split of whom no file is there, in a sentence."""
         at_hand = {unit.subject for unit in self._units()}
         absent = [person for person in self.split().people if person not in at_hand]
-        return "of %s, nothing is at hand of person %s." % (self.title, ", ".join(absent)) if absent else ""
+        return "of %s, nothing was found of subject %s." % (self.title, ", ".join(absent)) if absent else ""
 
     def recordings(self) -> Iterator[Recording]:
         """Yield what the files hold, file by file in the order of their names."""
@@ -225,7 +225,7 @@ class Table(Dataset):
         sensors = list(dict.fromkeys(each.sensor for each in self.description.measured))
         absent = [sensor for sensor in sensors if sensor not in unit.files]
         if absent:
-            raise InputError("person %s, session %s has no file of sensor '%s', which %s names; its files are: %s." % (
+            raise InputError("subject %s, session %s has no file of sensor '%s', which %s names; its files are: %s." % (
                 unit.subject, unit.session, absent[0], self.description.line_of("channels"), ", ".join(
                     each.name for files in unit.files.values() for each in files)))
         if len(sensors) == 1:
@@ -240,7 +240,7 @@ class Table(Dataset):
                 yield track._replace(values=track.values[:, order])
             return
         if len({len(track.values) for track in tracks}) > 1:
-            raise InputError("the files of person %s, session %s have %s rows, so that they cannot be joined by row "
+            raise InputError("the files of subject %s, session %s have %s rows, so that they cannot be joined by row "
                              "(%s)." % (unit.subject, unit.session, " and ".join(
                                  str(len(each.values)) for each in tracks), self.description.line_of("files", "join")))
         yield from self._complete(tracks[0]._replace(values=np.hstack([track.values for track in tracks])[:, order]))

@@ -1,4 +1,4 @@
-"""UCI HAR: six activities of 30 people, one smartphone at the waist, 50 Hz.
+"""UCI HAR: six activities of 30 subjects, one smartphone at the waist, 50 Hz.
 
 Source: Anguita, Ghio, Oneto, Parra, Reyes-Ortiz, "A Public Domain Dataset for Human
 Activity Recognition Using Smartphones", ESANN 2013; UCI repository, data set 240.
@@ -68,24 +68,24 @@ class UciHar(Dataset):
         landmark="train/subject_train.txt")
 
     def split(self) -> Split:
-        """The published test people; every fifth of the published train people, in rising order, is valid."""
+        """The published test subjects; every fifth of the published train subjects, in rising order, is valid."""
         return published_split(self.name)
 
     def lacking(self) -> str:
-        """As `Dataset.lacking`: which files are not at hand."""
+        """As `Dataset.lacking`: which files are not found."""
         with self.archive() as archive:
             absent = [name for part in _PARTS for name in _files_of(part) if not archive.has(name)]
         return "%s lacks %s." % (archive.source, ", ".join(absent)) if absent else ""
 
     def recordings(self) -> Iterator[Recording]:
-        """Stretches put together from overlapping windows, person by person. Raises InputError for damage."""
+        """Stretches put together from overlapping windows, subject by subject. Raises InputError for damage."""
         with self.archive() as archive:
             archive.require_distinct(file for name in _PARTS for file in _signals_of(name))
             for name in _PARTS:
                 yield from self.sound(self._part, archive, name)
 
     def _part(self, archive: Archive, name: str) -> Iterator[Recording]:
-        """The Recordings of one part, person by person. Raises InputError where nobody's rows can be told apart."""
+        """The Recordings of one part, subject by subject. Raises InputError where nobody's rows can be told apart."""
         part = _open_part(archive, name)
         for person, rows in _rows_by_person(part, self.hop):
             yield from self.sound(self._person, part, person, rows)
@@ -93,7 +93,7 @@ class UciHar(Dataset):
     def _person(self, part: _Part, person: int, rows: slice) -> Iterator[Recording]:
         labels = part.labels.whole_numbers(rows, 6)
         windows = _read_windows(part, rows, self.window)
-        _require_one_body(windows, "%s/Inertial Signals of person %d" % (part.name, person))
+        _require_one_body(windows, "%s/Inertial Signals of subject %d" % (part.name, person))
         follows = _follows(windows, labels, part, rows.start, self.hop)
         edges = [0, *(np.flatnonzero(~follows) + 1).tolist(), len(labels)]
         for first, last in zip(edges[:-1], edges[1:]):
@@ -159,15 +159,15 @@ def _open_part(archive: Archive, name: str) -> _Part:
 
 
 def _rows_by_person(part: _Part, hop: int) -> List[Tuple[int, slice]]:
-    """The rows of each person, who has one run of them. Raises InputError where a person returns or cuts a signal."""
+    """The rows of each subject, who has one run of them. Raises InputError where a person returns or cuts a signal."""
     people = part.people.whole_numbers(slice(0, len(part.people.lines)), 30)
     edges = [0, *(np.flatnonzero(np.diff(people)) + 1).tolist(), len(people)]
     for row in edges[1:-1]:
         before, here = (part.signals[0].lines[each].split() for each in (row - 1, row))
         if people[row] in people[:row] or before[hop:] == here[:hop]:
-            raise InputError("line %d of %s names person %d, though %s; download it again." % (
+            raise InputError("line %d of %s names subject %d, though %s; download it again." % (
                 row + 1, part.people.where, people[row],
-                "the signals go on from the line before, of person %d" % people[row - 1]
+                "the signals continue from the line before, of subject %d" % people[row - 1]
                 if before[hop:] == here[:hop] else "that person's rows ended above"))
     return [(int(people[start]), slice(start, stop)) for start, stop in zip(edges[:-1], edges[1:])]
 
@@ -185,7 +185,7 @@ def _read_windows(part: _Part, rows: slice, window: int) -> np.ndarray:
 
 
 def _require_one_body(windows: np.ndarray, where: str) -> None:
-    """Refuse windows (n, 128, 9) of one person of which a signal is dead, or whose signals cannot belong together.
+    """Refuse windows (n, 128, 9) of one subject of which a signal is dead, or whose signals cannot belong together.
 
     What total_acc has and body_acc lacks is gravity, by the authors' filter: it changes slowly.
     """
@@ -201,7 +201,7 @@ def _require_one_body(windows: np.ndarray, where: str) -> None:
 
 
 def _follows(windows: np.ndarray, labels: np.ndarray, part: _Part, start: int, hop: int) -> np.ndarray:
-    """Whether each row but the first, (n - 1,), goes on from the one above it: its first half is the other's second.
+    """Whether each row but the first, (n - 1,), continues from the one above it: its first half is the other's second.
 
     Raises InputError where the nine signals disagree on that, or the labels with them.
     """
@@ -212,6 +212,6 @@ def _follows(windows: np.ndarray, labels: np.ndarray, part: _Part, start: int, h
                          "again." % (start + row + 2, part.signals[odd].where))
     follows = each.all(axis=1)
     for row in np.flatnonzero(follows & (labels[1:] != labels[:-1])):
-        raise InputError("line %d of %s is %d, though the signals go on from the line before, which is %d; download it "
-                         "again." % (start + row + 2, part.labels.where, labels[row + 1], labels[row]))
+        raise InputError("line %d of %s is %d, though the signals continue from the line before, which is %d; download "
+                         "it again." % (start + row + 2, part.labels.where, labels[row + 1], labels[row]))
     return follows

@@ -1,4 +1,4 @@
-"""WISDM 2019: eighteen activities of 51 people, a watch at the wrist and a phone in the pocket, 20 Hz.
+"""WISDM 2019: eighteen activities of 51 subjects, a watch at the wrist and a phone in the pocket, 20 Hz.
 
 Source: Weiss, Yoneda, Hayajneh, "Smartphone and Smartwatch-Based Biometrics Using
 Activities of Daily Living", IEEE Access 7:133190-133202, 2019; UCI repository, data set 507.
@@ -45,11 +45,11 @@ class Wisdm(Dataset):
 
     alike: a control for "both": nothing of where a sensor is worn can be read from its
     rate or resolution, for phones mostly have 19.9 Hz and steps of 0.00002 m/s^2, and
-    watches 20.0 Hz and 0.00015 to 0.0024. Only the people with both devices; everything
+    watches 20.0 Hz and 0.00015 to 0.0024. Only the subjects with both devices; everything
     at 10 Hz through one low-pass, in steps of 0.05 m/s^2. The gain of each sensor is
     left: at rest watches show up to a tenth more than gravity, phones hardly any.
 
-    A session is one activity of one person. The files list activities out of time
+    A session is one activity of one subject. The files list activities out of time
     order; a change of activity and a step over `max_gap_s` each end a Recording. Within
     an activity a clock that does not advance is refused. The rate is not 20 Hz throughout: some runs are 25 or
     50 Hz, others switch between 20 and 100 Hz. All are resampled to 20 Hz, those parts
@@ -96,18 +96,18 @@ class Wisdm(Dataset):
             self.elsewhere = tuple("wisdm:device=%s" % other for other in PLACEMENTS if other != device)
 
     def split(self) -> Split:
-        """Of the 51 people in rising order, each five in turn: three train, one valid, one test.
+        """Of the 51 subjects in rising order, each five in turn: three train, one valid, one test.
 
-        The same for a partial archive, so that it may name people not at hand.
+        The same for a partial archive, so that it may name subjects not found.
         """
         return split_by_fives(self.name, PEOPLE)
 
     def lacking(self) -> str:
-        """As `Dataset.lacking`: which people's files are not at hand."""
+        """As `Dataset.lacking`: which people's files are not found."""
         with self.archive() as archive:
             absent = {device: [person for person in PEOPLE if not archive.has(_file_of(device, person))]
                       for device in self.devices}
-        return " ".join("The %s accelerometer of %d of the 51 people is not at hand in %s: %s." % (
+        return " ".join("The %s accelerometer of %d of the 51 subjects is missing in %s: %s." % (
             device, len(people), archive.source, ", ".join(people)) for device, people in absent.items() if people)
 
     def recordings(self) -> Iterator[Recording]:
@@ -120,12 +120,12 @@ class Wisdm(Dataset):
                     yield from self.sound(self._person, archive, device, person)
 
     def _at_hand(self, archive: Archive, device: str) -> List[str]:
-        """The people whose file is there. Refuses an archive without any, or with files of others."""
+        """The subjects whose file is there. Refuses an archive without any, or with files of others."""
         known = {_file_of(device, person): person for person in PEOPLE}
         foreign = [name for name in archive.names(".txt")
                    if name.startswith("raw/%s/accel/" % device) and name not in known]
         if foreign:
-            raise InputError("%s is none of the corpus' 51 people; remove it or give it its published name." % (
+            raise InputError("%s is none of the corpus' 51 subjects; remove it or give it its published name." % (
                 archive.where(foreign[0])))
         at_hand = [person for name, person in known.items() if archive.has(name)]
         if not at_hand:
@@ -134,7 +134,7 @@ class Wisdm(Dataset):
         return at_hand
 
     def _chosen(self, people: Mapping[str, List[str]], device: str) -> List[str]:
-        """The people of one device; where devices are to be alike, those who are there with each of them."""
+        """The subjects of one device; where devices are to be alike, those who are there with each of them."""
         everywhere = set.intersection(*map(set, people.values()))
         return [person for person in people[device] if not self.alike or person in everywhere]
 
@@ -227,7 +227,7 @@ def _require_sound(numbers: np.ndarray, person: str, where: str) -> None:
     """Refuse rows (n, 6) that name another person or hold NaN or infinity."""
     foreign = np.flatnonzero(numbers[:, 0] != int(person))
     if len(foreign):
-        raise InputError("line %d of %s belongs to person %g, not to %s; download the file again." % (
+        raise InputError("line %d of %s belongs to subject %g, not to %s; download the file again." % (
             foreign[0] + 1, where, numbers[foreign[0], 0], person))
     damaged = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
     if len(damaged):

@@ -58,7 +58,7 @@ class Lines:
         if self._bytes and 0 < self._max_bytes < self._bytes + len(content):
             self._set_aside()
         if not self._reach(patience_s):
-            raise NotTaken("nobody reads %s; start its reader." % self._name)
+            raise NotTaken("no process reads %s; start its reader." % self._name)
         try:
             if not self._drained(until_s):
                 raise NotTaken("the reader of %s takes nothing; see what it does." % self._name)

@@ -18,7 +18,7 @@ class Jsonl(Sink):
     """Writes a line a window, ``{"label": {task: name}, "probability": {...}, "time_s": ...}``, or a line a bout.
 
     path: "-" is standard output; a missing folder is made. An existing file is replaced;
-    append: it goes on. A link is followed, a pipe or a terminal written in place. max_mb:
+    append: it continues. A link is followed, a pipe or a terminal written in place. max_mb:
     before a file grows beyond so many megabytes (10^6 bytes) it becomes ``path.1``, that one
     ``path.2`` and so on, of which `keep` are kept; 0: it grows. of: "bouts" for a line
     ``{"end_s": ..., "label": name, "start_s": ..., "task": name, ...}`` when a label ends, at a

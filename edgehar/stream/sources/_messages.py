@@ -44,8 +44,8 @@ class Messages:
         said = description.messages
         missing = [key for key in ("samples", "time", "values") if key not in said]
         if missing:
-            raise InputError("%s: layout %s tells nothing of messages (samples, time and values in [messages]), which "
-                             "a source of messages needs." % (description.line_of("messages"), description.name))
+            raise InputError("%s: layout %s says nothing about messages (samples, time and values in [messages]), "
+                             "which a source of messages needs." % (description.line_of("messages"), description.name))
         if len(said["values"]) != len(description.measured):
             raise InputError("%s: [messages] has %d values for %d channels." % (
                 description.line_of("messages", "values"), len(said["values"]), len(description.measured)))

@@ -292,7 +292,7 @@ class Csv(Source):
         lines = self._lines()
         for cells in lines:
             if [cell.strip() for cell in cells] == self._header:
-                self._say("%s repeats its header, as where a logger began anew; that line is left out." % self._here())
+                self._say("%s repeats its header, as where a logger began again; that line is left out." % self._here())
                 continue
             fault = self._fault_of(cells)
             if fault is not None and self._may_be_cut(cells) and next(lines, None) is None:
@@ -356,8 +356,8 @@ class Csv(Source):
     def _settle_rate(self) -> float:
         off_hz = abs(self.measured_hz - self._stated_hz)
         if self._stated_hz > 0 and self.measured_hz > 0 and off_hz > RATE_TOLERANCE * self._stated_hz:
-            raise InputError("%s is said to have %.4g samples a second and its column '%s' shows %.4g; correct one of "
-                             "them." % (self._name, self._stated_hz, TIME, self.measured_hz))
+            raise InputError("%s is declared with %.4g samples per second and its column '%s' shows %.4g; correct one "
+                             "of them." % (self._name, self._stated_hz, TIME, self.measured_hz))
         return self._stated_hz or self.measured_hz
 
     def _tells_samples_apart(self) -> bool:

@@ -5,7 +5,7 @@
     {"time_s": 12.5, "samples": [[0.12, -0.30, 9.79], [0.15, -0.28, 9.81]]}
 
 samples: one row a sample, SI units, all channels in their order. time_s: of the first
-sample, on a clock of the sender that does not go back; a sender that began anew says so by
+sample, on a clock of the sender that does not go back; a sender that began again says so by
 ``"begins": true``.
 """
 

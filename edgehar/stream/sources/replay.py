@@ -80,9 +80,9 @@ class Replay(Source):
         return self._dataset.aliases.get(name, name)
 
     def _nobody(self, people: Set[str]) -> InputError:
-        wanted = "person %s" % self._subject if self._subject else "its %s people" % self._part
+        wanted = "subject %s" % self._subject if self._subject else "its %s subjects" % self._part
         at_hand = ", ".join(sorted(people, key=lambda person: (len(person), person)))
-        return InputError("%s has no recording of %s at hand; choose a person by subject=..., there are: %s." % (
+        return InputError("%s has no recording of %s; choose a subject by subject=..., there are: %s." % (
             self._dataset.title, wanted, at_hand or "none"))
 
     def _chunks(self, recording: Recording, start_s: float) -> Iterator[Chunk]:

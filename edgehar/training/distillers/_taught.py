@@ -21,7 +21,7 @@ class Taught(WithTeacher):
 
     A window without a label counts in the distance as any other, and its soft targets count whole.
     weight: of the distance. It is that of the authors where they tell one; it fits images and
-    their networks, so tune it on validation people before methods are compared.
+    their networks, so tune it on validation subjects before methods are compared.
     """
 
     uses_unlabelled = True

@@ -88,7 +88,7 @@ class Distiller(nn.Module, ABC):
     def finish(self, student: Model, score: Score) -> Dict[str, Any]:
         """Leave of the trained student what is deployed; returns facts of the training as JSON.
 
-        score: gives {task: macro-F1} of a network on validation people.
+        score: gives {task: macro-F1} of a network on validation subjects.
         """
         return {}
 

@@ -2,7 +2,7 @@
 
 Source: Chen, Luo, Zhao, Meng, Xie, Zhu, "A Light-weight Deep Human Activity
 Recognition Algorithm Using Multi-knowledge Distillation", arXiv:2107.07331, IEEE
-Sensors Journal 24(19), 2024. Its equations and tables were not at hand. What is exact,
+Sensors Journal 24(19), 2024. Its equations and tables were not found. What is exact,
 from its abstracts: intermediate features are constrained with more attention to what
 is related to frequency (stage); relations of high-level features are taught through
 Hopfield networks (memory); soft targets follow a smoothed conditional rule (logits);
@@ -50,7 +50,7 @@ class Smldist(WithTeacher):
     `conditional_targets`.
 
     The weights, shares and tau are ours; of four settings sequential=false with a stage_weight
-    and memory_weight of 0.1 was the best on validation people of three corpora
+    and memory_weight of 0.1 was the best on validation subjects of three corpora
     (benchmarks/tuning.py). The teacher's patterns are those of its own Hopfield head, or of
     one that is fitted here to its embedding and the labels. An ensemble never has a head of
     its own. Where everything is taught at once, the one that is fitted learns beside the
@@ -214,7 +214,7 @@ class Smldist(WithTeacher):
         return found
 
     def finish(self, student: Model, score: Score) -> Dict[str, Any]:
-        """Keep the head of the largest importance, and tell which would have been best on validation people."""
+        """Keep the head of the largest importance, and tell which would have been best on validation subjects."""
         rivals = {task: head for task, head in student.heads.items() if isinstance(head, Competition)}
         scores = {}
         for kind in HEADS if rivals else ():

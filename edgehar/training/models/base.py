@@ -163,7 +163,7 @@ def grids_of(network: Gridded, stages: Sequence[Tensor]) -> List[Grid]:
 
 
 def columns_at(features: Tensor, at: Tensor) -> Tensor:
-    """features (..., L) at the places `at` (M,), in columns, by linear interpolation: (..., M); the ends go on."""
+    """features (..., L) at the places `at` (M,), in columns, by linear interpolation: (..., M); the ends continue."""
     at = at.clamp(0, features.shape[-1] - 1)
     before = at.floor().long().clamp(max=max(0, features.shape[-1] - 2))
     after = (before + 1).clamp(max=features.shape[-1] - 1)
