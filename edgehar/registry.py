@@ -34,7 +34,10 @@ T = TypeVar("T")
 TEXT = ("str", "Optional[str]", str, Optional[str])  # annotations, as they are read from a file with or without futures
 WHOLE = re.compile(r"[-+]?\d+")
 QUOTED = re.compile(r'"(?:[^"]|"")*"|\'(?:[^\']|\'\')*\'')
-OPTION = re.compile(r'[^,=]*=\s*(?:%s)\s*(?=,|$)|[^,]+' % QUOTED.pattern)  # one of them, up to the next comma
+OPTION = re.compile(r'(?:[^,=]*=)?\s*(?:%s)\s*(?=,|$)|[^,]+' % QUOTED.pattern)  # one of them, up to the next comma
+TOLD = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}  # what a spec can say
+PLAIN = tuple(TOLD)
+OF_A_SPEC = re.compile(r"(?:typing\.|Union|Optional|NoneType|None|class|str|int|float|bool|[\W])*")
 HOUSE = Path(__file__).resolve().parent
 DECIMAL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
@@ -52,12 +55,14 @@ class Registry(Generic[T]):
     """The plug-ins of one room.
 
     room: package name, e.g. ``"edgehar.training.models"``; its ``base`` module holds the
-    interface, named `interface`.
+    interface, named `interface`. noun: what users call one of them, where the room is
+    named otherwise.
     """
 
-    def __init__(self, room: str, interface: str) -> None:
+    def __init__(self, room: str, interface: str, noun: str = "") -> None:
         self.room = room
         self.interface = interface
+        self.noun = noun or room.rsplit(".", 1)[-1].rstrip("s")
 
     def names(self) -> List[str]:
         """Names of all plug-ins, sorted, with ``-`` for ``_``. Imports no plug-in."""
@@ -68,10 +73,7 @@ class Registry(Generic[T]):
 
         Raises InputError for an unknown name, one that two packages use, or a plug-in that cannot be loaded.
         """
-        if _shown(name) not in self.names():
-            raise InputError("there is no %s named '%s'%s; choose from: %s." % (
-                self._noun(), name, did_you_mean(name, self.names()), ", ".join(self.names())))
-        return self._class_in(self._module(name.replace("-", "_")))
+        return self._class_in(self._module(self._known(name).replace("-", "_")))
 
     def create(self, spec: str, **given: Any) -> T:
         """Make the plug-in that `spec` names; what is `given` is not the spec's to set.
@@ -88,22 +90,20 @@ class Registry(Generic[T]):
             which = "option '%s'%s" % (unknown[0], did_you_mean(unknown[0], free)) if without_passwords(
                 spec) == spec else "such option"
             raise InputError("%s '%s' has no %s; it takes: %s." % (
-                self._noun(), name, which, ", ".join(free) or "none"))
+                self.noun, name, which, ", ".join(free) or "none"))
+        self._require_kinds(name, kind, options)
         arguments = {key: value for key, value in given.items() if key in allowed}
         arguments.update(options)
         lacking = [key for key, each in inspect.signature(kind).parameters.items()
                    if key not in arguments and each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD]
         if lacking:
-            raise InputError("%s '%s' needs %s; write %s." % (self._noun(), name, " and ".join(lacking), "%s:%s" % (
+            raise InputError("%s '%s' needs %s; write %s." % (self.noun, name, " and ".join(lacking), "%s:%s" % (
                 name, ",".join("%s=%s" % (key, key.upper()) for key in lacking))))
         try:
             return kind(**arguments)
         except (TypeError, ValueError) as error:
             raise InputError("%s '%s' cannot use its options (%s); check their values." % (
-                self._noun(), without_passwords(spec), error)) from error
-
-    def _noun(self) -> str:
-        return self.room.rsplit(".", 1)[-1].rstrip("s")
+                self.noun, without_passwords(spec), error)) from error
 
     def _module(self, name: str) -> ModuleType:
         extra = _extra_files.get(self.room, {}).get(name)
@@ -113,15 +113,45 @@ class Registry(Generic[T]):
         owners = ["edgehar"] * (name in self._files()) + sorted(other.distribution for other in others)
         if len(owners) > 1:
             raise InputError("two packages have a %s named '%s': %s; uninstall one of them." % (
-                self._noun(), _shown(name), " and ".join(owners)))
+                self.noun, _shown(name), " and ".join(owners)))
         if others:
             return _import_announced(name, others[0])
         return importlib.import_module("%s.%s" % (self.room, name))
 
+    def _require_kinds(self, name: str, kind: Callable[..., Any], options: Dict[str, Any]) -> None:
+        """Raise InputError for a value of another kind than the plug-in declares."""
+        parameters = inspect.signature(kind).parameters
+        for key, value in options.items():
+            kinds = plain_kinds(parameters[key].annotation)
+            if kinds and not any(type(value) is each or each is float and type(value) is int for each in kinds):
+                raise InputError("option %s of %s '%s' must be %s, not '%s'." % (
+                    key, self.noun, name, " or ".join(TOLD[each] for each in kinds), value))
+
+    def path(self, name: str) -> Path:
+        """The file of a plug-in, which is not imported. Raises InputError for an unknown name."""
+        name = self._known(name).replace("-", "_")
+        others = self._announced().get(_shown(name), [])
+        if name in _extra_files.get(self.room, {}):
+            return _extra_files[self.room][name]
+        if others:
+            return Path(_origin(others[0].module))
+        return next(path for path in (folder / (name + ".py") for folder in self._folders()) if path.is_file())
+
+    def _known(self, name: str) -> str:
+        """`name`, where there is a plug-in of it."""
+        if _shown(name) not in self.names():
+            raise InputError("there is no %s named '%s'%s; choose from: %s." % (
+                self.noun, name, did_you_mean(name, self.names()), ", ".join(self.names())))
+        return name
+
+    def _folders(self) -> List[Path]:
+        """Where the room's own files are; the room itself is not imported, for it may need torch."""
+        found = importlib.util.find_spec(self.room)
+        return [Path(folder) for folder in (found.submodule_search_locations or [] if found else [])]
+
     def _files(self) -> List[str]:
         """Names of the public files of the room."""
-        package = importlib.import_module(self.room)
-        found = [module.name for module in pkgutil.iter_modules(package.__path__)]
+        found = [module.name for module in pkgutil.iter_modules([str(folder) for folder in self._folders()])]
         return [name for name in found if not name.startswith("_") and name != "base"]
 
     def _announced(self) -> Dict[str, List[Announced]]:
@@ -188,8 +218,9 @@ def _split(spec: str) -> Tuple[str, Dict[str, Tuple[str, bool]]]:
     name, _, rest = spec.partition(":")
     options: Dict[str, Tuple[str, bool]] = {}
     for item in OPTION.findall(rest) + [""] * _has_empty(rest):
-        key, equals, value = item.partition("=")
-        if not equals and not options and ("." in item or "/" in item):  # a file alone is the path
+        whole = bool(QUOTED.fullmatch(item.strip()))
+        key, equals, value = ("", "", "") if whole else item.partition("=")
+        if not equals and not options and (whole or "." in item or "/" in item):  # a file alone is the path
             key, equals, value = "path", "=", item
         value = value.strip()
         if not equals:
@@ -235,7 +266,7 @@ def open_rooms() -> Dict[str, str]:
 
 
 def _import_file(name: str, path: Path) -> ModuleType:
-    if name not in sys.modules:
+    if getattr(sys.modules.get(name), "__file__", None) != str(path):
         spec = importlib.util.spec_from_file_location(name, str(path))
         if spec is None or spec.loader is None:
             raise InputError("plug-in %s is no Python file; name it %s.py." % (path, path.stem))
@@ -262,6 +293,12 @@ def _import_announced(name: str, plugin: Announced) -> ModuleType:
             _shown(name), plugin.distribution, type(error).__name__, error)) from error
 
 
+def _origin(module: str) -> str:
+    """The file of a module, which is not imported."""
+    found = importlib.util.find_spec(module)
+    return str(found.origin) if found else module
+
+
 @lru_cache(maxsize=None)
 def _entry_points(path: Tuple[str, ...]) -> Dict[str, Dict[str, List[Announced]]]:
     """{group: {name: who announces it}} of the packages installed on `path`, each package once."""
@@ -280,6 +317,15 @@ def _entry_points(path: Tuple[str, ...]) -> Dict[str, Dict[str, List[Announced]]
 
 def _shown(name: str) -> str:
     return name.replace("_", "-")
+
+
+def plain_kinds(annotation: Any) -> Optional[Tuple[type, ...]]:
+    """Those of str, int, float and bool that a parameter takes, none where it does not say; None: it takes no such."""
+    if annotation is inspect.Parameter.empty:
+        return ()
+    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    kinds = tuple(each for each in PLAIN if re.search(r"\b%s\b" % each.__name__, text))
+    return kinds if kinds and OF_A_SPEC.fullmatch(text) else None
 
 
 def _declared_as_text(taker: Callable[..., Any]) -> List[str]:

@@ -22,7 +22,7 @@ from edgehar import __version__
 from edgehar.errors import EdgeharError, InputError, MissingError
 from edgehar.packages import absent, broken, broken_in
 
-SECTIONS = ("Machine and data", "Train", "Run", "Deploy", "Measure")  # of the help; a command says which is its own
+SECTIONS = ("Machine and data", "Train", "Run", "Deploy", "Measure", "Plug-ins")  # of the help; a command says its own
 OTHERS = "More commands"
 INTERRUPTED = 130
 PIPE_CLOSED = 141

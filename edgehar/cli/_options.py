@@ -12,6 +12,7 @@ from edgehar.settings import HOLD
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 PRECISIONS = ("fp32", "fp16", "int8")
+HELP = "help"
 
 
 class Hold(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
@@ -50,6 +51,24 @@ class Speed(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
         return factor
 
 
+def spec_option(room: str, *names: str, **settings: Any) -> Decorator:
+    """An option that takes specs of the plug-ins of a room; for NAME:help it prints what NAME takes, and ends."""
+    def tell(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        for spec in value if isinstance(value, tuple) else (value,):
+            name, _, rest = str(spec or "").partition(":")
+            if HELP in (name.strip(), rest.strip()):
+                from edgehar.cli._manuals import show_manual, show_room
+
+                if rest:
+                    show_manual(room, name)
+                else:
+                    show_room(room)
+                context.exit()
+        return value
+
+    return click.option(*names, callback=tell, is_eager=True, **settings)
+
+
 def speed_option(default: str, told: str) -> Decorator:
     """How fast a signal that is not live is played."""
     return click.option("--speed", type=Speed(), default=default, help="%s  [default: %s]" % (told, default))
@@ -84,9 +103,9 @@ def engine_options(several: bool = False) -> Decorator:
     """What runs ENGINE_OR_ARTIFACT; in `several` precisions one by one."""
     precision = ("--precision", "precisions") if several else ("--precision",)
     return together(
-        click.option("--backend", metavar="NAME[:OPTION=VALUE,...]",
-                     help="For an artifact: what runs it; default ort. For an engine: how it is run, e.g. "
-                     "trt:sync=spin."),
+        spec_option("backends", "--backend", metavar="NAME[:OPTION=VALUE,...]",
+                    help="For an artifact: what runs it; default ort. For an engine: how it is run, e.g. "
+                    "trt:sync=spin. NAME:help tells of its options."),
         click.option(*precision, multiple=several, type=click.Choice(PRECISIONS),
                      help="For an artifact; default fp32.%s" % (" Repeatable." if several else "")))
 
@@ -94,8 +113,8 @@ def engine_options(several: bool = False) -> Decorator:
 def building_options(example: str) -> Decorator:
     """What an engine is built with. example: ends the help of --backend."""
     return together(
-        click.option("--backend", default="ort", show_default=True, metavar="NAME[:OPTION=VALUE,...]",
-                     help="What runs it, e.g. %s." % example),
+        spec_option("backends", "--backend", default="ort", show_default=True, metavar="NAME[:OPTION=VALUE,...]",
+                    help="What runs it, e.g. %s. NAME:help tells of its options." % example),
         click.option("--precision", type=click.Choice(PRECISIONS), help="Default: fp16 for trt, else fp32."))
 
 
@@ -107,8 +126,9 @@ def board_option(what: str) -> Decorator:
 
 def model_option(default: str, what: str) -> Decorator:
     """``--model``, a network and its options."""
-    return click.option("--model", "model_spec", default=default, show_default=True, metavar="SPEC",
-                        help="%s. There are: %s." % (what, names_in_room("models")))
+    return spec_option("models", "--model", "model_spec", default=default, show_default=True, metavar="SPEC",
+                       help="%s. There are: %s; NAME:help tells of the options of one." % (
+                           what, names_in_room("models")))
 
 
 def constant_option() -> Decorator:
@@ -133,9 +153,16 @@ def hold_option(packed: bool = False, by_task: bool = True) -> Decorator:
 
 def sink_option(examples: str, default: str) -> Decorator:
     """``--sink``, repeatable."""
-    return click.option("--sink", "sinks", multiple=True, metavar="SPEC",
-                        help="Where decisions go (%s), e.g. %s. Repeatable.  [default: %s]" % (
-                            names_in_room("sinks"), examples, default))
+    return spec_option("sinks", "--sink", "sinks", multiple=True, metavar="SPEC",
+                       help="Where decisions go (%s; NAME:help tells of the options of one), e.g. %s. Repeatable.  "
+                       "[default: %s]" % (names_in_room("sinks"), examples, default))
+
+
+def source_option(examples: str, told: str = "", **settings: Any) -> Decorator:
+    """``--source``; told: its default, as the help puts it."""
+    return spec_option("sources", "--source", metavar="SPEC", **settings,
+                       help="Where samples come from (%s; NAME:help tells of the options of one), e.g. %s.%s" % (
+                           names_in_room("sources"), examples, "  [default: %s]" % told if told else ""))
 
 
 def stream_options() -> Decorator:

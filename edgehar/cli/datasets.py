@@ -116,10 +116,20 @@ def _show_one(facts: Dict[str, Any], root: Optional[str]) -> None:
     show_table("Channels", ("channel", "unit", "made by an offline filter"),
                [(channel["name"], channel["unit"], "yes" if channel["derived"] else "")
                 for channel in facts["channels"]])
+    _show_options(facts["spec"])
     absent = facts["at_hand"] == "no" and facts["downloads"]
     step = "edgehar fetch %s%s" if absent else "edgehar train --data %s%s --model resnet -o runs/teacher"
     spec = "synthetic" if facts["at_hand"] == "no" and not absent else facts["spec"]
     show_next(step % (shlex.quote(spec), at(root)))
+
+
+def _show_options(spec: str) -> None:
+    """What a spec of the corpus can set."""
+    from edgehar.cli._manuals import manual_in, show_options
+    from edgehar.registry import parse_spec
+
+    show_options(manual_in("datasets", parse_spec(spec)[0]))
+    click.echo()
 
 
 def _show_unread(facts: Dict[str, Any]) -> None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Union
 
 import click
 
-from edgehar.cli._options import engine_options, json_option, quiet_option, root_option, sink_option, stream_options
-from edgehar.cli._show import names_in_room, progress_line, show_json
+from edgehar.cli._options import (engine_options, json_option, quiet_option, root_option, sink_option, source_option,
+                                  stream_options)
+from edgehar.cli._show import progress_line, show_json
 from edgehar.cli._streaming import Sparing, announce, balance_told, open_source, source_of, stream_marks, warn
 
 if TYPE_CHECKING:
@@ -26,10 +27,8 @@ WITHOUT_IT = "; or feed it from elsewhere: --source sample (generated), csv:path
 
 @click.command()
 @click.argument("path", metavar="ENGINE_OR_ARTIFACT", type=click.Path())
-@click.option("--source", default=OWN_CORPUS, metavar="SPEC",
-              help="Where samples come from (%s), e.g. csv:path=walk.csv, csv:path=-,rate_hz=50 or "
-              "replay:dataset=wisdm,subject=1600.  [default: replay of the test people of the model's corpus]"
-              % names_in_room("sources"))
+@source_option("csv:path=walk.csv, csv:path=-,rate_hz=50 or replay:dataset=wisdm,subject=1600",
+               "replay of the test people of the model's corpus", default=OWN_CORPUS)
 @root_option()
 @sink_option("console:all=true or jsonl:path=decisions.jsonl, which replaces a file of that name",
              "console, or nowhere with --json")

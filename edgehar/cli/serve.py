@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Dict, Iterable, Optional, Sequence, Tuple
 
 import click
 
-from edgehar.cli._options import engine_options, root_option, sink_option, stream_options
-from edgehar.cli._show import names_in_room, progress_line
+from edgehar.cli._options import engine_options, root_option, sink_option, source_option, stream_options
+from edgehar.cli._show import progress_line
 from edgehar.cli._streaming import Sparing, announce, open_source, source_of, stream_marks, warn
 
 if TYPE_CHECKING:
@@ -42,9 +42,7 @@ class Address(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
 
 @click.command()
 @click.argument("path", metavar="ENGINE_OR_ARTIFACT", type=click.Path())
-@click.option("--source", required=True, metavar="SPEC",
-              help="Where samples come from (%s), e.g. mqtt:topic=wearers/anna/samples,client=anna or csv:path=-."
-              % names_in_room("sources"))
+@source_option("mqtt:topic=wearers/anna/samples,client=anna or csv:path=-", required=True)
 @root_option()
 @sink_option("mqtt:topic=wearers/anna/activity or jsonl:path=decisions.jsonl,append=true,max_mb=10,keep=5", "console")
 @engine_options()

@@ -10,12 +10,12 @@ from edgehar.backends.base import PRECISIONS
 from edgehar.cli import _options
 
 FOLDER = Path(edgehar.cli.__file__).parent
-ONCE = ("--json", "--root", "--quiet", "--allow-constant", "--board", "--model", "--sink", "--speed")
+ONCE = ("--json", "--root", "--quiet", "--allow-constant", "--board", "--model", "--sink", "--source", "--speed")
 
 
 def test_options_that_mean_the_same_everywhere_are_written_once() -> None:
-    found = [(name, path.name) for path in sorted(FOLDER.glob("*.py"))
-             for name in re.findall(r'click\.option\(\s*"(--[a-z-]+)"', path.read_text(encoding="utf-8"))]
+    said = re.compile(r'(?:click\.option\(|spec_option\("\w+",)\s*"(--[a-z-]+)"')
+    found = [(name, path.name) for path in sorted(FOLDER.glob("*.py")) for name in said.findall(path.read_text("utf-8"))]
     assert [each for each in found if each[0] in ONCE] == [(name, "_options.py") for name, _ in found if name in ONCE]
     assert {name for name, _ in found} >= set(ONCE)
 

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Tuple
 
@@ -172,7 +173,8 @@ def parse(words: List[str]) -> None:
     name, *arguments = [*first, *group.args]
     command = edgehar_command.get_command(group, name)
     assert command, "there is no command '%s'" % name
-    command.make_context(name, arguments, parent=group)
+    with suppress(click.exceptions.Exit):  # of help
+        command.make_context(name, arguments, parent=group)
 
 
 def lines_of_edgehar() -> List[str]:

@@ -13,9 +13,10 @@ class Jsonl(Sink):
     """Writes ``{"label": {task: name}, "probability": {...}, "raw_label": {...}, "time_s": ...}`` lines.
 
     path: "-" is standard output; a missing folder is made. An existing file is replaced;
-    append: it goes on. A link is followed, a pipe or a terminal written in place. max_mb:
+    append: it goes on instead. A link is followed, a pipe or a terminal written in place. max_mb:
     before a file grows beyond so many megabytes (10^6 bytes) it becomes ``path.1``, that one
-    ``path.2`` and so on, of which `keep` are kept; 0: it grows.
+    ``path.2`` and so on; 0: it grows. keep: so many of those are kept.
+
     Every line is flushed.
     """
 

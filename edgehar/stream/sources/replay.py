@@ -28,9 +28,11 @@ class Replay(Source):
                   recording   pause   recording
 
     dataset: name of the corpus. root: its folder, as for the dataset itself. subject:
-    replay this person alone; where empty, all recordings of `part` ("train", "valid" or
-    "test") of `split`, by default the corpus' own; a split that leaks keeps nobody apart,
-    so that all are replayed. chunk_s: seconds of samples a chunk. The pause of a minute or
+    this person alone. part: people where no subject is given: train, valid or test, of the
+    model's split where there is one, else the corpus' own; a split that leaks keeps nobody
+    apart, so that all are replayed. chunk_s: seconds of samples a chunk.
+
+    The pause of a minute or
     more between two recordings is a gap to every stream.
     """
 
