@@ -9,7 +9,7 @@ import click
 
 from edgehar.cli._options import (engine_options, json_option, quiet_option, root_option, sink_option, source_option,
                                   stream_options)
-from edgehar.cli._show import progress_line, show_json
+from edgehar.cli._show import progress_line, show_json, show_next
 from edgehar.cli._streaming import Sparing, announce, balance_told, open_source, source_of, stream_marks, warn
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
         click.echo(_describe(summary, feed, kind, counted) + marked, err=True)
     _require_decisions(summary, manifest.signal, stream.fault, source)
     if not quiet and not as_json:
-        click.echo("next: edgehar bench %s" % shlex.quote(str(engine.folder)), err=True)
+        show_next("edgehar bench %s" % shlex.quote(str(engine.folder)), err=True)
 
 
 def _whose(engine: Engine, origin: Source) -> Dict[str, Any]:

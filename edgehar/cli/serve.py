@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterable, Optional, Sequence, Tuple
 import click
 
 from edgehar.cli._options import engine_options, root_option, sink_option, source_option, stream_options
-from edgehar.cli._show import progress_line
+from edgehar.cli._show import progress_line, show_next
 from edgehar.cli._streaming import Sparing, announce, open_source, source_of, stream_marks, warn
 
 if TYPE_CHECKING:
@@ -115,7 +115,8 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
         health.samples = lambda: ledger(origin, feed, service.stream, service.earlier).seen_meanwhile()
         with signals_to(service):
             service.run(_at_speed(weigh(feed, signal, tell), signal, speed), origin)
-    click.echo("%s%s\nnext: edgehar bench %s" % (_describe(health, named), marked, shlex.quote(str(path))), err=True)
+    click.echo("%s%s" % (_describe(health, named), marked), err=True)
+    show_next("edgehar bench %s" % shlex.quote(str(path)), err=True)
 
 
 def _at_speed(chunks: Iterable[Chunk], signal: Signal, speed: Optional[float]) -> Iterable[Chunk]:
