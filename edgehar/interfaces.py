@@ -74,6 +74,6 @@ def _bases_in(path: Path) -> List[str]:
         raise InputError("plug-in %s cannot be read (%s); mend it." % (path, error)) from error
     renamed = {each.asname: each.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
                for each in node.names if each.asname}
-    named = [getattr(base, "id", None) or getattr(base, "attr", "") for node in tree.body
+    named = [str(getattr(base, "id", getattr(base, "attr", ""))) for node in tree.body
              if isinstance(node, ast.ClassDef) and not node.name.startswith("_") for base in node.bases]
     return [renamed.get(name, name) for name in named]

@@ -27,10 +27,10 @@ class Room(NamedTuple):
 
 
 ROOMS: Dict[str, Room] = {
-    "datasets": Room("datasets", "--data", ("root",)), "models": Room("models", "--model"),
+    "datasets": Room("datasets", "--data", ("root",)), "models": Room("models", "--model", ("signal", "tasks")),
     "distillers": Room("methods", "--method"), "backends": Room("backends", "--backend"),
     "meters": Room("meters", "--power"), "scenarios": Room("scenarios", "--scenario"),
-    "sources": Room("sources", "--source"), "sinks": Room("sinks", "--sink"),
+    "sources": Room("sources", "--source", ("signal", "split")), "sinks": Room("sinks", "--sink"),
 }
 
 
