@@ -23,7 +23,7 @@ SECTION = "Machine and data"
 @json_option("what was found as JSON; no page is written")
 def command(data: str, root: Optional[str], output: str, as_json: bool) -> None:
     """Look at a corpus before training: people, hours, rates, units, classes, copies, and what would be refused."""
-    from edgehar.cli._show import at, reading_line, show_json, show_next
+    from edgehar.cli._show import at, reading_line, show_json, show_next, with_plugins
     from edgehar.data.datasets import DATASETS
     from edgehar.probes import probe_file
     from edgehar.results.inspection import inspect, write_inspection
@@ -38,7 +38,11 @@ def command(data: str, root: Optional[str], output: str, as_json: bool) -> None:
         return
     _tell(found)
     click.echo("page: %s" % write_inspection(found, output))
-    show_next("edgehar train --data %s%s --model resnet -o runs/teacher" % (shlex.quote(spec), at(root)))
+    step = "edgehar train --data %s%s --model resnet -o runs/teacher" % (shlex.quote(spec), at(root))
+    if found.refused:
+        click.echo("mend what is refused, then run `%s`" % with_plugins(step))
+    else:
+        show_next(step)
 
 
 def _tell(found: Inspection) -> None:

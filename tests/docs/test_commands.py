@@ -16,7 +16,7 @@ import click
 import numpy as np
 import pytest
 
-from edgehar.cli import edgehar as edgehar_command
+from edgehar.cli import edgehar as edgehar_command, plugins_first
 from tests.forked import run_forked
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -168,7 +168,7 @@ def test_the_tests_that_are_named_exist() -> None:
 
 def parse(words: List[str]) -> None:
     """Let click read a line of edgehar and run nothing. Raises click.UsageError for what it does not take."""
-    group = edgehar_command.make_context("edgehar", list(words))
+    group = edgehar_command.make_context("edgehar", plugins_first(words))
     first = group._protected_args if hasattr(group, "_protected_args") else group.protected_args  # click 8.2, 8.1
     name, *arguments = [*first, *group.args]
     command = edgehar_command.get_command(group, name)
