@@ -83,6 +83,14 @@ class Manifest:
         body["tasks"] = {task: tuple(names) for task, names in body["tasks"].items()}
         return cls(**body)
 
+    @property
+    def corpus(self) -> str:
+        """The spec of the corpus it was trained on. Raises InputError where none was named when it was adopted."""
+        if not self.data["dataset"]:
+            raise InputError("%s was adopted without a corpus, so no test people of its own are known; adopt it again "
+                             "with --data CORPUS, or stream from a --source such as sample." % self.name)
+        return str(self.data["dataset"])
+
     def require_golden(self, path: PathLike) -> None:
         """Raise MismatchError where the golden file at `path` does not hold what this manifest says."""
         require_golden(path, self.golden["count"], len(self.signal.channels), self.signal.window, self.tasks)
@@ -146,6 +154,9 @@ def _why_no_artifact(folder: Path) -> str:
     if not folder.exists():
         return "%s does not exist; check the path, or make an artifact with `edgehar export`." % folder
     if not folder.is_dir():
+        if folder.suffix.lower() == ".onnx" and not (folder.parent / "manifest.json").is_file():
+            return "%s is a graph and no artifact yet; make one of it: edgehar adopt %s --signal %s --classes " \
+                "A,B,... -o engines/%s" % (folder, folder, "wrist/acc@50Hz,window=128", folder.stem)
         return "%s is a file; give the folder that holds it: %s" % (folder, folder.parent)
     if (folder / "training.json").is_file():
         return "%s is a training; make an artifact of it: edgehar export %s -o engines/%s" % (
@@ -213,7 +224,7 @@ def _require_contents(folder: Path, manifest: Manifest) -> None:
 
 def _require_calibration(path: Path, manifest: Manifest) -> None:
     heads, signal = read_heads(path), manifest.signal
-    if manifest.calibration["kind"] == "windows":
+    if manifest.calibration["kind"] != "ranges":
         require_head(path, heads, "windows", (manifest.calibration["count"], len(signal.channels), signal.window))
         require_names(path, heads, ["windows"])
         return

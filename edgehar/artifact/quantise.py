@@ -36,7 +36,7 @@ def activation_ranges(onnx_path: Path, x: np.ndarray) -> Ranges:
     """
     model = read_graph(onnx_path)
     source, names = model.graph.input[0].name, _activations(folded(model))
-    session = _with_outputs(model, names, onnx_path)
+    session = with_outputs(model, names, onnx_path)
     lows, highs = np.full((len(names), len(x)), np.nan), np.full((len(names), len(x)), np.nan)
     for number, window in enumerate(x):
         values = session.run(names, {source: window[None, :, None, :]})
@@ -98,13 +98,13 @@ def weakest_layer(onnx_path: Path, quantised: Path, x: np.ndarray) -> str:
     if not layers:
         return ""
     given = {before.graph.input[0].name: x[:, :, None, :]}
-    want, have = (_with_outputs(model, list(layers), path).run(list(layers), given)
+    want, have = (with_outputs(model, list(layers), path).run(list(layers), given)
                   for model, path in ((before, onnx_path), (after, quantised)))
     noise = [float(np.mean((b - a) ** 2) / max(float(np.var(a)), 1e-30)) for a, b in zip(want, have)]
     return list(layers.values())[int(np.argmax(np.array(noise) >= 0.1 * max(noise)))]
 
 
-def _with_outputs(model: Any, names: List[str], onnx_path: Path) -> Any:
+def with_outputs(model: Any, names: List[str], onnx_path: Path) -> Any:
     """A session of `model` that tells the tensors `names`. Raises MismatchError where the graph cannot be run."""
     import onnx
     import onnxruntime

@@ -27,7 +27,7 @@ def windows_for(engine: Engine, dataset: Optional[str] = None, root: Optional[st
     MismatchError for a corpus that the engine's split does not divide, before it is read.
     """
     data, framing = engine.manifest.data, engine.manifest.signal.framing
-    return _held_out_windows(dataset or data["dataset"], root, Split.from_json(data["split"]), framing)
+    return _held_out_windows(dataset or engine.manifest.corpus, root, Split.from_json(data["split"]), framing)
 
 
 @lru_cache(maxsize=1)

@@ -27,7 +27,7 @@ def recordings_for(engine: Engine, dataset: Optional[str] = None, root: Optional
     MismatchError for a corpus that the engine's split does not divide, before it is read.
     """
     data, rate_hz = engine.manifest.data, engine.manifest.signal.rate_hz
-    corpus, split = DATASETS.create(dataset or data["dataset"], root=root), Split.from_json(data["split"])
+    corpus, split = DATASETS.create(dataset or engine.manifest.corpus, root=root), Split.from_json(data["split"])
     require_split_of(corpus, split)
     _require_whole(split)
     return (framed(recording, rate_hz) for recording in read_recordings(corpus) if split.place(recording) == "test")

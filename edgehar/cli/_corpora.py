@@ -88,7 +88,8 @@ def checked(spec: str, root: Optional[str] = None,
     rates = [rate_hz for _, _, rate_hz in found if rate_hz]
     people = {dataset.aliases.get(person, person) for person, _, _ in found}
     return {"name": dataset.name, "told_in": dataset.told_in, "recordings": len(found), "people": len(people),
-            "unsound": seen.faults(), "remarks": remarks(dataset.classes) + seen.repeats(),
+            "unsound": seen.faults(), "remarks": (remarks(dataset.classes) + seen.repeats() + seen.silent()
+                        + seen.too_short(dataset.window / dataset.rate_hz)),
             "of_people": len(dataset.split().people), "hours": sum(seconds for _, seconds, _ in found) / 3600,
             "rate_hz": dataset.rate_hz, "measured_hz": (min(rates), max(rates), median(rates)) if rates else (),
             "lacking": dataset.missing(), "faults": dataset.skipped}

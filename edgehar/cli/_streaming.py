@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgehar.stream.stream import Stream
 
 
+OWN_CORPUS = "replay"  # of the model, unless it is told of another
 NUMBER = re.compile(r"[-+]?\d[\d.,e+-]*")
 
 
@@ -32,9 +33,11 @@ def open_source(spec: str, manifest: Manifest, root: Optional[str],
     from edgehar.stream.sources import SOURCES
     from edgehar.data.splits import Split
 
-    given = {"dataset": manifest.data["dataset"], "root": root or ""}
+    name, options = parse_spec(spec)
+    wanting = name == OWN_CORPUS and "dataset" not in options
+    given = {"dataset": manifest.corpus if wanting else manifest.data["dataset"], "root": root or ""}
     source = SOURCES.create(spec, split=Split.from_json(manifest.data["split"]), signal=manifest.signal,
-                          **{key: value for key, value in given.items() if key not in parse_spec(spec)[1]})
+                          **{key: value for key, value in given.items() if key not in options})
     if tell is not None:
         source.tell = tell
     return source

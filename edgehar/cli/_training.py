@@ -74,7 +74,7 @@ class Doubts:
         parts = corpus.parts._replace(train=labelled_only(corpus.parts, regime))
         self.support = class_support(parts, chosen_tasks(corpus.dataset.classes, tasks))
         self.sentences: List[str] = []
-        self._tell(training_doubts(self.support, recipe, len(parts.train)))
+        self._tell([*corpus.remarks, *training_doubts(self.support, recipe, len(parts.train))])
 
     def tell_of(self, fitted: Fitted) -> None:
         """What the finished training leaves in doubt."""

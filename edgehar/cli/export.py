@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Optional
 
 import click
 
@@ -31,10 +30,12 @@ def command(training: str, folder: str, name: Optional[str], root: Optional[str]
     The graph is fed physical units (normalisation is inside), agrees with PyTorch within
     1e-4 or the export fails, and holds only what TensorRT 8.5 can parse.
     """
-    from edgehar.cli._show import marked, show_json, show_next, show_table
+    from edgehar.cli._exported import show_artifact
+    from edgehar.cli._show import show_json
     from edgehar.data.corpus import cut_corpus
     from edgehar.probes import probe_folder
-    from edgehar.training.exporting import Samples, export
+    from edgehar.artifact.samples import Samples
+    from edgehar.training.exporting import export
     from edgehar.data.splits import Split
     from edgehar.training.folder import Fitted
 
@@ -44,17 +45,7 @@ def command(training: str, folder: str, name: Optional[str], root: Optional[str]
     parts = cut_corpus(data["dataset"], root, Split.from_json(data["split"]), fitted.model.signal.framing).parts
     artifact = export(fitted, parts.train, parts.valid, folder, name or Path(folder).resolve().name,
                       Samples(golden, calibration), opset)
-    manifest = artifact.manifest
     if as_json:
-        show_json(manifest.to_json())
-        return
-    show_table(marked("artifact %s" % manifest.name, manifest.data), ("file", "KiB", "sha256"),
-               [(path, round((artifact.folder / path).stat().st_size / 1024, 1), digest[:16])
-                for path, digest in sorted(manifest.files.items())])
-    click.echo("operators: %s" % ", ".join(manifest.onnx["operators"]))
-    show_next("edgehar build %s%s" % (shlex.quote(folder), int8_option(manifest.onnx["operators"])))
-
-
-def int8_option(operators: Sequence[str]) -> str:
-    """`` --precision int8`` where a graph of these operators has a layer that INT8 is for, else nothing."""
-    return " --precision int8" if "Conv" in operators else ""
+        show_json(artifact.manifest.to_json())
+    else:
+        show_artifact(artifact, folder)

@@ -10,7 +10,8 @@ import click
 from edgehar.cli._options import (engine_options, json_option, quiet_option, root_option, sink_option, source_option,
                                   stream_options)
 from edgehar.cli._show import progress_line, show_json, show_next
-from edgehar.cli._streaming import Sparing, announce, balance_told, open_source, source_of, stream_marks, warn
+from edgehar.cli._streaming import (OWN_CORPUS, Sparing, announce, balance_told, open_source, source_of,
+                                    stream_marks, warn)
 
 if TYPE_CHECKING:
     from edgehar.data.signals import Signal
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from edgehar.stream.sources.base import Source
 
 SECTION = "Run"
-OWN_CORPUS = "replay"
 WITHOUT_IT = "; or feed it from elsewhere: --source sample (generated), csv:path=FILE or mqtt:topic=TOPIC."
 
 

@@ -121,7 +121,7 @@ def _tell_left_out(corpus: Corpus) -> None:
         if empty:
             click.echo("without a window in %s: %s; their recordings are not at hand, shorter than %d samples, or "
                        "without a label" % (part.part, ", ".join(empty), corpus.framing.window))
-    for sentence in remarks(corpus.dataset.classes):
+    for sentence in [*remarks(corpus.dataset.classes), *corpus.remarks]:
         click.echo(sentence)
 
 

@@ -8,6 +8,7 @@ from typing import Any, Callable, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
+from edgehar.data.channels import Channel, positions
 from edgehar.data.datasets import DATASETS, read_recordings
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.parts import Parts, partition
@@ -24,7 +25,8 @@ class Corpus(NamedTuple):
     """A dataset, the spec that named it, who is in which part, how it was cut, and the windows by part.
 
     measured_hz: lowest, median and highest rate that the recordings were made from; empty
-    where the corpus has no times to measure it by.
+    where the corpus has no times to measure it by. remarks: a sentence for each thing to
+    know before its windows are trusted.
     """
 
     spec: str
@@ -33,6 +35,7 @@ class Corpus(NamedTuple):
     framing: Framing
     parts: Parts
     measured_hz: Tuple[float, ...]
+    remarks: Tuple[str, ...] = ()
 
 
 def cut_corpus(spec: str, root: Optional[str] = None, split: Optional[Split] = None,
@@ -49,14 +52,14 @@ def cut_corpus(spec: str, root: Optional[str] = None, split: Optional[Split] = N
     dataset = DATASETS.create(spec, root=root)
     split, framing = split or dataset.split(), framing or dataset.framing
     require_split_of(dataset, split)
-    recordings = read_recordings(dataset, watch)
-    require_sound(dataset, recordings)
+    recordings = [in_channel_order(recording, dataset.channels) for recording in read_recordings(dataset, watch)]
+    remarks = require_sound(dataset, recordings, framing.window / framing.rate_hz)
     parts = partition((framed(recording, framing.rate_hz) for recording in recordings), split, framing.window,
                       framing.hop, aliases=dataset.aliases)
     LOG.info("%s by split '%s': windows of %d samples every %d at %g Hz; %d to train on, %d to validate, %d to test",
              spec, split.name, framing.window, framing.hop, framing.rate_hz, len(parts.train), len(parts.valid),
              len(parts.test))
-    return Corpus(spec, dataset, split, framing, parts, _measured(recordings))
+    return Corpus(spec, dataset, split, framing, parts, _measured(recordings), tuple(remarks))
 
 
 def slower(corpus: Corpus, rate_hz: float) -> Corpus:
@@ -64,6 +67,27 @@ def slower(corpus: Corpus, rate_hz: float) -> Corpus:
     if rate_hz in (0, corpus.framing.rate_hz):
         return corpus
     return cut_corpus(corpus.spec, corpus.dataset.root, corpus.split, scaled(corpus.framing, rate_hz))
+
+
+def in_channel_order(recording: Recording, channels: Sequence[Channel]) -> Recording:
+    """`recording` with its channels in the order of `channels`.
+
+    Raises InputError where they are not the same channels in the same units.
+    """
+    if recording.channels == tuple(channels):
+        return recording
+    if set(recording.channels) != set(channels):
+        raise InputError("%s has other channels than its corpus: %s; give each recording the channels that the corpus "
+                         "declares." % (recording.name, _unlike(recording.channels, channels)))
+    return replace(recording, samples=recording.samples[:, positions(recording.channels, channels)],
+                   channels=tuple(channels))
+
+
+def _unlike(here: Sequence[Channel], declared: Sequence[Channel]) -> str:
+    """"no wrist/acc/z (m/s^2), but wrist/acc/z (g)"."""
+    lacking, besides = (["%s (%s)" % (each.name, each.unit) for each in one if each not in other]
+                        for one, other in ((declared, here), (here, declared)))
+    return ", but ".join(filter(None, ("no " + ", ".join(lacking[:3]) if lacking else "", ", ".join(besides[:3]))))
 
 
 def framed(recording: Recording, rate_hz: float) -> Recording:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import combinations
-from typing import Collection, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Collection, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
-from edgehar.data.signals import Recording, Windows, carries_label, concatenate, cut
+from edgehar.data.signals import UNLABELLED, Recording, Windows, carries_label, concatenate, cut
 from edgehar.data.splits import PARTS, Split
 from edgehar.errors import InputError
 
@@ -47,6 +47,7 @@ def partition(recordings: Iterable[Recording], split: Split, window: int, hop: i
     sessions = set()
     silent: List[Windows] = []
     longest = dict.fromkeys(PARTS, 0)
+    labelled: Set[str] = set()  # parts with a label on any sample
     for number, recording in enumerate(recordings):
         person = (aliases or {}).get(recording.subject, recording.subject)
         recording = recording if person == recording.subject else replace(recording, subject=person)
@@ -57,6 +58,8 @@ def partition(recordings: Iterable[Recording], split: Split, window: int, hop: i
             longest[part] = max(longest[part], len(recording.samples))
             windows = cut(recording, window, hop, purity, number)
             known = carries_label(windows)
+            if any((values != UNLABELLED).any() for values in recording.labels.values()):
+                labelled.add(part)
             pieces[part].append(windows.take(known))
             if part == "train" and not split.same_people:
                 silent.append(windows.take(~known))
@@ -66,7 +69,7 @@ def partition(recordings: Iterable[Recording], split: Split, window: int, hop: i
         found = _dealt(everything, split) if split.leaky else _in_time(everything, split, places)
     else:
         _require_long_enough(split, longest, window)
-        _require_labels(split, longest, pieces)
+        _require_labels(split, longest, pieces, labelled)
         found = {part: _joined(pieces[part], part, split) for part in PARTS}
     if silent:
         found["unlabelled"] = concatenate(silent)
@@ -86,14 +89,18 @@ def _require_long_enough(split: Split, longest: Mapping[str, int], window: int) 
                                  part, split.name, split.dataset, samples, window))
 
 
-def _require_labels(split: Split, longest: Mapping[str, int], pieces: Mapping[str, Sequence[Windows]]) -> None:
+def _require_labels(split: Split, longest: Mapping[str, int], pieces: Mapping[str, Sequence[Windows]],
+                    labelled: Collection[str]) -> None:
     """Raise InputError for a part that was recorded and of which no window is labelled."""
     for part, samples in longest.items():
-        if samples and not sum(map(len, pieces[part])):
-            raise InputError("no window of the %s part of split '%s' of %s carries a label; its people are: %s; put "
-                             "labelled people there, and those without a label under train, where a teacher can say "
-                             "what they did." % (
-                                 part, split.name, split.dataset, ", ".join(getattr(split, part))))
+        if not samples or any(len(piece) for piece in pieces[part]):
+            continue
+        where = "no window of the %s part of split '%s' of %s carries a label" % (part, split.name, split.dataset)
+        if part in labelled:
+            raise InputError("%s, although its recordings have labels: they change so often that none holds through "
+                             "most of a window; give shorter windows with --window, or look at the labels." % where)
+        raise InputError("%s; its people are: %s; put labelled people there, and those without a label under train, "
+                         "where a teacher can say what they did." % (where, ", ".join(getattr(split, part))))
 
 
 def _require_met(split: Split, placements: Collection[str], sessions: Collection[str]) -> None:

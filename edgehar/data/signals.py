@@ -225,14 +225,17 @@ def require_finite(samples: np.ndarray, channels: Sequence[Channel], where: str)
         where, samples[row, column], channels[int(column)].name, row))
 
 
+def unchanging(samples: np.ndarray) -> List[int]:
+    """Columns of `samples` (T, C) that never change, of two samples or more."""
+    return np.flatnonzero(np.ptp(samples, axis=0) == 0).tolist() if len(samples) > 1 else []
+
+
 def require_alive(samples: np.ndarray, channels: Sequence[Channel], where: str) -> None:
     """Raise InputError for a channel of `samples` (T, C) that never changes: a stuck or unplugged sensor."""
-    if len(samples) < 2:
-        return
-    for column in np.flatnonzero(np.ptp(samples, axis=0) == 0):
+    for column in unchanging(samples):
         raise InputError("%s: channel '%s' stays at %g for %d samples, as a stuck or unplugged sensor does; "
                          "check it or leave that stretch out." % (
-                             where, channels[int(column)].name, samples[0, column], len(samples)))
+                             where, channels[column].name, samples[0, column], len(samples)))
 
 
 def paired(slow: Windows, fast: Windows) -> Tuple[Windows, Windows]:

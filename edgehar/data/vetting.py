@@ -9,7 +9,7 @@ from edgehar.data.copies import AROUND, STRETCH, Copies, Fingerprints
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.people import alike, outside
 from edgehar.data.plausible import LEAST_S, UNIT, Doubt, doubts
-from edgehar.data.signals import Recording
+from edgehar.data.signals import Recording, unchanging
 from edgehar.errors import InputError
 
 
@@ -20,13 +20,18 @@ class Seen(NamedTuple):
     session: str
 
 
-def require_sound(dataset: Dataset, recordings: Iterable[Recording]) -> None:
-    """Raise InputError with the first of `faults`, and how many more there are."""
-    found = faults(dataset, recordings)
+def require_sound(dataset: Dataset, recordings: Iterable[Recording], window_s: float) -> List[str]:
+    """What is to be known of `recordings` that are cut to windows of `window_s`, a sentence each.
+
+    Raises InputError with the first of their faults, and how many more there are.
+    """
+    seen = vetted(dataset, recordings)
+    found = seen.faults()
     if found:
         more = "" if len(found) == 1 else " (and %d more: edgehar datasets %s --check%s lists all)" % (
             len(found) - 1, shlex.quote(dataset.spec), " --root %s" % shlex.quote(dataset.root) if dataset.root else "")
         raise InputError(found[0] + more)
+    return seen.silent() + seen.too_short(window_s)
 
 
 def faults(dataset: Dataset, recordings: Iterable[Recording]) -> List[str]:
@@ -54,11 +59,18 @@ class Vetting:
         self._seen: List[Seen] = []
         self._prints = Fingerprints()
         self._doubted: Dict[Tuple[str, str, str], List[Tuple[str, Doubt]]] = {}
+        self._silent: Dict[Tuple[str, float], List[str]] = {}  # {(channel, its value): whose recordings}
+        self._longest_s: Dict[str, float] = {}  # of each person
 
     def add(self, recording: Recording) -> None:
         """Take the next recording."""
         self._prints.add(len(self._seen), recording.samples)
         self._seen.append(Seen(recording.subject, recording.session))
+        longest_s = self._longest_s.get(recording.subject, 0.0)
+        self._longest_s[recording.subject] = max(longest_s, recording.duration_s)
+        for column in unchanging(recording.samples) if recording.duration_s >= LEAST_S else ():
+            silent = (recording.channels[column].name, float(recording.samples[0, column]))
+            self._silent.setdefault(silent, []).append(recording.subject)
         for doubt in doubts(recording.samples, recording.channels) if recording.duration_s >= LEAST_S else ():
             key = (doubt.sensor, doubt.kind, doubt.sentence.rpartition("it seems")[2] if doubt.kind == UNIT else "")
             self._doubted.setdefault(key, []).append((recording.subject, doubt))
@@ -73,6 +85,20 @@ class Vetting:
         return ["%s, %s: %s; %s." % (self._dataset.name, _told([who for who, _ in each]), each[0][1].sentence,
                                      self._dataset.unit_remedy(sensor))
                 for (sensor, _, _), each in self._doubted.items()]
+
+    def silent(self) -> List[str]:
+        """A sentence for each channel that does not change in whole recordings."""
+        return ["%s, %s: channel '%s' stays at %g, as a stuck or unplugged sensor does; leave these recordings out, or "
+                "the channel where it is silent in all." % (self._dataset.name, _told(who), channel, value)
+                for (channel, value), who in self._silent.items()]
+
+    def too_short(self, window_s: float) -> List[str]:
+        """A sentence where people have no recording of `window_s`, so that nothing of them is used."""
+        who = [person for person, longest_s in self._longest_s.items() if longest_s < window_s - 1e-9]
+        if not who:
+            return []
+        return ["%s: no recording of person %s is as long as a window of %.3g s, so that nothing of them is used; give "
+                "longer recordings, or shorter windows with --window." % (self._dataset.name, _named(who), window_s)]
 
     def faults(self) -> List[str]:
         """A sentence for each way in which they cannot be used as they are."""
@@ -142,6 +168,10 @@ def _people(dataset: Dataset, one: Seen, other: Seen) -> Tuple[str, str]:
 
 
 def _told(subjects: Sequence[str]) -> str:
+    return "%d recording%s of person %s" % (len(subjects), "" if len(subjects) == 1 else "s", _named(subjects))
+
+
+def _named(subjects: Sequence[str]) -> str:
+    """"1, 2, 3, 4 and 5 more"."""
     people = sorted(set(subjects), key=lambda name: (len(name), name))
-    shown = ", ".join(people[:4]) + (" and %d more" % (len(people) - 4) if len(people) > 4 else "")
-    return "%d recordings of person %s" % (len(subjects), shown)
+    return ", ".join(people[:4]) + (" and %d more" % (len(people) - 4) if len(people) > 4 else "")

@@ -117,7 +117,8 @@ def inspect(dataset: Dataset, watch: Callable[[Recording], Any] = lambda recordi
             dataset.title, _first(dataset.skipped) or "it is empty."))
     sensors, found = tuple(look.found() for look in looks), tuple(people.found(dataset))
     copies = (*vetting.copies(), *vetting.repeats())
-    doubts = [*vetting.units(), *_doubts(dataset, found, sensors, classes, pauses.rates), *copies]
+    doubts = [*vetting.units(), *_doubts(dataset, found, sensors, classes, pauses.rates), *copies,
+              *vetting.too_short(dataset.window / dataset.rate_hz)]
     return Inspection(dataset.title, dataset.name, dataset.rate_hz, pauses.rates, len(pauses.gaps_s),
                       max(pauses.gaps_s, default=0.0), sum(dataset.missing_rows.values()),
                       dict(sum(dataset.unordered_rows.values(), Counter())), found, sensors, classes,

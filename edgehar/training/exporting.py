@@ -7,8 +7,7 @@ people, calibration inputs from training people, nothing from those of the test.
 from __future__ import annotations
 
 import time
-from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
+from typing import Any, Dict, List, Mapping, Tuple
 
 import numpy as np
 
@@ -16,8 +15,8 @@ from edgehar.artifact import attribution
 from edgehar.artifact.attribution import Attribution
 from edgehar.artifact.manifest import Artifact, write_manifest
 from edgehar.artifact.operators import operators
-from edgehar.artifact.quantise import activation_ranges
-from edgehar.data.channels import Channel
+from edgehar.artifact.samples import (CALIBRATION_WINDOWS, GOLDEN_WINDOWS, Samples, spread_out,
+                                      synthetic_signals, whose, write_calibration, write_golden)
 from edgehar.data.signals import Signal, Windows, windows_sha256
 from edgehar.errors import InputError, MismatchError
 from edgehar.files import PathLike, folder_written_whole
@@ -27,20 +26,6 @@ from edgehar.training.graph import OPSET, onnx_model
 from edgehar.training.models.base import Model
 from edgehar.training.parity import require_independent, require_parity
 from edgehar.training.saliency import attribute
-
-GOLDEN_WINDOWS = 64
-CALIBRATION_WINDOWS = 512
-
-
-class Samples(NamedTuple):
-    """What golden and calibration inputs are made from.
-
-    golden: "windows" of validation people, or "synthetic" signals where the data may not
-    be passed on. calibration: "windows" of training people, or only their "ranges".
-    """
-
-    golden: str = "windows"
-    calibration: str = "windows"
 
 
 def export(fitted: Fitted, train: Windows, valid: Windows, folder: PathLike, name: str,
@@ -62,15 +47,14 @@ def export(fitted: Fitted, train: Windows, valid: Windows, folder: PathLike, nam
         _require_numbers(predict(fitted.model, golden))
         logits = require_independent(fitted.model, golden)
         require_parity(graph, fitted.model, golden, logits)
-        arrays: Dict[str, Any] = {"logits/" + task: z for task, z in logits.items()}
-        np.savez(str(temporary / "golden.npz"), x=golden, **arrays)
+        write_golden(temporary, golden, logits)
         if samples.golden == "windows":
             attribution.save(temporary / attribution.FILE, _attributions(fitted.model, valid))
-        chosen = train.take(_spread(len(train), CALIBRATION_WINDOWS))
-        _write_calibration(temporary, chosen.select(signal.channels).x, samples.calibration)
+        chosen = spread_out(train, CALIBRATION_WINDOWS)
+        write_calibration(temporary, chosen.select(signal.channels).x, samples.calibration)
         facts = _facts(fitted, name, model)
         facts["golden"] = {"kind": samples.golden, "count": len(golden), "people": golden_people}
-        facts["calibration"] = {"kind": samples.calibration, "count": len(chosen), "people": _people(chosen)}
+        facts["calibration"] = {"kind": samples.calibration, "count": len(chosen), "people": whose(chosen)}
         write_manifest(temporary, facts)
     return Artifact.load(folder)
 
@@ -86,53 +70,13 @@ def _golden_inputs(valid: Windows, signal: Signal, kind: str) -> Tuple[np.ndarra
     """(N, C, T) float32, evenly spread validation windows or generated signals; and of which people."""
     if kind == "synthetic":
         return synthetic_signals(signal, GOLDEN_WINDOWS), []
-    chosen = valid.take(_spread(len(valid), GOLDEN_WINDOWS))
-    return np.ascontiguousarray(chosen.select(signal.channels).x), _people(chosen)
+    chosen = spread_out(valid, GOLDEN_WINDOWS)
+    return np.ascontiguousarray(chosen.select(signal.channels).x), whose(chosen)
 
 
 def _attributions(model: Model, valid: Windows) -> Dict[str, Attribution]:
     x = np.ascontiguousarray(valid.select(model.signal.channels).x)
     return attribute(model, x, valid.y, predict(model, x))
-
-
-def _write_calibration(folder: Path, windows: np.ndarray, kind: str) -> None:
-    """Write ``calibration.npz`` from windows (N, C, T): them, or only the ranges they give."""
-    path = str(folder / "calibration.npz")
-    if kind == "ranges":
-        arrays: Dict[str, Any] = {name: np.array(pair) for name, pair in
-                                  activation_ranges(folder / "model.onnx", windows).items()}
-        np.savez(path, **arrays)
-    else:
-        np.savez(path, windows=windows)
-
-
-def _people(windows: Windows) -> List[str]:
-    return sorted(set(windows.subjects.tolist()))
-
-
-def _spread(count: int, wanted: int) -> np.ndarray:
-    """Up to `wanted` numbers spread evenly over 0..count-1."""
-    return np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(int))
-
-
-def synthetic_signals(signal: Signal, count: int, seed: int = 0) -> np.ndarray:
-    """Generated movement (count, C, T) float32 in physical units: a posture, a rhythm, and noise a channel.
-
-    Strengths are typical of a body: gravity and a few m/s^2, a few rad/s.
-    """
-    draw = np.random.default_rng(seed)
-    time_s = np.arange(signal.window) / signal.rate_hz
-    rhythm_hz = draw.uniform(0.3, 3.0, (count, 1, 1))
-    phase = draw.uniform(0, 2 * np.pi, (count, len(signal.channels), 1))
-    strength = np.array([_strength(channel) for channel in signal.channels])[:, None]
-    level = draw.normal(0, 1, (count, len(signal.channels), 1)) * strength
-    swing = draw.exponential(0.5, (count, len(signal.channels), 1)) * strength
-    noise = 0.05 * strength * draw.normal(0, 1, (count, len(signal.channels), signal.window))
-    return (level + swing * np.sin(2 * np.pi * rhythm_hz * time_s + phase) + noise).astype(np.float32)
-
-
-def _strength(channel: Channel) -> float:
-    return {"acc": 5.0, "linear_acc": 2.0, "gyro": 1.0}.get(channel.kind, 1.0)
 
 
 def _facts(fitted: Fitted, name: str, model: Any) -> Dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgehar.cli.export import int8_option
+from edgehar.cli._exported import int8_option
 
 
 @pytest.mark.parametrize("operators, option", [(["Conv", "Relu", "Gemm"], " --precision int8"),

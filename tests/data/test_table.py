@@ -355,7 +355,7 @@ def test_two_names_of_one_person_are_asked_about_and_said_by_aliases(people):
             np.random.default_rng(int(person) + len(person)).normal((0, 0, 1), 0.1, (200, 3)))])
     with pytest.raises(InputError, match=r"'1' = '01' \}, or two.*edgehar datasets table:.*own.toml --check"):
         found = corpus(people, beside='aliases = { "x" = "y" }')
-        require_sound(found, [replace(each, samples=each.samples / 9) for each in found.recordings()])
+        require_sound(found, [replace(each, samples=each.samples / 9) for each in found.recordings()], 1.0)
     split = '\n[split]\ntrain = ["a"]\nvalid = ["b"]\ntest = ["1"]\nleft_out = ["c"]'
     found = corpus(people, beside='aliases = { "01" = "1" }' + split)
     assert people_faults(found, [each.subject for each in found.recordings()]) == []

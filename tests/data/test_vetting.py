@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, Sequence
 
@@ -13,7 +14,7 @@ import pytest
 from edgehar.cli import execute
 from edgehar.data.channels import triad
 from edgehar.data.copies import Fingerprints, stretch_hashes
-from edgehar.data.corpus import cut_corpus
+from edgehar.data.corpus import cut_corpus, in_channel_order
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.people import alike, outside, people_named, plain_name
 from edgehar.data.protocols import People, every_fold, make_split
@@ -315,3 +316,38 @@ def test_recordings_shorter_than_a_window_are_the_reason_told():
     given = [recording(name, seed, values=samples(seed, 400 if name != "2" else 63)) for seed, name in enumerate("123")]
     with pytest.raises(InputError, match="the valid part .* its longest recording has 63 samples and a window 64"):
         partition(given, split, 64, 32)
+
+
+def test_labels_that_change_within_every_window_are_the_reason_told():
+    from edgehar.data.parts import partition
+
+    split = Split("given", "fixed", ("1",), ("2",), ("3",))
+    restless = {"activity": (np.arange(400) % 3).astype(np.int16)}
+    given = [recording("1", 0, labels=restless), recording("2", 1), recording("3", 2)]
+    with pytest.raises(InputError, match="train part .* although its recordings have labels: they change so often"):
+        partition(given, split, 64, 32)
+
+
+def test_a_silent_channel_and_people_with_short_recordings_are_told():
+    stuck = samples(1)
+    stuck[:, 2] = 0
+    recordings = [recording("1", values=stuck), recording("2", values=samples(2, 40)), recording("2", 3)]
+    given = Given(recordings, ["1"], ["2"])
+    seen = vetted(given, given.recordings())
+    assert seen.faults() == [] and seen.too_short(64 / 50) == []
+    (silent,) = seen.silent()
+    assert "1 recording of person 1: channel 'wrist/acc/z' stays at 0" in silent
+    (short,) = seen.too_short(8.5)
+    assert "no recording of person 1, 2 is as long as a window of 8.5 s" in short
+
+
+def test_channels_in_another_order_are_put_in_that_of_the_corpus():
+    turned = replace(recording("1"), samples=samples(0)[:, ::-1], channels=ACC[::-1])
+    assert in_channel_order(turned, ACC).channels == ACC
+    np.testing.assert_array_equal(in_channel_order(turned, ACC).samples, samples(0))
+
+
+def test_other_channels_than_those_of_the_corpus_are_named():
+    other = replace(recording("1"), channels=(*ACC[:2], replace(ACC[2], unit="g")))
+    with pytest.raises(InputError, match=r"no wrist/acc/z \(m/s\^2\), but wrist/acc/z \(g\)"):
+        in_channel_order(other, ACC)

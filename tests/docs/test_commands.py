@@ -49,6 +49,13 @@ BY_A_TEST: Dict[str, str] = {
     "edgehar bench engines/mine": "test_the_guide_is_followed",
     "edgehar bench engines/labelled-only": "test_the_guide_is_followed",
     "edgehar run engines/mine": "test_the_guide_makes_a_student_of_a_folder",
+    "edgehar adopt mine.onnx": "test_the_guide_adopts_a_network",
+    "edgehar build engines/own": "test_the_guide_adopts_a_network",
+    "edgehar verify engines/own": "test_the_guide_adopts_a_network",
+    "edgehar bench engines/own": "test_the_guide_adopts_a_network",
+    "edgehar run engines/own": "test_the_guide_adopts_a_network",
+    "edgehar pack engines/own": "test_the_guide_adopts_a_network",
+    "edgehar install own.ehar": "test_the_guide_adopts_a_network",
     "./deploy.sh push anna@xavier-1 anna@xavier-2": "test_one_command_brings_two_devices_to_recognise_a_stream",
     "./deploy.sh push anna@xavier-1 --bundle student.ehar --key release.pub --backend trt --dry-run":
         "test_a_jetson_is_told_what_it_lacks_with_remedies",

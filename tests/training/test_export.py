@@ -20,7 +20,8 @@ from edgehar.data.signals import Signal
 from edgehar.errors import AccuracyError, InputError, MismatchError
 from edgehar.training import parity
 from edgehar.training.evaluation import predict
-from edgehar.training.exporting import Samples, export, synthetic_signals
+from edgehar.artifact.samples import Samples, synthetic_signals
+from edgehar.training.exporting import export
 from edgehar.training.graph import onnx_model, trace
 from edgehar.training.heads import HEADS, Competition, Memory, make_head
 from edgehar.training.loop import fit

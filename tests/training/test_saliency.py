@@ -12,7 +12,8 @@ from torch import nn
 from edgehar.artifact import attribution
 from edgehar.artifact.manifest import Artifact
 from edgehar.training.evaluation import predict
-from edgehar.training.exporting import Samples, export
+from edgehar.artifact.samples import Samples
+from edgehar.training.exporting import export
 from edgehar.training.loop import fit
 from edgehar.training.models import make_model
 from edgehar.training.models.base import Grid, Model

@@ -13,8 +13,10 @@ import torch.nn.functional as F
 
 from edgehar.errors import InputError
 from edgehar.training.distillers import DISTILLERS
-from edgehar.training.distillers.smldist import (association_kl, conditional_targets, find_anchors, log_amplitudes,
-                                                 memory_of, shared_span, soft_targets, spectral_distance)
+from edgehar.training.distillers._anchors import find_anchors, shared_span
+from edgehar.training.distillers.base import log_amplitudes
+from edgehar.training.distillers.smldist import (association_kl, conditional_targets, memory_of, soft_targets,
+                                                 spectral_distance)
 from edgehar.training.epochs import Training
 from edgehar.training.heads import HEADS, Competition
 from edgehar.training.loop import fit

@@ -24,7 +24,7 @@ is claimed.
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -32,24 +32,10 @@ from torch import Tensor, nn
 
 from edgehar.data.signals import UNLABELLED
 from edgehar.errors import InputError
+from edgehar.training.distillers._anchors import Anchor, adapter, find_anchors, lattices, layers_up_to, look
 from edgehar.training.distillers.base import Phase, Score, Teacher, WithTeacher, log_amplitudes, total
 from edgehar.training.heads import HEADS, Competition, HopfieldHead, Memory, entropy
-from edgehar.training.models.base import Grid, Model, Outputs, columns_at, grids_of
-
-SHORTEST = 16  # columns: fewer have no spectrum to speak of
-
-
-class Anchor(NamedTuple):
-    """A stage of the student and the one of the teacher that it is held to, both counted from 0.
-
-    kept: the teacher's columns that lie where the student looks; at: (L,) where they lie
-    between the student's columns.
-    """
-
-    student: int
-    teacher: int
-    kept: slice
-    at: Tensor
+from edgehar.training.models.base import Model, Outputs, columns_at
 
 
 class Smldist(WithTeacher):
@@ -111,9 +97,9 @@ class Smldist(WithTeacher):
             for task, names in student.tasks.items():
                 student.heads[task] = self._rivals[task] = Competition(student.embedding_width, len(names))
         with torch.no_grad():
-            mine, theirs = _look(student), _look(teacher)
+            mine, theirs = look(student), look(teacher)
         if self.stage:
-            self.anchors = find_anchors(_lattices(student, mine), _lattices(teacher, theirs))
+            self.anchors = find_anchors(lattices(student, mine), lattices(teacher, theirs))
             self.adapters.extend(adapter(mine.stages[anchor.student].shape[1], theirs.stages[anchor.teacher].shape[1])
                                  for anchor in self.anchors)
         if self.memory:
@@ -249,42 +235,6 @@ def _search_facts(rival: Competition, scores: Mapping[str, float]) -> Dict[str, 
 # ------------------------------------------------------------------ stages
 
 
-def find_anchors(student: Sequence[Tuple[Grid, int]], teacher: Sequence[Tuple[Grid, int]]) -> List[Anchor]:
-    """Pair the stages of two networks, each given by its grid and its number of columns.
-
-    Stages correspond by their share of the depth. Pairs with fewer than 16 columns in
-    common are left out. Raises InputError where none is left.
-    """
-    found = []
-    for number, (mine, columns) in enumerate(student if teacher else ()):
-        other = math.ceil((number + 1) * len(teacher) / len(student)) - 1
-        kept, at = shared_span(mine, columns, *teacher[other])
-        if min(columns, len(at)) >= SHORTEST:
-            found.append(Anchor(number, other, kept, at))
-    if not found:
-        raise InputError("smldist finds no stage of %d columns or more that both networks have; use a longer window, "
-                         "teachers of one family, or smldist:stage=false." % SHORTEST)
-    return found
-
-
-def shared_span(student: Grid, columns: int, teacher: Grid, teacher_columns: int) -> Tuple[slice, Tensor]:
-    """Which columns of the teacher lie between the student's first and last, and where: (L,) in columns of the student.
-
-    A network without padding does not see the ends of the window in its own columns; what
-    the teacher makes of them is no business of the student's.
-    """
-    centres = teacher.first + teacher.spacing * torch.arange(teacher_columns, dtype=torch.float64)
-    at = (centres - student.first) / student.spacing
-    inside = torch.nonzero((at >= 0) & (at <= columns - 1)).flatten().tolist() or [0, -1]
-    kept = slice(inside[0], inside[-1] + 1)
-    return kept, at[kept].float()
-
-
-def adapter(inputs: int, outputs: int) -> nn.Module:
-    """A 1x1 convolution where widths differ."""
-    return nn.Identity() if inputs == outputs else nn.Conv1d(inputs, outputs, 1)
-
-
 def spectral_distance(a: Tensor, b: Tensor) -> Tensor:
     """Mean difference of the logarithmic amplitudes of a and b (B, C, L) over all frequencies but 0.
 
@@ -292,27 +242,6 @@ def spectral_distance(a: Tensor, b: Tensor) -> Tensor:
     the signals (Parseval).
     """
     return F.l1_loss(log_amplitudes(a), log_amplitudes(b))
-
-
-def layers_up_to(student: Model, stages: Sequence[int]) -> List[List[str]]:
-    """For each of `stages`, in order, the names of the parameters that it depends on and those before it do not."""
-    maps, named = _look(student).stages, dict(student.named_parameters())
-    found: List[List[str]] = []
-    for stage in stages:
-        gradients = torch.autograd.grad(maps[stage].sum(), list(named.values()), retain_graph=True, allow_unused=True)
-        reached = [name for name, gradient in zip(named, gradients) if gradient is not None]
-        found.append([name for name in reached if not any(name in layers for layers in found)])
-    return found
-
-
-def _look(network: Teacher) -> Outputs:
-    """What the network gives for two empty windows."""
-    return network(torch.zeros(2, len(network.signal.channels), network.signal.window))
-
-
-def _lattices(network: Teacher, outputs: Outputs) -> List[Tuple[Grid, int]]:
-    """Grid and number of columns of each stage."""
-    return list(zip(grids_of(network, outputs.stages), [stage.shape[2] for stage in outputs.stages]))
 
 
 # ------------------------------------------------------------------ memory and logits
