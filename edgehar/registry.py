@@ -178,8 +178,9 @@ class Registry(Generic[T]):
 
     def _folders(self) -> List[Path]:
         """Where the room's own files are; the room itself is not imported, for it may need torch."""
-        found = importlib.util.find_spec(self.room)
-        return [Path(folder) for folder in (found.submodule_search_locations or [] if found else [])]
+        if self.room.startswith("edgehar."):
+            return [HOUSE.parent.joinpath(*self.room.split("."))]
+        return [Path(folder) for folder in importlib.import_module(self.room).__path__]
 
     def _files(self) -> List[str]:
         """Names of the public files of the room."""

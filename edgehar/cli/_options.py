@@ -51,11 +51,16 @@ class Speed(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
         return factor
 
 
+FILES = {"sources": (".csv", "csv:path=%s"), "datasets": (".toml", "table:%s")}  # what a file alone was meant to be
+
+
 def spec_option(room: str, *names: str, **settings: Any) -> Decorator:
     """An option that takes specs of the plug-ins of a room; for NAME:help it prints what NAME takes, and ends."""
     def tell(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
         for spec in value if isinstance(value, tuple) else (value,):
             name, _, rest = str(spec or "").partition(":")
+            if name.endswith(FILES.get(room, ("?", ""))[0]) and not rest:
+                raise click.UsageError("'%s' is a file; write %s" % (name, FILES[room][1] % name), context)
             if HELP in (name.strip(), rest.strip()):
                 from edgehar.cli._manuals import show_manual, show_room
 
@@ -66,7 +71,7 @@ def spec_option(room: str, *names: str, **settings: Any) -> Decorator:
                 context.exit()
         return value
 
-    return click.option(*names, callback=tell, is_eager=True, **settings)
+    return click.option(*names, callback=tell, **settings)
 
 
 def speed_option(default: str, told: str) -> Decorator:
@@ -154,14 +159,14 @@ def hold_option(packed: bool = False, by_task: bool = True) -> Decorator:
 def sink_option(examples: str, default: str) -> Decorator:
     """``--sink``, repeatable."""
     return spec_option("sinks", "--sink", "sinks", multiple=True, metavar="SPEC",
-                       help="Where decisions go (%s; NAME:help tells of the options of one), e.g. %s. Repeatable.  "
+                       help="Where decisions go (%s), e.g. %s; NAME:help tells of the options of one. Repeatable.  "
                        "[default: %s]" % (names_in_room("sinks"), examples, default))
 
 
 def source_option(examples: str, told: str = "", **settings: Any) -> Decorator:
     """``--source``; told: its default, as the help puts it."""
     return spec_option("sources", "--source", metavar="SPEC", **settings,
-                       help="Where samples come from (%s; NAME:help tells of the options of one), e.g. %s.%s" % (
+                       help="Where samples come from (%s), e.g. %s; NAME:help tells of the options of one.%s" % (
                            names_in_room("sources"), examples, "  [default: %s]" % told if told else ""))
 
 

@@ -41,8 +41,8 @@ class Told(NamedTuple):
               "the corpus']")
 @click.option("-o", "folder", required=True, type=click.Path(), metavar="ARTIFACT", help="Where the artifact goes.")
 @click.option("--name", help="Its name; default the folder's.")
-@spec_option("datasets", "--data", metavar="CORPUS", help="Corpus that golden and calibration windows come from, and test people; "
-             "without, signals are generated.")
+@spec_option("datasets", "--data", metavar="CORPUS", help="Corpus that golden and calibration windows come from, and "
+             "test people; without, signals are generated.")
 @click.option("--protocol", metavar="SPEC|FILE.json", help="Who of the corpus it was trained on; see `edgehar split "
               "--help`.  [default: the corpus' own split]")
 @root_option()

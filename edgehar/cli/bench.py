@@ -28,8 +28,8 @@ SECTION = "Measure"
 @click.argument("paths", nargs=-1, required=True, metavar="ENGINE_OR_ARTIFACT...", type=click.Path())
 @spec_option("scenarios", "--scenario", "scenarios", multiple=True, metavar="SPEC|FILE.toml",
              default=("single_stream",), show_default=True,
-             help="What is asked (%s; NAME:help tells of the settings of one), e.g. paced:rate_hz=2, or a file. "
-             "Repeatable." % names_in_room("scenarios"))
+             help="What is asked (%s), with its settings as in paced:rate_hz=2, or a file; NAME:help tells of the "
+             "settings of one. Repeatable." % names_in_room("scenarios"))
 @engine_options(several=True)
 @click.option("--batch", type=click.IntRange(1), help="Windows a call (offline, accuracy).")
 @click.option("--duration", "duration_s", type=float, metavar="SECONDS", help="How long to measure.")

@@ -71,6 +71,10 @@ def test_the_payload_of_mqtt_is_shown_as_it_is_sent(capsys: pytest.CaptureFixtur
     ("methods kdd", "no method named 'kdd' (did you mean 'kd'?)"),
     ("layouts phyfox", "no layout 'phyfox'; did you mean 'phyphox'"),
     ("layouts nowhere.csv", "cannot read nowhere.csv"),
+    ("run x --source walk.csv", "'walk.csv' is a file; write csv:path=walk.csv"),
+    ("bench x --data mine.toml", "'mine.toml' is a file; write table:mine.toml"),
+    ("split synthetic --protocol fold", "no protocol 'fold' (did you mean 'folds'?)"),
+    ("predict x --board xavier", "no board 'xavier' (did you mean 'xavier-agx'?)"),
 ])
 def test_what_is_not_known_is_refused_with_the_nearest(line: str, said: str, capsys: pytest.CaptureFixture) -> None:
     if line.startswith(("distill", "methods")):

@@ -24,8 +24,8 @@ from edgehar.training.speed import Follower
 class Ema(WithoutTeacher):
     """``CE + weight * ramp * |p - p'|^2``, p' of the average; averaged over tasks.
 
-    weight: of the distance to the average. decay: of the average, less in the first steps. rampup: the share of the training until the
-    average counts whole.
+    weight: of the distance to the average. decay: of the average, less in the first steps. rampup: the
+    share of the training until the average counts whole.
 
     A window without a label counts in the second term as any other.
     """
