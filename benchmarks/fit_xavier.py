@@ -1,33 +1,34 @@
 """Fit the cost model of AGX Xavier on published figures, and tell how wrong it is on networks it has not seen.
 
-    python benchmarks/fit_xavier.py ../shared/reference/published_xavier.csv [-o FOLDER] [--keep]
+    python benchmarks/fit_xavier.py ../shared/reference [-o FILE] [--keep]
 
-Reads the table of published rows, rebuilds their networks (`networks.py`), fits GPU, DLA,
-CPU and power, writes the parameters into `edgehar/artifact/boards/xavier-agx.json` unless --keep,
-and the report to benchmarks/fits/xavier-published.json.
+Reads the tables of published rows (``published_xavier*.csv``), rebuilds their networks
+(`networks.py`), fits GPU, DLA, CPU and power, writes the parameters into
+`edgehar/artifact/boards/xavier-agx.json` unless --keep, and the report to
+benchmarks/fits/xavier-published.json.
 
-Held-out split: by model. Each network (on the CPU: each family of networks, all sizes at
-once) is left out in turn, the rest is fitted, the one left out is predicted. Errors are
-means within a model first, then over models. The interval of a model left out is made
-without its own residuals.
+Held-out split: by shape. All networks of one shape (plain, depthwise, dense for those that
+concatenate, weight-heavy) are left out in turn, the rest is fitted, they are predicted.
+Errors are means within a network first, then over networks. Intervals are made without
+residuals of their own shape.
 
 What is used, and what is not:
 
 - GPU latency: single stream of MLPerf closed (mean), with CUDA graphs where NVIDIA's
-  configuration uses them; BERT by its 90th percentile, for its mean is of shorter
-  sentences than the 384 tokens of the graph. FCN-ResNet18 by
-  jetson-inference.
-- YOLOv8n by a public trtexec log; its rows were looked at when the rule was written that
-  a convolution takes no SiLU, so they are less unseen than the others.
-- MNIST and the near-empty engine are fitted and reported singly: each is one network.
-- RNNT and GNMT are recurrent and not modelled; 3D-UNet's kernels are of another kind.
-- Offline rows use the GPU and both DLAs: predicted as their sum, as a check alone.
-- CPU: TFLite. Its version 2.3.0 is left out, almost twice as slow on the same
-  networks; so is ArmNN, whose ratio to TFLite is 0.7 for one network and 3.6 for
-  another.
-- TensorRT 6 (Dividiti) is left out, for its precision is not told.
+  configuration uses them, input read where it lies; BERT by its 90th percentile, for its mean
+  is of shorter sentences than the 384 tokens of the graph. FCN-ResNet18 by jetson-inference.
+- Public trtexec logs: GPU time, enqueue time and copies of YOLOv8n, its -seg, FastSAM-S (taken
+  as YOLOv8s-seg of 640 x 640) and MNIST; the depthwise-separable pace-seg. Its first series does
+  not tell its clocks and is fitted with a factor of its own, so it tells INT8 against FP16 alone.
+- The "near-empty" engine is among what its own source discards as invalid: not used.
+- RNNT and GNMT are recurrent; 3D-UNet and DepthAnything are not rebuilt.
+- CPU: TFLite and ncnn, each with a speed of its own beside what they share. TFLite 2.3.0 is left
+  out, almost twice as slow on the same networks, and ArmNN, whose ratio to TFLite is 0.7 for one
+  network and 3.6 for another. No row is of ONNX Runtime: it is taken midway between the two, and
+  as unsure as they differ.
+- Eager PyTorch tells upper bounds: reported, not fitted.
 - DLA: three lines of NVIDIA's configurations, which say what to expect and are no results.
-- Energy: wall power (AC) x latency; of BERT x the latency above.
+- Power: at the wall (AC), and at the DC input of one board, of which the adapter loses a part.
 """
 
 from __future__ import annotations
@@ -36,7 +37,6 @@ import argparse
 import csv
 import re
 import time
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
@@ -45,85 +45,111 @@ import networks
 import numpy as np
 
 from edgehar.artifact import cost
-from edgehar.artifact.boards import Board, BoardClocks, Fit, load_board
-from edgehar.artifact.cost import Work
+from edgehar.artifact.boards import Board, BoardClocks, Fit, load_board, on_threads, students_quantile
+from edgehar.artifact.cost import Place, Work
 from edgehar.bench.calibration import Posterior, even_weights, fitted, prior_of
 from edgehar.files import read_json, write_json
 
 BOARD = Path(cost.__file__).with_name("boards") / "xavier-agx.json"
 RESULTS = Path(__file__).with_name("fits") / "xavier-published.json"
-TINY = ("mnist", "near-empty")
 GRAPHS = ("resnet50", "ssd-mobilenet")  # use_graphs in NVIDIA's configurations of v1.1
-LEAST_SD = 0.05
+NOISE_SD = 0.05
 DLA_EXPECTED = {"resnet50": 396.0, "ssd-mobilenet": 335.0, "ssd-resnet34": 10.0}  # samples a second and core, v1.1
-DLA_BATCH, GPU_BATCH = 8, 32
-OFFLINE = {"resnet50": 2039.11, "ssd-mobilenet": 2833.59, "ssd-resnet34": 55.1556}  # MLPerf v1.1 closed, MAXN
+EFFORT = 4  # families' worth of belief in the prior `sds`
 
-GPU_PRIOR = {  # starting guesses of PERFORMANCE and forum figures, and how far off they may be, as a logarithm
-    "call_s": (20e-6, 0.5), "kernel_s": (4e-6, 0.5), "graph_share": (0.5, 0.3), "kernel_cycles": (3000, 0.7),
-    "filter_efficiency": (0.7, 0.2), "product_efficiency": (0.5, 0.3), "scalar_efficiency": (0.3, 0.5),
-    "memory_efficiency": (0.6, 0.3)}
-DLA_PRIOR = dict(GPU_PRIOR, kernel_s=(10e-6, 0.5))
+# name: what is believed, how sure, and how far it differs between networks; the last two as logarithms
+GPU_PRIOR = {
+    "call_s": (10e-6, 0.5, 0.3), "enqueue_s": (11e-6, 0.3, 0.2), "kernel_s": (3e-6, 0.4, 0.3),
+    "kernel_cycles": (3000, 0.4, 0.3), "filter_efficiency": (0.6, 0.3, 0.25), "product_efficiency": (0.5, 0.3, 0.25),
+    "fill_rounds": (1.0, 0.5, 0.3), "depthwise_efficiency": (0.5, 0.3, 0.3), "memory_efficiency": (0.7, 0.12, 0.25),
+    "weight_efficiency": (0.7, 0.15, 0.2), "copy_efficiency": (0.18, 0.3, 0.2)}
+DLA_PRIOR = {name: belief for name, belief in GPU_PRIOR.items() if name != "enqueue_s"}
+DLA_PRIOR.update(kernel_s=(10e-6, 0.5, 0.4), depthwise_efficiency=(0.15, 0.5, 0.4), subgraph_s=(60e-6, 0.7, 0.4))
 CPU_PRIOR = {
-    "operator_s": (30e-6, 0.7), "dense_efficiency": (0.35, 0.3), "depthwise_efficiency": (0.15, 0.5),
-    "element_macs": (16.0, 0.7), "memory_efficiency": (0.3, 0.4), "core_exponent": (0.8, 0.3),
-    "clock_exponent": (1.2, 0.25)}
+    "operator_s": (4e-6, 0.5, 0.4), "thread_s": (4e-6, 0.6, 0.4), "dense_efficiency": (0.6, 0.3, 0.2),
+    "filter_efficiency": (0.6, 0.3, 0.2), "narrow_columns": (10.0, 0.6, 0.3),
+    "depthwise_efficiency": (0.2, 0.4, 0.3), "element_macs": (8.0, 0.6, 0.3), "memory_efficiency": (0.1, 0.4, 0.25),
+    "core_exponent": (0.85, 0.15, 0.05), "clock_exponent": (1.1, 0.15, 0.0)}
+CPU_PRIOR.update({runtime + what: (value if runtime == "onnxruntime" else 1.0, sd, 0.0) for runtime in cost.RUNTIMES
+                  for what, value, sd in (("_rate", 1.25, 0.45), ("_filter", 1.25, 0.45), ("_start", 1.0, 0.5))})
 POWER_PRIOR = {
-    "idle_w": (7.0, 0.15), "core_w": (2.5, 0.3), "int8_share": (0.7, 0.2), "core_stalled_share": (0.7, 0.2),
-    "gpu_w": (20.0, 0.4), "gpu_stalled_share": (0.4, 0.4), "gpu_exponent": (2.0, 0.3)}
+    "idle_w": (9.0, 0.1, 0.12), "core_w": (2.5, 0.3, 0.1), "int8_share": (0.7, 0.2, 0.0),
+    "core_stalled_share": (0.7, 0.2, 0.0), "gpu_w": (20.0, 0.4, 0.15), "gpu_stalled_share": (0.4, 0.4, 0.1),
+    "gpu_exponent": (2.0, 0.3, 0.0)}
+OF_ROWS = {  # what belongs to a source and not to the board: fitted beside it and not kept
+    "slower": (2.0, 0.6, 0.0), "krai_idle": (1.0, 0.25, 0.0), "adapter": (0.88, 0.05, 0.0)}
 
 
 class Row(NamedTuple):
-    """One published figure. family: what is left out together; watts: at the wall, where it was measured."""
+    """One published figure. part: "call", or what of it was timed; own: the entry of OF_ROWS that scales it."""
 
-    family: str
     network: str
-    device: str
-    precision: str
-    clocks: BoardClocks
+    at: Place
     seconds: float
+    part: str = "call"
+    own: str = ""
     watts: Optional[float] = None
-    graph: bool = False
-    batch: int = 1
-    host: bool = True
-    source: str = ""
 
 
 # ------------------------------------------------------------------ published rows
 
 
-def read_rows(path: Path, board: Board) -> List[Row]:
-    with open(str(path), newline="", encoding="utf-8") as stream:
-        lines = [line for line in csv.DictReader(stream) if " NX" not in line["source"]]
-    found: Dict[Tuple[str, ...], Dict[str, str]] = {}
-    for line in lines:
-        key = tuple(line[name] for name in ("source", "round", "model", "precision", "scenario", "power_mode"))
-        found.setdefault(key, {})[line["metric"]] = line["value"]
-    rows = [_row(*key, values=values, board=board) for key, values in found.items()]
-    return [row for row in rows if row is not None]
+def read_rows(folder: Path, board: Board) -> List[Row]:
+    found: Dict[Tuple[str, ...], Dict[str, float]] = {}
+    for path in sorted(folder.glob("published_xavier*.csv")):
+        with open(str(path), newline="", encoding="utf-8") as stream:
+            for line in csv.DictReader(stream):
+                key = tuple(line[name] for name in ("source", "model", "precision", "scenario", "power_mode", "round"))
+                if " NX" not in line["source"] and line["batch"] in ("1", ""):
+                    found.setdefault(key, {})[line["metric"]] = float(line["value"])
+    return [row for key, values in found.items() for row in (*_cpu_rows(*key, values=values, board=board),
+                                                             *_gpu_rows(*key, values=values, board=board))]
 
 
-def _row(source: str, turn: str, model: str, precision: str, scenario: str, mode: str, values: Dict[str, str],
-         board: Board) -> Optional[Row]:
-    cpu = "ruy" in source
-    if cpu and "v2.3.0" not in source:
-        return Row(_family(model), _size(model), "cpu", precision, _cpu_clocks(source, board),
-                   1e-3 * float(values["latency_mean"]), _watts(values), source=source)
-    named = {"mnist.onnx": "mnist", "near-empty engine": "near-empty", "yolov8n": "yolov8n"}.get(model)
-    if named and "gpu_compute_mean" in values:
-        return Row(named, named, "gpu", precision, board.modes["MODE_15W_DESKTOP"],
-                   1e-3 * float(values["gpu_compute_mean"]), host=False, source=source)
+def _cpu_rows(source: str, model: str, precision: str, scenario: str, mode: str, turn: str, values: Dict[str, float],
+              board: Board) -> List[Row]:
+    if "tflite" in source and "v2.3.0" not in source:
+        number = re.search(r"power\.(\d)", source)
+        names = ("MAXN", "MODE_10W", "MODE_15W", "MODE_30W_ALL", "MODE_30W_6CORE", "MODE_30W_4CORE")
+        clocks = board.modes[names[int(number.group(1))]] if number else board.fastest
+        network = re.sub(r"-(non-)?quantized|_float|_uint8", "", model)
+        return [Row(network, Place("cpu", precision, clocks, runtime="tflite"), 1e-3 * values["latency_mean"],
+                    own="krai_idle" if number else "", watts=values.get("wall_power_mean_AC"))]
+    network = NCNN.get(model.replace("_int8", ""), "")
+    if "ncnn" in source and network:
+        threads = int(re.search(r"(\d) threads", source).group(1))  # type: ignore[union-attr]
+        at = Place("cpu", "int8" if "_int8" in model else "fp32", on_threads(board.fastest, threads), runtime="ncnn")
+        return [Row(network, at, 1e-3 * values["latency_min"])]
+    return []
+
+
+def _gpu_rows(source: str, model: str, precision: str, scenario: str, mode: str, turn: str, values: Dict[str, float],
+              board: Board) -> List[Row]:
+    if scenario == "SingleStream" and "TRT" in source.upper() and "Dividiti" not in source and model in GRAPH_OF:
+        seconds = values["latency_p90" if model.startswith("bert") else "latency_mean"]
+        at = Place("gpu", precision.split()[0], _gpu_clocks(mode, board), graph=model in GRAPHS)
+        return [Row(model, at, 1e-3 * seconds, "zero-copy", watts=values.get("wall_power_mean_AC"))]
     if model.startswith("fcn-resnet18"):
-        return Row("fcn-resnet18", model, "gpu", "fp16", board.fastest, 1 / float(values["throughput"]), source=source)
-    if scenario == "SingleStream" and "TRT" in source.upper() and model.split("-99")[0] in NETWORKS:
-        metric = "latency_p90" if model.startswith("bert") else "latency_mean"
-        return Row(model, model, "gpu", precision.split()[0], _gpu_clocks(mode, board), 1e-3 * float(values[metric]),
-                   _watts(values), model in GRAPHS, source=source + " " + turn)
-    return None
-
-
-def _watts(values: Dict[str, str]) -> Optional[float]:
-    return float(values["wall_power_mean_AC"]) if "wall_power_mean_AC" in values else None
+        return [Row(model, Place("gpu", "fp16", board.fastest), 1 / values["throughput"], "zero-copy")]
+    network = model.replace(".onnx", "").split(" (")[0]
+    if "trtexec" not in scenario or network not in GRAPH_OF:
+        return [Row("idle", Place("gpu", "fp16", board.modes["MODE_15W_DESKTOP"]), 0.0, "idle", "adapter",
+                    values["power_mean_DC_input"])] if "power_mean_DC_input" in values and model == "idle" else []
+    quiet = board.modes["MODE_15W_DESKTOP"] if "15W" in mode else board.fastest
+    at = Place("gpu", precision, quiet)
+    if "old" in network:
+        return [Row(network, at, 1 / values["throughput"], "device", "slower")]
+    seconds = 1e-3 * values.get("gpu_compute_mean", 0.0)
+    rows = [Row(network, at, seconds, "device")] if seconds else []
+    if "enqueue_mean" in values:
+        rows.append(Row(network, at, 1e-3 * values["enqueue_mean"], "enqueue"))
+    beside = values.get("latency_mean", 0) - values.get("gpu_compute_mean", 0) if seconds else 0.0
+    beside = beside or values.get("h2d_mean", 0) + values.get("d2h_mean", 0)
+    if beside > 0:
+        rows.append(Row(network, at, 1e-3 * beside, "copies"))
+    if "power_mean_DC_input" in values:
+        rows.append(Row(network, at, 0.0, "power", "adapter", values["power_mean_DC_input"]))
+    return rows
 
 
 def _gpu_clocks(mode: str, board: Board) -> BoardClocks:
@@ -134,26 +160,18 @@ def _gpu_clocks(mode: str, board: Board) -> BoardClocks:
     return BoardClocks(gpu, emc, cpu, 2, dla)
 
 
-def _cpu_clocks(source: str, board: Board) -> BoardClocks:
-    match = re.search(r"power\.(\d)", source)
-    names = ("MAXN", "MODE_10W", "MODE_15W", "MODE_30W_ALL", "MODE_30W_6CORE", "MODE_30W_4CORE")
-    return board.modes[names[int(match.group(1))]] if match else board.fastest
-
-
-def _size(model: str) -> str:
-    return re.sub(r"-(non-)?quantized|_float|_uint8", "", model)
-
-
-def _family(model: str) -> str:
-    return re.sub(r"^(mobilenet-v\d|efficientnet-lite|resnet50).*", r"\1", model)
-
-
 # ------------------------------------------------------------------ their networks
 
-NETWORKS: Dict[str, Callable[[], Any]] = {
-    "resnet50": networks.resnet50, "ssd-mobilenet": networks.ssd_mobilenet, "ssd-resnet34": networks.ssd_resnet34,
-    "bert": networks.bert_large, "bert-99": networks.bert_large, "mnist": networks.mnist,
-    "near-empty": networks.near_empty, "yolov8n": networks.yolov8n}
+NCNN = {"squeezenet": "squeezenet", "mobilenet": "mobilenet-v1-1.0-224", "mobilenet_v2": "mobilenet-v2-1.0-224",
+        "mobilenet_v3": "mobilenet-v3-large_224_1.0", "shufflenet_v2": "shufflenet_v2", "mnasnet": "mnasnet",
+        "efficientnet_b0": "efficientnet_b0", "googlenet": "googlenet", "resnet18": "resnet18", "alexnet": "alexnet",
+        "vgg16": "vgg16", "resnet50": "resnet50", "mobilenet_ssd": "ssd-mobilenet", "yolov4-tiny": "yolov4_tiny"}
+GRAPH_OF: Dict[str, Callable[[], Any]] = {
+    "ssd-mobilenet": networks.ssd_mobilenet, "ssd-resnet34": networks.ssd_resnet34, "bert": networks.bert_large,
+    "bert-99": networks.bert_large, "resnet50": networks.resnet50, "mnist": networks.mnist, "yolov8n": networks.yolov8,
+    "yolov8n-seg": lambda: networks.yolov8(1, True), "FastSAM-S": lambda: networks.yolov8(2, True)}
+GRAPH_OF.update({"pace-seg-%s-%s" % (widths, level): lambda widths=widths, level=level: networks.pace_seg(widths, level)
+                 for widths in networks.PACE_WIDTHS for level in networks.PACE_LEVELS})
 
 
 @lru_cache(maxsize=None)
@@ -162,8 +180,8 @@ def work_for(network: str, reformatted: bool) -> Work:
 
 
 def _graph(network: str) -> Any:
-    if network in NETWORKS:
-        return NETWORKS[network]()
+    if network in GRAPH_OF:
+        return GRAPH_OF[network]()
     match = re.match(r"mobilenet-v([12])-([\d.]+)-(\d+)$", network)
     if match:
         build = networks.mobilenet_v1 if match.group(1) == "1" else networks.mobilenet_v2
@@ -175,11 +193,26 @@ def _graph(network: str) -> Any:
     if match:
         return networks.fcn_resnet18(int(match.group(2)), int(match.group(1)))
     lite = {"efficientnet-" + name: facts for name, *facts in networks.EFFICIENTNET_LITE}
-    return networks.efficientnet_lite(*lite[re.sub(r"(lite\d).*", r"\1", network)])
+    size = re.sub(r"(lite\d).*", r"\1", network)
+    return networks.efficientnet_lite(*lite[size]) if size in lite else getattr(networks, network)()
 
 
 def _work(row: Row) -> Work:
-    return work_for(row.network, row.device != "cpu" and row.precision != "fp32")
+    return work_for(row.network, row.at.device != "cpu" and row.at.precision != "fp32")
+
+
+def shape_of(network: str) -> str:
+    """What decides the time of a network, and so which others say little of it."""
+    work = work_for(network, False)
+    if work.depthwise.any():
+        return "depthwise"
+    if any("Concat" in each.operators for each in work.kernels):
+        return "dense"
+    return "weight-heavy" if work.weights.sum() > 0.0085 * work.macs.sum() or "bert" in network else "plain"
+
+
+def _family(network: str) -> str:
+    return re.sub(r"^(mobilenet-v\d|efficientnet-lite|fcn-resnet18|pace-seg-\w{3}|bert).*", r"\1", network)
 
 
 # ------------------------------------------------------------------ fits
@@ -188,221 +221,196 @@ def _work(row: Row) -> Work:
 class Model(NamedTuple):
     """A set of parameters: its prior, and log(predicted / published) of a row."""
 
-    prior: Dict[str, Tuple[float, float]]
+    prior: Dict[str, Tuple[float, float, float]]
     residual: Callable[[Dict[str, float], Row], float]
 
+    @property
+    def sds(self) -> np.ndarray:
+        return np.array([belief[2] for belief in self.prior.values()])
+
     def fit(self, rows: Sequence[Row]) -> Posterior:
-        return fitted(lambda logs: self.residuals(logs, rows), even_weights([row.family for row in rows]),
-                      prior_of(self.prior))
+        prior = prior_of({name: belief[:2] for name, belief in self.prior.items()})
+        weights = even_weights([_family(row.network) + row.part[:1] for row in rows])
+        noise = np.sqrt(np.square(self.slopes(prior.logs, rows) * self.sds).sum(axis=1) + NOISE_SD ** 2)
+        return fitted(lambda logs: self.residuals(logs, rows), weights, prior, noise)
 
     def residuals(self, logs: np.ndarray, rows: Sequence[Row]) -> np.ndarray:
         parameters = dict(zip(self.prior, np.exp(logs)))
         return np.array([self.residual(parameters, row) for row in rows])
 
+    def slopes(self, logs: np.ndarray, rows: Sequence[Row]) -> np.ndarray:
+        return cost.jacobian(lambda logs: self.residuals(logs, rows), logs)
 
-def latency_model(prior: Dict[str, Tuple[float, float]], board: Board) -> Model:
-    def residual(parameters: Dict[str, float], row: Row) -> float:
-        seconds = cost.latency_s(board, row.device, parameters, _work(row), row.clocks, row.precision, row.batch,
-                                 row.graph)
-        return float(np.log((seconds - (0 if row.host else parameters["call_s"])) / row.seconds))
 
-    return Model(prior, residual)
+def latency_model(prior: Dict[str, Tuple[float, float, float]], board: Board) -> Model:
+    def seconds(parameters: Dict[str, float], row: Row) -> float:
+        given = (board, parameters, _work(row), row.at)
+        if row.part == "copies":
+            return cost.copies_s(*given)
+        if row.part == "enqueue":
+            return parameters["enqueue_s"] * len(given[2].macs) * board.fastest.cpu_mhz / row.at.clocks.cpu_mhz
+        if row.part == "call":
+            return cost.latency_s(*given)
+        return cost.without_copies_s(*given) + (parameters["call_s"] if row.part == "zero-copy" else 0.0)
+
+    return Model(prior, lambda parameters, row: float(np.log(
+        seconds(parameters, row) * parameters.get(row.own, 1.0) / row.seconds)))
 
 
 def power_model(board: Board, fits: Dict[str, Fit]) -> Model:
-    def residual(parameters: Dict[str, float], row: Row) -> float:
-        return float(np.log(_watts_of(board, fits, parameters, row) / (row.watts or np.nan)))
+    def watts(parameters: Dict[str, float], row: Row) -> float:
+        scaled = dict(parameters, idle_w=parameters["idle_w"] * (parameters["krai_idle"] if "krai" in row.own else 1))
+        wall_w = scaled["idle_w"] if row.part == "idle" else cost.wall_watts(
+            scaled, row.at.device, row.at.clocks, board.fastest, row.at.precision,
+            cost.kernel_terms(board, fits[_key(row)].parameters, _work(row), row.at))
+        return wall_w * (parameters["adapter"] if row.own == "adapter" else 1)
 
-    return Model(POWER_PRIOR, residual)
-
-
-def _watts_of(board: Board, fits: Dict[str, Fit], parameters: Dict[str, float], row: Row) -> float:
-    terms = cost.kernel_terms(board, row.device, fits[_key(row)].parameters, _work(row), row.clocks, row.precision,
-                              row.batch, row.graph)
-    return cost.wall_watts(parameters, row.device, row.clocks, board.fastest, row.precision, terms)
+    return Model({**POWER_PRIOR, "krai_idle": OF_ROWS["krai_idle"], "adapter": OF_ROWS["adapter"]},
+                 lambda parameters, row: float(np.log(watts(parameters, row) / (row.watts or np.nan))))
 
 
 def _key(row: Row) -> str:
-    return "cpu-" + row.precision if row.device == "cpu" else row.device
+    return "cpu-" + row.at.precision if row.at.device == "cpu" else row.at.device
 
 
 class LeftOut(NamedTuple):
-    """A family that was predicted by the others. errors: log(predicted / published); sds: of the parameters alone."""
+    """A row that others predicted. error: log(predicted / published); sd: what its parameters and `sds` leave open."""
 
-    family: str
-    errors: np.ndarray
-    sds: np.ndarray
+    row: Row
+    group: str
+    error: float
+    known_sd: float
+    varied_sd: float
 
 
-def leave_each_out(model: Model, rows: Sequence[Row]) -> List[LeftOut]:
+def leave_out(model: Model, rows: Sequence[Row], group_of: Callable[[Row], str]) -> List[LeftOut]:
     found = []
-    for family in dict.fromkeys(row.family for row in rows):
-        rest, out = ([row for row in rows if (row.family == family) == held] for held in (False, True))
+    for group in dict.fromkeys(map(group_of, rows)):
+        rest, out = ([row for row in rows if (group_of(row) == group) == held] for held in (False, True))
         posterior = model.fit(rest)
-        found.append(LeftOut(family, model.residuals(posterior.logs, out), _sds(model, posterior, out)))
+        slopes = model.slopes(posterior.logs, out)
+        known = np.sqrt(np.einsum("ni,ij,nj->n", slopes, posterior.covariance, slopes))
+        varied = np.sqrt(np.square(slopes * model.sds).sum(axis=1) + NOISE_SD ** 2)
+        found += [LeftOut(row, group, *facts) for row, *facts in zip(
+            out, model.residuals(posterior.logs, out).tolist(), known.tolist(), varied.tolist())]
     return found
 
 
-def _sds(model: Model, posterior: Posterior, rows: Sequence[Row]) -> np.ndarray:
-    """How far off the logarithms of rows (n,) may be for the parameters alone."""
-    slopes = cost.jacobian(lambda logs: model.residuals(logs, rows), posterior.logs)
-    return np.sqrt(np.einsum("ni,ij,nj->n", slopes, posterior.covariance, slopes))
+def scale(left: Sequence[LeftOut]) -> float:
+    """By how much `sds` must grow for the errors of what was left out; networks count once each."""
+    each = _by_network(left, lambda of: float(np.mean([
+        max(0.0, one.error ** 2 - one.known_sd ** 2) / one.varied_sd ** 2 for one in of])))
+    return float(np.sqrt((sum(each.values()) + EFFORT) / (len(each) + EFFORT)))
 
 
-def residual_sd(left: Sequence[LeftOut]) -> float:
-    """What parameters that are not sure do not explain, root mean square over families."""
-    surplus = [float(np.mean(each.errors ** 2 - each.sds ** 2)) for each in left]
-    return float(np.sqrt(max(np.mean(surplus), LEAST_SD ** 2))) if surplus else LEAST_SD
+def _by_network(left: Sequence[LeftOut], of: Callable[[List[LeftOut]], float]) -> Dict[str, float]:
+    names = dict.fromkeys(_family(each.row.network) for each in left)
+    return {name: of([each for each in left if _family(each.row.network) == name]) for name in names}
 
 
-def half_widths(left: Sequence[LeftOut], family: str, sds: np.ndarray) -> np.ndarray:
-    """Of the intervals of a family's logarithms (n,), from the residuals of all others."""
-    others = [each for each in left if each.family != family and (family in TINY or each.family not in TINY)]
-    return cost.spread(len(others)) * np.hypot(sds, residual_sd(others))
+def half_width(one: LeftOut, left: Sequence[LeftOut]) -> float:
+    """Of the interval of a row left out, without what its own group tells."""
+    others = [each for each in left if each.group != one.group]
+    quantile = students_quantile(len(_by_network(others, len)) + EFFORT)
+    return quantile * float(np.hypot(one.known_sd, scale(others) * one.varied_sd))
 
 
 def make_fit(model: Model, rows: Sequence[Row], left: Sequence[LeftOut]) -> Fit:
-    posterior = model.fit(rows)
-    main = [each for each in left if each.family not in TINY]
-    tiny = [each for each in left if each.family in TINY]
-    sd = residual_sd(main)
-    macs = [_work(row).total_macs for row in rows if row.family not in TINY]
-    return Fit(tuple(model.prior), tuple(posterior.logs.tolist()), tuple(map(tuple, posterior.covariance.tolist())),
-               round(sd, 4), round(max(sd, residual_sd(tiny)) if tiny else sd, 4), len(main), (min(macs), max(macs)),
-               tuple(dict.fromkeys(row.family for row in rows)), time.strftime("%Y-%m-%d"))
-
-
-# ------------------------------------------------------------------ energy
-
-
-def energies_left_out(rows: Sequence[Row], device: str, models: Dict[str, Model], board: Board,
-                      left: Dict[str, List[LeftOut]]) -> List[Judged]:
-    """Each family's energy on `device`, from fits of latency and of power that have not seen it on any.
-
-    left: {"power" or a device: families left out}, for the intervals.
-    """
-    found = []
-    for family in dict.fromkeys(row.family for row in rows if row.watts and row.device == device):
-        rest = [row for row in rows if row.family != family]
-        fits = {key: _quick(model, [row for row in rest if _key(row) == key]) for key, model in models.items()}
-        power = power_model(board, fits)
-        posterior = power.fit([row for row in rest if row.watts])
-        errors, halves = [], []
-        for row in [row for row in rows if row.family == family and row.device == device and row.watts]:
-            latency, logs = models[_key(row)], np.array(fits[_key(row)].logs)
-            sides = ((latency, Posterior(logs, np.array(fits[_key(row)].covariance)), left[_key(row)]),
-                     (power, posterior, left["power"]))
-            errors.append(sum(model.residuals(at.logs, [row])[0] for model, at, _ in sides))
-            halves.append(np.hypot(*(half_widths(out, family, _sds(model, at, [row]))[0] for model, at, out in sides)))
-        found.append(Judged(family, np.array(errors), np.array(halves)))
-    return found
-
-
-def _quick(model: Model, rows: Sequence[Row]) -> Fit:
-    found = model.fit(rows)
-    return Fit(tuple(model.prior), tuple(found.logs), tuple(map(tuple, found.covariance)), 0, 0, 1, (0, 0), (), "")
+    posterior, by = model.fit(rows), scale(left)
+    kept = [index for index, name in enumerate(model.prior) if name not in OF_ROWS]
+    shares = np.abs(model.slopes(posterior.logs, rows)).max(axis=0)
+    return Fit(tuple(np.array(list(model.prior))[kept].tolist()),
+               tuple(np.round(posterior.logs[kept], 5).tolist()),
+               tuple(map(tuple, posterior.covariance[np.ix_(kept, kept)].tolist())), tuple(by * model.sds[kept]),
+               tuple(shares[kept].tolist()), NOISE_SD, len(_by_network(left, len)) + EFFORT,
+               tuple(dict.fromkeys(_family(row.network) for row in rows)), time.strftime("%Y-%m-%d"))
 
 
 # ------------------------------------------------------------------ report
 
 
-class Judged(NamedTuple):
-    """A family's errors, log(predicted / published), and half-widths of its intervals, (n,)."""
+def judged(left: Sequence[LeftOut], halves: Sequence[float]) -> Dict[str, Any]:
+    """Errors and intervals of each group left out, and over all networks; in per cent."""
+    half_of = {id(each): half for each, half in zip(left, halves)}
 
-    family: str
-    errors: np.ndarray
-    halves: np.ndarray
+    def summary(of: Sequence[LeftOut]) -> Dict[str, Any]:
+        return {"networks": len(_by_network(of, len)), "rows": len(of),
+                "mape": _mean(of, lambda each: abs(np.expm1(each.error))),
+                "bias": _mean(of, lambda each: np.expm1(each.error)),
+                "coverage": _mean(of, lambda each: abs(each.error) <= half_of[id(each)]),
+                "ratio": round(float(np.median([np.exp(2 * half_of[id(each)]) for each in of])), 2)}
 
-    def summary(self) -> Dict[str, Any]:
-        return {"rows": len(self.errors), "mape": _percent(np.abs(np.expm1(self.errors)).mean()),
-                "bias": _percent(np.expm1(self.errors).mean()),
-                "ratio": round(float(np.median(np.exp(2 * self.halves))), 3),
-                "coverage": _percent(np.mean(np.abs(self.errors) <= self.halves))}
-
-
-def with_intervals(left: Sequence[LeftOut]) -> List[Judged]:
-    return [Judged(each.family, each.errors, half_widths(left, each.family, each.sds)) for each in left]
-
-
-def judged(families: Sequence[Judged]) -> Dict[str, Any]:
-    """Errors and intervals of each family, and over all but the tiny ones; in per cent."""
-    found: Dict[str, Any] = {"families": {each.family: each.summary() for each in families}}
-    main = [each for name, each in found["families"].items() if name not in TINY]
-    for name, over in (("mape", np.mean), ("coverage", np.mean), ("ratio", np.median)):
-        found[name] = round(float(over([each[name] for each in main])), 3)
-    return found
+    groups = dict.fromkeys(each.group for each in left)
+    return dict(summary(left), shapes={group: summary([each for each in left if each.group == group])
+                                       for group in groups},
+                families={name: summary([each for each in left if _family(each.row.network) == name])
+                          for name in _by_network(left, len)})
 
 
-def _percent(share: float) -> float:
-    return round(100 * float(share), 1)
+def _mean(left: Sequence[LeftOut], of: Callable[[LeftOut], Any]) -> float:
+    each = _by_network(left, lambda some: float(np.mean([of(one) for one in some])))
+    return round(100 * float(np.mean(list(each.values()))), 1)
 
 
 def show(name: str, found: Dict[str, Any]) -> None:
-    print("%-16s left-out error %5.1f %%, intervals hold %5.1f %%, upper / lower %.2f" % (
-        name, found["mape"], found["coverage"], found["ratio"]))
-    for family, each in found["families"].items():
-        print("    %-20s %3d rows  error %5.1f %%  bias %+6.1f %%  held %5.1f %%  ratio %.2f" % (
-            family, each["rows"], each["mape"], each["bias"], each["coverage"], each["ratio"]))
+    for group, each in ((name, found), *found["shapes"].items(), *found["families"].items()):
+        print("%-24s %3d rows of %2d networks: error %5.1f %%, bias %+6.1f %%, held %5.1f %%, upper / lower %.2f" % (
+            "  " * (group != name) + group, each["rows"], each["networks"], each["mape"], each["bias"],
+            each["coverage"], each["ratio"]))
+
+
+def fit_all(rows: Sequence[Row], board: Board) -> Tuple[Dict[str, Fit], Dict[str, Any]]:
+    priors = {"gpu": dict(GPU_PRIOR, slower=OF_ROWS["slower"]), "cpu-fp32": CPU_PRIOR, "cpu-int8": CPU_PRIOR,
+              "dla": DLA_PRIOR}
+    expected = [Row(name, Place("dla", "int8", board.fastest, 8), 8 / per_s) for name, per_s in DLA_EXPECTED.items()]
+    timed = [row for row in [*rows, *expected] if row.seconds]
+    fits: Dict[str, Fit] = {}
+    report: Dict[str, Any] = {}
+    left: Dict[str, List[LeftOut]] = {}
+    for name, prior in priors.items():
+        model, of = latency_model(prior, board), [row for row in timed if _key(row) == name]
+        left[name] = leave_out(model, of, lambda row: shape_of(row.network))
+        fits[name] = make_fit(model, of, left[name])
+        report["latency " + name] = judged(left[name], [half_width(each, left[name]) for each in left[name]])
+        if name.startswith("cpu"):
+            alone = leave_out(model, of, lambda row: row.at.runtime)
+            report["latency %s, of a runtime not seen" % name] = judged(
+                alone, [half_width(each, left[name]) for each in alone])
+    power, powered = power_model(board, fits), [row for row in rows if row.watts]
+    left["power"] = leave_out(power, powered, lambda row: row.part if row.part == "idle" else shape_of(row.network))
+    fits["power"] = make_fit(power, powered, left["power"])
+    report["power at wall"] = judged(left["power"], [half_width(each, left["power"]) for each in left["power"]])
+    report["energy at wall"] = energy(left)
+    return fits, report
+
+
+def energy(left: Dict[str, List[LeftOut]]) -> Dict[str, Any]:
+    """Errors of time and power together, where both were published."""
+    of_time = {id(each.row): (each, half_width(each, left[name])) for name in left if name != "power"
+               for each in left[name]}
+    found, halves = [], []
+    for each in left["power"]:
+        if id(each.row) in of_time:
+            timed, half = of_time[id(each.row)]
+            found.append(each._replace(error=each.error + timed.error))
+            halves.append(float(np.hypot(half, half_width(each, left["power"]))))
+    return judged(found, halves)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", type=Path)
+    parser.add_argument("folder", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=RESULTS)
     parser.add_argument("--keep", action="store_true", help="leave the board file as it is")
     given = parser.parse_args()
     board = load_board("xavier-agx")
-    fits, report = fit_all(read_rows(given.table, board), board)
+    fits, report = fit_all(read_rows(given.folder, board), board)
     for name, found in report.items():
         show(name, found)
-    offline = offline_check(replace(board, fits=fits))
-    for name, each in offline.items():
-        print("offline %-15s %8.1f / s predicted, %8.1f published, %+.1f %%" % (name, *each.values()))
-    found = {name: fit.to_json() for name, fit in fits.items()}
-    write_json(given.output, {"report": report, "offline": offline, "fits": found})
+    kept = {name: fit.to_json() for name, fit in fits.items()}
+    write_json(given.output, {"report": report, "fits": kept})
     if not given.keep:
-        write_json(BOARD, dict(read_json(BOARD), fits=found))
-
-
-def fit_all(rows: Sequence[Row], board: Board) -> Tuple[Dict[str, Fit], Dict[str, Any]]:
-    models = {"gpu": latency_model(GPU_PRIOR, board), "cpu-fp32": latency_model(CPU_PRIOR, board),
-              "cpu-int8": latency_model(CPU_PRIOR, board)}
-    fits: Dict[str, Fit] = {}
-    left: Dict[str, List[LeftOut]] = {}
-    for name, model in models.items():
-        of = [row for row in rows if _key(row) == name]
-        left[name] = leave_each_out(model, of)
-        fits[name] = make_fit(model, of, left[name])
-    power, powered = power_model(board, fits), [row for row in rows if row.watts]
-    left["power"] = leave_each_out(power, powered)
-    fits["power"] = make_fit(power, powered, left["power"])
-    model, expected = latency_model(DLA_PRIOR, board), dla_rows(board)
-    left["dla"] = leave_each_out(model, expected)
-    fits["dla"] = make_fit(model, expected, left["dla"])
-    report = {"latency " + name: judged(with_intervals(left[name])) for name in (*models, "dla")}
-    report["power at wall"] = judged(with_intervals(left["power"]))
-    for device in ("gpu", "cpu"):
-        report["energy " + device] = judged(energies_left_out(rows, device, models, board, left))
-    return fits, report
-
-
-def dla_rows(board: Board) -> List[Row]:
-    """Three lines of NVIDIA's configurations: what to expect of one core, and no results."""
-    return [Row(name, name, "dla", "int8", board.fastest, DLA_BATCH / per_s, batch=DLA_BATCH)
-            for name, per_s in DLA_EXPECTED.items()]
-
-
-def offline_check(board: Board) -> Dict[str, Dict[str, float]]:
-    """Samples a second of a GPU and two DLA cores together, as if they did not disturb each other."""
-    found = {}
-    for name, published in OFFLINE.items():
-        work = work_for(name, True)
-        rates = {device: batch / cost.estimate_s(board, device, "int8", board.fastest, work, batch, False).value
-                 for device, batch in (("gpu", GPU_BATCH), ("dla", DLA_BATCH))}
-        predicted = rates["gpu"] + 2 * rates["dla"]
-        found[name] = {"predicted_per_s": round(predicted, 1), "published_per_s": published,
-                       "error": _percent(predicted / published - 1)}
-    return found
+        write_json(BOARD, dict(read_json(BOARD), fits=kept))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@
 Sources: MLPerf inference v1.1 for ResNet-50 v1.5, SSD-MobileNet-v1 (300 x 300),
 SSD-ResNet34 (1200 x 1200) and BERT-Large (384 tokens); the Keras and TFLite model
 gardens for MobileNet v1 to v3 and EfficientNet-Lite; pytorch-segmentation for
-FCN-ResNet18; ultralytics for YOLOv8n; the ONNX model zoo's MNIST.
+FCN-ResNet18; ultralytics for YOLOv8; the ONNX model zoo's MNIST; the papers of the others,
+as ncnn's benchmark has them; the repositories named in the published rows for pace_seg and
+csi_cnn.
 """
 
 from __future__ import annotations
@@ -22,9 +24,13 @@ EFFICIENTNET_LITE = (("lite0", 1.0, 1.0, 224), ("lite1", 1.0, 1.1, 240), ("lite2
 
 
 class Net:
-    """Nodes one after another; every method returns the name of its output."""
+    """Nodes one after another; every method returns the name of its output.
+
+    Filters of a signal one sample high, (1, channels, 1, samples), lie along it.
+    """
 
     def __init__(self, shape: Sequence[int], draw: Optional[np.random.Generator] = None) -> None:
+        self._flat = len(shape) == 4 and shape[2] == 1
         self._nodes: List[Any] = []
         self._inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)]
         self._tensors: List[Any] = []
@@ -54,10 +60,11 @@ class Net:
     def conv(self, x: str, channels: int, size: int = 1, stride: int = 1, groups: int = 1,
              activation: Optional[str] = "Relu", same: bool = True) -> str:
         """A convolution with bias, and its activation; padding as PyTorch's (size - 1) // 2."""
-        weight = self.weight(channels, self.channels[x] // groups, size, size)
-        pad = (size - 1) // 2 if same else 0
+        high, across, pad = (1, 1, 0) if self._flat else (size, stride, (size - 1) // 2 if same else 0)
+        weight = self.weight(channels, self.channels[x] // groups, high, size)
+        along = (size - 1) // 2 if same else 0
         y = self.node("Conv", x, weight, self.weight(channels), channels=channels, group=groups,
-                      kernel_shape=[size, size], strides=[stride, stride], pads=[pad] * 4)
+                      kernel_shape=[high, size], strides=[across, stride], pads=[pad, along] * 2)
         return self.activate(y, activation)
 
     def activate(self, x: str, activation: Optional[str]) -> str:
@@ -98,12 +105,6 @@ class Net:
 
 
 # ------------------------------------------------------------------ GPU rows
-
-
-def near_empty(draw: Optional[np.random.Generator] = None) -> Any:
-    """One convolution of a 1-pixel input."""
-    net = Net((1, 3, 1, 1), draw)
-    return net.model(net.conv("x", 8, activation=None))
 
 
 def mnist(draw: Optional[np.random.Generator] = None) -> Any:
@@ -189,23 +190,31 @@ def _detections(net: Net, heads: Sequence[str]) -> List[str]:
             for number, head in enumerate(heads)]
 
 
-def yolov8n() -> Any:
-    """640 x 640, without the box decoding behind its last convolutions."""
-    net = Net((1, 3, 640, 640))
-    x = _c2f(net, _silu(net, _silu(net, "x", 16, 3, 2), 32, 3, 2), 32, 1, True)
-    third = _c2f(net, _silu(net, x, 64, 3, 2), 64, 2, True)
-    fourth = _c2f(net, _silu(net, third, 128, 3, 2), 128, 2, True)
-    x = _silu(net, _c2f(net, _silu(net, fourth, 256, 3, 2), 256, 1, True), 128)
+def yolov8(scale: int = 1, masks: bool = False, size: int = 640) -> Any:
+    """YOLOv8 n (scale 1) or s (2), without the box decoding behind its last convolutions; masks: of a -seg model."""
+    net = Net((1, 3, size, size))
+    x = _c2f(net, _silu(net, _silu(net, "x", 16 * scale, 3, 2), 32 * scale, 3, 2), 32 * scale, 1, True)
+    third = _c2f(net, _silu(net, x, 64 * scale, 3, 2), 64 * scale, 2, True)
+    fourth = _c2f(net, _silu(net, third, 128 * scale, 3, 2), 128 * scale, 2, True)
+    x = _silu(net, _c2f(net, _silu(net, fourth, 256 * scale, 3, 2), 256 * scale, 1, True), 128 * scale)
     pooled = [x]
     for _ in range(3):
         pooled.append(net.node("MaxPool", pooled[-1], kernel_shape=[5, 5], strides=[1, 1], pads=[2] * 4))
-    fifth = _silu(net, net.concat(*pooled), 256)
-    middle = _c2f(net, net.concat(net.twice(fifth), fourth), 128, 1, False)
-    maps = [_c2f(net, net.concat(net.twice(middle), third), 64, 1, False)]
-    maps.append(_c2f(net, net.concat(_silu(net, maps[-1], 64, 3, 2), middle), 128, 1, False))
-    maps.append(_c2f(net, net.concat(_silu(net, maps[-1], 128, 3, 2), fifth), 256, 1, False))
-    return net.model(*(net.conv(_silu(net, _silu(net, feature, width, 3), width, 3), out, activation=None)
-                       for feature in maps for width, out in ((64, 64), (80, 80))))
+    fifth = _silu(net, net.concat(*pooled), 256 * scale)
+    middle = _c2f(net, net.concat(net.twice(fifth), fourth), 128 * scale, 1, False)
+    maps = [_c2f(net, net.concat(net.twice(middle), third), 64 * scale, 1, False)]
+    maps.append(_c2f(net, net.concat(_silu(net, maps[-1], 64 * scale, 3, 2), middle), 128 * scale, 1, False))
+    maps.append(_c2f(net, net.concat(_silu(net, maps[-1], 128 * scale, 3, 2), fifth), 256 * scale, 1, False))
+    heads = [(64, 64), (max(80, 64 * scale), 80)] + [(32, 32)] * masks
+    made = [net.conv(_silu(net, _silu(net, feature, width, 3), width, 3), out, activation=None)
+            for feature in maps for width, out in heads]
+    return net.model(*made, *([_prototypes(net, maps[0], 64 * scale)] if masks else []))
+
+
+def _prototypes(net: Net, x: str, width: int) -> str:
+    x = _silu(net, x, width, 3)
+    x = net.node("ConvTranspose", x, net.weight(width, width, 2, 2), net.weight(width), strides=[2, 2])
+    return _silu(net, _silu(net, x, width, 3), 32)
 
 
 def _silu(net: Net, x: str, channels: int, size: int = 1, stride: int = 1) -> str:
@@ -219,6 +228,36 @@ def _c2f(net: Net, x: str, channels: int, blocks: int, skip: bool) -> str:
         y = _silu(net, _silu(net, parts[-1], channels // 2, 3), channels // 2, 3)
         parts.append(net.node("Add", y, parts[-1]) if skip else y)
     return _silu(net, net.concat(*parts), channels)
+
+
+PACE_LEVELS = {"tiny": (0.25, 2, 192, 384), "small": (0.5, 3, 256, 512), "medium": (0.75, 4, 384, 768),
+               "large": (1.0, 6, 512, 1024)}
+PACE_WIDTHS = {"old": (32, 48, 64, 96), "new": (96, 144, 192, 288)}
+
+
+def pace_seg(widths: str, level: str) -> Any:
+    """Depthwise-separable segmentation: a stem, three stages, and a decoder that resizes, adds and filters."""
+    share, depth, height, width = PACE_LEVELS[level]
+    stem, *stages = (_eighths(share * each) for each in PACE_WIDTHS[widths])
+    net = Net((1, 3, height, width))
+    maps = [net.conv("x", stem, 3, 2)]
+    for channels in stages:
+        x = maps[-1]
+        for number in range(depth):
+            x = net.conv(net.depthwise(x, 3, 1 if number else 2), channels)
+        maps.append(x)
+    x = maps.pop()
+    for skip in reversed(maps):
+        x = net.node("Add", net.twice(net.conv(x, net.channels[skip])), skip)
+        x = net.conv(net.depthwise(x, 3, 1), net.channels[x])
+    return net.model(net.conv(net.twice(x), 19, activation=None))
+
+
+def csi_cnn() -> Any:
+    """Two convolutions of 128 samples of 52 subcarriers, and 48 x 13312 weights behind them."""
+    net = Net((1, 1, 128, 52))
+    x = net.pool(net.conv(net.pool(net.conv("x", 16, 3), 2, 2), 32, 3), 2, 2)
+    return net.model(net.gemm(net.node("Relu", net.gemm(net.node("Flatten", x), 48, 32 * 32 * 13)), 8, 48))
 
 
 def bert_large(tokens: int = 384) -> Any:
@@ -249,7 +288,143 @@ def _normalised(net: Net, x: str, width: int) -> str:
     return net.node("LayerNormalization", x, net.weight(width), net.weight(width))
 
 
+def student(width: int, blocks: int, gate: bool = False, activation: str = "Relu", samples: int = 128) -> Any:
+    """A small network of nine channels of a wearable, as edgehar's own: inverted bottlenecks along time."""
+    net = Net((1, 9, 1, samples))
+    x = net.conv("x", width, 5, 2, activation=activation)
+    for number in range(blocks):
+        x = _inverted(net, x, 2 * width, width * (1 + number // 2), 5, 2 if number == 1 else 1, activation, gate)
+    return net.model(net.classifier(x, 6))
+
+
+def plain_student(width: int, layers: int, samples: int = 128) -> Any:
+    """Convolutions along time, one after another."""
+    net = Net((1, 9, 1, samples))
+    x = "x"
+    for _ in range(layers):
+        x = net.conv(x, width, 5)
+    return net.model(net.classifier(x, 6))
+
+
 # ------------------------------------------------------------------ CPU rows
+
+
+def resnet18() -> Any:
+    net = Net((1, 3, 224, 224))
+    return net.model(net.classifier(_resnet_stages(net, ((64, 2, 1), (128, 2, 2), (256, 2, 2), (512, 2, 2))), 1000))
+
+
+def squeezenet() -> Any:
+    """Version 1.1, of 227 x 227."""
+    net = Net((1, 3, 227, 227))
+    x = net.pool(net.conv("x", 64, 3, 2, same=False), 3, 2)
+    for number, (few, many) in enumerate(((16, 64),) * 2 + ((32, 128),) * 2 + ((48, 192),) * 2 + ((64, 256),) * 2):
+        x = net.pool(x, 3, 2) if number in (2, 4) else x
+        x = net.conv(x, few)
+        x = net.concat(net.conv(x, many), net.conv(x, many, 3))
+    return net.model(net.node("GlobalAveragePool", net.conv(x, 1000)))
+
+
+INCEPTIONS = ((64, 96, 128, 16, 32, 32), (128, 128, 192, 32, 96, 64), (192, 96, 208, 16, 48, 64),
+              (160, 112, 224, 24, 64, 64), (128, 128, 256, 24, 64, 64), (112, 144, 288, 32, 64, 64),
+              (256, 160, 320, 32, 128, 128), (256, 160, 320, 32, 128, 128), (384, 192, 384, 48, 128, 128))
+
+
+def googlenet() -> Any:
+    net = Net((1, 3, 224, 224))
+    x = net.pool(net.conv(net.conv(net.pool(net.conv("x", 64, 7, 2), 3, 2, 1), 64), 192, 3), 3, 2, 1)
+    for number, (one, few, three, less, five, pooled) in enumerate(INCEPTIONS):
+        x = net.pool(x, 3, 2, 1) if number in (2, 7) else x
+        x = net.concat(net.conv(x, one), net.conv(net.conv(x, few), three, 3),
+                       net.conv(net.conv(x, less), five, 5), net.conv(net.pool(x, 3, 1, 1), pooled))
+    return net.model(net.classifier(x, 1000))
+
+
+def alexnet() -> Any:
+    net = Net((1, 3, 227, 227))
+    x = net.pool(net.conv("x", 96, 11, 4, same=False), 3, 2)
+    x = net.pool(net.conv(x, 256, 5, groups=2), 3, 2)
+    x = net.pool(net.conv(net.conv(net.conv(x, 384, 3), 384, 3, groups=2), 256, 3, groups=2), 3, 2)
+    return net.model(_three_products(net, x, 256 * 36))
+
+
+def vgg16() -> Any:
+    net = Net((1, 3, 224, 224))
+    x = "x"
+    for width, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+        for _ in range(count):
+            x = net.conv(x, width, 3)
+        x = net.pool(x, 2, 2)
+    return net.model(_three_products(net, x, 512 * 49))
+
+
+def _three_products(net: Net, x: str, depth: int) -> str:
+    x = net.node("Relu", net.gemm(net.node("Flatten", x), 4096, depth))
+    return net.gemm(net.node("Relu", net.gemm(x, 4096, 4096)), 1000, 4096)
+
+
+def shufflenet_v2() -> Any:
+    net = Net((1, 3, 224, 224))
+    x = net.pool(net.conv("x", 24, 3, 2), 3, 2, 1)
+    for half, blocks in ((58, 4), (116, 8), (232, 4)):
+        for number in range(blocks):
+            kept, x = (x, x) if number == 0 else (_part(net, x, start, half) for start in (0, half))
+            if number == 0:
+                kept = net.conv(net.conv(kept, net.channels[kept], 3, 2, net.channels[kept], None), half)
+            x = net.conv(x, half)
+            x = net.conv(net.conv(x, half, 3, 1 if number else 2, half, None), half)
+            x = _shuffled(net, net.concat(kept, x), half)
+    return net.model(net.classifier(net.conv(x, 1024), 1000))
+
+
+def _part(net: Net, x: str, start: int, channels: int) -> str:
+    bounds = (net.constant([value]) for value in (start, start + channels, 1))
+    return net.node("Slice", x, *bounds, channels=channels)
+
+
+def _shuffled(net: Net, x: str, half: int) -> str:
+    side = {58: 28, 116: 14, 232: 7}[half]
+    x = net.node("Reshape", x, net.constant([1, 2, half, side, side]))
+    return net.node("Reshape", net.node("Transpose", x, perm=[0, 2, 1, 3, 4]), net.constant([1, 2 * half, side, side]),
+                    channels=2 * half)
+
+
+B0_BLOCKS = LITE_BLOCKS = ((1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3), (6, 112, 3, 1, 5),
+                           (6, 192, 4, 2, 5), (6, 320, 1, 1, 3))
+MNAS_BLOCKS = ((1, 16, 1, 1, 3), (3, 24, 3, 2, 3), (3, 40, 3, 2, 5), (6, 80, 3, 2, 5), (6, 96, 2, 1, 3),
+               (6, 192, 4, 2, 5), (6, 320, 1, 1, 3))
+
+
+def efficientnet_b0() -> Any:
+    return _searched(B0_BLOCKS, "HardSwish", True)
+
+
+def mnasnet() -> Any:
+    return _searched(MNAS_BLOCKS, "Relu", False)
+
+
+def _searched(stages: Sequence[Tuple[int, int, int, int, int]], activation: str, gate: bool) -> Any:
+    net = Net((1, 3, 224, 224))
+    x = net.conv("x", 32, 3, 2, activation=activation)
+    for expansion, out, blocks, stride, taps in stages:
+        for number in range(blocks):
+            x = _inverted(net, x, expansion * net.channels[x], out, taps, 1 if number else stride, activation, gate)
+    return net.model(net.classifier(net.conv(x, 1280, activation=activation), 1000))
+
+
+def yolov4_tiny() -> Any:
+    net = Net((1, 3, 416, 416))
+    x = net.conv(net.conv("x", 32, 3, 2), 64, 3, 2)
+    for width in (64, 128, 256):
+        whole = net.conv(x, width, 3)
+        first = net.conv(_part(net, whole, width // 2, width // 2), width // 2, 3)
+        kept = net.conv(net.concat(net.conv(first, width // 2, 3), first), width)
+        x = net.pool(net.concat(whole, kept), 2, 2)
+    x = net.conv(net.conv(x, 512, 3), 256)
+    finer = net.concat(net.twice(net.conv(x, 128)), kept)
+    return net.model(*(net.conv(net.conv(each, width, 3), 255, activation=None) for each, width in
+                       ((x, 512), (finer, 256))))
+
 
 V1_BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1), (512, 1), (512, 1), (512, 1),
              (512, 1), (1024, 2), (1024, 1))
@@ -263,8 +438,6 @@ V3_SMALL = ((3, 16, 16, 1, "Relu", 2), (3, 72, 24, 0, "Relu", 2), (3, 88, 24, 0,
             (5, 96, 40, 1, "HardSwish", 2), (5, 240, 40, 1, "HardSwish", 1), (5, 240, 40, 1, "HardSwish", 1),
             (5, 120, 48, 1, "HardSwish", 1), (5, 144, 48, 1, "HardSwish", 1), (5, 288, 96, 1, "HardSwish", 2),
             (5, 576, 96, 1, "HardSwish", 1), (5, 576, 96, 1, "HardSwish", 1))
-LITE_BLOCKS = ((1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3), (6, 112, 3, 1, 5),
-               (6, 192, 4, 2, 5), (6, 320, 1, 1, 3))
 
 
 def mobilenet_v1(width: float, size: int) -> Any:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edgehar.backends import BACKENDS as BACKENDS, ready_engine as ready_engine
     from edgehar.backends.base import (Backend as Backend, BuildSpec as BuildSpec, Engine as Engine,
                                        Session as Session)
+    from edgehar.bench.disturbances.base import Disturbance as Disturbance
     from edgehar.bench.meters.base import Meter as Meter, PowerSample as PowerSample
     from edgehar.bench.run import run as run
     from edgehar.bench.scenarios import load_scenario as load_scenario
@@ -76,6 +77,7 @@ HOMES = {  # the same names, for Python: where each is loaded from
     "Trial": "edgehar.bench.scenarios.base", "Findings": "edgehar.bench.scenarios.base",
     "Measurement": "edgehar.results.runs", "Source": "edgehar.stream.sources.base",
     "Chunk": "edgehar.stream.sources.base", "Sink": "edgehar.stream.sinks.base",
+    "Disturbance": "edgehar.bench.disturbances.base",
 }
 OF_TRAINING = ("torch", "onnx")  # packages that a board may lack
 

@@ -17,12 +17,14 @@ from edgehar.artifact.counting import multiply_adds, weight_count
 from edgehar.artifact.folding import folded
 from edgehar.artifact.foreign import first_line, read_foreign, standard_form, tensors_of
 from edgehar.artifact.golden import Infer, compare_logits, require_alone
+from edgehar.artifact.lifting import lifted
 from edgehar.artifact.manifest import TOLERANCES, Artifact, write_manifest
 from edgehar.artifact.operators import operators, opset
-from edgehar.artifact.orders import Size, moves, order_of, require_order, told
+from edgehar.artifact.orders import Size, axes_told, moves, order_of, require_order
 from edgehar.artifact.rewiring import SIGNAL, Normalisation, Wiring, rewired, sizes_of, the_input, the_output
 from edgehar.artifact.samples import (CALIBRATION_WINDOWS, GOLDEN_WINDOWS, spread_out, synthetic_signals, whose,
                                       write_calibration, write_golden)
+from edgehar.artifact.targets import prepare_for
 from edgehar.data.corpus import Corpus
 from edgehar.data.labels import UNLABELLED
 from edgehar.data.signals import Signal
@@ -37,7 +39,6 @@ HALF = (10, 16)  # of onnx.TensorProto's types: FLOAT16, BFLOAT16
 METHOD = "adopted"
 NOBODY = Split("", "none", (), (), ())
 Graph = Any  # of ONNX
-Steps = Callable[[Graph], List[str]]  # changes a graph in place, and says what it changed
 
 
 class Wanted(NamedTuple):
@@ -45,7 +46,7 @@ class Wanted(NamedTuple):
 
     classes: in the network's order; task: what they are of. axes, output: as `order_of` and
     `the_output` take them, "" to find out. reorder: the corpus' order of the same classes, if it
-    is another.
+    is another. target: of `edgehar.artifact.targets`, what must be able to run it.
     """
 
     signal: Signal
@@ -56,6 +57,7 @@ class Wanted(NamedTuple):
     normalisation: Optional[Normalisation] = None
     reorder: Sequence[str] = ()
     licence: str = "not stated"
+    target: str = "trt8.5"
 
 
 class Adopted(NamedTuple):
@@ -65,14 +67,13 @@ class Adopted(NamedTuple):
     notes: Sequence[str]
 
 
-def adopt(path: PathLike, wanted: Wanted, folder: PathLike, name: str, corpus: Optional[Corpus] = None,
-          prepare: Steps = lambda graph: []) -> Adopted:
+def adopt(path: PathLike, wanted: Wanted, folder: PathLike, name: str, corpus: Optional[Corpus] = None) -> Adopted:
     """Write an Artifact of the network in the ONNX file at `path` to `folder`, whole or not at all.
 
     corpus: gives golden and calibration windows, cut like the signal; generated signals without.
-    prepare: changes the graph in standard form for whatever will run it, or refuses it. Raises
-    InputError for a network that does not fit what is wanted, AccuracyError for one that mixes
-    the windows of a batch, or whose adapted graph answers otherwise.
+    Raises InputError for a network that does not fit what is wanted, or that its target cannot
+    run, AccuracyError for one that mixes the windows of a batch, or whose adapted graph answers
+    otherwise.
     """
     path = Path(path)
     original = read_foreign(path)
@@ -85,7 +86,8 @@ def adopt(path: PathLike, wanted: Wanted, folder: PathLike, name: str, corpus: O
     places = [list(wanted.classes).index(each) for each in wanted.reorder]
     wiring = Wiring(asked.order, wanted.normalisation, wanted.task, places, asked.flat, _are_shares(usual))
     rewiring = rewired(model, wanted.signal, wiring, asked.output, str(path))
-    notes += rewiring.notes + (["its classes stand in the corpus' order now"] if places else []) + prepare(model)
+    notes += rewiring.notes + (["its classes stand in the corpus' order now"] if places else [])
+    notes += lifted(model) + prepare_for(model, wanted.target, str(path))
     usual = usual[:, places] if places else usual
     with folder_written_whole(folder, marker="calibration.npz") as temporary:
         graph = _finished(model, wanted, name, path)
@@ -100,7 +102,7 @@ def adopt(path: PathLike, wanted: Wanted, folder: PathLike, name: str, corpus: O
         facts["model"]["macs"] = multiply_adds(temporary / "model.onnx", x[0])
         _add_samples(temporary, facts, wanted.signal, corpus)
         write_manifest(temporary, facts)
-    return Adopted(Artifact.load(folder), facts["training"]["changes"])
+    return Adopted(Artifact.load(folder), facts["onnx"]["changes"])
 
 
 # ------------------------------------------------------------------ as it came
@@ -121,7 +123,7 @@ class _Original:
         if wanted.axes:
             require_order(wanted.axes, self.sizes, channels, window, entry.name)
         self.order: str = wanted.axes or order_of(self.sizes, channels, window, entry.name)
-        self.notes = ["input '%s' takes %s and is fed from (B, C, 1, T)" % (entry.name, told(self.order))]
+        self.notes = ["input '%s' takes %s and is fed from (B, C, 1, T)" % (entry.name, axes_told(self.order))]
         self.exact = not any(tensor.data_type in HALF for tensor in tensors_of(model.graph))
         self.flat = True
         self._input, self._kind = entry.name, _kind_of(entry)
@@ -327,9 +329,9 @@ def _facts(wanted: Wanted, name: str, model: Graph, path: Path, notes: Sequence[
         "data": _data(wanted, corpus), "signal": wanted.signal,
         "tasks": {wanted.task: tuple(wanted.reorder or wanted.classes)},
         "model": {"spec": "%s:%s" % (METHOD, path.name), "parameters": weight_count(model)},
-        "training": {"method": METHOD, "seed": None, "file": path.name, "file_sha256": sha256_of(path),
-                     "changes": list(notes)},
-        "onnx": {"opset": opset(model), "ir_version": model.ir_version, "operators": operators(model)}}
+        "training": {"method": METHOD, "seed": None, "file": path.name, "file_sha256": sha256_of(path)},
+        "onnx": {"opset": opset(model), "ir_version": model.ir_version, "operators": operators(model),
+                 "target": wanted.target, "changes": list(notes)}}
 
 
 def _data(wanted: Wanted, corpus: Optional[Corpus]) -> Dict[str, Any]:

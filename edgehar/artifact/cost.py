@@ -6,8 +6,10 @@
 
 Each kernel of a GPU or DLA takes ``launch + max(compute, memory)``: a fixed time and
 some cycles before it runs, then the arithmetic of whole tiles on all multiprocessors, or
-the traffic to memory, whichever is longer. A CPU does the same operator by operator.
-Energy is the idle power for that time, and what clocks, products and bytes add to it.
+the traffic to memory, whichever is longer. Without a CUDA graph the host enqueues them one
+by one, and the longer of the two decides. A CPU does the same operator by operator, and
+each further thread makes an operator's start dearer. Energy is the idle power for that
+time, and what clocks, products and bytes add to it.
 
 All numbers are in a board file (``boards/<name>.json``): clocks and peaks as published,
 parameters as `edgehar.bench.calibration` fitted them to published measurements. What comes of them
@@ -17,12 +19,12 @@ is predicted, never measured, and says so.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from edgehar.artifact.boards import Board, BoardClocks, Estimate, Fit, on_threads
-from edgehar.artifact.fusion import DEPTHWISE, Kernel, fused_kernels
+from edgehar.artifact.fusion import DEPTHWISE, MOVE, Kernel, fused_kernels
 from edgehar.errors import InputError
 from edgehar.nearest import did_you_mean
 
@@ -32,8 +34,20 @@ TILE = 64  # rows and columns of a product that one thread block computes
 CONFIDENCE = 0.90
 NORMAL = 1.645  # standard deviations on either side that hold it
 FUSED_ON_CPU = ("BatchNormalization", "Relu", "Clip")
-SITES = ("rails", "wall")
 CPU_EXPONENT = 3.0  # of power over clock: the voltage falls with it
+CPU_BANDWIDTH = 0.7  # of the peak, which all cores together reach at most
+DLA_SUBGRAPHS = 16  # of one core, TensorRT 8.5
+IDLE_DIFFERS = 0.05  # between power modes, of which no published figure tells
+RUNTIMES = ("onnxruntime", "tflite", "ncnn")
+SHARE_MARGIN = 0.15  # by which a network's time may go beyond the fitted ones' before it is said
+DECIDED_BY = {  # what a parameter stands for, in the words of a warning
+    "call_s": "the call itself", "enqueue_s": "the host's enqueuing", "kernel_s": "launches on the device",
+    "kernel_cycles": "launches on the device", "filter_efficiency": "convolutions",
+    "product_efficiency": "matrix products", "depthwise_efficiency": "depthwise convolutions",
+    "memory_efficiency": "traffic of activations", "weight_efficiency": "traffic of weights",
+    "copy_efficiency": "copies of input and output", "subgraph_s": "hand-overs to the DLA",
+    "operator_s": "starts of operators", "thread_s": "starts of threads", "dense_efficiency": "dense products",
+    "element_macs": "elementwise work"}
 
 Parameters = Mapping[str, float]
 
@@ -56,13 +70,12 @@ class Work(NamedTuple):
     weights: np.ndarray
     dense: np.ndarray
     depthwise: np.ndarray
+    near: np.ndarray  # filters that move by one, which a runtime may multiply by Winograd's way
+    moves: np.ndarray
     quantised: np.ndarray
     unfused: np.ndarray
-
-    @property
-    def total_macs(self) -> float:
-        """Multiply-accumulates of all kernels together."""
-        return float(self.macs.sum())
+    on_dla: np.ndarray
+    ends: int  # elements of input and output
 
 
 def work_of(model: Any, reformatted: bool) -> Work:
@@ -74,14 +87,36 @@ def work_of(model: Any, reformatted: bool) -> Work:
     """
     _require_one_window(model)
     kernels = fused_kernels(model)
+    outputs = {entry.name for entry in model.graph.output}
+    ends = kernels[0].reads + sum(each.writes for each in kernels if outputs & set(each.outputs))
     if reformatted:
         kernels = [_reformat("input", kernels[0].reads), *kernels, _reformat("output", kernels[-1].writes)]
     counts = {name: np.array([getattr(each, name) for each in kernels], dtype=np.float64)
               for name in ("macs", "rows", "columns", "depth", "groups", "taps", "reads", "writes", "weights")}
     return Work(tuple(kernels), dense=np.array([each.is_dense for each in kernels]),
                 depthwise=np.array([each.kind == DEPTHWISE for each in kernels]),
-                quantised=np.array([each.runs_in_int8 for each in kernels]),
-                unfused=np.array([_unfused(each) for each in kernels], dtype=np.float64), **counts)
+                near=np.array([_is_near(each) for each in kernels]),
+                moves=np.array([each.kind == MOVE for each in kernels]),
+                quantised=np.array([each.runs_in_int8 and each.kind != DEPTHWISE for each in kernels]),
+                unfused=np.array([_unfused(each) for each in kernels], dtype=np.float64),
+                on_dla=_dla_share(kernels), ends=ends, **counts)
+
+
+def _is_near(kernel: Kernel) -> bool:
+    """Whether a dense filter of several taps moves by one: it reads about as many positions as it writes."""
+    read = kernel.reads * kernel.taps / max(1, kernel.groups * kernel.depth)
+    return kernel.is_dense and kernel.taps > 1 and read < 2.5 * kernel.rows
+
+
+def _dla_share(kernels: Sequence[Kernel]) -> np.ndarray:
+    """Which kernels a DLA runs (n,): what it can, up to its last subgraph; the others fall back to the GPU."""
+    found, subgraphs, inside = [], 0, False
+    for each in kernels:
+        can = each.runs_on_dla
+        subgraphs += can and not inside
+        inside = can and subgraphs <= DLA_SUBGRAPHS
+        found.append(inside)
+    return np.array(found)
 
 
 def _require_one_window(model: Any) -> None:
@@ -100,41 +135,41 @@ def _reformat(what: str, elements: int) -> Kernel:
     return Kernel("reformat " + what, "move", ("Reformat",), reads=elements, writes=elements)
 
 
-def traffic_bytes(work: Work, precision: str, batch: int) -> np.ndarray:
-    """Bytes that each kernel moves for a batch (n,); what has no INT8 kernel runs in FP16."""
-    size = np.full(len(work.macs), float(BYTES[precision]))
-    if precision == "int8":
-        size[~work.quantised] = BYTES["fp16"]
-    return size * (batch * (work.reads + work.writes) + work.weights)
+def traffic_bytes(work: Work, precision: str, batch: int) -> Tuple[np.ndarray, np.ndarray]:
+    """Bytes of activations (n,) and of weights (n,) that each kernel moves for a batch.
+
+    What has no INT8 kernel, or gains nothing by it, runs in FP16.
+    """
+    size = np.where((precision == "int8") & ~work.quantised, BYTES["fp16"], BYTES[precision])
+    return size * batch * (work.reads + work.writes), size * work.weights
 
 
 # ------------------------------------------------------------------ time
 
 
 def accelerator_terms(work: Work, parameters: Parameters, device: Mapping[str, Any], clocks: BoardClocks,
-                      precision: str, batch: int, graph: bool) -> np.ndarray:
-    """Seconds of launch, compute and memory of each kernel (n, 3) on a GPU or DLA.
-
-    graph: launched as one CUDA graph.
-    """
+                      precision: str, batch: int) -> np.ndarray:
+    """Seconds of launch, compute and memory of each kernel (n, 3) on a GPU or DLA."""
     clock_hz = 1e6 * (clocks.gpu_mhz if "tpcs" in device else clocks.dla_mhz)
     processors = device["processors"] * (clocks.tpcs / device["tpcs"] if "tpcs" in device else 1)
-    fixed_s = parameters["kernel_s"] * (parameters["graph_share"] if graph else 1.0)
-    launch = np.full(len(work.macs), fixed_s + parameters["kernel_cycles"] / clock_hz)
+    launch = np.full(len(work.macs), parameters["kernel_s"] + parameters["kernel_cycles"] / clock_hz)
     rate = np.full(len(work.macs), float(device["macs_per_cycle"][precision]))
     if precision == "int8":
         rate[work.dense & ~work.quantised] = device["macs_per_cycle"]["fp16"]
     efficiency = np.where(work.taps > 1, parameters["filter_efficiency"], parameters["product_efficiency"])
-    cycles = _tile_cycles(work, processors, rate, batch) / efficiency
-    lanes = device["lanes_per_cycle"] * processors * (1 if precision == "fp32" else 2)
-    scalar = batch * np.where(work.depthwise, work.macs, work.writes) / lanes / parameters["scalar_efficiency"]
-    compute = np.where(work.dense, cycles, scalar) / clock_hz
-    bandwidth = parameters["memory_efficiency"] * device["bytes_per_emc_cycle"] * 1e6 * clocks.emc_mhz
-    return np.stack([launch, compute, traffic_bytes(work, precision, batch) / bandwidth], axis=1)
+    cycles = _tile_cycles(work, processors, rate, batch, parameters["fill_rounds"]) / efficiency
+    peak = device["bytes_per_emc_cycle"] * 1e6 * clocks.emc_mhz
+    activations, weights = traffic_bytes(work, precision, batch)
+    streamed = np.where(work.depthwise, parameters["depthwise_efficiency"], parameters["memory_efficiency"])
+    memory = activations / streamed + weights / parameters["weight_efficiency"]
+    return np.stack([launch, np.where(work.dense, cycles, 0.0) / clock_hz, memory / peak], axis=1)
 
 
-def _tile_cycles(work: Work, processors: float, rate: np.ndarray, batch: int) -> np.ndarray:
-    """Cycles of the products (n,): tiles are whole, and so are the rounds in which the processors take them."""
+def _tile_cycles(work: Work, processors: float, rate: np.ndarray, batch: int, fill: float) -> np.ndarray:
+    """Cycles of the products (n,): tiles are whole, and so are the rounds in which the processors take them.
+
+    fill: rounds' worth of waiting until the first tiles are in, and the last out.
+    """
     shared = work.weights > 0  # then the windows of a batch are rows of one product
     rows = np.where(shared, batch * work.rows, work.rows)
     products = np.where(shared, work.groups, batch * work.groups)
@@ -142,21 +177,30 @@ def _tile_cycles(work: Work, processors: float, rate: np.ndarray, batch: int) ->
     with np.errstate(divide="ignore", invalid="ignore"):
         tiles = products * np.ceil(rows / high) * np.ceil(work.columns / wide)
         inner = np.where(work.rows * work.columns > 0, work.macs / (work.groups * work.rows * work.columns), 0)
-    rounds = np.ceil(np.nan_to_num(tiles) / processors)
+    rounds = np.ceil(np.nan_to_num(tiles) / processors) + fill
     return np.nan_to_num(rounds * high * wide * np.ceil(inner / 16) * 16 / rate)
 
 
 def cpu_terms(work: Work, parameters: Parameters, device: Mapping[str, Any], clocks: BoardClocks, precision: str,
-              batch: int, fastest: BoardClocks) -> np.ndarray:
-    """Seconds of launch, compute and memory of each operator (n, 3) on all `cpu_cores` of a CPU."""
+              batch: int, fastest: BoardClocks, runtime: str) -> np.ndarray:
+    """Seconds of launch, compute and memory of each operator (n, 3) on `cpu_cores` threads of a CPU."""
+    threads = clocks.cpu_cores
     slower = (clocks.cpu_mhz / fastest.cpu_mhz) ** parameters["clock_exponent"]
-    shared = (clocks.cpu_cores / fastest.cpu_cores) ** parameters["core_exponent"]
-    launch = parameters["operator_s"] / slower * (1 + work.unfused)
-    peak = device["macs_per_cycle"][precision] * fastest.cpu_cores * 1e6 * fastest.cpu_mhz * slower * shared
-    efficiency = np.where(work.depthwise, parameters["depthwise_efficiency"], parameters["dense_efficiency"])
-    compute = batch * (work.macs + parameters["element_macs"] * work.writes * (1 + work.unfused)) / (peak * efficiency)
-    bandwidth = parameters["memory_efficiency"] * device["bytes_per_emc_cycle"] * 1e6 * clocks.emc_mhz
-    return np.stack([launch, compute, traffic_bytes(work, precision, batch) / bandwidth], axis=1)
+    start = parameters["operator_s"] + parameters["thread_s"] * (threads - 1)
+    launch = parameters[runtime + "_start"] * start / slower * (1 + work.unfused)
+    cores = np.where(work.moves, 1.0, threads ** parameters["core_exponent"])  # copies are not shared among threads
+    rate = device["macs_per_cycle"][precision] * 1e6 * fastest.cpu_mhz * slower * cores * parameters[runtime + "_rate"]
+    elements = parameters["element_macs"] * work.writes * (1 + work.unfused)
+    dense = np.where(work.near, parameters["filter_efficiency"] * parameters[runtime + "_filter"],
+                     parameters["dense_efficiency"])
+    narrow = parameters["narrow_columns"]  # sums of few terms, or for few channels, cost more than their share
+    with np.errstate(divide="ignore"):
+        dense = dense / ((1 + narrow / work.columns) * (1 + narrow / work.depth))
+    efficiency = np.where(work.depthwise, parameters["depthwise_efficiency"], dense)
+    compute = batch * (np.where(work.macs > 0, work.macs / np.maximum(efficiency, 1e-9), 0.0) + elements) / rate
+    share = min(parameters["memory_efficiency"] * threads, CPU_BANDWIDTH)
+    traffic = sum(traffic_bytes(work, precision, batch))
+    return np.stack([launch, compute, traffic / (share * device["bytes_per_emc_cycle"] * 1e6 * clocks.emc_mhz)], axis=1)
 
 
 def seconds_of(terms: np.ndarray) -> np.ndarray:
@@ -164,13 +208,58 @@ def seconds_of(terms: np.ndarray) -> np.ndarray:
     return terms[:, 0] + np.maximum(terms[:, 1], terms[:, 2])
 
 
-def kernel_terms(board: Board, device: str, parameters: Parameters, work: Work, clocks: BoardClocks, precision: str,
-                 batch: int, graph: bool) -> np.ndarray:
-    """Seconds of launch, compute and memory of each kernel (n, 3) on a device of `board`."""
-    facts = board.devices[device]
-    if device == "cpu":
-        return cpu_terms(work, parameters, facts, clocks, precision, batch, board.fastest)
-    return accelerator_terms(work, parameters, facts, clocks, precision, batch, graph)
+class Place(NamedTuple):
+    """Where and how a graph runs. graph: as one CUDA graph; runtime: what runs it on a CPU."""
+
+    device: str
+    precision: str
+    clocks: BoardClocks
+    batch: int = 1
+    graph: bool = False
+    runtime: str = RUNTIMES[0]
+
+
+def kernel_terms(board: Board, parameters: Parameters, work: Work, at: Place) -> np.ndarray:
+    """Seconds of launch, compute and memory of each kernel (n, 3); of a DLA's engine, some are the GPU's."""
+    facts = board.devices[at.device]
+    if at.device == "cpu":
+        return cpu_terms(work, parameters, facts, at.clocks, at.precision, at.batch, board.fastest, at.runtime)
+    terms = accelerator_terms(work, parameters, facts, at.clocks, at.precision, at.batch)
+    if at.device == "dla" and not work.on_dla.all():
+        known = board.fits["gpu"].parameters
+        other = accelerator_terms(work, known, board.devices["gpu"], at.clocks, at.precision, at.batch)
+        terms = np.where(work.on_dla[:, None], terms, other)
+    return terms
+
+
+def latency_s(board: Board, parameters: Parameters, work: Work, at: Place) -> float:
+    """Seconds of a batch, from the host's call to its logits, copies included."""
+    device_s = float(seconds_of(kernel_terms(board, parameters, work, at)).sum())
+    if at.device == "cpu":
+        return device_s
+    return without_copies_s(board, parameters, work, at) + copies_s(board, parameters, work, at)
+
+
+def without_copies_s(board: Board, parameters: Parameters, work: Work, at: Place) -> float:
+    """Seconds of the device's kernels, or of the host that enqueues them where that takes longer."""
+    device_s = float(seconds_of(kernel_terms(board, parameters, work, at)).sum())
+    if at.device == "dla":
+        device_s += parameters["subgraph_s"] * _handovers(work)
+    slower = board.fastest.cpu_mhz / at.clocks.cpu_mhz
+    host_s = 0.0 if at.graph or at.device == "dla" else parameters["enqueue_s"] * slower * len(work.macs)
+    return float((device_s ** 8 + host_s ** 8) ** 0.125)  # the longer, and somewhat more where they are alike
+
+
+def _handovers(work: Work) -> int:
+    """How often the work goes to the DLA."""
+    return int(work.on_dla[0]) + int(np.sum(work.on_dla[1:] & ~work.on_dla[:-1]))
+
+
+def copies_s(board: Board, parameters: Parameters, work: Work, at: Place) -> float:
+    """Seconds of the call itself, and of FP32 input and output on their way to and from the device."""
+    peak = board.devices[at.device]["bytes_per_emc_cycle"] * 1e6 * at.clocks.emc_mhz
+    slower = board.fastest.cpu_mhz / at.clocks.cpu_mhz
+    return parameters["call_s"] * slower + BYTES["fp32"] * at.batch * work.ends / parameters["copy_efficiency"] / peak
 
 
 # ------------------------------------------------------------------ power
@@ -222,7 +311,8 @@ class Prediction:
     back to back, {"rails": ..., "wall": ...}: of the module's six rails, and of the whole
     supply. watts, idle_w: at each, while it works and while it waits. extrapolation: why
     the interval may be too narrow, "" where published networks lie around this one.
-    threads: of a CPU engine, None on another device.
+    threads: of a CPU engine, None on another device. fallen_back: kernels that a DLA leaves
+    to the GPU.
     """
 
     board: str
@@ -238,12 +328,17 @@ class Prediction:
     layers: Tuple[Layer, ...]
     extrapolation: str
     threads: Optional[int] = None
+    fallen_back: int = 0
 
     source = "simulated"
 
     @property
     def device_text(self) -> str:
-        """The device in words, for a processor with its number of threads."""
+        """The device in words, with how it launches, its threads, or what it leaves to the GPU."""
+        if self.device == "gpu":
+            return "GPU, CUDA graph" if self.graph else "GPU, one by one"
+        if self.fallen_back:
+            return "DLA, %d of %d kernels on the GPU" % (self.fallen_back, len(self.layers))
         return device_text(self.device, self.threads)
 
     def shares(self) -> Dict[str, float]:
@@ -251,12 +346,19 @@ class Prediction:
         total = sum(layer.seconds for layer in self.layers)
         return {term: sum(layer.seconds for layer in self.layers if layer.dominant == term) / total for term in TERMS}
 
-    def paced_j(self, rate_hz: float, site: str = "wall") -> Optional[float]:
-        """Joules a window at `rate_hz`, idle between windows included; None where it cannot keep up."""
+    def paced_j(self, rate_hz: float, site: str = "wall") -> Optional[Estimate]:
+        """Joules a window at `rate_hz`, idle between windows included; None where it cannot keep up.
+
+        The interval is of what work adds, and of how idle power may differ between modes; how
+        sure it is of all modes together says nothing of which is cheaper.
+        """
         period_s, busy_s = 1 / rate_hz, self.seconds.value / self.batch
         if busy_s > period_s:
             return None
-        return self.idle_w[site] * period_s + (self.watts[site] - self.idle_w[site]) * busy_s
+        added, energy = (self.watts[site] - self.idle_w[site]) * busy_s, self.energy_j[site]
+        idle_j = self.idle_w[site] * period_s
+        return Estimate(idle_j + added, idle_j * (1 - IDLE_DIFFERS) + added * energy.low / energy.value,
+                        idle_j * (1 + IDLE_DIFFERS) + added * energy.high / energy.value)
 
     def to_json(self) -> Dict[str, Any]:
         """All of it as plain values, marked as simulated."""
@@ -268,65 +370,43 @@ class Prediction:
 
 
 def predict_cost(board: Board, model: Any, mode: str, precision: str = "fp16", batch: int = 1, device: str = "gpu",
-                 graph: bool = True, threads: Optional[int] = None) -> Prediction:
+                 graph: bool = True, threads: Optional[int] = None, runtime: str = RUNTIMES[0]) -> Prediction:
     """What an ONNX model would cost on `board` in power mode `mode`.
 
     graph: launched as one CUDA graph; means nothing to a CPU. threads: of a CPU engine, as
-    many as the mode has cores where None; mean nothing to a GPU or DLA. Raises InputError
-    for a mode, device or precision that the board has not, and for a graph that is not
-    modelled.
+    many as the mode has cores where None; runtime: one of `RUNTIMES`, which runs it there;
+    both mean nothing to a GPU or DLA. Raises InputError for a mode, device or precision that
+    the board has not, and for a graph that is not modelled.
     """
     if device not in board.devices:
         raise InputError("%s has no device '%s'%s; choose from: %s." % (
             board.name, device, did_you_mean(device, board.devices), ", ".join(board.devices)))
     clocks, fit = on_threads(board.clocks(mode), threads), board.fit(device, precision)
     work = work_of(model, reformatted=device != "cpu" and precision != "fp32")
-    graph = graph and device == "gpu"
-    seconds = estimate_s(board, device, precision, clocks, work, batch, graph)
-    terms = kernel_terms(board, device, fit.parameters, work, clocks, precision, batch, graph)
-    return Prediction(board.name, mode, device, precision, batch, graph, seconds, *_energy(
-        board, device, clocks, precision, batch, terms, seconds), _layers(work, terms),
-        _extrapolation(fit, work, device), (threads or clocks.cpu_cores) if device == "cpu" else None)
+    at = Place(device, precision, clocks, batch, graph and device == "gpu", runtime)
+    seconds = estimate_s(board, work, at)
+    terms = kernel_terms(board, fit.parameters, work, at)
+    return Prediction(board.name, mode, device, precision, batch, at.graph, seconds, *_energy(
+        board, at, terms, seconds), _layers(work, terms), _extrapolation(fit, _slopes(board, work, at), device),
+        (threads or clocks.cpu_cores) if device == "cpu" else None,
+        int(np.sum(~work.on_dla)) if device == "dla" else 0)
 
 
-def estimate_s(board: Board, device: str, precision: str, clocks: BoardClocks, work: Work, batch: int,
-               graph: bool) -> Estimate:
+def estimate_s(board: Board, work: Work, at: Place) -> Estimate:
     """Seconds of a batch, with their interval."""
-    fit = board.fit(device, precision)
-    log_s = lambda logs: np.log([latency_s(board, device, _named(fit, logs), work, clocks, precision,  # noqa: E731
-                                           batch, graph)])
-    return _estimate(log_s, fit, fit.tiny_sd if _extrapolation(fit, work, device) else fit.residual_sd)
+    fit = board.fit(at.device, at.precision)
+    return around(latency_s(board, fit.parameters, work, at), fit.half_width(_slopes(board, work, at)))
 
 
-def latency_s(board: Board, device: str, parameters: Parameters, work: Work, clocks: BoardClocks, precision: str,
-              batch: int, graph: bool) -> float:
-    """Seconds of a batch, from the host's call to its logits."""
-    terms = kernel_terms(board, device, parameters, work, clocks, precision, batch, graph)
-    return float(seconds_of(terms).sum()) + parameters.get("call_s", 0.0)
-
-
-def _named(fit: Fit, logs: np.ndarray) -> Dict[str, float]:
-    return dict(zip(fit.names, np.exp(logs).tolist()))
-
-
-def _estimate(log_value: Callable[[np.ndarray], np.ndarray], fit: Fit, residual_sd: float) -> Estimate:
-    """The value at the fit, and its interval: from parameters that are not sure, and from what is not modelled."""
-    logs = np.array(fit.logs)
-    value = float(np.exp(log_value(logs)[0]))
-    slope = jacobian(log_value, logs)[0]
-    return around(value, spread(fit.freedom) * float(np.sqrt(slope @ np.array(fit.covariance) @ slope
-                                                             + residual_sd ** 2)))
+def _slopes(board: Board, work: Work, at: Place) -> np.ndarray:
+    """How the logarithm of the time follows those of the parameters (p,): the shares of time that they decide."""
+    fit = board.fit(at.device, at.precision)
+    return jacobian(lambda logs: np.log([latency_s(board, fit.named(logs), work, at)]), np.array(fit.logs))[0]
 
 
 def around(value: float, half: float) -> Estimate:
     """An estimate whose interval reaches `half` to either side of its logarithm."""
     return Estimate(value, value * float(np.exp(-half)), value * float(np.exp(half)))
-
-
-def spread(freedom: int) -> float:
-    """Student's quantile: standard deviations on either side, where the deviation itself is of few models."""
-    square = NORMAL ** 2
-    return NORMAL * (1 + (square + 1) / (4 * freedom) + (5 * square ** 2 + 16 * square + 3) / (96 * freedom ** 2))
 
 
 def jacobian(function: Callable[[np.ndarray], np.ndarray], logs: np.ndarray, step: float = 1e-4) -> np.ndarray:
@@ -335,28 +415,28 @@ def jacobian(function: Callable[[np.ndarray], np.ndarray], logs: np.ndarray, ste
     return np.stack([(function(logs + move) - function(logs - move)) / (2 * step) for move in moves], axis=1)
 
 
-def _extrapolation(fit: Fit, work: Work, device: str) -> str:
-    least, most = fit.macs
-    if least <= work.total_macs <= most:
+def _extrapolation(fit: Fit, slopes: np.ndarray, device: str) -> str:
+    """Why this network's time is decided by what decided little of the fitted ones', "" where it is not."""
+    shares = {name: (abs(slope), most) for name, slope, most in zip(fit.names, slopes, fit.shares)
+              if name in DECIDED_BY}
+    name, (share, most) = max(shares.items(), key=lambda item: item[1][0] - item[1][1])
+    if share <= most + SHARE_MARGIN:
         return ""
-    side, bound = ("below", least) if work.total_macs < least else ("above", most)
-    return "extrapolation: %.3g M multiply-adds lie %s the %.3g M of the published networks that the %s was fitted " \
-           "on" % (work.total_macs / 1e6, side, bound / 1e6, device.upper())
+    return "extrapolation: %s decide %.0f %% of the time, and %.0f %% at most in the published networks that the %s " \
+           "was fitted on" % (DECIDED_BY[name], 100 * share, 100 * most, device.upper())
 
 
-def _energy(board: Board, device: str, clocks: BoardClocks, precision: str, batch: int, terms: np.ndarray,
+def _energy(board: Board, at: Place, terms: np.ndarray,
             seconds: Estimate) -> Tuple[Dict[str, Estimate], Dict[str, float], Dict[str, float]]:
     """{site: joules a window}, {site: watts at work}, {site: watts idle}."""
-    fit = board.fits["power"]
-    log_w = lambda logs: np.log([wall_watts(_named(fit, logs), device, clocks, board.fastest, precision,  # noqa: E731
-                                            terms)])
-    wall = _estimate(log_w, fit, fit.residual_sd)
+    fit, given = board.fits["power"], (at.device, at.clocks, board.fastest, at.precision, terms)
+    slopes = jacobian(lambda logs: np.log([wall_watts(fit.named(logs), *given)]), np.array(fit.logs))[0]
+    wall_w, of_power = wall_watts(fit.parameters, *given), fit.half_width(slopes)
     idle_w = {"wall": fit.parameters["idle_w"], "rails": board.rails["idle_w"]}
-    watts = {"wall": wall.value, "rails": idle_w["rails"] + board.rails["of_wall"] * (wall.value - idle_w["wall"])}
-    of_time, of_power = (np.log(each.high / each.value) for each in (seconds, wall))
-    extra = {"wall": 0.0, "rails": NORMAL * board.rails["log_sd"]}
-    joules = {site: around(watts[site] * seconds.value / batch,
-                           float(np.sqrt(of_time ** 2 + of_power ** 2 + extra[site] ** 2))) for site in SITES}
+    watts = {"wall": wall_w, "rails": idle_w["rails"] + board.rails["of_wall"] * (wall_w - idle_w["wall"])}
+    halves = {site: np.sqrt(np.log(seconds.high / seconds.value) ** 2 + of_power ** 2 + extra ** 2)
+              for site, extra in (("wall", 0.0), ("rails", NORMAL * board.rails["log_sd"]))}
+    joules = {site: around(watts[site] * seconds.value / at.batch, float(halves[site])) for site in watts}
     return joules, watts, idle_w
 
 

@@ -12,6 +12,7 @@ from typing import Any, Dict, List, Tuple
 import numpy as np
 
 from edgehar.artifact.operators import MAX_IR_VERSION, MAX_OPSET, REMEDIES
+from edgehar.artifact.rewriting import written_out
 from edgehar.errors import InputError
 from edgehar.files import PathLike
 
@@ -22,6 +23,7 @@ WHOLE = "float32"
 ELSEWHERE = {".pt": "torch.onnx.export", ".pth": "torch.onnx.export", ".h5": "tf2onnx", ".keras": "tf2onnx",
              ".pb": "tf2onnx", ".tflite": "tf2onnx", ".pkl": "skl2onnx", ".joblib": "skl2onnx"}
 HOLDERS = ("If", "Loop", "Scan")
+NEWER = ("Gelu", "Mish")  # than MAX_OPSET
 
 
 def read_foreign(path: PathLike) -> Any:
@@ -96,9 +98,10 @@ def standard_form(model: Any, where: str) -> Tuple[Any, List[str]]:
 
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    notes = _in_single_precision(copy, where)
-    copy, changed = _in_known_opset(copy, where)
     _drop_inputs_with_values(copy.graph)
+    _name_nodes(copy.graph)
+    notes = _in_single_precision(copy, where) + written_out(copy, NEWER)
+    copy, changed = _in_known_opset(copy, where)
     _name_nodes(copy.graph)
     copy.ir_version = MAX_IR_VERSION
     del copy.metadata_props[:]

@@ -6,7 +6,8 @@
     Conv - Add(skip) - Relu                   one kernel: the skip joins the later of its two inputs
     Conv | HardSigmoid - Mul                  two: a convolution takes no other activation than Relu and Clip
     MatMul - Add - Softmax - MatMul           one kernel: attention, as BERT's plugins and Myelin have it
-    Reshape, Flatten, Concat, ...             none: a view, or written in place
+    Concat                                    one kernel that copies; what stands behind it is another
+    Reshape, Flatten, Shape, ...              none: a view, or arithmetic on shapes, done before the first call
 
 Rules: "Types of fusions" of the TensorRT 8.5 developer guide. What TensorRT chooses by
 timing, such as a layout and the copies between layouts, cannot be known from a graph.
@@ -29,8 +30,8 @@ CONVOLUTION, DEPTHWISE, MATMUL, ATTENTION = "convolution", "depthwise", "matmul"
 POINTWISE, REDUCTION, POOLING, SOFTMAX, MOVE = "pointwise", "reduction", "pooling", "softmax", "move"
 DENSE = (CONVOLUTION, MATMUL, ATTENTION)
 
-VIEWS = frozenset("""Reshape Flatten Squeeze Unsqueeze Identity Dropout Concat Constant ConstantOfShape Shape Cast
-    QuantizeLinear DequantizeLinear""".split())
+VIEWS = frozenset("""Reshape Flatten Squeeze Unsqueeze Identity Dropout Constant ConstantOfShape Shape Size
+    Cast QuantizeLinear DequantizeLinear""".split())
 ELEMENTWISE = frozenset("""Abs Add BatchNormalization Ceil Clip Div Elu Equal Erf Exp Floor Gelu Greater HardSigmoid
     HardSwish LeakyRelu Less Log Max Min Mish Mul Neg Pow PRelu Reciprocal Relu Round Selu Sigmoid Sign Sin Cos
     Softplus Sqrt Sub Tanh Where""".split())
@@ -42,6 +43,8 @@ KINDS = {
     "ReduceMin": REDUCTION, "LayerNormalization": REDUCTION, "InstanceNormalization": REDUCTION,
     "TopK": REDUCTION, "ArgMax": REDUCTION}
 RECURRENT = ("GRU", "LSTM", "RNN")
+ON_DLA = frozenset("""Add AveragePool BatchNormalization Clip Concat Conv ConvTranspose Gemm Max MaxPool Min Mul Relu
+    Sigmoid Sub Tanh""".split())  # TensorRT 8.5 on Xavier; elementwise ones of two tensors of one shape alone
 MODELLED = PARSED_BY_TENSORRT_8_5 | VIEWS | ELEMENTWISE | set(KINDS)
 
 
@@ -52,7 +55,8 @@ class Kernel:
     rows, columns, depth: of the matrix product, `groups` of them; zero where it is none.
     taps: positions that a filter spans, 1 where nothing is read twice.
     reads, writes, weights: elements. operators: what was fused, in order; outputs: the
-    tensor that each of them makes, the last of which is written.
+    tensor that each of them makes, the last of which is written. broadcasts: whether one of
+    them spreads a smaller tensor, as the gate of squeeze-and-excite.
     """
 
     name: str
@@ -68,6 +72,7 @@ class Kernel:
     reads: int = 0
     writes: int = 0
     weights: int = 0
+    broadcasts: bool = False
 
     @property
     def is_dense(self) -> bool:
@@ -84,6 +89,11 @@ class Kernel:
         if self.kind == CONVOLUTION and self.groups > 1:
             return self.columns % 4 == 0 and self.depth // self.taps % 4 == 0
         return self.kind in (CONVOLUTION, DEPTHWISE, MATMUL, POOLING)
+
+    @property
+    def runs_on_dla(self) -> bool:
+        """Whether a DLA of Xavier can run it; the rest falls back to the GPU."""
+        return set(self.operators) <= ON_DLA and not self.broadcasts
 
 
 @dataclass
@@ -148,7 +158,7 @@ def _takes(kernel: Kernel, operator: str) -> bool:
     if kernel.kind in (CONVOLUTION, DEPTHWISE) or kernel.weights and kernel.kind == MATMUL:
         activated = {"Relu", "Clip"} & set(kernel.operators)
         return operator in EPILOGUE and not activated
-    return kernel.kind != POOLING
+    return kernel.kind not in (POOLING, MOVE)
 
 
 def _latest(node: Any, graph: _Graph, home: Mapping[str, Optional[int]]) -> Optional[int]:
@@ -189,7 +199,7 @@ def _joined(kernel: Kernel, node: Any, graph: _Graph) -> Kernel:
         macs, kind = macs + _product(node, graph)["macs"], ATTENTION
     return replace(kernel, operators=(*kernel.operators, node.op_type), outputs=(*kernel.outputs, node.output[0]),
                    kind=kind, macs=macs, reads=kernel.reads + extra, writes=graph.elements(node.output[0]),
-                   weights=kernel.weights + weights)
+                   weights=kernel.weights + weights, broadcasts=kernel.broadcasts or _broadcasts(node, graph))
 
 
 def _kernel(node: Any, graph: _Graph) -> Kernel:
@@ -203,7 +213,11 @@ def _kernel(node: Any, graph: _Graph) -> Kernel:
     weights = sum(int(np.prod(graph.constants[name])) for name in node.input if name in graph.constants)
     return Kernel(node.name or node.output[0], kind, (node.op_type,), (node.output[0],), weights=weights,
                   reads=sum(map(graph.elements, graph.computed(node))),
-                  writes=sum(map(graph.elements, node.output)), **facts)
+                  writes=sum(map(graph.elements, node.output)), broadcasts=_broadcasts(node, graph), **facts)
+
+
+def _broadcasts(node: Any, graph: _Graph) -> bool:
+    return node.op_type in ELEMENTWISE and len({graph.elements(name) for name in graph.computed(node)}) > 1
 
 
 def _convolution(node: Any, graph: _Graph) -> Dict[str, Any]:
@@ -294,17 +308,17 @@ def _fix_batch(model: Any) -> None:
     """Set the first axis of the signal to 1 where it is free. Raises InputError where another axis has no size."""
     for place, entry in enumerate(model.graph.input):
         for axis, size in enumerate(entry.type.tensor_type.shape.dim):
-            if (axis or place) and not size.dim_value:
+            if (axis or place) and size.dim_value < 1:
                 named = " ('%s')" % size.dim_param if size.dim_param else ""
                 raise InputError("axis %d of input '%s' has no size of its own%s; export it with one signal, of which "
                                  "all but the first axis is fixed." % (axis, entry.name, named))
-            size.dim_value = size.dim_value or 1
+            size.dim_value = max(size.dim_value, 1)
 
 
 def _is_told(entry: Any) -> bool:
     """Whether every size of a tensor's shape is known."""
     return entry.type.tensor_type.HasField("shape") and all(
-        size.HasField("dim_value") for size in entry.type.tensor_type.shape.dim)
+        size.HasField("dim_value") and size.dim_value >= 0 for size in entry.type.tensor_type.shape.dim)
 
 
 def _shape_of(entry: Any) -> Shape:
@@ -312,9 +326,9 @@ def _shape_of(entry: Any) -> Shape:
 
 
 def _add_constant_nodes(nodes: Sequence[Any], constants: Dict[str, Shape], shapes: Mapping[str, Shape]) -> None:
-    """Outputs of Constant, and of all that is computed from constants alone."""
+    """Outputs of Constant, of shapes, and of all that is computed from these alone."""
     for node in nodes:
-        if all(name in constants for name in node.input if name):
+        if node.op_type in ("Shape", "Size") or all(name in constants for name in node.input if name):
             constants.update({name: shapes.get(name, ()) for name in node.output})
 
 

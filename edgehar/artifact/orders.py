@@ -56,7 +56,7 @@ def shown(sizes: Sequence[Size]) -> str:
     return "(%s)" % ", ".join(map(str, sizes))
 
 
-def told(order: str) -> str:
+def axes_told(order: str) -> str:
     """``(B, C, T)`` for ``bct``."""
     return "(%s)" % ", ".join(order.upper())
 

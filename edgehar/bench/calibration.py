@@ -13,15 +13,16 @@ from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from edgehar.artifact.boards import Board, BoardClocks, Fit, on_threads
-from edgehar.artifact.cost import Work, jacobian, kernel_terms, latency_s, wall_watts, work_of
+from edgehar.artifact.boards import Board, Fit, on_threads
+from edgehar.artifact.cost import Place, Work, jacobian, kernel_terms, latency_s, wall_watts, work_of
 from edgehar.bench.meters.base import TOTAL
 from edgehar.errors import InputError, MismatchError
 from edgehar.results.runs import MEASURED, Run
 
 STEPS = 60
-NOISE_SD = 0.15  # of a row whose model is known but for what the cost model leaves out
-OWN_NOISE_SD = 0.05  # of a Run on the user's own board: no other software, no other carrier
+STARTS = ("call_s", "enqueue_s", "kernel_s", "kernel_cycles", "subgraph_s", "operator_s", "thread_s")
+START_SD = 0.7  # of what another board, its software and its clocks make of these, as a logarithm: a factor of two
+OWN_SHARE = 0.5  # of how networks differ in published rows, those of one board do; the rest is of boards
 RAILS_SD = 0.3  # of what one Run tells of the share of power that the rails see
 
 
@@ -35,11 +36,11 @@ class Posterior(NamedTuple):
 Residuals = Callable[[np.ndarray], np.ndarray]
 
 
-def fitted(residuals: Residuals, weights: np.ndarray, prior: Posterior, noise_sd: float = NOISE_SD) -> Posterior:
+def fitted(residuals: Residuals, weights: np.ndarray, prior: Posterior, noise_sd: Any) -> Posterior:
     """The parameters that explain the rows best, by Levenberg and Marquardt's method.
 
     residuals: logs (p,) -> log(predicted / measured) (n,); weights: (n,), one for a model
-    however many rows it has.
+    however many rows it has; noise_sd: of the residuals, one or (n,).
     """
     whitened = np.linalg.cholesky(np.linalg.inv(prior.covariance)).T
     scale = np.sqrt(weights) / noise_sd
@@ -78,20 +79,12 @@ def even_weights(models: Sequence[str]) -> np.ndarray:
 
 
 class Observation(NamedTuple):
-    """The median latency of one measured Run, and all that predicts it.
-
-    clocks: with as many cores as its engine had threads, where a CPU ran it. rails_w: idle
-    and working watts, if metered.
-    """
+    """The median latency of one measured Run, and all that predicts it; rails_w: idle and working watts, if metered."""
 
     artifact: str
     fit: str
-    device: str
-    precision: str
-    clocks: BoardClocks
     work: Work
-    batch: int
-    graph: bool
+    at: Place
     seconds: float
     rails_w: Optional[Tuple[float, float]]
 
@@ -125,8 +118,8 @@ def observation(run: Run, model: Any, board: Board) -> Observation:
         clocks = clocks._replace(gpu_mhz=float(told_mhz.split("-")[-1]))
     graph = device == "gpu" and bool(run.engine.running.get("graph", True))
     work = work_of(model, reformatted=device != "cpu" and precision != "fp32")
-    return Observation(run.engine.artifact_sha256, board.fit_name(device, precision), device, precision, clocks,
-                       work, run.batch, graph, latency.median, _rails_w(run))
+    return Observation(run.engine.artifact_sha256, board.fit_name(device, precision), work,
+                       Place(device, precision, clocks, run.batch, graph), latency.median, _rails_w(run))
 
 
 def _device(run: Run) -> str:
@@ -152,37 +145,22 @@ def calibrated(board: Board, found: Sequence[Observation], date: str) -> Board:
 
 
 def _updated(board: Board, fit: Fit, found: Sequence[Observation], date: str) -> Fit:
-    """What was published is the prior; each artifact counts once."""
-    artifacts = list(dict.fromkeys(each.artifact for each in found))
-    errors = [_left_out(board, fit, found, artifact) for artifact in artifacts]
-    posterior = _moved(board, fit, found)
-    freedom = fit.freedom + len(artifacts)
-    sd = float(np.sqrt((fit.freedom * fit.residual_sd ** 2 + sum(errors)) / freedom))
-    macs = [each.work.total_macs for each in found]
-    return replace(fit, logs=tuple(posterior.logs.tolist()),
-                   covariance=tuple(map(tuple, posterior.covariance.tolist())), residual_sd=round(sd, 4),
-                   tiny_sd=round(max(sd, fit.tiny_sd), 4), freedom=freedom, date=date,
-                   macs=(min([fit.macs[0], *macs]), max([fit.macs[1], *macs])),
-                   models=(*fit.models, *(artifact[:12] for artifact in artifacts)))
-
-
-def _left_out(board: Board, fit: Fit, found: Sequence[Observation], artifact: str) -> float:
-    """Mean square of an artifact's errors once all others are known; of its own fit where there is no other."""
-    others = [each for each in found if each.artifact != artifact]
-    logs = _moved(board, fit, others or found).logs
-    return float(np.mean(_errors(board, fit, [each for each in found if each.artifact == artifact], logs) ** 2))
-
-
-def _moved(board: Board, fit: Fit, found: Sequence[Observation]) -> Posterior:
-    prior = Posterior(np.array(fit.logs), np.array(fit.covariance))
-    weights = even_weights([each.artifact for each in found])
-    return fitted(lambda logs: _errors(board, fit, found, logs), weights, prior, OWN_NOISE_SD)
+    """What was published is the prior, less sure of what a board's own software decides; each artifact counts once."""
+    artifacts = [each.artifact for each in found]
+    own = replace(fit, sds=tuple(OWN_SHARE * sd for sd in fit.sds))
+    wider = np.diag([START_SD ** 2 * (name in STARTS) for name in fit.names])
+    prior = Posterior(np.array(fit.logs), np.array(fit.covariance) + wider)
+    slopes_at = lambda logs: jacobian(lambda logs: _errors(board, fit, found, logs), logs)  # noqa: E731
+    noise = np.sqrt(np.square(slopes_at(prior.logs) * own.sds).sum(axis=1) + fit.noise_sd ** 2)
+    posterior = fitted(lambda logs: _errors(board, fit, found, logs), even_weights(artifacts), prior, noise)
+    names = tuple(dict.fromkeys(artifact[:12] for artifact in artifacts))
+    return replace(own, logs=tuple(posterior.logs.tolist()), freedom=fit.freedom + len(names), date=date,
+                   covariance=tuple(map(tuple, posterior.covariance.tolist())), models=(*fit.models, *names),
+                   shares=tuple(np.maximum(fit.shares, np.abs(slopes_at(posterior.logs)).max(axis=0)).tolist()))
 
 
 def _errors(board: Board, fit: Fit, found: Sequence[Observation], logs: np.ndarray) -> np.ndarray:
-    parameters = dict(zip(fit.names, np.exp(logs)))
-    return np.log([latency_s(board, each.device, parameters, each.work, each.clocks, each.precision, each.batch,
-                             each.graph) / each.seconds for each in found])
+    return np.log([latency_s(board, fit.named(logs), each.work, each.at) / each.seconds for each in found])
 
 
 def _updated_rails(board: Board, found: Sequence[Observation]) -> Mapping[str, float]:
@@ -198,6 +176,7 @@ def _updated_rails(board: Board, found: Sequence[Observation]) -> Mapping[str, f
 
 def _added_w(board: Board, seen: Observation) -> float:
     """Watts that the work adds at the wall, as predicted."""
-    parameters, of_time = board.fits["power"].parameters, board.fits[seen.fit].parameters
-    terms = kernel_terms(board, seen.device, of_time, seen.work, seen.clocks, seen.precision, seen.batch, seen.graph)
-    return wall_watts(parameters, seen.device, seen.clocks, board.fastest, seen.precision, terms) - parameters["idle_w"]
+    parameters = board.fits["power"].parameters
+    terms = kernel_terms(board, board.fits[seen.fit].parameters, seen.work, seen.at)
+    at_work = wall_watts(parameters, seen.at.device, seen.at.clocks, board.fastest, seen.at.precision, terms)
+    return at_work - parameters["idle_w"]

@@ -13,6 +13,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 PRECISIONS = ("fp32", "fp16", "int8")
 HELP = "help"
+TARGETS = ("trt8.5", "trt10", "dla", "ort")  # of edgehar.artifact.targets, which --help need not import
 
 
 class Hold(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
@@ -134,6 +135,12 @@ def model_option(default: str, what: str) -> Decorator:
     return spec_option("models", "--model", "model_spec", default=default, show_default=True, metavar="SPEC",
                        help="%s. There are: %s; NAME:help tells of the options of one." % (
                            what, names_in_room("models")))
+
+
+def target_option(what: str, default: Optional[str] = None) -> Decorator:
+    """``--target``, what must be able to run a graph."""
+    return click.option("--target", type=click.Choice(TARGETS), default=default, show_default=default is not None,
+                        help=what)
 
 
 def constant_option() -> Decorator:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Tuple
 
 import click
 
-from edgehar.cli._options import json_option, root_option, spec_option
+from edgehar.cli._options import json_option, root_option, spec_option, target_option
 
 if TYPE_CHECKING:
     from edgehar.artifact.adopting import Wanted
@@ -30,6 +30,7 @@ class Told(NamedTuple):
     mean: Optional[str]
     deviation: Optional[str]
     licence: Optional[str]
+    target: str
 
 
 @click.command()
@@ -55,6 +56,8 @@ class Told(NamedTuple):
 @click.option("--output", metavar="NAME", help="Which of its outputs decides, where it has several.")
 @click.option("--task", default="activity", show_default=True, help="What the classes are of.")
 @click.option("--licence", help="Under what it may be passed on, without a corpus.")
+@target_option("What must be able to run it. Operators that it does not know are written out, or the network refused "
+               "by its layers.", "trt8.5")
 @json_option("the manifest as JSON")
 def command(model: str, folder: str, name: Optional[str], data: Optional[str], protocol: Optional[str],
             root: Optional[str], as_json: bool, **told: Any) -> None:
@@ -99,7 +102,7 @@ def _wanted(told: Told, source: Tuple[Optional[str], Optional[str], Optional[str
     own = corpus.dataset.classes.get(told.task, ()) if corpus else ()
     reorder = tuple(own) if own and tuple(own) != classes and set(own) == set(classes) else ()
     return Wanted(signal, classes, told.task, told.axes or "", told.output or "",
-                  _normalisation(told, signal, corpus), reorder, told.licence or "not stated"), corpus
+                  _normalisation(told, signal, corpus), reorder, told.licence or "not stated", told.target), corpus
 
 
 def _cut(data: str, root: Optional[str], protocol: str, signal: Signal) -> Corpus:

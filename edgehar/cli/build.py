@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Optional
 
 import click
 
-from edgehar.cli._options import building_options, json_option
+from edgehar.cli._options import building_options, json_option, target_option
 
 if TYPE_CHECKING:
     from edgehar.artifact.manifest import Artifact
@@ -24,9 +24,10 @@ SECTION = "Run"
 @click.option("-o", "folder", type=click.Path(), metavar="ENGINE",
               help="Where the engine goes; default ARTIFACT/built/BACKEND-PRECISION.")
 @click.option("--rebuild", is_flag=True, help="Build anew even where an engine is up to date.")
+@target_option("Tell first what stands in the way there, layer by layer; nothing is built where it cannot run.")
 @json_option("the engine's facts as JSON")
 def command(artifact_folder: str, backend: str, precision: Optional[str], threads: int, folder: Optional[str],
-            rebuild: bool, as_json: bool) -> None:
+            rebuild: bool, target: Optional[str], as_json: bool) -> None:
     """Build an engine from ARTIFACT for this machine and replay its golden inputs.
 
     An engine that does not reproduce them within the artifact's tolerance is not kept
@@ -40,6 +41,8 @@ def command(artifact_folder: str, backend: str, precision: Optional[str], thread
     if folder:
         probe_folder(folder)
     artifact, builder = Artifact.load(artifact_folder), BACKENDS.create(backend)
+    if target:
+        _require_fit(artifact, target)
     engine = _engine(artifact, builder, precision or builder.default_precision, threads, folder, rebuild)
     show_warnings(builder.warnings(engine))
     if as_json:
@@ -49,6 +52,17 @@ def command(artifact_folder: str, backend: str, precision: Optional[str], thread
     for sentence in builder.report(engine):
         click.echo(sentence)
     show_next("edgehar bench %s" % shlex.quote(str(engine.folder)))
+
+
+def _require_fit(artifact: Artifact, target: str) -> None:
+    """Tell on stderr what runs elsewhere on `target`. Raises InputError where a layer cannot run there."""
+    from edgehar.artifact.operators import read_graph
+    from edgehar.artifact.targets import TARGETS, hindrances, require_none, run_elsewhere
+
+    found = hindrances(read_graph(artifact.onnx_path), target)
+    require_none(found, target, "the graph of %s" % artifact.folder)
+    for sentence in run_elsewhere(found, target) or ["every layer of it runs on %s" % TARGETS[target].title]:
+        click.echo(sentence, err=True)
 
 
 def _engine(artifact: Artifact, builder: Backend, precision: str, threads: int, folder: Optional[str],

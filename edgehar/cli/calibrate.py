@@ -89,12 +89,12 @@ def _artifacts(folder: str, wanted: Dict[str, str]) -> Dict[str, Any]:
 def _facts(run: Any, seen: Any, before: Any, after: Any) -> Dict[str, Any]:
     from edgehar.artifact.cost import estimate_s
 
-    at = (seen.device, seen.precision, seen.clocks, seen.work, seen.batch, seen.graph)
-    return {"artifact": run.engine.artifact, "device": seen.device,
-            "threads": (run.engine.threads or seen.clocks.cpu_cores) if seen.device == "cpu" else None,
-            "precision": seen.precision, "mode": run.machine["power_mode"], "batch": seen.batch,
-            "measured_s": seen.seconds,
-            "before_s": estimate_s(before, *at).to_json(), "after_s": estimate_s(after, *at).to_json()}
+    at = seen.at
+    return {"artifact": run.engine.artifact, "device": at.device,
+            "threads": (run.engine.threads or at.clocks.cpu_cores) if at.device == "cpu" else None,
+            "precision": at.precision, "mode": run.machine["power_mode"], "batch": at.batch,
+            "measured_s": seen.seconds, "before_s": estimate_s(before, seen.work, at).to_json(),
+            "after_s": estimate_s(after, seen.work, at).to_json()}
 
 
 def _cells(row: Dict[str, Any]) -> List[Any]:

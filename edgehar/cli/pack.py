@@ -33,7 +33,8 @@ SECTION = "Deploy"
 @click.option("--runs", multiple=True, type=click.Path(), metavar="PATH",
               help="Runs of this artifact, for its card: a file, or a folder of them. Repeatable.")
 @click.option("--certificate", type=click.Path(), metavar="FILE.json",
-              help="What is guaranteed of this artifact, which it names as artifact_sha256.")
+              help="What is guaranteed of this artifact, which it names as artifact_sha256.  [default: "
+              "certificate.json beside its manifest, as `edgehar robust` writes it]")
 @click.option("--timings", is_flag=True, help="Add the kernel timings of TensorRT engines built beside the artifact, "
               "for boards of the same type.")
 @json_option("what the bundle states as JSON")

@@ -74,6 +74,18 @@ def columns_by_kind(channels: Sequence[Channel]) -> Dict[str, List[int]]:
     return found
 
 
+def triads_by_placement(channels: Sequence[Channel]) -> Dict[str, List[List[int]]]:
+    """{placement: [[x, y, z channel numbers], ...]}; channels that form no triad are in none."""
+    groups: Dict[Tuple[str, str, str], Dict[str, int]] = {}
+    for number, channel in enumerate(channels):
+        groups.setdefault((channel.placement, channel.sensor, channel.kind), {})[channel.axis] = number
+    found: Dict[str, List[List[int]]] = {}
+    for (placement, _, _), axes in groups.items():
+        if set(axes) == set("xyz"):
+            found.setdefault(placement, []).append([axes[axis] for axis in "xyz"])
+    return found
+
+
 CHOOSABLE = ("kind", "sensor", "placement", "axis")
 
 

@@ -33,8 +33,8 @@ def pack(artifact: Artifact, version: str, streaming: StreamSettings, name: str 
     """An unsigned bundle of `artifact`: the same things give the same bytes.
 
     version: "1.2.0". name: the artifact's own unless given. runs: what its card shows.
-    certificate: a JSON file that names the artifact by its digest. with_timings: kernel
-    timings of the engines built beside it.
+    certificate: a JSON file that names the artifact by its digest; the one beside its manifest unless given, where
+    there is one. with_timings: kernel timings of the engines built beside it.
 
     Raises InputError where a run is of another artifact, the certificate is none or of
     another, a hold is of no task, there are no timings, or name or version cannot name a folder;
@@ -51,8 +51,9 @@ def pack(artifact: Artifact, version: str, streaming: StreamSettings, name: str 
                  runs=[_measured(run, artifact) for run in runs], timings={})
     if runs:
         members[CARD] = markdown(runs).encode("utf-8")
-    if certificate is not None:
-        members[CERTIFICATE] = _certificate(certificate, artifact)
+    beside = artifact.folder / CERTIFICATE
+    if certificate is not None or beside.is_file():
+        members[CERTIFICATE] = _certificate(beside if certificate is None else certificate, artifact)
     if with_timings:
         facts["timings"] = _add_timings(members, artifact)
     return Bundle.of(facts, members)

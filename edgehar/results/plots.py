@@ -353,18 +353,21 @@ def _over_epochs(what: str, lines: Mapping[str, Sequence[float]], kept: int, lef
 
 
 class ModeLine(NamedTuple):
-    """Predicted joules a window of one power mode, and what of them is above idle; None where it cannot keep up."""
+    """Predicted joules a window of one power mode, and what of them is above idle; None where it cannot keep up.
+
+    best: no other mode is sure to be cheaper.
+    """
 
     mode: str
     precision: str
     joules: Optional[float]
     above_idle_j: Optional[float]
+    best: bool
 
 
 def mode_plot(lines: Sequence[ModeLine]) -> str:
-    """Predicted energy a window above idle as bars, one power mode each, the cheapest in all marked."""
+    """Predicted energy a window above idle as bars, one power mode each; those that may be the cheapest marked."""
     most = max((line.above_idle_j for line in lines if line.above_idle_j is not None), default=1.0)
-    least = min((line.joules for line in lines if line.joules is not None), default=0.0)
     body = []
     for number, line in enumerate(lines):
         y, told, length = 26 * number + 20, "cannot keep up", 0.0
@@ -372,11 +375,11 @@ def mode_plot(lines: Sequence[ModeLine]) -> str:
             told = "%.3g mJ above idle (%.4g J in all)" % (1e3 * line.above_idle_j, line.joules)
             length = (WIDTH - LABEL - 2 * NOTE) * line.above_idle_j / most
             body.append('<rect class="bar%s" x="%d" y="%d" width="%.1f" height="16"/>' % (
-                " best" if line.joules == least else "", LABEL, y - 8, length))
+                " best" if line.best else "", LABEL, y - 8, length))
         body.append(draw_text(LABEL - 16, y + 4, "%s, %s" % (line.mode, line.precision), "name", "end"))
         body.append(draw_text(LABEL + length + 8, y + 4, told, "value"))
     body.append(across_title(LABEL + (WIDTH - LABEL - 2 * NOTE) / 2, 26 * len(lines) + 26,
-                             "length of a bar: energy per window above idle; dark: the least energy in all"))
+                             "length of a bar: energy per window above idle; dark: may be the least in all"))
     return as_svg(26 * len(lines) + 36, body, "predicted energy per window of each power mode")
 
 

@@ -56,11 +56,20 @@ def pooled(people: Dict[str, np.ndarray]) -> np.ndarray:
 
 def macro_f1_each(counts: np.ndarray) -> np.ndarray:
     """`macro_f1` of each of counts (draws, K, K)."""
+    f1, occurring = _f1_of_each(counts), (counts.sum(axis=2) > 0).sum(axis=1)
+    return np.divide(f1.sum(axis=1), occurring, out=np.full(len(counts), np.nan), where=occurring > 0)
+
+
+def f1_each(counts: np.ndarray) -> np.ndarray:
+    """(K,) F1 of each class of counts (K, K); NaN for one that does not occur in the truth."""
+    return np.where(counts.sum(axis=1) > 0, _f1_of_each(counts[None])[0], np.nan)
+
+
+def _f1_of_each(counts: np.ndarray) -> np.ndarray:
+    """(draws, K) F1 of counts (draws, K, K); 0 for a class that does not occur in the truth."""
     hits, truth = counts.diagonal(axis1=1, axis2=2), counts.sum(axis=2)
     total = counts.sum(axis=1) + truth
-    f1 = np.divide(2 * hits, total, out=np.zeros_like(hits, dtype=float), where=truth > 0)
-    occurring = (truth > 0).sum(axis=1)
-    return np.divide(f1.sum(axis=1), occurring, out=np.full(len(counts), np.nan), where=occurring > 0)
+    return np.divide(2 * hits, total, out=np.zeros_like(hits, dtype=float), where=truth > 0)
 
 
 # ------------------------------------------------------------------ calibration

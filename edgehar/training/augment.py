@@ -9,12 +9,12 @@ sensor of several that is not there (sensor_dropout).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, List, Sequence, Tuple
+from typing import List, Sequence
 
 import torch
 from torch import Tensor
 
-from edgehar.data.channels import Channel, sensors_of
+from edgehar.data.channels import Channel, sensors_of, triads_by_placement
 from edgehar.settings import require_fit, setting
 
 
@@ -78,7 +78,7 @@ def _moved(x: Tensor, by: Tensor) -> Tensor:
 def _rotate_and_scale(rates: Sequence[Tensor], channels: Sequence[Channel], strength: Augmentation,
                       generator: torch.Generator) -> List[Tensor]:
     count, changed = len(rates[0]), [x.clone() for x in rates]
-    for sensors in _triads_by_placement(channels).values():
+    for sensors in triads_by_placement(channels).values():
         turn = _rotations(count, strength.rotation_deg, generator)
         for index in sensors:
             stretch = 1 + strength.scale * torch.randn(count, 1, 1, generator=generator)
@@ -96,18 +96,6 @@ def _drop_sensors(rates: Sequence[Tensor], channels: Sequence[Channel], probabil
     of_channel = {number: sensor for sensor, numbers in enumerate(sensors) for number in numbers}
     kept = there[:, [of_channel[number] for number in range(len(channels))], None]
     return [x * kept for x in rates]
-
-
-def _triads_by_placement(channels: Sequence[Channel]) -> Dict[str, List[List[int]]]:
-    """{placement: [[x, y, z channel numbers], ...]}; channels that form no triad are left alone."""
-    groups: Dict[Tuple[str, str, str], Dict[str, int]] = {}
-    for number, channel in enumerate(channels):
-        groups.setdefault((channel.placement, channel.sensor, channel.kind), {})[channel.axis] = number
-    found: Dict[str, List[List[int]]] = {}
-    for (placement, _, _), axes in groups.items():
-        if set(axes) == set("xyz"):
-            found.setdefault(placement, []).append([axes[axis] for axis in "xyz"])
-    return found
 
 
 def _rotations(count: int, angle_deg: float, generator: torch.Generator) -> Tensor:

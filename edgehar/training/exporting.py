@@ -22,25 +22,25 @@ from edgehar.errors import InputError, MismatchError
 from edgehar.files import PathLike, folder_written_whole
 from edgehar.training.evaluation import predict
 from edgehar.training.folder import Fitted
-from edgehar.training.graph import OPSET, onnx_model
+from edgehar.training.graph import OPSET, TARGET, graph_and_changes
 from edgehar.training.models.base import Model
 from edgehar.training.parity import require_independent, require_parity
 from edgehar.training.saliency import attribute
 
 
 def export(fitted: Fitted, train: Windows, valid: Windows, folder: PathLike, name: str,
-           samples: Samples = Samples(), opset: int = OPSET) -> Artifact:
+           samples: Samples = Samples(), opset: int = OPSET, target: str = TARGET) -> Artifact:
     """Write an Artifact to `folder`, whole or not at all.
 
     train, valid: windows of the split the model was fitted on. Raises AccuracyError
     where ONNX Runtime differs from PyTorch by more than 1e-4, InputError for an operator
-    TensorRT 8.5 cannot parse, a network that mixes the windows of a batch or one that
+    that the target cannot run, a network that mixes the windows of a batch or one that
     diverged, MismatchError for windows of another split or part, or changed data.
     """
     _require_same_windows(fitted, train, valid)
     signal = fitted.model.signal
     with folder_written_whole(folder, marker="calibration.npz") as temporary:
-        model = onnx_model(fitted.model, opset, name)
+        model, changes = graph_and_changes(fitted.model, opset, name, target)
         graph = model.SerializeToString()
         (temporary / "model.onnx").write_bytes(graph)
         golden, golden_people = _golden_inputs(valid, signal, samples.golden)
@@ -53,6 +53,7 @@ def export(fitted: Fitted, train: Windows, valid: Windows, folder: PathLike, nam
         chosen = spread_out(train, CALIBRATION_WINDOWS)
         write_calibration(temporary, chosen.select(signal.channels).x, samples.calibration)
         facts = _facts(fitted, name, model)
+        facts["onnx"].update({"target": target, "changes": changes} if changes or target != TARGET else {})
         facts["golden"] = {"kind": samples.golden, "count": len(golden), "people": golden_people}
         facts["calibration"] = {"kind": samples.calibration, "count": len(chosen), "people": whose(chosen)}
         write_manifest(temporary, facts)

@@ -14,13 +14,15 @@ from typing import Any, List, Tuple
 import torch
 from torch import Tensor, nn
 
-from edgehar.artifact.operators import MAX_IR_VERSION, operators, require_parsable
+from edgehar.artifact.operators import MAX_IR_VERSION, operators
+from edgehar.artifact.targets import prepare_for
 from edgehar.errors import InputError
 from edgehar.training.heads import Competition, make_head
 from edgehar.training.models.base import Model
 from edgehar.training.plugin_faults import first_words
 
 OPSET = 16
+TARGET = "trt8.5"
 REMEDIES = {"fft": "use a convolution with a fixed basis", "stft": "use a convolution with a fixed basis",
             "adaptive": "choose an output size that divides the input's"}
 
@@ -49,8 +51,16 @@ class Body(nn.Module):
         return self.model.recognise(signal).embedding
 
 
-def onnx_model(model: Model, opset: int, name: str) -> Any:
-    """The graph of `model`. Raises InputError naming what PyTorch cannot write or TensorRT 8.5 cannot parse."""
+def onnx_model(model: Model, opset: int, name: str, target: str = TARGET) -> Any:
+    """The graph of `model`, made for a target of `edgehar.artifact.targets`.
+
+    Raises InputError naming what PyTorch cannot write or the target cannot run.
+    """
+    return graph_and_changes(model, opset, name, target)[0]
+
+
+def graph_and_changes(model: Model, opset: int, name: str, target: str = TARGET) -> Tuple[Any, List[str]]:
+    """As `onnx_model`, and sentences on what was changed for the target, or runs elsewhere there."""
     import onnx
 
     _require_no_competition(model)
@@ -58,12 +68,12 @@ def onnx_model(model: Model, opset: int, name: str) -> Any:
     graph.ir_version = min(graph.ir_version, MAX_IR_VERSION)
     graph.graph.name = name
     onnx.checker.check_model(graph)
-    require_parsable(graph, model.title)
+    changes = prepare_for(graph, target, model.title)
     if "BatchNormalization" in operators(graph):
         raise InputError("%s has a batch normalisation that cannot be folded into a convolution; place it right after "
                          "one." % model.title)
     _require_one_head(model, graph, opset)
-    return graph
+    return graph, changes
 
 
 def _traced(model: Model, opset: int) -> bytes:

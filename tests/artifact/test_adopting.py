@@ -104,13 +104,13 @@ def test_an_axis_of_one_may_stand_anywhere(adopted, foreign, fed):
 def test_weights_of_another_width_become_fp32(adopted, kind, name, error):
     artifact = adopted(plain(kind=kind))
     golden = artifact.golden()
-    assert "weights in %s became FP32" % name in artifact.manifest.training["changes"]
+    assert "weights in %s became FP32" % name in artifact.manifest.onnx["changes"]
     np.testing.assert_allclose(golden.logits["activity"], ask(plain(), golden.x), atol=error)
 
 
 def test_the_batch_of_a_network_that_had_one_is_free(adopted):
     artifact = adopted(in_batches_of(8))
-    assert artifact.manifest.training["changes"][1] == "the batch of 8 became free"
+    assert artifact.manifest.onnx["changes"][1] == "the batch of 8 became free"
     session = onnxruntime.InferenceSession(str(artifact.onnx_path), providers=["CPUExecutionProvider"])
     golden = artifact.golden()
     for size in (1, 5, 64):
@@ -219,7 +219,7 @@ def test_a_corpus_gives_windows_people_and_the_order_of_classes(adopted):
     assert manifest.tasks["activity"] == own and manifest.corpus == DATA
     assert set(manifest.golden["people"]) <= set(corpus.split.valid)
     assert set(manifest.calibration["people"]) <= set(corpus.split.train)
-    assert "of validation people it decides" in manifest.training["changes"][-1]
+    assert "of validation people it decides" in manifest.onnx["changes"][-1]
     np.testing.assert_allclose(golden.logits["activity"][:, ::-1], ask(model(form, ["N", CHANNELS, WINDOW]), golden.x),
                                atol=1e-5)
 

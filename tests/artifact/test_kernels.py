@@ -51,6 +51,21 @@ def test_hardswish_is_one_kernel_behind_its_convolution_and_reads_once():
     assert swish.reads == swish.writes == 8 * 16
 
 
+def test_a_concat_is_a_kernel_and_what_stands_behind_it_another():
+    net = networks.Net((1, 8, 4, 4))
+    joined = net.concat(net.conv("x", 8), net.conv("x", 8))
+    found = fused_kernels(net.model(net.node("Relu", joined), net.conv(joined, 4)))
+    assert [each.operators for each in found] == [
+        ("Conv", "Relu"), ("Conv", "Relu"), ("Concat",), ("Relu",), ("Conv", "Relu")]
+    assert found[2].reads == found[2].writes == 2 * 8 * 16 and not found[2].macs
+
+
+def test_a_size_that_is_not_told_is_refused():
+    net = networks.Net((1, 8, 4, -1))
+    with pytest.raises(InputError, match="axis 3 of input 'x' has no size of its own"):
+        fused_kernels(net.model(net.conv("x", 8)))
+
+
 def test_a_sum_behind_an_activation_is_a_kernel_of_its_own():
     net = networks.Net((1, 8, 4, 4))
     found = fused(net, net.node("Add", net.conv("x", 8), "x"))

@@ -5,9 +5,11 @@ import re
 import numpy as np
 import pytest
 
+from edgehar.artifact.targets import hindrances
 from edgehar.backends._trt import build
 from edgehar.errors import InputError
 from tests import rtx
+from tests.artifact.test_targets import recurrent, with_layer
 from tests.exports import STEPS
 
 UNKNOWN, ASYMMETRIC = "/stem/stem.2/Relu", "/normalise/Mul_output_0_QuantizeLinear"
@@ -56,6 +58,29 @@ def test_every_graph_becomes_a_plan(graphs, folder):
     results = rtx.results({name: {"onnx": str(folder / (name + ".onnx"))} for name in graphs})
     assert len(graphs) == 35 and [name for name in graphs if results[name].get("plan", 0) < 10000] == []
     assert len([name for name in results if "step" in name]) == len(STEPS)
+
+
+def test_every_graph_fits_its_target_and_what_does_not_is_refused_by_both(graphs, folder, tmp_path):
+    """What edgehar tells before a build, against what NVIDIA's parser says; that is of TensorRT 10's kind."""
+    import onnx
+
+    assert {name: found for name, found in ((name, hindrances(model, target)) for name, model in graphs.items()
+                                            for target in ("trt8.5", "trt10")) if found} == {}
+    planted = {"pooling": with_layer("MaxPool", kernel_shape=[3], dilations=[2], pads=[2, 2]),
+               "places": with_layer("MaxPool", outputs=2, kernel_shape=[3], pads=[1, 1]),
+               "layout": recurrent(layout=1), "gates": recurrent(input_forget=1),
+               "zero": with_layer("QuantizeLinear", [np.float32(0.1), np.int8(3)]),
+               "resize": with_layer("Resize", [np.zeros(0, np.float32), np.ones(3, np.float32)], mode="cubic"),
+               "unknown": with_layer("Det"), "sound": with_layer("Relu"), "whole": recurrent()}
+    for name, model in planted.items():
+        model.graph.output[0].type.tensor_type.shape.dim.add().dim_param = "N"
+        onnx.save_model(model, str(tmp_path / (name + ".onnx")))
+    results = rtx.results({name: {"onnx": str(tmp_path / (name + ".onnx")), "options": {"batch": [4]}}
+                           for name in planted})
+    refused = {name for name in planted if "refused" in results[name]}
+    told = {name for name, model in planted.items() if hindrances(model, "trt10")}
+    assert told - refused == {"layout", "resize"}, results  # taken by this parser, and by no support matrix
+    assert refused < told and not told & {"sound", "whole"} and len(refused) == 5
 
 
 def test_profiles_tactics_and_timings_serve(folder, tmp_path):

@@ -56,6 +56,9 @@ BY_A_TEST: Dict[str, str] = {
     "edgehar run engines/own": "test_the_guide_adopts_a_network",
     "edgehar pack engines/own": "test_the_guide_adopts_a_network",
     "edgehar install own.ehar": "test_the_guide_adopts_a_network",
+    "edgehar robust engines/student --limits robust.toml": "test_the_guide_on_trust_is_followed",
+    "edgehar pack engines/student --version 1.0.0 --unsigned": "test_the_guide_on_trust_is_followed",
+    "edgehar install student.ehar --unsigned --require robust.toml": "test_the_guide_on_trust_is_followed",
     "./deploy.sh push anna@xavier-1 anna@xavier-2": "test_one_command_brings_two_devices_to_recognise_a_stream",
     "./deploy.sh push anna@xavier-1 --bundle student.ehar --key release.pub --backend trt --dry-run":
         "test_a_jetson_is_told_what_it_lacks_with_remedies",
@@ -82,6 +85,7 @@ ONLY_PARSED: Dict[str, str] = {
     "edgehar distill --data uci-har": "needs a downloaded corpus; the README's line with generated data is executed",
     "edgehar export runs/baselines/wisdm/none-seed2": "needs a training on a downloaded corpus",
     "edgehar study my-study.toml --modalities": "trains for minutes; the same study is run by the tests of studies",
+    "edgehar robust engines/wisdm-watch-s": "needs downloaded corpora; the lines on the page's student are executed",
     "edgehar build engines/student --backend trt": "needs TensorRT",
     "edgehar build engines/wisdm-watch-s --backend trt": "needs TensorRT",
     "edgehar build engines/wisdm-watch-s --backend trt:dla=0": "needs TensorRT and a DLA",

@@ -117,6 +117,17 @@ def test_the_readme_quotes_the_table_of_results():
         README.split())
 
 
+def test_what_is_said_of_predictions_stands_in_their_report():
+    found = json.loads((ROOT / "benchmarks" / "fits" / "xavier-published.json").read_text(encoding="utf-8"))["report"]
+    gpu, cpu, energy = (found[name] for name in ("latency gpu", "latency cpu-fp32", "energy at wall"))
+    limits = " ".join((ROOT / "docs" / "limits.md").read_text(encoding="utf-8").split())
+    assert "off by %.1f %% on the GPU and %.1f %% on the CPU (FP32), energy at the wall by %.1f %%; the 90 %% " \
+           "intervals hold %.1f, %.1f and %.1f %%" % (*(each["mape"] for each in (gpu, cpu, energy)),
+                                            *(each["coverage"] for each in (gpu, cpu, energy))) in limits
+    errors, held = zip(*((each["mape"], each["coverage"]) for each in (gpu, cpu, energy)))
+    assert "error %.0f to %.0f %%, intervals hold %d %%" % (min(errors), max(errors), int(min(held))) in README
+
+
 def test_the_readme_has_at_most_900_words():
     assert len(README.split()) <= 900
 

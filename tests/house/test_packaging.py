@@ -175,5 +175,5 @@ def test_the_wheel_holds_the_templates_of_plug_ins(installed: Path, tmp_path: Pa
 
 def test_the_wheel_holds_no_engine_that_was_built_beside_its_student(installed: Path) -> None:
     (ready,) = installed.glob("lib/python*/site-packages/edgehar/artifact/ready/wisdm-watch-s")
-    assert sorted(path.name for path in ready.iterdir()) == ["calibration.npz", "golden.npz", "manifest.json",
-                                                             "model.onnx"]
+    assert sorted(path.name for path in ready.iterdir()) == [
+        "calibration.npz", "certificate.json", "golden.npz", "manifest.json", "model.onnx"]

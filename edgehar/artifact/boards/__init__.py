@@ -27,6 +27,20 @@ class BoardClocks(NamedTuple):
     tpcs: int = 4
 
 
+def students_quantile(freedom: int, normal: float = 1.645) -> float:
+    """Standard deviations on either side that hold nine of ten, where the deviation itself is of few models."""
+    square = normal ** 2
+    return normal * (1 + (square + 1) / (4 * freedom) + (5 * square ** 2 + 16 * square + 3) / (96 * freedom ** 2))
+
+
+def _text(values: Any) -> str:
+    return " ".join("%.4g" % value for value in values)
+
+
+def _numbers(text: str) -> Tuple[float, ...]:
+    return tuple(map(float, text.split()))
+
+
 def on_threads(clocks: BoardClocks, threads: Optional[int]) -> BoardClocks:
     """`clocks` with as many of the mode's cores at work as a CPU engine has threads; with all of them where None."""
     return clocks._replace(cpu_cores=min(threads or clocks.cpu_cores, clocks.cpu_cores))
@@ -39,6 +53,10 @@ class Estimate(NamedTuple):
     low: float
     high: float
 
+    def is_below(self, other: "Estimate") -> bool:
+        """Whether all of this interval lies below all of the other's: only then are the two ranked."""
+        return self.high < other.low
+
     def to_json(self) -> Dict[str, float]:
         """{field: value}, the units as the fields have them."""
         return self._asdict()
@@ -48,38 +66,49 @@ class Estimate(NamedTuple):
 class Fit:
     """Parameters of one device or of its power, as logarithms, and how sure they are.
 
-    residual_sd: of the logarithm of predicted over measured, on `freedom` models that were
-    left out; tiny_sd: of those that only launches decide. macs: least and most of the models.
+    sds: how far a parameter differs from one network to the next, as a logarithm; shares:
+    the greatest part of a fitted network's time that it decided; noise_sd: of what no
+    parameter explains; freedom: the models that told `sds`.
     """
 
     names: Tuple[str, ...]
     logs: Tuple[float, ...]
     covariance: Tuple[Tuple[float, ...], ...]
-    residual_sd: float
-    tiny_sd: float
+    sds: Tuple[float, ...]
+    shares: Tuple[float, ...]
+    noise_sd: float
     freedom: int
-    macs: Tuple[float, float]
     models: Tuple[str, ...]
     date: str
 
     @property
     def parameters(self) -> Dict[str, float]:
         """{name: value} on the scale they are used on; `logs` holds their logarithms."""
-        return dict(zip(self.names, np.exp(self.logs).tolist()))
+        return self.named(self.logs)
+
+    def named(self, logs: Any) -> Dict[str, float]:
+        """{name: value} of logarithms (p,)."""
+        return dict(zip(self.names, np.exp(logs).tolist()))
+
+    def half_width(self, slopes: np.ndarray) -> float:
+        """Of the interval of a logarithm that follows those of the parameters by `slopes` (p,)."""
+        spread = np.array(self.covariance) + np.diag(np.square(self.sds))
+        return students_quantile(self.freedom) * float(np.sqrt(slopes @ spread @ slopes + self.noise_sd ** 2))
 
     def to_json(self) -> Dict[str, Any]:
-        """As `from_json` reads it; parameters are added for people to read."""
-        body = dict(vars(self), parameters={key: float("%.4g" % value) for key, value in self.parameters.items()})
-        body["logs"] = [round(value, 5) for value in self.logs]
-        body["covariance"] = [[round(value, 6) for value in row] for row in self.covariance]
-        return body
+        """As `from_json` reads it: a row of numbers is one text, so that the file can be read by people."""
+        body = {key: value for key, value in vars(self).items() if key not in ("logs", "covariance", "sds", "shares")}
+        parameters = {name: float("%.5g" % value) for name, value in self.parameters.items()}
+        return dict(body, parameters=parameters, sds=_text(self.sds), shares=_text(self.shares),
+                    covariance=[_text(row) for row in self.covariance])
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Fit":
         """What `to_json` gave."""
-        return cls(tuple(value["names"]), tuple(value["logs"]), tuple(map(tuple, value["covariance"])),
-                   value["residual_sd"], value["tiny_sd"], value["freedom"], tuple(value["macs"]),
-                   tuple(value["models"]), value["date"])
+        parameters = {name: value["parameters"][name] for name in value["names"]}
+        return cls(tuple(parameters), tuple(np.log(list(parameters.values())).tolist()),
+                   tuple(map(_numbers, value["covariance"])), _numbers(value["sds"]), _numbers(value["shares"]),
+                   value["noise_sd"], value["freedom"], tuple(value["models"]), value["date"])
 
 
 @dataclass(frozen=True)
@@ -141,10 +170,21 @@ def load_board(name: PathLike) -> Board:
         raise InputError("there is no board '%s'%s; choose from: %s, or give a board file that `edgehar calibrate` "
                          "wrote." % (name, did_you_mean(str(name), known), ", ".join(known)))
     value = read_json(path if path.suffix else shipped)
-    fault = schema_fault(value, SCHEMA)
+    fault = schema_fault(value, SCHEMA) or _uneven(value["fits"])
     if fault:
         raise InputError("%s is no board file, for it does not fit at %s; make one with `edgehar calibrate`." % (
             name, fault))
     return Board(value["name"], value["title"], tuple(value["models"]),
                  {key: BoardClocks(**mode) for key, mode in value["modes"].items()}, value["devices"],
                  value["rails"], {key: Fit.from_json(fit) for key, fit in value["fits"].items()})
+
+
+def _uneven(fits: Mapping[str, Any]) -> str:
+    """The fit whose numbers are not one for each of its parameters, "" where all are."""
+    for name, fit in fits.items():
+        wanted = len(fit["names"])
+        rows = [fit["sds"], fit["shares"], *fit["covariance"]]
+        if set(fit["names"]) != set(fit["parameters"]) or len(rows) != wanted + 2 or any(
+                len(row.split()) != wanted for row in rows):
+            return "fits/%s (%d parameters, and other numbers of figures)" % (name, wanted)
+    return ""

@@ -38,6 +38,7 @@ class Dataset(ABC):
     together: ClassVar[Sequence[Sequence[str]]] = ()  # groups of people who share recordings
     alias_form: ClassVar[str] = "aliases = {%s: %s}"  # how one writes that a name is another's
 
+    elsewhere: Sequence[str] = ()  # specs that read the same people with a sensor worn at another place
     rate_hz: float
     channels: Tuple[Channel, ...]
     classes: Dict[str, Tuple[str, ...]]

@@ -93,6 +93,7 @@ class Wisdm(Dataset):
             self.classes = dict(self.classes, placement=tuple(PLACEMENTS.values()))
         else:
             self.channels = triad("acc", "m/s^2", PLACEMENTS[device], device)
+            self.elsewhere = tuple("wisdm:device=%s" % other for other in PLACEMENTS if other != device)
 
     def split(self) -> Split:
         """Of the 51 people in rising order, each five in turn: three train, one valid, one test.
