@@ -46,7 +46,7 @@ import numpy as np
 
 from edgehar.artifact import cost
 from edgehar.artifact.boards import Board, BoardClocks, Fit, load_board, on_threads, students_quantile
-from edgehar.artifact.cost import Place, Work
+from edgehar.artifact.cost import Manner, Work
 from edgehar.bench.calibration import Posterior, even_weights, fitted, prior_of
 from edgehar.files import read_json, write_json
 
@@ -84,7 +84,7 @@ class Row(NamedTuple):
     """One published figure. part: "call", or what of it was timed; own: the entry of OF_ROWS that scales it."""
 
     network: str
-    at: Place
+    at: Manner
     seconds: float
     part: str = "call"
     own: str = ""
@@ -113,12 +113,12 @@ def _cpu_rows(source: str, model: str, precision: str, scenario: str, mode: str,
         names = ("MAXN", "MODE_10W", "MODE_15W", "MODE_30W_ALL", "MODE_30W_6CORE", "MODE_30W_4CORE")
         clocks = board.modes[names[int(number.group(1))]] if number else board.fastest
         network = re.sub(r"-(non-)?quantized|_float|_uint8", "", model)
-        return [Row(network, Place("cpu", precision, clocks, runtime="tflite"), 1e-3 * values["latency_mean"],
+        return [Row(network, Manner("cpu", precision, clocks, runtime="tflite"), 1e-3 * values["latency_mean"],
                     own="krai_idle" if number else "", watts=values.get("wall_power_mean_AC"))]
     network = NCNN.get(model.replace("_int8", ""), "")
     if "ncnn" in source and network:
         threads = int(re.search(r"(\d) threads", source).group(1))  # type: ignore[union-attr]
-        at = Place("cpu", "int8" if "_int8" in model else "fp32", on_threads(board.fastest, threads), runtime="ncnn")
+        at = Manner("cpu", "int8" if "_int8" in model else "fp32", on_threads(board.fastest, threads), runtime="ncnn")
         return [Row(network, at, 1e-3 * values["latency_min"])]
     return []
 
@@ -127,16 +127,16 @@ def _gpu_rows(source: str, model: str, precision: str, scenario: str, mode: str,
               board: Board) -> List[Row]:
     if scenario == "SingleStream" and "TRT" in source.upper() and "Dividiti" not in source and model in GRAPH_OF:
         seconds = values["latency_p90" if model.startswith("bert") else "latency_mean"]
-        at = Place("gpu", precision.split()[0], _gpu_clocks(mode, board), graph=model in GRAPHS)
+        at = Manner("gpu", precision.split()[0], _gpu_clocks(mode, board), graph=model in GRAPHS)
         return [Row(model, at, 1e-3 * seconds, "zero-copy", watts=values.get("wall_power_mean_AC"))]
     if model.startswith("fcn-resnet18"):
-        return [Row(model, Place("gpu", "fp16", board.fastest), 1 / values["throughput"], "zero-copy")]
+        return [Row(model, Manner("gpu", "fp16", board.fastest), 1 / values["throughput"], "zero-copy")]
     network = model.replace(".onnx", "").split(" (")[0]
     if "trtexec" not in scenario or network not in GRAPH_OF:
-        return [Row("idle", Place("gpu", "fp16", board.modes["MODE_15W_DESKTOP"]), 0.0, "idle", "adapter",
+        return [Row("idle", Manner("gpu", "fp16", board.modes["MODE_15W_DESKTOP"]), 0.0, "idle", "adapter",
                     values["power_mean_DC_input"])] if "power_mean_DC_input" in values and model == "idle" else []
     quiet = board.modes["MODE_15W_DESKTOP"] if "15W" in mode else board.fastest
-    at = Place("gpu", precision, quiet)
+    at = Manner("gpu", precision, quiet)
     if "old" in network:
         return [Row(network, at, 1 / values["throughput"], "device", "slower")]
     seconds = 1e-3 * values.get("gpu_compute_mean", 0.0)
@@ -362,7 +362,7 @@ def show(name: str, found: Dict[str, Any]) -> None:
 def fit_all(rows: Sequence[Row], board: Board) -> Tuple[Dict[str, Fit], Dict[str, Any]]:
     priors = {"gpu": dict(GPU_PRIOR, slower=OF_ROWS["slower"]), "cpu-fp32": CPU_PRIOR, "cpu-int8": CPU_PRIOR,
               "dla": DLA_PRIOR}
-    expected = [Row(name, Place("dla", "int8", board.fastest, 8), 8 / per_s) for name, per_s in DLA_EXPECTED.items()]
+    expected = [Row(name, Manner("dla", "int8", board.fastest, 8), 8 / per_s) for name, per_s in DLA_EXPECTED.items()]
     timed = [row for row in [*rows, *expected] if row.seconds]
     fits: Dict[str, Fit] = {}
     report: Dict[str, Any] = {}

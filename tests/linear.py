@@ -89,13 +89,16 @@ def same(a: List[Decision], b: List[Decision]) -> bool:
 
 def bits(decision: Decision):
     probabilities = {task: p.tobytes() for task, p in decision.probabilities.items()}
-    return decision.time_s, decision.label, decision.raw_label, probabilities
+    return (decision.time_s, decision.label, decision.raw_label, probabilities, decision.confidence, decision.quality,
+            decision.staleness_s, decision.begins)
 
 
-def decision(label: str = "walk", time_s: float = 1.5, raw: str = "") -> Decision:
+def decision(label: str = "walk", time_s: float = 1.5, raw: str = "", confidence: float = 0.7,
+             begins: bool = False) -> Decision:
     """A decision for sinks."""
     return Decision(time_s, {"activity": label}, {"activity": raw or label},
-                    {"activity": np.array([0.1, 0.7, 0.2], dtype=np.float32)})
+                    {"activity": np.array([0.1, 0.7, 0.2], dtype=np.float32)}, {"activity": confidence},
+                    begins=begins)
 
 
 def write_artifact(folder, dataset: str = "walks", seed: int = 3) -> Artifact:

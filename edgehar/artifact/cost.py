@@ -208,7 +208,7 @@ def seconds_of(terms: np.ndarray) -> np.ndarray:
     return terms[:, 0] + np.maximum(terms[:, 1], terms[:, 2])
 
 
-class Place(NamedTuple):
+class Manner(NamedTuple):
     """Where and how a graph runs. graph: as one CUDA graph; runtime: what runs it on a CPU."""
 
     device: str
@@ -219,7 +219,7 @@ class Place(NamedTuple):
     runtime: str = RUNTIMES[0]
 
 
-def kernel_terms(board: Board, parameters: Parameters, work: Work, at: Place) -> np.ndarray:
+def kernel_terms(board: Board, parameters: Parameters, work: Work, at: Manner) -> np.ndarray:
     """Seconds of launch, compute and memory of each kernel (n, 3); of a DLA's engine, some are the GPU's."""
     facts = board.devices[at.device]
     if at.device == "cpu":
@@ -232,7 +232,7 @@ def kernel_terms(board: Board, parameters: Parameters, work: Work, at: Place) ->
     return terms
 
 
-def latency_s(board: Board, parameters: Parameters, work: Work, at: Place) -> float:
+def latency_s(board: Board, parameters: Parameters, work: Work, at: Manner) -> float:
     """Seconds of a batch, from the host's call to its logits, copies included."""
     device_s = float(seconds_of(kernel_terms(board, parameters, work, at)).sum())
     if at.device == "cpu":
@@ -240,7 +240,7 @@ def latency_s(board: Board, parameters: Parameters, work: Work, at: Place) -> fl
     return without_copies_s(board, parameters, work, at) + copies_s(board, parameters, work, at)
 
 
-def without_copies_s(board: Board, parameters: Parameters, work: Work, at: Place) -> float:
+def without_copies_s(board: Board, parameters: Parameters, work: Work, at: Manner) -> float:
     """Seconds of the device's kernels, or of the host that enqueues them where that takes longer."""
     device_s = float(seconds_of(kernel_terms(board, parameters, work, at)).sum())
     if at.device == "dla":
@@ -255,7 +255,7 @@ def _handovers(work: Work) -> int:
     return int(work.on_dla[0]) + int(np.sum(work.on_dla[1:] & ~work.on_dla[:-1]))
 
 
-def copies_s(board: Board, parameters: Parameters, work: Work, at: Place) -> float:
+def copies_s(board: Board, parameters: Parameters, work: Work, at: Manner) -> float:
     """Seconds of the call itself, and of FP32 input and output on their way to and from the device."""
     peak = board.devices[at.device]["bytes_per_emc_cycle"] * 1e6 * at.clocks.emc_mhz
     slower = board.fastest.cpu_mhz / at.clocks.cpu_mhz
@@ -383,7 +383,7 @@ def predict_cost(board: Board, model: Any, mode: str, precision: str = "fp16", b
             board.name, device, did_you_mean(device, board.devices), ", ".join(board.devices)))
     clocks, fit = on_threads(board.clocks(mode), threads), board.fit(device, precision)
     work = work_of(model, reformatted=device != "cpu" and precision != "fp32")
-    at = Place(device, precision, clocks, batch, graph and device == "gpu", runtime)
+    at = Manner(device, precision, clocks, batch, graph and device == "gpu", runtime)
     seconds = estimate_s(board, work, at)
     terms = kernel_terms(board, fit.parameters, work, at)
     return Prediction(board.name, mode, device, precision, batch, at.graph, seconds, *_energy(
@@ -392,13 +392,13 @@ def predict_cost(board: Board, model: Any, mode: str, precision: str = "fp16", b
         int(np.sum(~work.on_dla)) if device == "dla" else 0)
 
 
-def estimate_s(board: Board, work: Work, at: Place) -> Estimate:
+def estimate_s(board: Board, work: Work, at: Manner) -> Estimate:
     """Seconds of a batch, with their interval."""
     fit = board.fit(at.device, at.precision)
     return around(latency_s(board, fit.parameters, work, at), fit.half_width(_slopes(board, work, at)))
 
 
-def _slopes(board: Board, work: Work, at: Place) -> np.ndarray:
+def _slopes(board: Board, work: Work, at: Manner) -> np.ndarray:
     """How the logarithm of the time follows those of the parameters (p,): the shares of time that they decide."""
     fit = board.fit(at.device, at.precision)
     return jacobian(lambda logs: np.log([latency_s(board, fit.named(logs), work, at)]), np.array(fit.logs))[0]
@@ -426,7 +426,7 @@ def _extrapolation(fit: Fit, slopes: np.ndarray, device: str) -> str:
            "was fitted on" % (DECIDED_BY[name], 100 * share, 100 * most, device.upper())
 
 
-def _energy(board: Board, at: Place, terms: np.ndarray,
+def _energy(board: Board, at: Manner, terms: np.ndarray,
             seconds: Estimate) -> Tuple[Dict[str, Estimate], Dict[str, float], Dict[str, float]]:
     """{site: joules a window}, {site: watts at work}, {site: watts idle}."""
     fit, given = board.fits["power"], (at.device, at.clocks, board.fastest, at.precision, terms)

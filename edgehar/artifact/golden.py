@@ -17,6 +17,8 @@ from edgehar.files import PathLike
 LOGITS = "logits/"
 COMPANY = {"min_snr_db": 30.0, "min_agreement": 0.98}  # one step of INT8 may fall otherwise, and no more
 
+TINY = 1e-30  # instead of a division by zero
+
 Infer = Callable[[np.ndarray, int], Dict[str, np.ndarray]]
 
 
@@ -28,13 +30,14 @@ class Golden(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """How far logits are from the golden ones, for one task."""
+    """How far logits are from the golden ones, for one task; relative_error: of the largest golden one."""
 
     task: str
     max_error: float
     snr_db: float
     agreement: float
     passed: bool
+    relative_error: float
 
 
 def read_golden(path: PathLike) -> Golden:
@@ -71,7 +74,8 @@ def _compare_task(task: str, want: np.ndarray, have: np.ndarray, tolerance: Mapp
     agreement = float(np.mean(want.argmax(axis=1) == have.argmax(axis=1)))
     passed = bool(np.isfinite(have).all() and snr_db >= tolerance["min_snr_db"]
                   and agreement >= tolerance["min_agreement"])
-    return Comparison(task, float(np.abs(error).max()), snr_db, agreement, passed)
+    largest = float(np.abs(error).max())
+    return Comparison(task, largest, snr_db, agreement, passed, largest / max(float(np.abs(want).max()), TINY))
 
 
 def require_passed(comparisons: List[Comparison], precision: str, what: str, weakest: str = "") -> None:

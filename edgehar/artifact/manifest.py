@@ -8,6 +8,7 @@
         golden.npz        inputs (N, C, T) and the logits (N, K) the trained model gave
         calibration.npz   windows, or stored activation ranges, for INT8
         attribution.npz   what the model looks at, where recorded windows may travel
+        precision.json    layers that INT8 leaves in floating point, where that was measured
 
 The manifest carries its own digest, so one changed byte anywhere is noticed.
 """
@@ -15,13 +16,13 @@ The manifest carries its own digest, so one changed byte anywhere is noticed.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Dict, Mapping, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
 
-from edgehar.artifact import attribution
+from edgehar.artifact import attribution, precision
 from edgehar.artifact.arrays import read_arrays, read_heads, require_head, require_names
 from edgehar.artifact.golden import Golden, read_golden, require_golden
 from edgehar.data.signals import Signal
@@ -30,7 +31,7 @@ from edgehar.files import PathLike, UnopenedError, read_json, schema_fault, sha2
 
 SCHEMA = 1
 FILES = ("model.onnx", "golden.npz", "calibration.npz")
-OPTIONAL_FILES = ("attribution.npz",)
+OPTIONAL_FILES = ("attribution.npz", precision.FILE)
 TOLERANCES = {
     "fp32": {"min_snr_db": 70.0, "min_agreement": 1.0},
     "fp16": {"min_snr_db": 40.0, "min_agreement": 0.98},
@@ -55,6 +56,7 @@ class Manifest:
     calibration: Dict[str, Any]
     files: Dict[str, str]
     tolerances: Dict[str, Dict[str, float]]
+    settling: Dict[str, Dict[str, Any]] = field(default_factory=dict)  # by task; empty in one from before there was any
 
     @property
     def sha256(self) -> str:
@@ -64,6 +66,8 @@ class Manifest:
     def _body(self) -> Dict[str, Any]:
         body = dict(vars(self), schema=SCHEMA, signal=self.signal.to_json())
         body["tasks"] = {task: list(names) for task, names in self.tasks.items()}
+        if not self.settling:
+            del body["settling"]
         return json.loads(json.dumps(body))
 
     def to_json(self) -> Dict[str, Any]:
@@ -78,6 +82,7 @@ class Manifest:
         if sha256_of_json(body) != value["sha256"]:
             raise MismatchError("%s was changed after export: its digest does not match; export it again." % where)
         _require_kept_split(body, where)
+        _require_settling(body, where)
         del body["schema"]
         body["signal"] = _read_signal(body["signal"], where)
         body["tasks"] = {task: tuple(names) for task, names in body["tasks"].items()}
@@ -132,6 +137,10 @@ class Artifact:
         """The reference inputs and logits."""
         return read_golden(self.folder / "golden.npz")
 
+    def kept_layers(self) -> List[str]:
+        """Layers that INT8 engines keep in floating point; none where none were written."""
+        return precision.read_kept(self.folder / precision.FILE) if precision.FILE in self.manifest.files else []
+
     def calibration(self) -> Dict[str, np.ndarray]:
         """{"windows": (N, C, T)}, or {tensor name: (low, high)} for stored ranges."""
         return read_arrays(self.folder / "calibration.npz")
@@ -145,6 +154,22 @@ def write_manifest(folder: PathLike, facts: Dict[str, Any]) -> Manifest:
     Manifest.from_json(manifest.to_json(), Path(folder) / "manifest.json")
     write_json(Path(folder) / "manifest.json", manifest.to_json())
     return manifest
+
+
+def rewrite_manifest(artifact: Artifact, **changed: Any) -> Artifact:
+    """Write ``manifest.json`` anew with the fields `changed`; all other files stay. The artifact's digest changes."""
+    manifest = replace(artifact.manifest, **changed)
+    path = artifact.folder / "manifest.json"
+    Manifest.from_json(manifest.to_json(), path)
+    write_json(path, manifest.to_json())
+    return Artifact.load(artifact.folder)
+
+
+def write_precision(artifact: Artifact, kept: Sequence[str], measured: Mapping[str, Any]) -> Artifact:
+    """Write which layers stay in floating point, and why, into `artifact`, which is another from then on."""
+    path = artifact.folder / precision.FILE
+    write_json(path, {"floating_point": list(kept), "measured": dict(measured)})
+    return rewrite_manifest(artifact, files=dict(artifact.manifest.files, **{precision.FILE: sha256_of(path)}))
 
 
 # ------------------------------------------------------------------ checks
@@ -191,6 +216,19 @@ def _require_kept_split(body: Mapping[str, Any], where: PathLike) -> None:
                                 "again from training and validation people." % (where, what, tested[0]))
 
 
+def _require_settling(body: Mapping[str, Any], where: PathLike) -> None:
+    """Raise MismatchError for stay probabilities of another task or number of classes, or fitted by test people."""
+    for task, facts in body.get("settling", {}).items():
+        if len(facts["stay"]) != len(body["tasks"].get(task, ())):
+            raise MismatchError("%s tells how long classes of '%s' last and does not decide as many; export it again."
+                                % (where, task))
+        split = body["data"]["split"]
+        tested = sorted(set(facts["people"]) & set(split["test"]))
+        if tested and not {"shuffle_seed", "in_time"} & set(split):
+            raise MismatchError("%s: its thresholds were chosen by test person %s, so its scores would flatter it; "
+                                "export it again." % (where, tested[0]))
+
+
 def _require_digests(folder: Path, files: Mapping[str, str]) -> None:
     for name, digest in sorted(files.items()):
         path = folder / name
@@ -220,6 +258,8 @@ def _require_contents(folder: Path, manifest: Manifest) -> None:
     _require_calibration(folder / "calibration.npz", manifest)
     if attribution.FILE in manifest.files:
         attribution.require(folder / attribution.FILE, manifest.tasks, len(signal.channels), signal.window)
+    if precision.FILE in manifest.files:
+        precision.read_kept(folder / precision.FILE)
 
 
 def _require_calibration(path: Path, manifest: Manifest) -> None:

@@ -8,12 +8,13 @@ Normalisation and classifier stay in FP32.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, List, Mapping, Set, Tuple
+from typing import Any, Collection, List, Mapping, Set, Tuple
 
 import numpy as np
 
 from edgehar.artifact.folding import folded
 from edgehar.artifact.operators import read_graph
+from edgehar.artifact.precision import layer_name
 from edgehar.errors import InputError, MismatchError
 
 QUANTISED_OPERATORS = ["Conv", "Add", "GlobalAveragePool"]
@@ -57,11 +58,13 @@ def calibrated_ranges(onnx_path: Path, calibration: Mapping[str, np.ndarray]) ->
     return {name: (float(pair[0]), float(pair[1])) for name, pair in calibration.items()}
 
 
-def quantise(onnx_path: Path, ranges: Ranges, target: Path, symmetric: bool = False) -> None:
+def quantise(onnx_path: Path, ranges: Ranges, target: Path, symmetric: bool = False,
+             kept: Collection[str] = ()) -> None:
     """Write the graph at `onnx_path` with INT8 convolutions to `target`; layers without a range stay in FP32.
 
-    symmetric: as TensorRT reads it, instead of as ONNX Runtime runs it fastest. Raises
-    MismatchError where `ranges` is of another graph, InputError where no layer can be quantised.
+    symmetric: as TensorRT reads it, instead of as ONNX Runtime runs it fastest. kept: names of
+    layers that stay in FP32, too. Raises MismatchError where `ranges` is of another graph,
+    InputError where no layer can be quantised.
     """
     import onnx
     from onnxruntime.quantization import QuantType
@@ -70,13 +73,18 @@ def quantise(onnx_path: Path, ranges: Ranges, target: Path, symmetric: bool = Fa
 
     model = onnx.shape_inference.infer_shapes(folded(read_graph(onnx_path)))
     _require_ranges(model, ranges, onnx_path)
-    named = _named(model)
+    staying = set(kept)
+    chosen = [node for node in _candidates(model) if _quantisable(node, model.graph, ranges)
+              and layer_name(node) not in staying]
+    if not chosen:  # the quantiser would take that for all
+        raise InputError("every layer of %s stays in floating point; use fp32." % onnx_path)
+    _name_apart(model)
     data = TensorsData(CalibrationMethod.MinMax, {
         name: (np.array(low, np.float32), np.array(high, np.float32)) for name, (low, high) in ranges.items()})
     quantiser = QDQQuantizer(
         model, per_channel=True, reduce_range=False, weight_qType=QuantType.QInt8,
         activation_qType=QuantType.QInt8 if symmetric else QuantType.QUInt8,
-        tensors_range=data, nodes_to_quantize=[node.name for node in named if _quantisable(node, model.graph, ranges)],
+        tensors_range=data, nodes_to_quantize=[node.name for node in chosen],
         nodes_to_exclude=[], op_types_to_quantize=QUANTISED_OPERATORS, extra_options=SYMMETRIC if symmetric else {})
     try:
         quantiser.quantize_model()
@@ -123,14 +131,24 @@ def _activations(model: Any) -> List[str]:
     return [name for node in model.graph.node for name in node.output if name]
 
 
-def _named(model: Any) -> List[Any]:
-    """The nodes that may be quantised, each with a name of its own, by which the quantiser is told of it."""
+def quantisable_layers(onnx_path: Path, ranges: Ranges) -> List[str]:
+    """Names of the layers of the graph at `onnx_path` that `quantise` computes in INT8, in their order."""
+    model = folded(read_graph(onnx_path))
+    return [layer_name(node) for node in _candidates(model) if _quantisable(node, model.graph, ranges)]
+
+
+def _candidates(model: Any) -> List[Any]:
+    """The nodes that may be quantised."""
+    return [node for node in model.graph.node if node.op_type in QUANTISED_OPERATORS]
+
+
+def _name_apart(model: Any) -> None:
+    """Give each node a name of its own, by which the quantiser is told of it."""
     taken: Set[str] = set()
     for number, node in enumerate(model.graph.node):
         if not node.name or node.name in taken:
             node.name = "%s_%d" % (node.op_type, number)
         taken.add(node.name)
-    return [node for node in model.graph.node if node.op_type in QUANTISED_OPERATORS]
 
 
 def _quantisable(node: Any, graph: Any, ranges: Ranges) -> bool:
@@ -155,7 +173,7 @@ def _require_ranges(model: Any, ranges: Ranges, onnx_path: Path) -> None:
     if foreign or not activations & set(ranges):
         raise MismatchError("the calibration beside %s is of another graph (tensor '%s'); export the artifact "
                             "again." % (onnx_path, (foreign or sorted(activations))[0]))
-    if not any(_quantisable(node, model.graph, ranges) for node in _named(model)):
+    if not any(_quantisable(node, model.graph, ranges) for node in _candidates(model)):
         layers = ["%s '%s'" % (node.op_type, node.name or node.output[0]) for node in model.graph.node
                   if node.op_type in HEAVY]
         raise InputError("INT8 is for convolutions, and %s computes with %s; use fp32, or fp16 where the backend has "

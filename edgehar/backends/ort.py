@@ -37,7 +37,7 @@ class Ort(Backend):
             copyfile(str(artifact.onnx_path), str(folder / MODEL))
             return
         ranges = calibrated_ranges(artifact.onnx_path, artifact.calibration())
-        quantise(artifact.onnx_path, ranges, folder / MODEL)
+        quantise(artifact.onnx_path, ranges, folder / MODEL, kept=artifact.kept_layers())
 
     def weakest_layer(self, artifact: Artifact, engine: Engine) -> str:
         """Found by running both graphs on the golden inputs, layer by layer."""

@@ -120,7 +120,10 @@ class Trt(Backend):
         timings = caches.resolve() / _timings_of(self.fingerprint(), self.circumstances())
         job = BuildJob(onnx=str(artifact.onnx_path.resolve()), folder=str(folder.resolve()), precision=precision,
                        options=unusual(options), timing_cache=str(timings))
-        return job if precision != "int8" else _with_ranges(job, artifact, options, caches.resolve(), scratch)
+        if precision != "int8":
+            return job
+        job = replace(job, kept=artifact.kept_layers())
+        return _with_ranges(job, artifact, options, caches.resolve(), scratch)
 
 
 def _timings_of(fingerprint: Mapping[str, str], circumstances: Mapping[str, str]) -> str:
@@ -141,8 +144,8 @@ def _with_ranges(job: BuildJob, artifact: Artifact, options: BuildOptions, cache
         return replace(job, ranges_by=way, ranges=ranges)
     if options.uses_dla:
         raise InputError("a DLA takes its INT8 ranges from a calibrator, not from a graph; leave calibrator=qdq out.")
-    quantise(artifact.onnx_path, ranges, scratch / "qdq.onnx", symmetric=True)
-    return replace(job, ranges_by=way, onnx=str(scratch / "qdq.onnx"))
+    quantise(artifact.onnx_path, ranges, scratch / "qdq.onnx", symmetric=True, kept=job.kept)
+    return replace(job, ranges_by=way, onnx=str(scratch / "qdq.onnx"), kept=())  # what has no pairs is in FP16
 
 
 def _missing_tensorrt() -> Optional[str]:

@@ -14,7 +14,7 @@ from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from edgehar.artifact.boards import Board, Fit, on_threads
-from edgehar.artifact.cost import Place, Work, jacobian, kernel_terms, latency_s, wall_watts, work_of
+from edgehar.artifact.cost import Manner, Work, jacobian, kernel_terms, latency_s, wall_watts, work_of
 from edgehar.bench.meters.base import TOTAL
 from edgehar.errors import InputError, MismatchError
 from edgehar.results.runs import MEASURED, Run
@@ -84,7 +84,7 @@ class Observation(NamedTuple):
     artifact: str
     fit: str
     work: Work
-    at: Place
+    at: Manner
     seconds: float
     rails_w: Optional[Tuple[float, float]]
 
@@ -119,7 +119,7 @@ def observation(run: Run, model: Any, board: Board) -> Observation:
     graph = device == "gpu" and bool(run.engine.running.get("graph", True))
     work = work_of(model, reformatted=device != "cpu" and precision != "fp32")
     return Observation(run.engine.artifact_sha256, board.fit_name(device, precision), work,
-                       Place(device, precision, clocks, run.batch, graph), latency.median, _rails_w(run))
+                       Manner(device, precision, clocks, run.batch, graph), latency.median, _rails_w(run))
 
 
 def _device(run: Run) -> str:

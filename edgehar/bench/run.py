@@ -141,7 +141,7 @@ def _engine_facts(engine: Engine) -> EngineFacts:
     data, signal, training = manifest.data, manifest.signal, manifest.training
     return EngineFacts(
         artifact=manifest.name, artifact_sha256=manifest.sha256, sha256=engine.sha256, backend=engine.backend,
-        size_bytes=_size_bytes(engine), dataset=data["dataset"], tasks=tuple(sorted(manifest.tasks)),
+        size_bytes=size_bytes(engine), dataset=data["dataset"], tasks=tuple(sorted(manifest.tasks)),
         model=manifest.model["spec"], parameters=manifest.model["parameters"], macs=manifest.model["macs"],
         channels=len(signal.channels), channel_names=tuple(channel.name for channel in signal.channels),
         window=signal.window, hop=signal.hop, rate_hz=signal.rate_hz, method=training["method"],
@@ -151,7 +151,7 @@ def _engine_facts(engine: Engine) -> EngineFacts:
         **engine.spec.to_json())
 
 
-def _size_bytes(engine: Engine) -> int:
+def size_bytes(engine: Engine) -> int:
     """Size of the files that the backend itself wrote."""
     return sum((engine.folder / name).stat().st_size for name in engine.files
                if name not in ("manifest.json", "golden.npz"))

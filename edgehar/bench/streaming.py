@@ -7,6 +7,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tupl
 import numpy as np
 
 from edgehar.artifact.manifest import Manifest
+from edgehar.artifact.settling import HYSTERESIS, Settling
 from edgehar.backends.base import Engine, Session
 from edgehar.bench.accuracy import require_finite_logits, require_same_classes
 from edgehar.data.channels import positions
@@ -59,20 +60,22 @@ def _require_whole(split: Split) -> None:
                             "through a model of a split by people." % split.name)
 
 
-def replay(session: Session, manifest: Manifest, hop: int, hold: int,
-           recordings: Iterable[Recording]) -> Tuple[Dict[str, Dict[str, Any]], Tuple[RunWarning, ...]]:
+def replay(session: Session, manifest: Manifest, hop: int, hold: int, recordings: Iterable[Recording],
+           settle: str = HYSTERESIS) -> Tuple[Dict[str, Dict[str, Any]], Tuple[RunWarning, ...]]:
     """What a Run keeps of a stream over `recordings`: {task: {person: events}}, and what gave no decision.
 
-    hop: in samples; hold: windows that must agree before a label changes. Raises
+    hop: in samples; hold: windows that must agree before a label changes; settle: one of `settling.WAYS`. Raises
     InconclusiveError where no recording is as long as a window.
     """
     people: Dict[str, List[Dict[str, EventScores]]] = {}
     short_s: List[float] = []
+    settling = Settling.of(manifest, settle, hop=hop)
     for recording in recordings:
         if len(recording.samples) < manifest.signal.window:
             short_s.append(recording.duration_s)
         else:
-            people.setdefault(recording.subject, []).append(_events_of(session, manifest, hop, hold, recording))
+            people.setdefault(recording.subject, []).append(_events_of(
+                Stream(session, manifest.signal, manifest.tasks, hop, hold, True, settling=settling), recording))
     if not people:
         raise InconclusiveError("no recording of the test people of %s at hand is as long as a window of %s (%.2f s); "
                                 "get more of the corpus." % (
@@ -82,16 +85,14 @@ def replay(session: Session, manifest: Manifest, hop: int, hold: int,
     return events, _short_warnings(short_s, _window_s(manifest))
 
 
-def _events_of(session: Session, manifest: Manifest, hop: int, hold: int,
-               recording: Recording) -> Dict[str, EventScores]:
+def _events_of(stream: Stream, recording: Recording) -> Dict[str, EventScores]:
     """Put one recording through a Stream of its own; {task: what became of its events}."""
-    signal = manifest.signal
-    stream = Stream(session, signal, manifest.tasks, hop, hold, allow_constant=True)
+    signal = stream.signal
     decisions = stream.push(recording.samples[:, positions(recording.channels, signal.channels)])
     at = signal.window - 1 + stream.hop * np.arange(len(decisions))  # each window's last sample
     unknown = np.full(len(recording.samples), UNLABELLED)
     found = {}
-    for task, names in manifest.tasks.items():
+    for task, names in stream.tasks.items():
         require_finite_logits(np.array([decision.probabilities[task] for decision in decisions]), task)
         said = held(at.tolist(), [names.index(decision.label[task]) for decision in decisions], len(recording.samples))
         found[task] = score_events(recording.labels.get(task, unknown), said, len(names), signal.rate_hz)

@@ -30,6 +30,12 @@ class Calls(NamedTuple):
         return self.end - self.due
 
 
+def joined(one: Calls, other: Calls) -> Calls:
+    """Calls of two stretches, one after the other."""
+    return Calls(np.concatenate([one.due, other.due]), np.concatenate([one.start, other.start]),
+                 np.concatenate([one.end, other.end]), one.planned + other.planned)
+
+
 def endless_inputs(golden: np.ndarray, batch: int, seed: int) -> Iterator[np.ndarray]:
     """Endless (batch, C, T) inputs from the golden ones, in an order drawn by `seed`; made beforehand."""
     order = np.random.default_rng(seed).permutation(len(golden))

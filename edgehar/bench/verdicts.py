@@ -13,10 +13,12 @@ from edgehar.backends.base import Engine
 from edgehar.bench.energy import CHANGED, DRIFTED, THROTTLED
 from edgehar.bench.timing import Calls
 from edgehar.errors import ConstraintError, InconclusiveError, InputError, UnstableError
+from edgehar.results.percentiles import least_values, percentile_interval
 from edgehar.results.runs import BUSY, SIMULATED, THREADS, TOO_FEW, UNJUDGED, UNSTABLE, Run, RunWarning
 
 MAX_VARIATION = 0.10
 MIN_SECONDS = 3
+SETTLED_SECONDS = 5  # whose medians agree before a measurement that goes on until it is stable ends
 UNSTEADY_POWER = (THROTTLED, CHANGED, DRIFTED)
 
 
@@ -50,6 +52,14 @@ def stability_warnings(medians: np.ndarray) -> List[RunWarning]:
         found.append(RunWarning(UNSTABLE, "its last three seconds lie %.1f %% apart (at most %.0f %%)." % (
             100 * drift, 100 * MAX_VARIATION)))
     return found
+
+
+def has_settled(calls: Calls, min_queries: int) -> bool:
+    """Whether `calls` may end: as many as wanted, and the medians of the last seconds agree."""
+    medians = per_second_medians(calls.due, calls.latency, float(calls.end[-1] - calls.start[0]))
+    last = medians[-SETTLED_SECONDS:]
+    return (len(calls.end) >= min_queries and len(last) == SETTLED_SECONDS
+            and float(np.ptp(last) / np.median(last)) <= MAX_VARIATION)
 
 
 def timing_warnings(calls: Calls, duration_s: float, min_queries: int) -> List[RunWarning]:
@@ -91,16 +101,25 @@ def require_measured(engine: Engine, instead: str = "leave out --strict, --power
 def require_p99(run: Run, max_p99_s: float) -> None:
     """Raise ConstraintError where the 99th percentile of latency lies above `max_p99_s`; that of batches is not asked.
 
-    Raises InconclusiveError where too few windows were measured to tell.
+    Raises InconclusiveError where too few windows were measured to tell: where the percentile's 95 % interval holds
+    the limit, or there is none.
     """
     latency = run.measurement("latency")
     if latency is None or run.batched:
         return
-    p99_s = latency.percentile(99)
-    if p99_s > max_p99_s:
-        raise ConstraintError("%s in %s takes %.3f ms at the 99th percentile and %g ms were allowed; use a smaller "
-                              "model or a lower precision." % (_named(run), run.scenario["name"], 1e3 * p99_s,
-                                                               1e3 * max_p99_s))
+    found = percentile_interval(latency.values, 99)
+    if found is None:
+        raise InconclusiveError("%s in %s was measured %d times, too few for its 99th percentile (%d needed); measure "
+                                "longer, with --duration." % (_named(run), run.scenario["name"], len(latency.values),
+                                                              least_values(99)))
+    told = "%s in %s takes %.3f ms at the 99th percentile (95 %%: %.3f to %.3f)" % (
+        _named(run), run.scenario["name"], *(1e3 * each for each in found))
+    if found.low > max_p99_s:
+        raise ConstraintError("%s and %g ms were allowed; use a smaller model or a lower precision." % (
+            told, 1e3 * max_p99_s))
+    if found.high > max_p99_s:
+        raise InconclusiveError("%s, which does not tell whether it keeps to %g ms; measure longer, with "
+                                "--duration." % (told, 1e3 * max_p99_s))
 
 
 def _named(run: Run) -> str:

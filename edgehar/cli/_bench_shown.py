@@ -52,12 +52,13 @@ def _show_corpus(runs: Sequence[Run]) -> None:
             "calibration error", "worst person", "people", "windows"), [_accuracy_cells(row) for row in scored])
     if streamed:
         show_table("Streams of test people of %s" % title, (
-            "engine", "backend", "precision", "task", "window", "events", "detected [95 % over people]",
+            "engine", "backend", "precision", "task", "window", "events", "detected [95 %]", "F1",
             "false alarms/h", "median delay s", "p90 delay", "people", "hours"),
             [_event_cells(row) for row in streamed])
     if timed:
         show_table("Timing, trained on %s" % title, (
-            "engine", "backend", "precision", "scenario", "median", "p90", "p99", "windows", "missed", "calls"),
+            "engine", "backend", "precision", "scenario", "median", "p90", "p99 [95 %]", "varies by", "windows",
+            "missed", "calls"),
             [_timing_cells(row) for row in timed])
     predicted = [(run, found.values) for run in runs for found in [run.measurement("predicted_latency")] if found]
     if predicted:
@@ -107,7 +108,8 @@ def _event_cells(row: Any) -> Sequence[Any]:
     from edgehar.results.words import interval_text, people_text, seconds, stream_text
 
     return (row.label, row.engine.backend, row.engine.precision, row.task, stream_text(row), row.true_events,
-            interval_text(row.share_detected, row.people, 2), interval_text(row.false_alarms_per_h, row.people, 1),
+            interval_text(row.share_detected, row.people, 2), "%.2f" % row.event_f1.value,
+            interval_text(row.false_alarms_per_h, row.people, 1),
             interval_text(row.delay_s, row.people, 1), seconds(row.delay_p90_s), people_text(row),
             "%.1f" % row.labelled_h)
 
@@ -116,9 +118,17 @@ def _timing_cells(row: Any) -> Sequence[Any]:
     from edgehar.results.words import milliseconds, per_second
 
     return (row.label, row.engine.backend, row.engine.precision, row.asked,
-            milliseconds(row.median_s), milliseconds(row.p90_s), milliseconds(row.p99_s),
-            per_second(row.throughput_hz),
+            milliseconds(row.median_s), milliseconds(row.p90_s), _percentile_text(row),
+            "%.0f %%" % (100 * row.variation), per_second(row.throughput_hz),
             "–" if row.deadline_misses is None else row.deadline_misses, len(row.latency_s))
+
+
+def _percentile_text(row: Any) -> str:
+    """"2.31 ms [2.20, 2.52]"."""
+    from edgehar.results.words import milliseconds
+
+    found = row.p99_interval_s
+    return milliseconds(row.p99_s) + (" [%.3g, %.3g]" % (1e3 * found.low, 1e3 * found.high) if found else "")
 
 
 def _predicted_cells(run: Run, seconds: Sequence[float]) -> Sequence[Any]:
@@ -138,7 +148,9 @@ def _summary(path: Path, run: Run) -> Dict[str, Any]:
     facts.update(path=str(path), scenario=run.scenario["name"], synthetic=run.synthetic, source=run.source,
                  leaky="shuffle_seed" in run.split, warnings=[asdict(warning) for warning in run.warnings])
     for row in rows.latency_rows([run]):
-        facts.update(median_s=row.median_s, p90_s=row.p90_s, p99_s=row.p99_s, windows_per_s=row.throughput_hz,
+        facts.update(median_s=row.median_s, p90_s=row.p90_s, p99_s=row.p99_s,
+                     p99_interval_s=row.p99_interval_s and [row.p99_interval_s.low, row.p99_interval_s.high],
+                     variation=row.variation, windows_per_s=row.throughput_hz,
                      calls=len(row.latency_s), deadline_misses=row.deadline_misses)
     predicted, gpu = run.measurement("predicted_latency"), run.measurement("gpu_latency")
     if predicted:
@@ -166,9 +178,10 @@ def _stream_summary(row: Any) -> Dict[str, Any]:
 
     counts = {name: int(getattr(row.events, name).sum()) for name in EVENT_COUNTS}
     return {"events": counts, "share_detected": _interval(row.share_detected, row.people),
+            "event_f1": _interval(row.event_f1, row.people),
             "false_alarms_per_h": _interval(row.false_alarms_per_h, row.people),
             "median_delay_s": _interval(row.delay_s, row.people), "p90_delay_s": row.delay_p90_s, "hop": row.hop,
-            "hold": row.hold, "people": row.people, "signal_s": row.events.signal_s,
+            "hold": row.hold, "settle": row.settle, "people": row.people, "signal_s": row.events.signal_s,
             "labelled_s": row.events.labelled_s}
 
 

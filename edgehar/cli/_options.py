@@ -34,6 +34,21 @@ class Hold(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
         return {task.strip(): int(number) for task, _, number in parts}
 
 
+class Below(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
+    """A confidence, or "fitted" for that of the manifest."""
+
+    name = "CONFIDENCE"
+
+    def convert(self, value: Any, param: Any, context: Any) -> Union[bool, float]:
+        """True for "fitted", else a number from 0 to 1."""
+        if value == "fitted" or not isinstance(value, str):
+            return True if value == "fitted" else value
+        try:
+            return float(value)
+        except ValueError:
+            self.fail("'%s' is neither 'fitted' nor a number from 0 to 1." % value, param, context)
+
+
 class Speed(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
     """"max", or a positive factor of real time."""
 
@@ -163,6 +178,17 @@ def hold_option(packed: bool = False, by_task: bool = True) -> Decorator:
                         help="Windows that must agree before a label changes%s.%s" % (own, told))
 
 
+def settling_options() -> Decorator:
+    """How labels come to stand, and when none does."""
+    return together(
+        click.option("--settle", "way", type=click.Choice(["hysteresis", "hmm"]), default="hysteresis",
+                     show_default=True, help="How a label comes to stand: --hold windows agree, or by a forward filter "
+                     "that knows how long activities last."),
+        click.option("--unknown", type=Below(), is_flag=False, flag_value="fitted", metavar="[CONFIDENCE]",
+                     help="Tell 'unknown' below this confidence; without a number, below what was fitted on "
+                     "validation people.  [default: always tell a label]"))
+
+
 def sink_option(examples: str, default: str) -> Decorator:
     """``--sink``, repeatable."""
     return spec_option("sinks", "--sink", "sinks", multiple=True, metavar="SPEC",
@@ -180,7 +206,7 @@ def source_option(examples: str, told: str = "", **settings: Any) -> Decorator:
 def stream_options() -> Decorator:
     """How a stream is cut, mended and decided, where a bundle may say it too."""
     return together(
-        hop_option("as packed, or the model's"), hold_option(packed=True),
+        hop_option("as packed, or the model's"), hold_option(packed=True), settling_options(),
         click.option("--missing", type=click.Choice(["refuse", "zero", "hold"]), default="refuse", show_default=True,
                      help="Where a channel is not there, or comes as NaN: refuse, or feed zeros, or its last value."),
         constant_option(),

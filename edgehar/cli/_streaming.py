@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Callable, Counter as Counts, Iterable, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Callable, Counter as Counts, Iterable, Mapping, Optional, Union
 
 import click
 
 
 if TYPE_CHECKING:
     from edgehar.artifact.manifest import Manifest
+    from edgehar.artifact.settling import Settling
     from edgehar.data.signals import Signal
     from edgehar.backends.base import Engine
     from edgehar.stream.sources.base import Source
@@ -51,6 +52,16 @@ def announce(stream: Stream, origin: Source, feed: Feed) -> str:
         " and ".join(stream.tasks), len(signal.channels), units, signal.rate_hz, signal.window / signal.rate_hz,
         stream.hop / signal.rate_hz)
     return "; ".join(filter(None, [said, origin.remark, _resampling(origin, feed, signal) if feed.resampled else ""]))
+
+
+def settled(manifest: Manifest, hop: Optional[int], way: str, unknown: Union[None, bool, float]) -> Settling:
+    """As `Settling.of`; where the fitted thresholds are used, what they cost is told on stderr."""
+    from edgehar.artifact.settling import Settling, told_unknown
+
+    found = Settling.of(manifest, way, unknown, hop)
+    if unknown is True:
+        click.echo(told_unknown(manifest, way), err=True)
+    return found
 
 
 def _resampling(origin: Source, feed: Feed, signal: Signal) -> str:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional,
 
 import click
 
+from edgehar.cli._by_turns import measure_by_turns
+from edgehar.cli._capacity import show_max_rates
 from edgehar.cli._line import typed_line
 from edgehar.cli._options import engine_options, json_option, quiet_option, root_option, spec_option
 from edgehar.cli._show import names_in_room, progress_line, show_next
@@ -31,8 +33,10 @@ SECTION = "Measure"
              help="What is asked (%s), with its settings as in paced:rate_hz=2, or a file; NAME:help tells of the "
              "settings of one. Repeatable." % names_in_room("scenarios"))
 @engine_options(several=True)
-@click.option("--batch", type=click.IntRange(1), help="Windows a call (offline, accuracy).")
+@click.option("--batch", type=click.IntRange(1), help="Windows a call, where a scenario lets one choose.")
 @click.option("--duration", "duration_s", type=float, metavar="SECONDS", help="How long to measure.")
+@click.option("--until-stable", "until_stable_s", type=float, metavar="SECONDS",
+              help="Measure on, for so long at most, until the last seconds agree; nothing is left out.")
 @click.option("--warmup", "warmup_s", type=float, metavar="SECONDS", help="How long to warm up, uncounted.")
 @click.option("--rate", "rate_hz", type=float, metavar="HZ", help="Windows a second that fall due (paced).")
 @click.option("--hop", type=click.IntRange(1), help="Samples from one window to the next (streaming).  [default: the "
@@ -52,7 +56,16 @@ SECTION = "Measure"
               help="How long each load lasts (--power).")
 @click.option("--repeats", type=int, default=3, show_default=True, help="How often idle, load, idle (--power).")
 @click.option("--max-p99-ms", type=float, metavar="MS",
-              help="Exit with 4 where the 99th percentile of latency is above (single_stream, paced).")
+              help="Exit with 4 where the 99th percentile of latency is above, with 8 where "
+              "its 95 % interval does not tell (scenarios of single windows).")
+@click.option("--find-max-rate", is_flag=True, help="Find the most windows a second, arriving at random, at which "
+              "--max-p99-ms is kept; --duration is that of one rate (10 s).")
+@click.option("--ab", is_flag=True, help="Time two engines by turns, for --duration (30 s), and say whether one is "
+              "faster: the machine does to both what it does.")
+@click.option("--effect", type=click.FloatRange(0, min_open=True), default=2.0, show_default=True, metavar="PERCENT",
+              help="A difference that matters (--ab).")
+@click.option("--fail-if-slower", is_flag=True, help="Exit with 4 where the first is slower, with 8 where that cannot "
+              "be told (--ab).")
 @click.option("--strict", is_flag=True,
               help="Exit with 5 where a measurement is unstable, with 8 where energy cannot be told; refuse what is "
               "simulated.")
@@ -63,11 +76,13 @@ SECTION = "Measure"
 def command(paths: Sequence[str], scenarios: Sequence[str], backend: str,
             precisions: Sequence[str], data: Optional[str], root: Optional[str], power: Optional[str], idle_s: float,
             load_s: float, repeats: int, max_p99_ms: Optional[float], strict: bool, missing: Sequence[str], output: str,
-            as_json: bool, quiet: bool, **settings: Any) -> None:
+            as_json: bool, quiet: bool, find_max_rate: bool, ab: bool, effect: float, fail_if_slower: bool,
+            **settings: Any) -> None:
     """Measure latency, throughput, energy, accuracy or streams of engines.
 
     An artifact is built first, unless an engine of it is ready. Timing needs no data; accuracy and streaming read the
-    test people of the corpus. Every Run keeps its raw values in a file of its own.
+    test people of the corpus. Every Run keeps its raw values in a file of its own. `bench --ab A B` times two engines
+    by turns and tells whether one is faster.
     """
     from edgehar.bench import verdicts
     from edgehar.bench.jobs import jobs
@@ -77,11 +92,20 @@ def command(paths: Sequence[str], scenarios: Sequence[str], backend: str,
     from edgehar.probes import probe_folder
 
     probe_folder(output)
+    if ab:
+        measure_by_turns(_engines(paths, backend, precisions), settings["batch"] or 1, settings["duration_s"] or 30.0,
+                         effect / 100, fail_if_slower, Path(output), typed_line(click.get_current_context()), as_json,
+                         quiet)
+        return
+    if find_max_rate:
+        show_max_rates(_engines(paths, backend, precisions), max_p99_ms, settings["duration_s"] or 10.0, Path(output),
+                       typed_line(click.get_current_context()), as_json, quiet)
+        return
     asked = _adjusted([load_scenario(spec) for spec in scenarios], settings)
     _require_latency(max_p99_ms, asked)
     plan = MeteringPlan(idle_s, load_s, repeats)
     _require_meter(power, asked, strict)
-    engines = _engines(paths, backend, precisions)
+    engines = list({engine.sha256: engine for engine in _engines(paths, backend, precisions)}.values())
     if strict or power or max_p99_ms is not None:
         for engine in engines:
             verdicts.require_measured(engine)
@@ -140,12 +164,11 @@ def _require_meter(power: Optional[str], scenarios: Sequence[Scenario], strict: 
 
 
 def _engines(paths: Sequence[str], backend: Optional[str], precisions: Sequence[str]) -> List[Engine]:
-    """Every engine once; an artifact stands for one engine a precision."""
+    """One a path and precision; an artifact stands for the engine that is built of it."""
     from edgehar.backends import ready_engine
 
     with progress_line() as on_progress:
-        found = [ready_engine(path, backend, each, on_progress) for path in paths for each in precisions or (None,)]
-    return list({engine.sha256: engine for engine in found}.values())
+        return [ready_engine(path, backend, each, on_progress) for path in paths for each in precisions or (None,)]
 
 
 def _measure_all(jobs: Sequence[Job], corpus: Tuple[Optional[str], Optional[str]], power: Optional[str],

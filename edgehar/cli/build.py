@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from edgehar.backends.base import Backend
 
 SECTION = "Run"
+AUTO, TURNS = "auto", 20
 
 
 @click.command()
 @click.argument("artifact_folder", metavar="ARTIFACT", type=click.Path())
-@building_options("trt:batch=1+64,calibrator=minmax")
+@building_options("trt:batch=1+64,calibrator=minmax; auto: the fastest here that verifies")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of a CPU engine.")
 @click.option("-o", "folder", type=click.Path(), metavar="ENGINE",
               help="Where the engine goes; default ARTIFACT/built/BACKEND-PRECISION.")
@@ -40,9 +41,10 @@ def command(artifact_folder: str, backend: str, precision: Optional[str], thread
 
     if folder:
         probe_folder(folder)
-    artifact, builder = Artifact.load(artifact_folder), BACKENDS.create(backend)
+    artifact = Artifact.load(artifact_folder)
     if target:
         _require_fit(artifact, target)
+    builder = BACKENDS.create(_fastest(artifact, precision) if backend == AUTO else backend)
     engine = _engine(artifact, builder, precision or builder.default_precision, threads, folder, rebuild)
     show_warnings(builder.warnings(engine))
     if as_json:
@@ -52,6 +54,26 @@ def command(artifact_folder: str, backend: str, precision: Optional[str], thread
     for sentence in builder.report(engine):
         click.echo(sentence)
     show_next("edgehar bench %s" % shlex.quote(str(engine.folder)))
+
+
+def _fastest(artifact: Artifact, precision: Optional[str]) -> str:
+    """The backend that answers a window fastest here of those whose engine verifies; said on stderr."""
+    from edgehar.backends import BACKENDS
+    from edgehar.bench.runtimes import compare_runtimes
+    from edgehar.cli._show import progress_line
+    from edgehar.errors import MissingError
+
+    with progress_line() as tell:
+        found = compare_runtimes(artifact, (), [precision] if precision else (), (1,), turns=TURNS, tell=tell)
+    usual = [each for each in found.candidates
+             if precision or each.precision == BACKENDS.create(each.backend).default_precision]
+    best = found._replace(candidates=usual).fastest(1)
+    if best is None:
+        raise MissingError("no backend here runs it (%s)." % "; ".join(
+            "%s: %s" % (each.backend, each.failure.rstrip(".")) for each in usual))
+    click.echo("%s is the fastest here of: %s" % (best.backend, ", ".join(
+        each.backend for each in usual if not each.failure)), err=True)
+    return best.backend
 
 
 def _require_fit(artifact: Artifact, target: str) -> None:

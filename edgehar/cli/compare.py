@@ -1,4 +1,4 @@
-"""`edgehar compare`: one method against another, over the same people."""
+"""`edgehar compare`: one method against another over the same people, or one time against another."""
 
 from __future__ import annotations
 
@@ -17,19 +17,32 @@ ROUGH = 10  # people; below, a bootstrap over them is said to be rough
 @click.command()
 @click.argument("run_a", metavar="RUN_A", type=click.Path())
 @click.argument("run_b", metavar="RUN_B", type=click.Path())
+@click.option("--effect", type=click.FloatRange(0, min_open=True), default=2.0, show_default=True, metavar="PERCENT",
+              help="A difference of times or energy that matters.")
+@click.option("--fail-if-slower", is_flag=True, help="Exit with 4 where A takes longer or more energy, with 8 where "
+              "that cannot be told.")
 @json_option()
-def command(run_a: str, run_b: str, as_json: bool) -> None:
-    """Tell whether RUN_A is better than RUN_B, paired over the people both were tested on.
+def command(run_a: str, run_b: str, effect: float, fail_if_slower: bool, as_json: bool) -> None:
+    """Tell whether RUN_A is better than RUN_B, paired over the people both were tested on, or faster.
 
     Each is a Run of `edgehar bench --scenario accuracy`, or a folder with those of several seeds of one method, which
     are averaged. "Tied" means that the 95 % interval of the difference lies inside +-1 point of macro-F1; where it does
     not and holds zero, too few people were tested to tell, and its half-width is told.
+
+    Two Runs of a timed scenario are compared by their times, and by energy where both have it: unlike machines, power
+    modes or scenarios are refused. What the machine did between the two is in the difference; `edgehar bench --ab`
+    measures by turns.
     """
     from edgehar.results.contrasts import compare_methods
     from edgehar.results.runs import load_all
     from edgehar.results.grouping import marks
 
     a, b = load_all([run_a]), load_all([run_b])
+    if len(a) == len(b) == 1 and a[0].measurement("latency") and b[0].measurement("latency"):
+        _compare_times(a[0], b[0], effect / 100, fail_if_slower, as_json)
+        return
+    if fail_if_slower:
+        raise click.UsageError("--fail-if-slower judges Runs of timed scenarios, and these have no latency")
     found = compare_methods(a, b)
     standing = list(dict.fromkeys(mark for run in [*a, *b] for mark in marks(run)))
     if as_json:
@@ -43,6 +56,22 @@ def command(run_a: str, run_b: str, as_json: bool) -> None:
         click.echo("note: over %d people an interval is rough, and too narrow rather than too wide." %
                    found[0].row.people)
     show_next("edgehar report %s %s -o report.html" % (shlex.quote(run_a), shlex.quote(run_b)))
+
+
+def _compare_times(a: Any, b: Any, effect: float, fail_if_slower: bool, as_json: bool) -> None:
+    from edgehar.cli._by_turns import show_versus
+    from edgehar.results.versus import compare_timings, require_not_slower
+
+    found = compare_timings(a, b, effect)
+    if as_json:
+        show_json({"quantities": [each.to_json() for each in found], "effect": effect, "source": a.source})
+    else:
+        show_versus("Times of A over B, %s" % a.asked, ["%s %s" % (run.engine.artifact, run.engine.precision)
+                                                        for run in (a, b)], found)
+        click.echo("note: measured one after the other, so what the machine did meanwhile is in it; "
+                   "`edgehar bench --ab` measures by turns.")
+    if fail_if_slower:
+        require_not_slower(found)
 
 
 def _cells(found: Any) -> List[Any]:

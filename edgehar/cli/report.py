@@ -17,7 +17,8 @@ SECTION = "Measure"
 @click.option("-o", "--output", default="report.html", show_default=True, metavar="FILE.html", type=click.Path(),
               help="The page to write; an older one is replaced.")
 @click.option("--artifact", "folders", multiple=True, type=click.Path(), metavar="FOLDER",
-              help="Also show what this exported model looks at, class by class. Repeatable.")
+              help="Also show what this exported model looks at, class by class, and its certificate of `edgehar "
+              "robust`. Repeatable.")
 @click.option("--training", "trainings", multiple=True, type=click.Path(), metavar="FOLDER",
               help="Also draw the epochs of this training. Repeatable.")
 @click.option("--markdown", "as_markdown", is_flag=True,

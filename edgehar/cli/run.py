@@ -10,7 +10,7 @@ import click
 from edgehar.cli._options import (engine_options, json_option, quiet_option, root_option, sink_option, source_option,
                                   stream_options)
 from edgehar.cli._show import progress_line, show_json, show_next
-from edgehar.cli._streaming import (OWN_CORPUS, Sparing, announce, balance_told, open_source, source_of,
+from edgehar.cli._streaming import (OWN_CORPUS, Sparing, announce, balance_told, open_source, settled, source_of,
                                     stream_marks, warn)
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ WITHOUT_IT = "; or feed it from elsewhere: --source sample (generated), csv:path
 def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], backend: Optional[str],
             precision: Optional[str], hop: Optional[int], hold: Union[None, int, Dict[str, int]],
             route: Optional[str], students: Sequence[str], speed: Optional[float], limit_s: float,
-            missing: str, allow_constant: bool, quiet: bool, as_json: bool) -> None:
+            missing: str, allow_constant: bool, quiet: bool, as_json: bool, **settling: Any) -> None:
     """Recognise activities in a stream: samples in, decisions out.
 
     Decisions go to the sinks, the summary to standard error. Ctrl-C ends the stream.
@@ -82,6 +82,7 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
             engines.append(ready_engine(other, backend, precision))
             return engines[-1]
 
+        settings["settling"] = settled(manifest, settings.get("hop"), **settling)
         settings["route"] = open_route(route, students, manifest, ready, opened)
         stream = Stream(session, manifest.signal, manifest.tasks, tell=tell, **settings)
         targets = [opened.enter_context(SINKS.create(sink)) for sink in sinks or ([] if as_json else ["console"])]

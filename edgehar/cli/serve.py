@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Dict, Iterable, Optional, Sequence, Tuple
 
 import click
 
+from edgehar.cli._live import Place, live_option, page_of_one, timelines
 from edgehar.cli._options import engine_options, root_option, sink_option, source_option, stream_options
 from edgehar.cli._show import progress_line, show_next
-from edgehar.cli._streaming import Sparing, announce, open_source, source_of, stream_marks, warn
+from edgehar.cli._streaming import Sparing, announce, open_source, settled, source_of, stream_marks, warn
 
 if TYPE_CHECKING:
     from edgehar.data.signals import Signal
@@ -52,6 +53,7 @@ class Address(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
               "chunk, so best in memory, e.g. /run/edgehar/state.json.")
 @click.option("--http", "address", type=Address(), default="127.0.0.1:%d" % PORT, show_default=True,
               help="Where /health, /live and /metrics are shown, or off. Nobody is asked for a password.")
+@live_option()
 @click.option("--stale-s", type=click.FloatRange(min=0, min_open=True),
               help="So long without a decision, and /health says 503.  [default: two windows, at least %g]"
               % LEAST_STALE_S)
@@ -60,7 +62,7 @@ class Address(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
 def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], backend: Optional[str],
             precision: Optional[str], hop: Optional[int], hold: Union[None, int, Dict[str, int]], missing: str,
             allow_constant: bool, speed: Optional[float], state: Optional[str], address: Optional[Tuple[str, int]],
-            stale_s: Optional[float], allow_silence: bool) -> None:
+            live: Optional[Place], stale_s: Optional[float], allow_silence: bool, **settling: Any) -> None:
     """Recognise activities as a service: under systemd, in a container, or by hand.
 
     What `edgehar run` does, for as long as samples come, with health and metrics over HTTP,
@@ -74,10 +76,9 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
 
     \b
     Examples:
-      edgehar serve engines/wisdm-watch-s --source replay:dataset=wisdm,subject=1604 --speed 1
+      edgehar serve engines/wisdm-watch-s --source replay:dataset=wisdm,subject=1604 --speed 1 --live
       edgehar serve /var/lib/edgehar/watch/current --state /run/edgehar/state.json \\
           --source mqtt:topic=wearers/anna/samples,client=anna --sink mqtt:topic=wearers/anna/activity
-      curl -s localhost:9746/health
     """
     from contextlib import ExitStack
 
@@ -91,12 +92,13 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
     from edgehar.stream.ledger import ledger
     from edgehar.stream.sinks import SINKS
 
-    spec = ServeSpec(path, backend, precision, hop, hold, allow_constant or missing != "refuse")
+    spec = ServeSpec(path, backend, precision, hop, hold, allow_constant or missing != "refuse", **settling)
     with ended_in_order(), ExitStack() as opened:
         with progress_line() as on_progress:
             loaded = spec.load(on_progress)
         opened.callback(loaded.session.close)
         manifest, signal = loaded.engine.manifest, loaded.stream.signal
+        settled(manifest, None, **settling)
         named: Dict[str, Any] = {}
         health = Health(stale_s or _stale_s(loaded), lambda: lines_of(named), allow_silence)
         manager, tell = Manager(), Sparing(lambda sentence: _tell("warning: " + sentence))
@@ -106,14 +108,15 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
             click.echo("health: http://%s:%d/health and /metrics" % address, err=True)
         origin = named["source"] = opened.enter_context(open_source(source, manifest, root, tell))
         feed = Feed(filled(origin, signal.channels, missing), signal, tell=tell)
-        targets = [opened.enter_context(SINKS.create(sink)) for sink in sinks or ["console"]]
+        timeline = timelines(live, manifest.tasks, loaded.stream.hop / signal.rate_hz)
+        targets = [*(opened.enter_context(SINKS.create(sink)) for sink in sinks or ["console"]), *timeline]
         marked = stream_marks(manifest.data, origin.synthetic, source_of([loaded.engine]))
         click.echo(announce(loaded.stream, origin, feed) + marked, err=True)
         service = Service(spec, loaded, targets, health, manager, state, _tell)
         opened.callback(service.close)
         named.update((outlet.name, outlet) for outlet in service.outlets)
         health.samples = lambda: ledger(origin, feed, service.stream, service.earlier).seen_meanwhile()
-        with signals_to(service):
+        with signals_to(service), page_of_one(live, timeline, loaded, lambda: service.stream, health, marked):
             service.run(_at_speed(weigh(feed, signal, tell), signal, speed), origin)
     click.echo("%s%s" % (_describe(health, named), marked), err=True)
     show_next("edgehar bench %s" % shlex.quote(str(path)), err=True)

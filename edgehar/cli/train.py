@@ -41,6 +41,7 @@ def command(model_spec: str, channels: str, tasks: Sequence[str], recipe_file: O
       views = 0              (so many augmented views of a window in turn; 0: a new one in each epoch)
       [augmentation]         rotation_deg = 15.0       scale = 0.1
       jitter = 0.03          shift = 0.1               sensor_dropout = 0.0
+      mixup = 0.0            (above 0, such as 0.2: windows are mixed, where labels alone are learnt from)
 
     Where the recipe says neither epochs nor windows, each window is drawn 64 times, 480,000
     in all at most, and on few windows a batch is a tenth of them.

@@ -41,17 +41,20 @@ def generate_keys(path: PathLike) -> KeyPair:
     for file in (private, public):
         if file.exists():
             raise InputError("%s exists and a key is never overwritten; choose another name with -o." % file)
-    _create(private, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
+    create_file(private, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
     try:
-        _create(public, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), 0o644)
+        create_file(public, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), 0o644)
     except InputError:
         private.unlink()
         raise
     return KeyPair(private, public, fingerprint(key.public_key()))
 
 
-def _create(path: Path, content: bytes, mode: int) -> None:
-    """Write a new file, whole or not at all, that nobody else may read at any moment, where `mode` says so."""
+def create_file(path: Path, content: bytes, mode: int) -> None:
+    """Write a new file, whole or not at all, that nobody else may read at any moment, where `mode` says so.
+
+    Raises InputError where it is there or cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(os.open(str(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
@@ -63,7 +66,7 @@ def _create(path: Path, content: bytes, mode: int) -> None:
                 path.unlink()
                 raise
     except OSError as error:
-        raise InputError("cannot write %s: %s; choose another place with -o." % (
+        raise InputError("cannot write %s: %s; choose another place." % (
             path, error.strerror or error)) from error
 
 

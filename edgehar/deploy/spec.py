@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Callable, NamedTuple, Optional
 
 from edgehar.artifact.golden import require_passed
+from edgehar.artifact.settling import HYSTERESIS, Settling, Unknown
 from edgehar.backends import BACKENDS, ready_engine
 from edgehar.backends.base import Engine, Session
 from edgehar.deploy.installation import stream_settings
@@ -28,7 +29,8 @@ class ServeSpec:
     """What is to run, and how; read anew at every reload.
 
     path: of an engine or an artifact, or a link to one. backend, precision: as for
-    `ready_engine`; hop, hold, allow_constant: as for `installation.stream_settings`.
+    `ready_engine`; hop, hold, allow_constant: as for `installation.stream_settings`; way, unknown: as for
+    `Settling.of`.
     """
 
     path: PathLike
@@ -37,6 +39,8 @@ class ServeSpec:
     hop: Optional[int] = None
     hold: Optional[Hold] = None
     allow_constant: bool = False
+    way: str = HYSTERESIS
+    unknown: Unknown = None
 
     def load(self, on_progress: Optional[Callable[[str], None]] = None) -> Loaded:
         """Verify what stands at `path` now, and open it. Raises what that raises."""
@@ -53,4 +57,5 @@ class ServeSpec:
     def _stream(self, engine: Engine, session: Session) -> Stream:
         manifest = engine.manifest
         settings = stream_settings(engine.folder, self.hop, self.hold, self.allow_constant)
+        settings["settling"] = Settling.of(manifest, self.way, self.unknown, settings.get("hop"))
         return Stream(session, manifest.signal, manifest.tasks, **settings)

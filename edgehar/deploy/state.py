@@ -103,6 +103,11 @@ class ServiceState(NamedTuple):
                   *self.stream.skipped, *self.samples[:3], *self.samples.dropped.values(),
                   *self.samples.unread_messages.values()]
         times_s += [self.decided.up_s, self.decided.wall_s] + ([] if self.decision_s is None else [self.decision_s])
+        beliefs = [share for belief in self.stream.beliefs.values() for share in belief]
+        if not all(0 <= each <= 1 for each in beliefs):
+            raise ValueError("its beliefs are none")
+        if not all(0 <= each < len(self.stream.samples) for each in self.stream.lacking):
+            raise ValueError("its samples that did not come are none")
         texts = [self.signal_sha256, self.decided.boot]
         if not all(type(each) is int and 0 <= each < MOST for each in counts) or len(self.sinks) > MOST_SINKS:
             raise ValueError("its counts are none")

@@ -144,6 +144,29 @@ def share_detected(runs: Sequence[Dict[str, EventScores]], draws: int = 2000, se
                               runs, draws, seed)
 
 
+def event_f1(runs: Sequence[Dict[str, EventScores]], draws: int = 2000, seed: int = 0) -> Interval:
+    """F1 of all people's events: recall is the share of true ones that was detected, precision that of what was said
+    and no insertion; averaged over `runs` as above. NaN without any event."""
+    people = sorted(runs[0])
+    counts = np.array([[_told(run[person]) for person in people] for run in runs], dtype=np.float64)
+
+    def found(chosen: np.ndarray) -> float:
+        hit, true, right, said = np.moveaxis(counts[:, chosen].sum(axis=1), -1, 0)
+        recall, precision = (np.divide(top, below, out=np.full(len(runs), np.nan), where=below > 0)
+                             for top, below in ((hit, true), (right, said)))
+        precision = np.where(np.isnan(precision) & ~np.isnan(recall), 0.0, precision)  # nothing said
+        total = precision + recall
+        return float(np.mean(np.divide(2 * precision * recall, total, out=0.0 * total, where=total > 0)))
+
+    return bootstrap(len(people), one_by_one(found), draws, seed)
+
+
+def _told(scores: EventScores) -> Tuple[int, int, int, int]:
+    """True events that were detected, all true ones, what was said and is no insertion, all that was said."""
+    true, said = int(scores.true.sum()), int(scores.detected.sum())
+    return true - int(scores.deleted.sum()), true, said - int(scores.inserted.sum()), said
+
+
 def false_alarms_per_h(runs: Sequence[Dict[str, EventScores]], draws: int = 2000, seed: int = 0) -> Interval:
     """Insertions an hour of labelled signal, for only there can one be told; otherwise as above."""
     return _ratio_over_people(lambda scores: 3600.0 * scores.inserted.sum(), lambda scores: scores.labelled_s,

@@ -7,6 +7,7 @@ import re
 from os.path import commonprefix
 from typing import Any, Callable, Dict, Hashable, Iterable, List, Sequence, TypeVar
 
+from edgehar.artifact.settling import HYSTERESIS
 from edgehar.data.splits import data_marks, family
 from edgehar.registry import canonical
 from edgehar.results.runs import SIMULATED, EngineFacts, Run
@@ -14,14 +15,14 @@ from edgehar.results.runs import SIMULATED, EngineFacts, Run
 T = TypeVar("T")
 METHOD_FACTS = ("dataset", "channels", "channel_names", "tasks", "rate_hz", "window", "hop", "model", "method",
                 "recipe", "teacher", "labelled", "learnt", "missing", "backend", "precision")
-STREAM_SETTINGS = ("hop", "hold")
+STREAM_SETTINGS = ("hop", "hold", "settle")
 SEED_FACTS = ("seed", "valid_macro_f1", "weights_sha256")
 CHOICE = "@"  # between a network's name and the sensors it was given
 
 
 def method_of(run: Run, task: str, people: Iterable[str], settings: Sequence[str]) -> Hashable:
     """What Runs of one method have in common: network, training and the people tested on; for seeds and folds of it."""
-    facts = facts_of(run.engine, METHOD_FACTS) + [run.scenario[key] for key in settings]
+    facts = facts_of(run.engine, METHOD_FACTS) + [run.scenario.get(key, HYSTERESIS) for key in settings]
     division = family(run.split)
     tested = sorted(people) if division == run.split.get("sha256", "") else "each once"
     return json.dumps([facts, division, tested, run.classes[task]], sort_keys=True)

@@ -59,11 +59,12 @@ def _accuracy_table(rows: Sequence[AccuracyRow]) -> str:
 
 def _event_table(rows: Sequence[EventRow]) -> str:
     cells = [(row.label, row.origin, row.engine.precision, row.seeds, stream_text(row), thousands(row.true_events),
-              interval_text(row.share_detected, row.people, 2), interval_text(row.false_alarms_per_h, row.people, 1),
+              interval_text(row.share_detected, row.people, 2), interval_text(row.event_f1, row.people, 2),
+              interval_text(row.false_alarms_per_h, row.people, 1),
               interval_text(row.delay_s, row.people, 1), seconds(row.delay_p90_s)) for row in rows]
     return _table_of_tasks(("network", "trained as", "precision", "seeds", "window, hop, hold", "events",
-                            "detected [95 % over people]", "false alarms an hour", "median delay in s", "p90 delay"),
-                           cells, rows)
+                            "detected [95 % over people]", "event F1", "false alarms an hour", "median delay in s",
+                            "p90 delay"), cells, rows)
 
 
 def _table_of_tasks(columns: Sequence[str], cells: Iterable[Sequence[Any]],

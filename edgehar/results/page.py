@@ -11,11 +11,13 @@ from edgehar.data.splits import data_marks
 from edgehar.errors import InputError
 from edgehar.files import PathLike, written_whole
 from edgehar.results.cards import cards
+from edgehar.results.certificate import Certificate, certificate_beside
 from edgehar.results.contrasts import contrasts
 from edgehar.results.grouping import artifact_labels, grouped, marks, measured_on, people_of
 from edgehar.results.histories import History
 from edgehar.results.plots import (Difference, SensorChoice, attribution_plot, choice_plot, confusion_plot, forest_plot,
                                    history_plot, interval_plot, latency_plot, reliability_plot, trade_plot)
+from edgehar.results.robustness_plots import interval_of, robustness_plot
 from edgehar.results.rows import (AccuracyRow, accuracy_rows, class_events, cost_rows, energy_rows, event_rows,
                                   latency_rows, on_front, sensor_choices, trades)
 from edgehar.results.runs import MEASURED, SIMULATED, Run
@@ -27,7 +29,8 @@ def write(runs: Sequence[Run], path: PathLike, artifacts: Sequence[Artifact] = (
           histories: Sequence[History] = ()) -> Path:
     """Write the page on `runs` to `path`, whole or not at all. Raises InputError without any run.
 
-    artifacts: those of which it shows what they look at; histories: of trainings whose epochs it draws.
+    artifacts: those of which it shows what they look at, and their certificates; histories: of trainings whose
+    epochs it draws.
     """
     page = render(runs, artifacts, histories)
     with written_whole(path) as temporary:
@@ -46,6 +49,7 @@ def render(runs: Sequence[Run], artifacts: Sequence[Artifact] = (), histories: S
     environment.filters.update(FILTERS)
     template = environment.from_string(Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8"))
     return template.render(page_of(runs), looks=[look for artifact in artifacts for look in _looks(artifact)],
+                           trust=[found for artifact in artifacts for found in _trust(artifact)],
                            trainings=[(each, history_plot(each.curves(), each.kept, each.name)) for each in histories])
 
 
@@ -119,6 +123,15 @@ def _looks(artifact: Artifact) -> Iterator[Tuple[str, List[str], str, List[Tuple
                                             for number, name in enumerate(names)]
 
 
+def _trust(artifact: Artifact) -> Iterator[Tuple[Certificate, List[str], List[Tuple[str, str]]]]:
+    """The certificate beside an artifact that has one, its marks, and a picture for each task."""
+    found = certificate_beside(artifact.folder, artifact.sha256)
+    if found:
+        data = artifact.manifest.data
+        yield found, data_marks(data["synthetic"], data["split"]), [(task, robustness_plot(found, task))
+                                                                    for task in sorted(found.rows)]
+
+
 def _fact(value: Any) -> str:
     return ", ".join("%s %s" % pair for pair in value.items()) if isinstance(value, dict) else str(value)
 
@@ -126,4 +139,4 @@ def _fact(value: Any) -> str:
 FILTERS = {"milliseconds": milliseconds, "people": people_text, "per_second": per_second,
            "fact": _fact, "thousands": thousands, "scaled": with_prefix, "kibibytes": kibibytes, "seconds": seconds,
            "stream": stream_text, "classes": class_events, "marks": marks, "net_energy": net_energy_text,
-           "millijoules": millijoules, "watts": watts}
+           "millijoules": millijoules, "watts": watts, "interval": interval_of}

@@ -13,11 +13,14 @@ from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Seq
 
 import numpy as np
 
+from edgehar.artifact.settling import HYSTERESIS
 from edgehar.data.splits import PARTS, family
 from edgehar.errors import InconclusiveError
-from edgehar.results.events import EventScores, add_events, false_alarms_per_h, median_delay_s, share_detected
+from edgehar.results.events import (EventScores, add_events, event_f1, false_alarms_per_h, median_delay_s,
+                                    share_detected)
 from edgehar.results.grouping import CHOICE, STREAM_SETTINGS, T, artifact_labels, common_label, grouped, method_of
 from edgehar.results.people import Interval, calibration_error_over_people, macro_f1_over_people
+from edgehar.results.percentiles import percentile_interval
 from edgehar.results.runs import EngineFacts, Measurement, Run, RunWarning
 from edgehar.results.scores import balanced_accuracy, macro_f1, pooled
 
@@ -56,9 +59,10 @@ class AccuracyRow(NamedTuple):
 class EventRow(NamedTuple):
     """What streams of one method made of the events of one corpus's test people; several runs are seeds of it.
 
-    hop: samples. share_detected, false_alarms_per_h, delay_s (the median): with their 95 %
-    intervals over people. delay_p90_s: None where too few were detected. events: of all
-    people and runs, class by class.
+    hop: samples. settle: by which a label comes to stand, hysteresis over `hold` windows or hmm.
+    share_detected, event_f1, false_alarms_per_h, delay_s (the median): with their 95 % intervals
+    over people. delay_p90_s: None where too few were detected. events: of all people and runs,
+    class by class.
     """
 
     label: str
@@ -66,9 +70,11 @@ class EventRow(NamedTuple):
     engine: EngineFacts
     hop: int
     hold: int
+    settle: str
     task: str
     classes: Tuple[str, ...]
     share_detected: Interval
+    event_f1: Interval
     false_alarms_per_h: Interval
     delay_s: Interval
     delay_p90_s: Optional[float]
@@ -91,7 +97,8 @@ class EventRow(NamedTuple):
 class LatencyRow(NamedTuple):
     """One timing run. latency_s: (n,) raw. asked, batched, scheduled: as of a Run.
 
-    Percentiles are None where too few values were taken, throughput where arrivals decide it.
+    Percentiles have 95 % intervals, and are None where too few values were taken, as throughput where arrivals decide
+    it. variation: deviation over mean.
     """
 
     label: str
@@ -103,6 +110,8 @@ class LatencyRow(NamedTuple):
     median_s: Optional[float]
     p90_s: Optional[float]
     p99_s: Optional[float]
+    p99_interval_s: Optional[Interval]
+    variation: float
     throughput_hz: Optional[float]
     deadline_misses: Optional[int]
     warnings: Tuple[RunWarning, ...]
@@ -173,7 +182,7 @@ def event_rows(runs: Sequence[Run]) -> List[EventRow]:
     labels = artifact_labels(runs)
     tasks = sorted({task for run in runs for task in run.events})
     rows = [_event_row(group, task, labels) for task in tasks for group in _replicates(runs, task, "events")]
-    return sorted(rows, key=lambda row: (row.task, _rank(row.engine, row.label), row.hop, row.hold))
+    return sorted(rows, key=lambda row: (row.task, _rank(row.engine, row.label), row.hop, row.settle, row.hold))
 
 
 def _event_row(seeds: Sequence[Sequence[Run]], task: str, labels: Dict[str, str]) -> EventRow:
@@ -183,9 +192,10 @@ def _event_row(seeds: Sequence[Sequence[Run]], task: str, labels: Dict[str, str]
     first, runs = seeds[0][0], [run for folds in seeds for run in folds]
     return EventRow(
         label=common_label([labels[run.engine.artifact_sha256] for run in runs]), origin=_origin(first.engine),
-        engine=first.engine, hop=first.scenario["hop"], hold=first.scenario["hold"], task=task,
+        engine=first.engine, hop=first.scenario["hop"], hold=first.scenario["hold"],
+        settle=first.scenario.get("settle", HYSTERESIS), task=task,
         classes=tuple(map(_readable, first.classes[task])),
-        share_detected=share_detected(people), false_alarms_per_h=false_alarms_per_h(people),
+        share_detected=share_detected(people), event_f1=event_f1(people), false_alarms_per_h=false_alarms_per_h(people),
         delay_s=median_delay_s(people),
         delay_p90_s=_percentile(Measurement("delay", "s", sum(events.delays_s, ())), 90), people=len(people[0]),
         planned=_planned(seeds[0], people[0]), seeds=len(seeds), events=events)
@@ -269,8 +279,11 @@ def _latency_row(run: Run, latency: Measurement, label: str) -> LatencyRow:
     missed = run.measurement("deadline_misses")
     p50, p90, p99 = (_percentile(latency, percent) for percent in (50, 90, 99))
     throughput_hz = None if run.scheduled else run.batch * len(latency.values) / sum(latency.values)
-    return LatencyRow(label, run.engine, run.asked, run.batched, run.scheduled, np.asarray(latency.values), p50, p90,
-                      p99, throughput_hz, int(missed.values[0]) if missed else None, run.warnings)
+    values = np.asarray(latency.values)
+    return LatencyRow(label, run.engine, run.asked, run.batched, run.scheduled, values, p50, p90, p99,
+                      percentile_interval(latency.values, 99) if p99 is not None else None,
+                      float(values.std() / values.mean()), throughput_hz,
+                      int(missed.values[0]) if missed else None, run.warnings)
 
 
 def _percentile(measurement: Measurement, percent: float) -> Optional[float]:

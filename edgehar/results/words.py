@@ -6,6 +6,7 @@ from typing import Any, Dict, Optional, Sequence, Union
 
 import numpy as np
 
+from edgehar.artifact.settling import HYSTERESIS
 from edgehar.data.splits import family
 from edgehar.results.people import Interval
 from edgehar.results.rows import AccuracyRow, EnergyRow, EventRow
@@ -57,11 +58,12 @@ def calibration_text(row: AccuracyRow) -> str:
 
 
 def stream_text(row: EventRow) -> str:
-    """"6.4 s every 3.2 s, hold 3": what decides a stream's numbers beside the model."""
+    """"6.4 s every 3.2 s, hold 3", or hmm: what decides a stream's numbers beside the model."""
+    settled = "hold %d" % row.hold if row.settle == HYSTERESIS else row.settle
     rate_hz, window = row.engine.rate_hz, row.engine.window
     if not rate_hz or not window:
-        return "every %d samples, hold %d" % (row.hop, row.hold)
-    return "%.3g s every %.3g s, hold %d" % (window / rate_hz, row.hop / rate_hz, row.hold)
+        return "every %d samples, %s" % (row.hop, settled)
+    return "%.3g s every %.3g s, %s" % (window / rate_hz, row.hop / rate_hz, settled)
 
 
 def seconds(value_s: Optional[float]) -> str:

@@ -28,7 +28,8 @@ from edgehar.data.signals import Signal
 from edgehar.errors import InconclusiveError, InputError
 from edgehar.stream.choice import HEADROOM
 from edgehar.stream.clock import Clock
-from edgehar.stream.fleet import Decided, Fleet
+from edgehar.stream.decision import Decided
+from edgehar.stream.fleet import Fleet
 from edgehar.stream.sources.base import Chunk
 
 

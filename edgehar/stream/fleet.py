@@ -24,54 +24,35 @@ from __future__ import annotations
 import json
 import math
 import time
-from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Sequence, Tuple, Union
 from zipfile import BadZipFile
 
 import numpy as np
 
+from edgehar.artifact.settling import Settling
 from edgehar.backends.base import Session, StepSession
 from edgehar.data.signals import Signal
 from edgehar.errors import ConstraintError, InputError, MismatchError
 from edgehar.files import PathLike, sha256_of_json, written_whole
 from edgehar.settings import HOLD
-from edgehar.stream.clock import RATE_TOLERANCE, Hystereses, PlaceClocks
-from edgehar.stream.decision import Decision, softmax
+from edgehar.stream.clock import RATE_TOLERANCE, PlaceClocks
+from edgehar.stream.decision import Decided, softmax
 from edgehar.stream.microbatches import Steps, WholeWindows
 from edgehar.stream.policy import Policy, require_sensible
-from edgehar.stream.ring import Ring, rows_of
+from edgehar.stream.ring import Presence, Ring, rows_of
+from edgehar.stream.settler import FilteredLabels, HeldLabels
 from edgehar.stream.waiting import DueWindows, Waiting
 
 MAX_STRIDE = 16  # up to so many times its hop a stream is degraded
 PROBES = 3  # samples of a window by which it is first seen whether a channel moves
 
 
-class Decided(NamedTuple):
-    """Decisions of one tick, of n different places.
-
-    label, raw_label: {task: (n,) int64} as numbers of classes; probabilities: {task:
-    (n, K) float32}; otherwise as in `signals.Decision`. Owned by the caller.
-    """
-
-    places: np.ndarray
-    time_s: np.ndarray
-    label: Dict[str, np.ndarray]
-    raw_label: Dict[str, np.ndarray]
-    probabilities: Dict[str, np.ndarray]
-    tasks: Mapping[str, Sequence[str]]
-
-    def one(self, row: int) -> Decision:
-        """The decision in `row`, as a stream gives it."""
-        return Decision(float(self.time_s[row]),
-                        {task: names[int(self.label[task][row])] for task, names in self.tasks.items()},
-                        {task: names[int(self.raw_label[task][row])] for task, names in self.tasks.items()},
-                        {task: self.probabilities[task][row] for task in self.tasks})
-
-
 class Fleet:
     """Up to `places` streams through one session.
 
     session: a Session for whole windows, or a StepSession for incremental inference; it
-    stays the caller's to close. hop, hold, allow_constant: as for `Stream`. limit: so
+    stays the caller's to close. hop, hold, allow_constant, settling: as for `Stream`. quality: remember which samples
+    came, for the quality and staleness of decisions; else all count as come. limit: so
     many streams are admitted, as many as there are places unless given; what the machine
     bears is `microbatches.Choice.limit`.
 
@@ -85,7 +66,8 @@ class Fleet:
     def __init__(self, session: Union[Session, StepSession], signal: Signal, tasks: Mapping[str, Sequence[str]],
                  places: int, hop: Optional[int] = None, hold: int = HOLD, allow_constant: bool = False,
                  policy: Policy = Policy(), limit: Optional[int] = None,
-                 clock: Callable[[], float] = time.monotonic) -> None:
+                 clock: Callable[[], float] = time.monotonic, settling: Settling = Settling(),
+                 quality: bool = False) -> None:
         self.signal, self.tasks = signal, dict(tasks)
         self.hop = signal.hop if hop is None else hop
         self.limit = places if limit is None else min(limit, places)
@@ -94,18 +76,22 @@ class Fleet:
         self._engine = _engine(session, signal, self.hop, places, policy)
         self._deadline_s = (self._engine.patience * self.hop / signal.rate_hz if policy.deadline_s is None
                             else policy.deadline_s)
-        self._ring = Ring(places, len(signal.channels), signal.window,
-                          signal.window + (2 * policy.depth + 1) * self.hop)
+        size = signal.window + (2 * policy.depth + 1) * self.hop
+        self._ring = Ring(places, len(signal.channels), signal.window, size)
+        self._came = Presence(places, 1, signal.window, size) if quality else None
         self._clocks = PlaceClocks(places, signal.rate_hz, signal.max_gap_s, RATE_TOLERANCE)
         self._waiting = Waiting(places, policy.depth)
-        self._hysteresis = {task: Hystereses(places, hold) for task in self.tasks}
+        self._below = settling.below
+        self._settlers: Dict[str, Union[HeldLabels, FilteredLabels]] = {
+            task: FilteredLabels(places, len(names), settling.stays[task]) if task in settling.stays
+            else HeldLabels(places, hold) for task, names in self.tasks.items()}
         most = policy.batches * self._engine.batch
         self._probes = np.zeros((min(PROBES, self._engine.length), most, len(signal.channels)), np.float32)
         self._window = np.zeros((1, len(signal.channels), signal.window), np.float32)
         self._logits = {task: np.zeros((most, len(names)), np.float32) for task, names in self.tasks.items()}
         self._tick_s = 0.0
         self._joined = np.zeros(places, bool)
-        self._written, self._grid, self._stride = (np.zeros(places, np.int64) for _ in range(3))
+        self._written, self._grid, self._stride, self._spoken = (np.zeros(places, np.int64) for _ in range(4))
         self.gaps, self.dropped, self.refused = (np.zeros(places, np.int64) for _ in range(3))
         self.reasons: Dict[int, str] = {}
 
@@ -184,12 +170,13 @@ class Fleet:
 
     def _counted(self) -> Dict[str, np.ndarray]:
         return {"joined": self._joined, "written": self._written, "starts": self._grid, "stride": self._stride,
-                "gaps": self.gaps, "dropped": self.dropped, "refused": self.refused}
+                "spoken": self._spoken, "gaps": self.gaps, "dropped": self.dropped, "refused": self.refused}
 
     def _parts(self) -> Dict[str, Any]:
         """What remembers something, each with `snapshot` and `restore`."""
         return {"clocks": self._clocks, "waiting": self._waiting, "engine": self._engine, "ring": self._ring,
-                **{"hysteresis.%s" % task: each for task, each in self._hysteresis.items()}}
+                **({} if self._came is None else {"came": self._came}),
+                **{"labels.%s" % task: each for task, each in self._settlers.items()}}
 
     def _snapshot(self) -> Dict[str, np.ndarray]:
         arrays = {"fleet/%s" % name: array for name, array in self._counted().items()}
@@ -206,10 +193,10 @@ class Fleet:
     # -------------------------------------------------------------- samples in
 
     def push(self, places: np.ndarray, samples: np.ndarray, times_s: Optional[np.ndarray] = None,
-             begins: Optional[np.ndarray] = None) -> None:
+             begins: Optional[np.ndarray] = None, stands_for: Optional[np.ndarray] = None) -> None:
         """Take the next samples (n, L, C) of n places, ascending; what becomes due waits for `tick`.
 
-        times_s: (n,) float64, begins: (n,) bool, as for `Stream.push`. `samples` is copied.
+        times_s: (n,) float64, begins: (n,) bool, stands_for: (n, L), as for `Stream.push`. `samples` is copied.
         Raises InputError for places that are not taken, or a wrong shape; a number that is
         none is refused for its stream alone.
         """
@@ -217,11 +204,18 @@ class Fleet:
         if not samples.shape[1]:
             return
         before = self._follow_clock(places, samples.shape[1], times_s, begins)
+        came = np.ones((len(places), 1), bool) if stands_for is None else np.asarray(stands_for) > 0
         if not np.isfinite(samples).all():
-            places, samples, before = self._finite(places, samples, before)
+            good = self._finite(places, samples)
+            places, samples, before, came = places[good], samples[good], before[good], came[good]
         due_s = self._clock() + self._deadline_s
         for start in range(0, samples.shape[1] if len(places) else 0, self.hop):
-            self._take(places, samples[:, start:start + self.hop], before + start, due_s)
+            piece = slice(start, start + self.hop)
+            if self._came is not None:
+                shape = samples[:, piece].shape[:2]
+                self._came.scatter(places, self._written[rows_of(places)],
+                                   np.broadcast_to(came if came.shape[1] == 1 else came[:, piece], shape)[:, :, None])
+            self._take(places, samples[:, piece], before + start, due_s)
 
     def _checked(self, places: np.ndarray, samples: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
         places = np.asarray(places, dtype=np.int64)
@@ -264,14 +258,14 @@ class Fleet:
         self._clocks.start(places, times_s)
         self._grid[places] += 1
 
-    def _finite(self, places: np.ndarray, samples: np.ndarray,
-                before: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _finite(self, places: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        """(n,) bool: whose samples (n, L, C) are numbers; the others are refused."""
         good = np.isfinite(samples).all(axis=(1, 2))
         for row in np.flatnonzero(~good):
             sample, column = np.argwhere(~np.isfinite(samples[row]))[0]
             self._refuse(int(places[row]), "the signal holds %s in channel '%s'" % (
                 samples[row, sample, column], self.signal.channels[column].name))
-        return places[good], samples[good], before[good]
+        return good
 
     def _refuse(self, place: int, reason: str) -> None:
         self.refused[place] += 1
@@ -404,12 +398,18 @@ class Fleet:
 
     def _settled(self, places: np.ndarray, work: DueWindows, logits: Mapping[str, np.ndarray]) -> Decided:
         rows = rows_of(places) if len(places) else places
-        probabilities, raw, label = {}, {}, {}
-        for task, hysteresis in self._hysteresis.items():
+        probabilities, raw, label, confidence = {}, {}, {}, {}
+        for task, settler in self._settlers.items():
             probabilities[task] = softmax(logits[task])
             raw[task] = probabilities[task].argmax(axis=-1)
-            label[task] = hysteresis.settle(rows, work.grid, raw[task])
-        return Decided(places, work.time_s, label, raw, probabilities, self.tasks)
+            stands, confidence[task] = settler.settled(rows, work.grid, probabilities[task])
+            label[task] = np.where(confidence[task] < self._below.get(task, 0.0), -1, stands)
+        quality, stale = (np.ones(len(places)), np.zeros(len(places))) if self._came is None or not len(places) else (
+            self._came.told(places, work.end))
+        begins = self._spoken[rows] != work.grid
+        self._spoken[rows] = work.grid
+        return Decided(places, work.time_s, label, raw, probabilities, self.tasks, confidence, quality,
+                       stale / self.signal.rate_hz, begins)
 
 
 def _read(path: PathLike) -> Tuple[Dict[str, Any], Dict[str, np.ndarray]]:

@@ -12,7 +12,7 @@ stands at position i modulo `size`.
 
 from __future__ import annotations
 
-from typing import Dict, Mapping
+from typing import Dict, Mapping, Tuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -84,3 +84,14 @@ class Ring:
     @staticmethod
     def _stand_alike(streams: np.ndarray, ends: np.ndarray) -> bool:
         return len(streams) == 1 or (isinstance(rows_of(streams), slice) and bool((ends == ends[0]).all()))
+
+
+class Presence(Ring):
+    """Which samples came, 1, and which were filled in, 0: a ring of one channel."""
+
+    def told(self, streams: np.ndarray, ends: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        """Of the windows before the numbers ends (n,): (n,) share of samples that came, (n,) how many ago the last."""
+        came = np.zeros((len(streams), 1, self.window), dtype=np.float32)
+        self.gather(streams, ends, came)
+        last = came[:, 0, ::-1].argmax(axis=1)
+        return came[:, 0].mean(axis=1, dtype=np.float64), np.where(came[:, 0].any(axis=1), last, self.window)

@@ -18,12 +18,14 @@ from typing import (Any, Callable, Counter as Counts, Dict, Iterable, List, Mapp
 
 import numpy as np
 
+from edgehar.artifact.settling import UNKNOWN, Settling
 from edgehar.backends.base import Session
 from edgehar.data.signals import Signal, require_alive
 from edgehar.errors import InputError, MismatchError
 from edgehar.settings import HOLD
-from edgehar.stream.clock import Clock, Hysteresis
+from edgehar.stream.clock import Clock
 from edgehar.stream.decision import Decision, softmax
+from edgehar.stream.settler import Held, Settler
 from edgehar.stream.sources.base import LATEST_S
 
 NO_NUMBER, STUCK = "not a number", "stuck channel"
@@ -36,14 +38,17 @@ class Snapshot(NamedTuple):
 
     samples: (n, C) float32, the newest, at most a window of them. clock: as `Clock.snapshot`
     gives it. labels: {task: (label that stands, its rival, the rival's votes)}. pending: samples that no decision
-    counts yet; skipped: what each of the newest is counted for, where windows stand apart.
+    counts yet; skipped: what each of the newest is counted for, where windows stand apart. beliefs: {task: (K,)} of
+    forward filters. lacking: numbers of the samples, 0 for the oldest kept, that were filled in.
     """
 
     samples: np.ndarray
     clock: Tuple[int, float, float, float]
-    labels: Dict[str, Tuple[str, str, int]]
+    labels: Dict[str, Held]
     pending: int = 0
     skipped: Tuple[int, ...] = ()
+    beliefs: Mapping[str, Tuple[float, ...]] = {}
+    lacking: Tuple[int, ...] = ()
 
     @property
     def end_s(self) -> float:
@@ -55,7 +60,8 @@ class Snapshot(NamedTuple):
         samples = np.ascontiguousarray(self.samples, dtype="<f4")
         return {"samples": base64.b64encode(samples.tobytes()).decode("ascii"), "channels": samples.shape[1],
                 "clock": list(self.clock), "labels": {task: list(held) for task, held in self.labels.items()},
-                "pending": self.pending, "skipped": list(self.skipped)}
+                "pending": self.pending, "skipped": list(self.skipped), "lacking": list(self.lacking),
+                "beliefs": {task: list(belief) for task, belief in self.beliefs.items()}}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Snapshot":
@@ -65,7 +71,9 @@ class Snapshot(NamedTuple):
         labels = {task: (str(label), str(rival), int(votes)) for task, (label, rival, votes) in value["labels"].items()}
         return cls(samples.reshape(-1, value["channels"]).astype(np.float32),
                    (int(count), float(first_s), float(chunk_s), float(last_s)), labels, value.get("pending", 0),
-                   tuple(value.get("skipped", ())))
+                   tuple(value.get("skipped", ())),
+                   {task: tuple(map(float, belief)) for task, belief in value.get("beliefs", {}).items()},
+                   tuple(map(int, value.get("lacking", ()))))
 
 
 class Route(NamedTuple):
@@ -107,7 +115,8 @@ class Stream:
     does not move during a whole window. route: students for some labels of one task; a
     change between them is no gap, for all read the same ring. tell: is given the sentence
     of each fault of the samples, which then do no more than begin a new grid; where None,
-    faults are raised.
+    faults are raised. settling: which tasks a forward filter settles instead of hysteresis, and
+    how little confidence makes a label "unknown"; ``Settling.of`` reads it from a manifest.
 
     decided: samples that were in a window that was decided; dropped: {reason: samples} that
     never will be; pending: those that came since and may be; fault: the last that was told.
@@ -118,11 +127,12 @@ class Stream:
 
     def __init__(self, session: Session, signal: Signal, tasks: Mapping[str, Sequence[str]],
                  hop: Optional[int] = None, hold: Hold = HOLD, allow_constant: bool = False,
-                 route: Optional[Route] = None, tell: Optional[Callable[[str], Any]] = None) -> None:
+                 route: Optional[Route] = None, tell: Optional[Callable[[str], Any]] = None,
+                 settling: Settling = Settling()) -> None:
         self.signal = signal
         self.tasks = dict(tasks)
         self.hop = _at_least_one(signal.hop if hop is None else hop, "hop")
-        self.hold = _hold_of_each(hold, self.tasks)
+        self.hold, self.settling = _hold_of_each(hold, self.tasks), settling
         self.allow_constant = allow_constant
         self.gaps = self.decided = self.pending = 0
         self.dropped: Counts[str] = Counter()
@@ -134,6 +144,7 @@ class Stream:
         # Each sample is kept twice, `window` rows apart, so that every window is one slice.
         self._skipped: List[int] = []  # counts of the newest samples, at most a window, where windows stand apart
         self._ring = np.zeros((2 * signal.window, len(signal.channels)), dtype=np.float32)
+        self._came = np.ones(2 * signal.window, dtype=bool)  # and were not filled in
         self._start(0.0)
 
     def push(self, samples: np.ndarray, time_s: Optional[float] = None, begins: bool = False,
@@ -183,8 +194,9 @@ class Stream:
         kept = min(self._count, self.signal.window)
         rows = np.arange(self._count - kept, self._count) % self.signal.window
         return Snapshot(self._ring[rows], self._clock.snapshot(),
-                        {task: held.snapshot() for task, held in self._hysteresis.items()}, self.pending,
-                        tuple(self._skipped))
+                        {task: settler.held for task, settler in self._settlers.items()}, self.pending,
+                        tuple(self._skipped), {task: settler.belief for task, settler in self._settlers.items()
+                                               if settler.belief}, tuple(np.flatnonzero(~self._came[rows]).tolist()))
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on where another stream of the same signal stood, as if all its samples had come here.
@@ -199,11 +211,13 @@ class Stream:
         self._start(0.0)
         self._clock.restore(snapshot.clock)
         self._count = count - len(snapshot.samples)
-        self._append(snapshot.samples)
+        came = np.ones(len(snapshot.samples), dtype=bool)
+        came[list(snapshot.lacking)] = False
+        self._append(snapshot.samples, came)
         self.pending, self._skipped = snapshot.pending, list(snapshot.skipped)
         for task, held in snapshot.labels.items():
-            if task in self.tasks and {*held[:2]} <= {"", *self.tasks[task]}:
-                self._hysteresis[task].restore(held)
+            if task in self.tasks:
+                self._settlers[task].restore(held, snapshot.beliefs.get(task, ()))
 
     def succeed(self, other: "Stream") -> None:
         """Take over what another stream counted, whose samples this one goes on with."""
@@ -213,7 +227,8 @@ class Stream:
         """Forget everything; the next sample is the first of a new grid, at `time_s` unless it says otherwise."""
         self._count = 0
         self._clock.start(time_s)
-        self._hysteresis = {task: Hysteresis(hold) for task, hold in self.hold.items()}
+        self._settlers = {task: Settler(names, self.hold[task], self.settling.stays.get(task))
+                          for task, names in self.tasks.items()}
 
     @property
     def _end_s(self) -> float:
@@ -233,7 +248,7 @@ class Stream:
         while len(samples):
             due = self._samples_until_due()
             piece, samples = samples[:due], samples[due:]
-            self._append(piece)
+            self._append(piece, counts[:due] > 0)
             self._count_in(counts[:due])
             counts = counts[due:]
             if len(piece) == due:
@@ -270,13 +285,14 @@ class Stream:
         beyond = self._count - self.signal.window
         return -beyond if beyond < 0 else self.hop - beyond % self.hop
 
-    def _append(self, piece: np.ndarray) -> None:
+    def _append(self, piece: np.ndarray, came: np.ndarray) -> None:
         window = self.signal.window
         self._count += len(piece)
         kept = piece[-window:]
         rows = np.arange(self._count - len(kept), self._count) % window
         self._ring[rows] = kept
         self._ring[rows + window] = kept
+        self._came[rows] = self._came[rows + window] = came[-window:]
 
     def _decide(self) -> Decision:
         oldest = self._count % self.signal.window
@@ -286,15 +302,22 @@ class Stream:
             require_alive(window, self.signal.channels,
                           "the window that ends at %.3f s (--allow-constant accepts that)" % time_s)
         probabilities = self._ask(self._session, window)
-        label = self._settle(probabilities, [self._route.task] if self._route else [])
-        probabilities.update(self._ask_student(label, window))
-        label.update(self._settle(probabilities, [task for task in self.tasks if task not in label]))
+        settled = self._settle(probabilities, [self._route.task] if self._route else [])
+        probabilities.update(self._ask_student({task: label for task, (label, _) in settled.items()}, window))
+        settled.update(self._settle(probabilities, [task for task in self.tasks if task not in settled]))
         raw = {task: self._loudest(task, probabilities) for task in self.tasks}
-        return Decision(time_s, {task: label[task] for task in self.tasks}, raw, probabilities)
+        came = self._came[oldest:oldest + self.signal.window]
+        stale = int(came[::-1].argmax()) if came.any() else len(came)
+        return Decision(time_s, {task: self._told(task, *settled[task]) for task in self.tasks}, raw, probabilities,
+                        {task: settled[task][1] for task in self.tasks}, float(came.mean()),
+                        stale / self.signal.rate_hz, self._count == self.signal.window)
 
-    def _settle(self, probabilities: Mapping[str, np.ndarray], tasks: Sequence[str]) -> Dict[str, str]:
-        """{task: the label that stands} after this window."""
-        return {task: self._hysteresis[task].settle(self._loudest(task, probabilities)) for task in tasks}
+    def _settle(self, probabilities: Mapping[str, np.ndarray], tasks: Sequence[str]) -> Dict[str, Tuple[str, float]]:
+        """{task: the label that stands after this window, and how sure it is}."""
+        return {task: self._settlers[task].settle(probabilities[task]) for task in tasks}
+
+    def _told(self, task: str, label: str, confidence: float) -> str:
+        return UNKNOWN if confidence < self.settling.below.get(task, 0.0) else label
 
     def _loudest(self, task: str, probabilities: Mapping[str, np.ndarray]) -> str:
         return self.tasks[task][int(probabilities[task].argmax())]

@@ -3,14 +3,16 @@
 Each change imitates something that happens on a body: a sensor worn at another angle
 (rotation, one for all sensors of a placement), a weaker or stronger mover (scale),
 noise (jitter, in deviations of the channel), a window cut earlier or later (shift), a
-sensor of several that is not there (sensor_dropout).
+sensor of several that is not there (sensor_dropout). What lies between two windows, with
+something of the label of either (mixup), is on no body.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Sequence
+from typing import Dict, List, Mapping, NamedTuple, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,7 +28,9 @@ class Augmentation:
     relative standard deviations. shift: largest shift as a share of the window.
     sensor_dropout: probability at which each sensor of several falls silent for a window;
     one always stays. For networks that see several: it is drawn over all sensors of the
-    corpus, so that a student of one would mostly see nothing while it is gone.
+    corpus, so that a student of one would mostly see nothing while it is gone. mixup: how evenly
+    two windows of a batch are mixed, the parameter of a beta distribution; for trainings on labels alone. Source:
+    Zhang, Cisse, Dauphin, Lopez-Paz, "mixup: Beyond Empirical Risk Minimization", ICLR 2018, arXiv:1710.09412.
     """
 
     rotation_deg: float = setting(15.0, least=0)
@@ -34,10 +38,33 @@ class Augmentation:
     jitter: float = setting(0.03, least=0)
     shift: float = setting(0.1, least=0, most=0.5)
     sensor_dropout: float = setting(0.0, least=0, most=0.9)
+    mixup: float = setting(0.0, least=0)
 
     def __post_init__(self) -> None:
         """Raises InputError for a strength that has no meaning."""
         require_fit(self, "the recipe's augmentation")
+
+
+class Mixture(NamedTuple):
+    """Each window of a batch with its partner (B,), of which it keeps `share`; one share for the batch."""
+
+    share: float
+    partner: Tensor
+
+    def of(self, x: Tensor) -> Tensor:
+        """The windows x (B, C, T), mixed."""
+        return self.share * x + (1 - self.share) * x[self.partner]
+
+    def loss(self, own: Mapping[str, Tensor], partner: Mapping[str, Tensor]) -> Dict[str, Tensor]:
+        """{term: scalar} of the windows' own labels and of their partners', as one."""
+        return {term: self.share * value + (1 - self.share) * partner[term] for term, value in own.items()}
+
+
+def draw_mixture(count: int, strength: float, generator: torch.Generator) -> Mixture:
+    """The mixture of a batch of `count` windows; every draw comes from `generator`."""
+    seed = int(torch.randint(1 << 31, (1,), generator=generator))  # torch draws no beta from a generator
+    share = float(np.random.default_rng(seed).beta(strength, strength))
+    return Mixture(share, torch.randperm(count, generator=generator))
 
 
 def augment(x: Tensor, channels: Sequence[Channel], strength: Augmentation, generator: torch.Generator) -> Tensor:

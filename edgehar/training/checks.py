@@ -111,6 +111,13 @@ def require_no_views(recipe: Recipe) -> None:
                          "views = 0.")
 
 
+def require_labels_alone(recipe: Recipe, distiller: Method, method: str) -> None:
+    """Raise InputError for a recipe that mixes windows, where a teacher is asked of each as it is."""
+    if recipe.augmentation.mixup and distiller.needs_teacher:
+        raise InputError("the recipe mixes windows (mixup = %g) and %s asks a teacher, who knows nothing of mixed "
+                         "ones; use mixup = 0, or train on labels alone." % (recipe.augmentation.mixup, method))
+
+
 def require_teachers_decide(model: Model, teachers: Sequence[Fitted]) -> None:
     """Raise InputError where a teacher does not decide a task of the model, or between other classes."""
     for teacher, (task, names) in product(teachers, model.tasks.items()):

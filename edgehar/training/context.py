@@ -8,13 +8,14 @@ whom nobody is trained on: those by whom epochs are selected.
 from __future__ import annotations
 
 from itertools import product
-from typing import Any, Dict, Iterable, Iterator, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, NamedTuple, Optional
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import softmax
 
+from edgehar.artifact.sequences import in_sequence
 from edgehar.artifact.stickiness import Stickiness, smoothed
 from edgehar.data.signals import Windows
 from edgehar.results.scores import confusion, macro_f1
@@ -74,20 +75,9 @@ def _score(found: np.ndarray, windows: Windows, task: str) -> float:
 def along(found: np.ndarray, windows: Windows, stickiness: Stickiness) -> np.ndarray:
     """Probabilities (N, K) smoothed along each recording; windows that lack between two count as steps."""
     result = np.array(found, dtype=np.float64)
-    for rows, steps in _recordings(windows):
+    for rows, steps in in_sequence(windows.origin):
         result[rows] = smoothed(found[rows], steps, stickiness)
     return result
-
-
-def _recordings(windows: Windows) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
-    """Of each recording: rows of its windows in order of time, and how many hops each lies behind the one before."""
-    order = np.lexsort((windows.origin[:, 1], windows.origin[:, 0]))
-    numbers, starts = windows.origin[order].T
-    ahead = np.diff(starts)
-    hop = int(ahead[(np.diff(numbers) == 0) & (ahead > 0)].min(initial=np.iinfo(np.int64).max))
-    edges = np.flatnonzero(np.diff(numbers)) + 1
-    for rows, places in zip(np.split(order, edges), np.split(starts, edges)):
-        yield rows, np.append(1, np.diff(places) // hop)
 
 
 def probabilities(teacher: Teacher, windows: Windows) -> Dict[str, np.ndarray]:

@@ -21,6 +21,7 @@ from torch import Tensor
 from edgehar.data.signals import UNLABELLED, Windows, carries_label
 from edgehar.errors import InputError
 from edgehar.results.histories import Progress
+from edgehar.training.augment import draw_mixture
 from edgehar.training.checks import require_numbers
 from edgehar.training.context import Context
 from edgehar.training.distillers.base import Method, Phase, Teacher, WithoutTeacher, prepare, total
@@ -153,11 +154,22 @@ class Training:
         """{term: scalar} of the method for the training windows at `index` (B,); progress: 0 to 1 of the training."""
         look = self.lessons.look(index, generator)
         labels = {task: y[index] for task, y in self.y.items()}
+        if self.recipe.augmentation.mixup and isinstance(self.distiller, WithoutTeacher):
+            return self._mixed(self.distiller, look.student, labels, generator, progress)
         student = outputs_of(self.model, look.student, self.precision)
         if isinstance(self.distiller, WithoutTeacher):
             return self.distiller.step(student, look.student, labels, progress)
         said = self.lessons.ask(index, look, self.model.tasks if self.distiller.logits_suffice else ())
         return self.distiller.step(student, said, labels, progress)
+
+    def _mixed(self, method: WithoutTeacher, x: Tensor, labels: Mapping[str, Tensor], generator: torch.Generator,
+               progress: float) -> Dict[str, Tensor]:
+        """The terms of windows x (B, C, T), each mixed with another of its batch."""
+        mixture = draw_mixture(len(x), self.recipe.augmentation.mixup, generator)
+        mixed = mixture.of(x)
+        student = outputs_of(self.model, mixed, self.precision)
+        partners = {task: y[mixture.partner] for task, y in labels.items()}
+        return mixture.loss(*(method.step(student, mixed, each, progress) for each in (labels, partners)))
 
     def _set_learning_rate(self, phase: Phase, step: int, steps_per_epoch: int) -> None:
         """At `step` of a phase: linear warm-up, then half a cosine down to zero."""

@@ -17,14 +17,17 @@ from edgehar.artifact.manifest import Artifact, write_manifest
 from edgehar.artifact.operators import operators
 from edgehar.artifact.samples import (CALIBRATION_WINDOWS, GOLDEN_WINDOWS, Samples, spread_out,
                                       synthetic_signals, whose, write_calibration, write_golden)
+from edgehar.artifact.sequences import fit_settling
 from edgehar.data.signals import Signal, Windows, windows_sha256
 from edgehar.errors import InputError, MismatchError
 from edgehar.files import PathLike, folder_written_whole
+from edgehar.training.context import probabilities
 from edgehar.training.evaluation import predict
 from edgehar.training.folder import Fitted
 from edgehar.training.graph import OPSET, TARGET, graph_and_changes
 from edgehar.training.models.base import Model
 from edgehar.training.parity import require_independent, require_parity
+from edgehar.training.regime import labelled_of
 from edgehar.training.saliency import attribute
 
 
@@ -54,6 +57,7 @@ def export(fitted: Fitted, train: Windows, valid: Windows, folder: PathLike, nam
         write_calibration(temporary, chosen.select(signal.channels).x, samples.calibration)
         facts = _facts(fitted, name, model)
         facts["onnx"].update({"target": target, "changes": changes} if changes or target != TARGET else {})
+        facts["settling"] = _settling(fitted, train, valid)
         facts["golden"] = {"kind": samples.golden, "count": len(golden), "people": golden_people}
         facts["calibration"] = {"kind": samples.calibration, "count": len(chosen), "people": whose(chosen)}
         write_manifest(temporary, facts)
@@ -78,6 +82,13 @@ def _golden_inputs(valid: Windows, signal: Signal, kind: str) -> Tuple[np.ndarra
 def _attributions(model: Model, valid: Windows) -> Dict[str, Attribution]:
     x = np.ascontiguousarray(valid.select(model.signal.channels).x)
     return attribute(model, x, valid.y, predict(model, x))
+
+
+def _settling(fitted: Fitted, train: Windows, valid: Windows) -> Dict[str, Dict[str, Any]]:
+    """How labels come to stand, by the labels that the training knew."""
+    people = labelled_of(fitted.facts)
+    known = train if people is None else train.take(np.isin(train.subjects, people))
+    return fit_settling(fitted.model.tasks, known, valid, probabilities(fitted.model, valid))
 
 
 def _facts(fitted: Fitted, name: str, model: Any) -> Dict[str, Any]:

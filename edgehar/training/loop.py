@@ -17,7 +17,7 @@ from edgehar.data.signals import Signal, Windows
 from edgehar.files import PathLike, alone_in, write_json
 from edgehar.results import histories
 from edgehar.results.histories import Progress
-from edgehar.training.checks import (chosen_tasks, needed, require_context, require_deviation,
+from edgehar.training.checks import (chosen_tasks, needed, require_context, require_deviation, require_labels_alone,
                                      require_no_more_labels, require_one_split, require_teachers_decide,
                                      require_teachers_hear)
 from edgehar.training.context import Context
@@ -81,6 +81,7 @@ def fit(model: Model, train: Windows, valid: Windows, recipe: Recipe, folder: Pa
     folder = Path(folder)
     distiller = DISTILLERS.create(method)
     teachers = needed(teacher, distiller, method)
+    require_labels_alone(recipe, distiller, method)
     require_one_split(train, valid, teachers)
     require_deviation(train)
     require_teachers_hear(teachers, model.signal if teaching is None else teaching)

@@ -98,8 +98,9 @@ class Recipe:
             del value["windows"]
         if self.precision == FP32:
             del value["precision"]
-        if not self.augmentation.sensor_dropout:
-            del value["augmentation"]["sensor_dropout"]
+        for name in ("sensor_dropout", "mixup"):
+            if not value["augmentation"][name]:
+                del value["augmentation"][name]
         return value
 
     @classmethod

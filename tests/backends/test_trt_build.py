@@ -17,6 +17,7 @@ pytest.importorskip("onnxruntime")
 from edgehar import cli, machine
 from edgehar.artifact.manifest import Artifact
 from edgehar.backends import BACKENDS
+from edgehar.artifact.manifest import write_precision
 from edgehar.backends.base import BuildSpec
 from edgehar.errors import AccuracyError, EdgeharError, InputError, MissingError
 from tests.broker import PATIENCE_S, until
@@ -68,6 +69,17 @@ def test_layers_that_the_user_names_must_stay_in_fp32(build):
     facts, engine = build("trt:fp32=*filtered*")
     assert "OBEY_PRECISION_CONSTRAINTS" in facts["flags"] and "PREFER_PRECISION_CONSTRAINTS" not in facts["flags"]
     assert any("filtered" in name and precision == "FP32" for name, precision in facts["precisions"].items())
+
+
+def test_layers_of_a_measured_mix_stay_in_fp32_beside_those_that_always_do(build, artifact):
+    mixed = write_precision(artifact, ["node_of_filtered"], {})
+    facts, _ = build("trt", "int8", mixed)
+    kept = {name for name, precision in facts["precisions"].items() if precision == "FP32"}
+    assert any("filtered" in name for name in kept) and any("normal" in name for name in kept)
+    with pytest.raises(InputError, match="every layer of|INT8"):
+        build("trt:calibrator=qdq", "int8", write_precision(mixed, ["node_of_filtered", "node_of_pooled"], {}))
+    assert not any("filtered" in name for name, precision in build("trt", "fp16", mixed)[0]["precisions"].items()
+                   if precision == "FP32")
 
 
 def test_a_name_of_the_message_is_a_pattern_and_reaches_all_layers_of_its_node(build):

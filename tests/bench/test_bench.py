@@ -231,8 +231,17 @@ def test_the_latency_bound_is_on_the_99th_percentile():
     verdicts.require_p99(timed_run(latency_s, batch=8), 0.001)
     with pytest.raises(ConstraintError, match="5.000 ms"):
         verdicts.require_p99(timed_run(latency_s), 0.004)
-    with pytest.raises(InconclusiveError):
-        verdicts.require_p99(timed_run(latency_s[:900]), 0.006)
+    with pytest.raises(InconclusiveError, match="366 times, too few for its 99th percentile .368 needed."):
+        verdicts.require_p99(timed_run(latency_s[:366]), 0.006)
+
+
+def test_a_bound_within_the_interval_of_the_percentile_is_inconclusive():
+    latency_s = np.linspace(0.001, 0.101, 1001)
+    verdicts.require_p99(timed_run(latency_s), 0.10071)
+    with pytest.raises(InconclusiveError, match="does not tell whether it keeps to 100 ms"):
+        verdicts.require_p99(timed_run(latency_s), 0.1)
+    with pytest.raises(ConstraintError, match="at the 99th percentile"):
+        verdicts.require_p99(timed_run(latency_s), 0.0992)
 
 
 # ------------------------------------------------------------------ accuracy

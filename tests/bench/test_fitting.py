@@ -24,7 +24,7 @@ from tests.scripts import script
 BOARD = load_board("xavier-agx")
 REPORT = FOLDER / "fits" / "xavier-published.json"
 ENGINES = FOLDER.parent / "engines"
-AT = cost.Place("gpu", "fp16", BOARD.fastest, graph=True)
+AT = cost.Manner("gpu", "fp16", BOARD.fastest, graph=True)
 MACHINE = {"board": "Jetson-AGX", "power_mode": "MAXN", "gpu_clock_mhz": "1377"}
 
 

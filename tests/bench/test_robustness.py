@@ -16,6 +16,7 @@ from edgehar.bench.robustness import NOT_ELSEWHERE, certify, worn_elsewhere
 from edgehar.bench.scenarios import SCENARIOS
 from edgehar.bench.unknown import Unfamiliar
 from edgehar.data.channels import triad
+from edgehar.data.datasets import DATASETS
 from edgehar.data.signals import Recording
 from edgehar.data.splits import Split
 from edgehar.errors import InconclusiveError, InputError, MismatchError
@@ -116,6 +117,17 @@ def test_sensors_worn_elsewhere_stand_for_the_model_s_own(engine):
     pocket = row(found, "placement", "pocket")
     assert pocket.macro_f1[0] == pytest.approx(1 / 3, abs=0.01)  # it always says "run"
     assert found.left_out == {}
+
+
+@pytest.mark.parametrize("spec, places", [
+    ("wisdm:device=watch", {"pocket"}), ("wisdm:device=phone", {"wrist"}), ("wisdm:device=both", set()),
+    ("dsads:placements=right-arm", {"torso", "left-arm", "right-leg", "left-leg"}), ("dsads", set()),
+    ("dsads:placements=torso,stacked=true", set())])
+def test_a_corpus_says_where_else_the_same_people_wore_one(spec, places):
+    own = DATASETS.create(spec)
+    others = [DATASETS.create(other) for other in own.elsewhere]
+    assert {channel.placement for other in others for channel in other.channels} == places
+    assert all((other.name, other.split(), other.classes) == (own.name, own.split(), own.classes) for other in others)
 
 
 def test_a_place_with_other_sensors_is_no_stand_in():

@@ -66,3 +66,17 @@ def test_what_cannot_be_measured_is_refused_and_nothing_is_written(artifact, cap
     code = 6 if "--data" in words else 2
     assert said in robust(capsys, *words, code=code).err
     assert not (artifact / "certificate.json").exists()
+
+
+def test_inspect_shows_an_artifact_and_its_certificate(artifact, capsys):
+    assert execute(["inspect", "sign"]) == 0
+    said = capsys.readouterr().out
+    assert "sign: sign of walks, split 'fixed', SYNTHETIC DATA" in said and "decides activity: still, walk, run" in said
+    assert "reads wrist/imu/acc/x" in said and said.endswith("next: edgehar robust sign\n")
+    robust(capsys, "--disturbance", "gain")
+    assert execute(["inspect", "sign"]) == 0
+    assert "+20 %" in capsys.readouterr().out
+    assert execute(["inspect", "sign", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["certificate"]["artifact_sha256"] == told["manifest"]["sha256"]
+    assert not (artifact.parent / "inspection.html").exists()

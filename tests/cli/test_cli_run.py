@@ -51,6 +51,24 @@ def table(rate_hz: float = 50.0, columns: str = "time_s,acc/x,acc/y,acc/z", bad:
     return "\n".join([columns] + [",".join(row[:columns.count(",") + 1]) for row in rows]) + "\n"
 
 
+@pytest.mark.parametrize("words, told", [(["--settle", "hmm"], "exported without stay probabilities"),
+                                         (["--unknown"], "edgehar settle"), (["--unknown", "2"], "from 0 to 1")])
+def test_what_the_artifact_cannot_settle_is_refused(artifact, words, told):
+    refused(run(artifact, *words), 2, told)
+
+
+def test_a_label_is_unknown_below_a_confidence(artifact, tmp_path):
+    for name, words in (("plain", []), ("doubting", ["--unknown", "0.9"])):
+        code, _, err = run(artifact, "--sink", "jsonl:path=%s" % (tmp_path / name), *words)
+        assert code == 0, err
+    plain, doubting = ([json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
+                       for name in ("plain", "doubting"))
+    assert any(one["label"] != other["label"] for one, other in zip(plain, doubting))
+    for one, other in zip(plain, doubting):
+        assert other["label"] == {task: "unknown" if one["confidence"][task] < 0.9 else label
+                                  for task, label in one["label"].items()}
+
+
 def refused(result, code: int, *parts: str) -> None:
     """One sentence on stderr, naming `parts`, and no traceback."""
     assert result[0] == code, result[2]

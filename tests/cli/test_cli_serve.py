@@ -337,3 +337,40 @@ def test_senseless_options_are_refused(words, sentence, capsys, artifact):
 
     assert execute(["serve", str(artifact), *words]) == 2
     assert sentence in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------ a live page
+
+
+def live_address(served: Served) -> str:
+    return re.search(r"live: (http://\S+?)(,|$)", served.says("live: http")).group(1)
+
+
+def test_a_live_page_shows_what_is_decided(serve):
+    served = serve("--source", "csv:path=-,rate_hz=50", "--live", "127.0.0.1:0", "--settle", "hysteresis")
+    served.feed(noise(300), header=True)
+    wanted = expected(noise(300), hold=3)
+    until(lambda: len(served.decisions) == len(wanted), "all is decided")
+    address = live_address(served)
+    with urllib.request.urlopen(address + "/events?wearer=&placement=", timeout=PATIENCE_S) as stream:
+        picture = json.loads(next(line for line in stream if line.startswith(b"data: "))[6:].decode("utf-8"))
+    (row,) = picture["rows"]
+    assert row["label"] == wanted[-1]["label"] and row["decisions"] == len(wanted)
+    assert picture["model"] == "linear" and np.array(picture["signal"]).shape == (3, SIGNAL.window)
+    assert picture["health"]["status"] == "ok" and picture["marks"] == "trained on synthetic data"
+    assert served.end() == 0
+
+
+def test_a_live_page_for_other_machines_takes_a_token(serve, tmp_path):
+    served = serve("--source", "csv:path=-,rate_hz=50", "--live", "0.0.0.0:0")
+    assert served.process.wait(PATIENCE_S) == 2
+    served.says("add a file for a token: 0.0.0.0:0,token=FILE")
+    served = serve("--source", "csv:path=-,rate_hz=50", "--live", "0.0.0.0:0,token=%s" % (tmp_path / "token"))
+    served.feed(noise(300), header=True)
+    address = live_address(served).replace("0.0.0.0", "127.0.0.1")
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(address, timeout=PATIENCE_S)
+    token = (tmp_path / "token").read_text().strip()
+    asked = urllib.request.Request(address, headers={"Authorization": "Bearer " + token})
+    assert urllib.request.urlopen(asked, timeout=PATIENCE_S).status == 200
+    assert not any(token in line for line in served.said) and served.end() == 0

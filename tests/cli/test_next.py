@@ -184,6 +184,9 @@ def test_from_two_students_to_their_comparison(follow: Follow) -> None:
         assert execute(["export", name, "-o", "engines/" + name]) == 0
         assert execute(["bench", "engines/" + name, "--scenario", "accuracy", "-o", "runs/%s here" % name]) == 0
     assert follow("edgehar compare 'runs/one here' 'runs/two here'").startswith("edgehar report 'runs/one here' ")
+    follow("edgehar settle engines/two", "--limit-s 30")
+    follow("edgehar sensitivity engines/one")
+    follow("edgehar runtimes engines/one --backend ort --precision fp32 --turns 5")
     assert follow("edgehar robust engines/one --disturbance gain --draws 1 -o 'a certificate.json'").endswith(
         " --certificate 'a certificate.json'")
 

@@ -21,7 +21,10 @@ from tests.linear import SIGNAL, SPLIT, TASKS, LinearSession, add_plugins, noise
 
 SHORT = {  # a new scenario adds its own: settings of a short measurement
     "single-stream": {"warmup_s": 0, "duration_s": 1}, "offline": {"batch": 4, "warmup_s": 0, "duration_s": 1},
-    "paced": {"warmup_s": 0, "duration_s": 1, "rate_hz": 10}, "accuracy": {"batch": 3}, "streaming": {"hop": 4}}
+    "paced": {"warmup_s": 0, "duration_s": 1, "rate_hz": 10},
+    "server": {"warmup_s": 0, "duration_s": 60, "rate_hz": 0.1, "seed": 4}, "idle": {"duration_s": 8, "rest_s": 0.5},
+    "multi-stream": {"warmup_s": 0, "duration_s": 1, "rate_hz": 10, "batch": 2},
+    "accuracy": {"batch": 3}, "streaming": {"hop": 4}}
 SERVICE_S, DELAY_S = 0.05, 0.04
 
 

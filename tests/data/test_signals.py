@@ -57,9 +57,11 @@ def test_recordings_and_windows_of_equal_values_are_still_two() -> None:
 
 def test_a_decision_is_told_with_six_digits() -> None:
     said = Decision(1.23456789, {"activity": "sit"}, {"activity": "lie"},
-                    {"activity": np.array([0.1234567, 0.8765433], np.float64)})
+                    {"activity": np.array([0.1234567, 0.8765433], np.float64)}, {"activity": 0.1234567}, 0.98765, 0.02,
+                    True)
     assert said.to_json() == {"time_s": 1.234568, "label": {"activity": "sit"}, "raw_label": {"activity": "lie"},
-                              "probability": {"activity": 0.876543}}
+                              "probability": {"activity": 0.876543}, "confidence": {"activity": 0.123457},
+                              "quality": 0.9877, "staleness_s": 0.02, "begins": True}
     assert said == said and said != replace(said)
 
 

@@ -112,6 +112,8 @@ def of_other_types(value):
         yield {**value, "samples": {**value["samples"], "dropped": {"late": other}}}
         yield {**value, "stream": {**value["stream"], "pending": other}}
         yield {**value, "stream": {**value["stream"], "skipped": [other]}}
+        yield {**value, "stream": {**value["stream"], "lacking": [other]}}
+        yield {**value, "stream": {**value["stream"], "beliefs": {"activity": [other]}}}
     yield {**value, "decision_s": math.nan}
     yield {**value, "more": 1}
 

@@ -35,7 +35,7 @@ def test_the_guide_adopts_a_network(tmp_path, monkeypatch, capfd):
     written(tmp_path / "mine.onnx", as_the_guide_s())
     (tmp_path / "classes.txt").write_text("\n".join(CLASSES))
     lines = [line for language, block in BLOCKS if not language for line in block.splitlines()]
-    assert len(lines) == 9
+    assert len(lines) == 14
     for line in lines:
         assert execute(shlex.split(line)[1:]) == 0, (line, capfd.readouterr().err)
     manifest = Artifact.load("engines/own").manifest

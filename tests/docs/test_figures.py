@@ -43,6 +43,15 @@ def test_the_worth_of_leakage_is_what_its_study_prints():
         assert (run.source, run.synthetic, run.command) == ("measured", False, leakage.COMMAND)
 
 
+def test_what_the_filter_is_worth_is_what_its_benchmark_prints():
+    settling = importlib.import_module("benchmarks.settling")
+    runs = load_all([RESULTS / "settling-hapt"])
+    assert between("settling", RESULTS_PAGE) == settling.table(runs)
+    assert len({run.split["sha256"] for run in runs}) == 3 and len({run.engine.seed for run in runs}) == 3
+    for run in runs:
+        assert (run.source, run.synthetic, run.command) == ("measured", False, settling.COMMAND)
+
+
 def test_the_fleet_ratios_are_those_of_the_runs(monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))

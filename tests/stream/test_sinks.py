@@ -53,7 +53,8 @@ def test_jsonl_writes_each_line_at_once(tmp_path):
     sink.close()
     assert json.loads(path.read_text().splitlines()[1]) == {
         "time_s": 0.5, "label": {"activity": "walk"}, "raw_label": {"activity": "run"},
-        "probability": {"activity": 0.7}}
+        "probability": {"activity": 0.7},
+        "confidence": {"activity": 0.7}, "quality": 1.0, "staleness_s": 0.0, "begins": False}
 
 
 def test_jsonl_goes_to_standard_output_and_leaves_it_open(capsys):

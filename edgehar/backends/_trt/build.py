@@ -34,7 +34,8 @@ class BuildJob:
     """What the builder needs to know; absolute paths, as text.
 
     ranges_by: "entropy", "minmax", "ranges" or "qdq" for INT8, else "". windows: .npy of
-    (N, C, 1, T) for the first two; ranges: {tensor: (low, high)} for the third.
+    (N, C, 1, T) for the first two; ranges: {tensor: (low, high)} for the third. kept: names of
+    layers that stay in FP32 beside those that always do.
     """
 
     onnx: str
@@ -46,6 +47,7 @@ class BuildJob:
     windows: str = ""
     calibration_cache: str = ""
     ranges: Optional[Mapping[str, Tuple[float, float]]] = None
+    kept: Sequence[str] = ()
 
 
 def main(path: str) -> None:
@@ -85,7 +87,7 @@ def _build(job: BuildJob, options: BuildOptions, gpu: Any) -> None:
     config = builder.create_builder_config()
     _set_basics(config, job.precision, options)
     _set_batches(builder, network, config, options)
-    _set_constraints(parsed, config, job.precision, options)
+    _set_constraints(parsed, config, job.precision, options, job.kept)
     _set_dla(builder, network, config, options, Path(job.folder))
     ranges = _set_int8(builder, network, config, job, options, gpu)
     _set_timings(config, Path(job.timing_cache))
@@ -149,8 +151,8 @@ def _profile(builder: Any, name: str, shape: Sequence[int]) -> Any:
     return profile
 
 
-def _set_constraints(parsed: Parsed, config: Any, precision: str, options: BuildOptions) -> None:
-    """What stays in FP32: always what the user names; else, where TensorRT can, normalisation and classifier.
+def _set_constraints(parsed: Parsed, config: Any, precision: str, options: BuildOptions, more: Sequence[str]) -> None:
+    """What stays in FP32: always what the user names; else, where TensorRT can, normalisation, classifier and `more`.
 
     Normalisation reads physical units, of which FP16 keeps three digits.
     """
@@ -158,7 +160,8 @@ def _set_constraints(parsed: Parsed, config: Any, precision: str, options: Build
 
     if precision == "fp32" or options.uses_dla and not options.fp32:
         return
-    kept = list(named(parsed, options.fp32) if options.fp32 else delicate(layers_of(parsed.network)))
+    kept = list(named(parsed, options.fp32) if options.fp32 else (
+        *delicate(layers_of(parsed.network)), *named(parsed, more)))
     flags = tensorrt.BuilderFlag
     config.set_flag(flags.OBEY_PRECISION_CONSTRAINTS if options.fp32 else flags.PREFER_PRECISION_CONSTRAINTS)
     for layer in kept:

@@ -109,6 +109,9 @@ class Dsads(Dataset):
         self.stacked = require_flag(self.name, "stacked", stacked)
         self._worn = sum((_unit(place, "imu") for place in self.placements), ())
         self.channels = _unit("", "") if stacked else self._worn
+        others = [place for place in PLACEMENTS if place not in self.placements]
+        if others and not stacked:
+            self.elsewhere = ("dsads:placements=%s" % "+".join(others),)
         if stacked:
             self.classes = dict(self.classes, placement=self.placements)
 
