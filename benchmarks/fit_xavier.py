@@ -46,7 +46,7 @@ import numpy as np
 
 from edgehar.artifact import cost
 from edgehar.artifact.boards import Board, BoardClocks, Fit, load_board, on_threads, students_quantile
-from edgehar.artifact.cost import Manner, Work
+from edgehar.artifact.cost import Placement, Work
 from edgehar.bench.calibration import Posterior, even_weights, fitted, prior_of
 from edgehar.files import read_json, write_json
 
@@ -66,12 +66,13 @@ GPU_PRIOR = {
 DLA_PRIOR = {name: belief for name, belief in GPU_PRIOR.items() if name != "enqueue_s"}
 DLA_PRIOR.update(kernel_s=(10e-6, 0.5, 0.4), depthwise_efficiency=(0.15, 0.5, 0.4), subgraph_s=(60e-6, 0.7, 0.4))
 CPU_PRIOR = {
-    "operator_s": (4e-6, 0.5, 0.4), "thread_s": (4e-6, 0.6, 0.4), "dense_efficiency": (0.6, 0.3, 0.2),
-    "filter_efficiency": (0.6, 0.3, 0.2), "narrow_columns": (10.0, 0.6, 0.3),
+    "call_s": (10e-6, 0.5, 0.3), "operator_s": (4e-6, 0.5, 0.4), "thread_s": (4e-6, 0.6, 0.4),
+    "dense_efficiency": (0.6, 0.3, 0.2), "filter_efficiency": (0.6, 0.3, 0.2), "narrow_columns": (10.0, 0.6, 0.3),
     "depthwise_efficiency": (0.2, 0.4, 0.3), "element_macs": (8.0, 0.6, 0.3), "memory_efficiency": (0.1, 0.4, 0.25),
     "core_exponent": (0.85, 0.15, 0.05), "clock_exponent": (1.1, 0.15, 0.0)}
-CPU_PRIOR.update({runtime + what: (value if runtime == "onnxruntime" else 1.0, sd, 0.0) for runtime in cost.RUNTIMES
-                  for what, value, sd in (("_rate", 1.25, 0.45), ("_filter", 1.25, 0.45), ("_start", 1.0, 0.5))})
+CPU_PRIOR.update({runtime + what: (1.0, sd, 0.0) for runtime in cost.RUNTIMES for what, sd in (
+    ("_rate", 0.45), ("_filter", 0.45), ("_start", 0.5))})
+MIDWAY = {"fp32": 1.25, "int8": 0.75}  # the speed of ONNX Runtime, of which no row is: between those of the other two
 POWER_PRIOR = {
     "idle_w": (9.0, 0.1, 0.12), "core_w": (2.5, 0.3, 0.1), "int8_share": (0.7, 0.2, 0.0),
     "core_stalled_share": (0.7, 0.2, 0.0), "gpu_w": (20.0, 0.4, 0.15), "gpu_stalled_share": (0.4, 0.4, 0.1),
@@ -84,7 +85,7 @@ class Row(NamedTuple):
     """One published figure. part: "call", or what of it was timed; own: the entry of OF_ROWS that scales it."""
 
     network: str
-    at: Manner
+    at: Placement
     seconds: float
     part: str = "call"
     own: str = ""
@@ -113,30 +114,32 @@ def _cpu_rows(source: str, model: str, precision: str, scenario: str, mode: str,
         names = ("MAXN", "MODE_10W", "MODE_15W", "MODE_30W_ALL", "MODE_30W_6CORE", "MODE_30W_4CORE")
         clocks = board.modes[names[int(number.group(1))]] if number else board.fastest
         network = re.sub(r"-(non-)?quantized|_float|_uint8", "", model)
-        return [Row(network, Manner("cpu", precision, clocks, runtime="tflite"), 1e-3 * values["latency_mean"],
+        return [Row(network, Placement("cpu", precision, clocks, runtime="tflite"), 1e-3 * values["latency_mean"],
                     own="krai_idle" if number else "", watts=values.get("wall_power_mean_AC"))]
-    network = NCNN.get(model.replace("_int8", ""), "")
+    network = networks.NCNN.get(model.replace("_int8", ""), "")
     if "ncnn" in source and network:
         threads = int(re.search(r"(\d) threads", source).group(1))  # type: ignore[union-attr]
-        at = Manner("cpu", "int8" if "_int8" in model else "fp32", on_threads(board.fastest, threads), runtime="ncnn")
+        clocks = on_threads(board.fastest, threads)
+        at = Placement("cpu", "int8" if "_int8" in model else "fp32", clocks, runtime="ncnn")
         return [Row(network, at, 1e-3 * values["latency_min"])]
     return []
 
 
 def _gpu_rows(source: str, model: str, precision: str, scenario: str, mode: str, turn: str, values: Dict[str, float],
               board: Board) -> List[Row]:
-    if scenario == "SingleStream" and "TRT" in source.upper() and "Dividiti" not in source and model in GRAPH_OF:
+    nvidia = scenario == "SingleStream" and "TRT" in source.upper() and "Dividiti" not in source
+    if nvidia and model in networks.PUBLISHED:
         seconds = values["latency_p90" if model.startswith("bert") else "latency_mean"]
-        at = Manner("gpu", precision.split()[0], _gpu_clocks(mode, board), graph=model in GRAPHS)
+        at = Placement("gpu", precision.split()[0], _gpu_clocks(mode, board), graph=model in GRAPHS)
         return [Row(model, at, 1e-3 * seconds, "zero-copy", watts=values.get("wall_power_mean_AC"))]
     if model.startswith("fcn-resnet18"):
-        return [Row(model, Manner("gpu", "fp16", board.fastest), 1 / values["throughput"], "zero-copy")]
+        return [Row(model, Placement("gpu", "fp16", board.fastest), 1 / values["throughput"], "zero-copy")]
     network = model.replace(".onnx", "").split(" (")[0]
-    if "trtexec" not in scenario or network not in GRAPH_OF:
-        return [Row("idle", Manner("gpu", "fp16", board.modes["MODE_15W_DESKTOP"]), 0.0, "idle", "adapter",
+    if "trtexec" not in scenario or network not in networks.PUBLISHED:
+        return [Row("idle", Placement("gpu", "fp16", board.modes["MODE_15W_DESKTOP"]), 0.0, "idle", "adapter",
                     values["power_mean_DC_input"])] if "power_mean_DC_input" in values and model == "idle" else []
     quiet = board.modes["MODE_15W_DESKTOP"] if "15W" in mode else board.fastest
-    at = Manner("gpu", precision, quiet)
+    at = Placement("gpu", precision, quiet)
     if "old" in network:
         return [Row(network, at, 1 / values["throughput"], "device", "slower")]
     seconds = 1e-3 * values.get("gpu_compute_mean", 0.0)
@@ -162,39 +165,9 @@ def _gpu_clocks(mode: str, board: Board) -> BoardClocks:
 
 # ------------------------------------------------------------------ their networks
 
-NCNN = {"squeezenet": "squeezenet", "mobilenet": "mobilenet-v1-1.0-224", "mobilenet_v2": "mobilenet-v2-1.0-224",
-        "mobilenet_v3": "mobilenet-v3-large_224_1.0", "shufflenet_v2": "shufflenet_v2", "mnasnet": "mnasnet",
-        "efficientnet_b0": "efficientnet_b0", "googlenet": "googlenet", "resnet18": "resnet18", "alexnet": "alexnet",
-        "vgg16": "vgg16", "resnet50": "resnet50", "mobilenet_ssd": "ssd-mobilenet", "yolov4-tiny": "yolov4_tiny"}
-GRAPH_OF: Dict[str, Callable[[], Any]] = {
-    "ssd-mobilenet": networks.ssd_mobilenet, "ssd-resnet34": networks.ssd_resnet34, "bert": networks.bert_large,
-    "bert-99": networks.bert_large, "resnet50": networks.resnet50, "mnist": networks.mnist, "yolov8n": networks.yolov8,
-    "yolov8n-seg": lambda: networks.yolov8(1, True), "FastSAM-S": lambda: networks.yolov8(2, True)}
-GRAPH_OF.update({"pace-seg-%s-%s" % (widths, level): lambda widths=widths, level=level: networks.pace_seg(widths, level)
-                 for widths in networks.PACE_WIDTHS for level in networks.PACE_LEVELS})
-
-
 @lru_cache(maxsize=None)
 def work_for(network: str, reformatted: bool) -> Work:
-    return cost.work_of(_graph(network), reformatted)
-
-
-def _graph(network: str) -> Any:
-    if network in GRAPH_OF:
-        return GRAPH_OF[network]()
-    match = re.match(r"mobilenet-v([12])-([\d.]+)-(\d+)$", network)
-    if match:
-        build = networks.mobilenet_v1 if match.group(1) == "1" else networks.mobilenet_v2
-        return build(float(match.group(2)), int(match.group(3)))
-    match = re.match(r"mobilenet-v3-(large|small)(-minimalistic)?_224_([\d.]+)$", network)
-    if match:
-        return networks.mobilenet_v3(match.group(1) == "large", float(match.group(3)), bool(match.group(2)))
-    match = re.match(r"fcn-resnet18-\w+-(\d+)x(\d+)$", network)
-    if match:
-        return networks.fcn_resnet18(int(match.group(2)), int(match.group(1)))
-    lite = {"efficientnet-" + name: facts for name, *facts in networks.EFFICIENTNET_LITE}
-    size = re.sub(r"(lite\d).*", r"\1", network)
-    return networks.efficientnet_lite(*lite[size]) if size in lite else getattr(networks, network)()
+    return cost.work_of(networks.named(network), reformatted)
 
 
 def _work(row: Row) -> Work:
@@ -360,9 +333,11 @@ def show(name: str, found: Dict[str, Any]) -> None:
 
 
 def fit_all(rows: Sequence[Row], board: Board) -> Tuple[Dict[str, Fit], Dict[str, Any]]:
-    priors = {"gpu": dict(GPU_PRIOR, slower=OF_ROWS["slower"]), "cpu-fp32": CPU_PRIOR, "cpu-int8": CPU_PRIOR,
-              "dla": DLA_PRIOR}
-    expected = [Row(name, Manner("dla", "int8", board.fastest, 8), 8 / per_s) for name, per_s in DLA_EXPECTED.items()]
+    cpu = {"cpu-" + precision: dict(CPU_PRIOR, onnxruntime_rate=(rate, 0.45, 0.0), onnxruntime_filter=(1.25, 0.45, 0.0))
+           for precision, rate in MIDWAY.items()}
+    priors = {"gpu": dict(GPU_PRIOR, slower=OF_ROWS["slower"]), **cpu, "dla": DLA_PRIOR}
+    expected = [Row(name, Placement("dla", "int8", board.fastest, 8), 8 / per_s)
+                for name, per_s in DLA_EXPECTED.items()]
     timed = [row for row in [*rows, *expected] if row.seconds]
     fits: Dict[str, Fit] = {}
     report: Dict[str, Any] = {}

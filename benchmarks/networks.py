@@ -13,7 +13,8 @@ csi_cnn.
 
 from __future__ import annotations
 
-from typing import Any, List, Optional, Sequence, Tuple
+import re
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import onnx
@@ -21,6 +22,18 @@ from onnx import TensorProto, helper
 
 EFFICIENTNET_LITE = (("lite0", 1.0, 1.0, 224), ("lite1", 1.0, 1.1, 240), ("lite2", 1.1, 1.2, 260),
                      ("lite3", 1.2, 1.4, 280), ("lite4", 1.4, 1.8, 300))
+
+
+def weighted(model: Any, seed: int = 0) -> Any:
+    """A network whose shapes alone were told, with random weights, so that it can be run."""
+    draw = np.random.default_rng(seed)
+    signal, *weights = model.graph.input
+    for entry in weights:
+        shape = [size.dim_value for size in entry.type.tensor_type.shape.dim]
+        values = draw.normal(0, np.sqrt(2 / max(1, np.prod(shape[1:]))), shape).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, entry.name))
+    del model.graph.input[1:]
+    return model
 
 
 class Net:
@@ -496,3 +509,38 @@ def _eighths(channels: float) -> int:
     """The nearest multiple of eight that is not more than a tenth below."""
     nearest = max(8, int(channels + 4) // 8 * 8)
     return nearest if nearest >= 0.9 * channels else nearest + 8
+
+
+# ------------------------------------------------------------------ by the names of published rows
+
+NCNN = {"squeezenet": "squeezenet", "mobilenet": "mobilenet-v1-1.0-224", "mobilenet_v2": "mobilenet-v2-1.0-224",
+        "mobilenet_v3": "mobilenet-v3-large_224_1.0", "shufflenet_v2": "shufflenet_v2", "mnasnet": "mnasnet",
+        "efficientnet_b0": "efficientnet_b0", "googlenet": "googlenet", "resnet18": "resnet18", "alexnet": "alexnet",
+        "vgg16": "vgg16", "resnet50": "resnet50", "mobilenet_ssd": "ssd-mobilenet", "yolov4-tiny": "yolov4_tiny"}
+PUBLISHED: Dict[str, Callable[[], Any]] = {
+    "ssd-mobilenet": ssd_mobilenet, "ssd-resnet34": ssd_resnet34, "bert": bert_large,
+    "bert-99": bert_large, "resnet50": resnet50, "mnist": mnist, "yolov8n": yolov8,
+    "yolov8n-seg": lambda: yolov8(1, True), "FastSAM-S": lambda: yolov8(2, True)}
+PUBLISHED.update({"pace-seg-%s-%s" % (widths, level): lambda widths=widths, level=level: pace_seg(widths, level)
+                 for widths in PACE_WIDTHS for level in PACE_LEVELS})
+PLAINLY_NAMED = {build.__name__: build for build in (
+    alexnet, efficientnet_b0, googlenet, mnasnet, resnet18, shufflenet_v2, squeezenet, vgg16, yolov4_tiny)}
+
+
+def named(network: str) -> Any:
+    """A network by the name that published rows have for it."""
+    if network in PUBLISHED:
+        return PUBLISHED[network]()
+    match = re.match(r"mobilenet-v([12])-([\d.]+)-(\d+)$", network)
+    if match:
+        build = mobilenet_v1 if match.group(1) == "1" else mobilenet_v2
+        return build(float(match.group(2)), int(match.group(3)))
+    match = re.match(r"mobilenet-v3-(large|small)(-minimalistic)?_224_([\d.]+)$", network)
+    if match:
+        return mobilenet_v3(match.group(1) == "large", float(match.group(3)), bool(match.group(2)))
+    match = re.match(r"fcn-resnet18-\w+-(\d+)x(\d+)$", network)
+    if match:
+        return fcn_resnet18(int(match.group(2)), int(match.group(1)))
+    lite = {"efficientnet-" + name: facts for name, *facts in EFFICIENTNET_LITE}
+    size = re.sub(r"(lite\d).*", r"\1", network)
+    return efficientnet_lite(*lite[size]) if size in lite else PLAINLY_NAMED[network]()

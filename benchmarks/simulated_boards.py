@@ -21,7 +21,7 @@ import numpy as np
 
 from edgehar import machine
 from edgehar.artifact.boards import Board, Fit, load_board, on_threads
-from edgehar.artifact.cost import Manner, Work, estimate_s, latency_s, work_of
+from edgehar.artifact.cost import Placement, Work, estimate_s, latency_s, work_of
 from edgehar.bench.calibration import OWN_SHARE, STARTS, Observation, calibrated
 from edgehar.files import write_json
 
@@ -32,10 +32,10 @@ OTHERS = {"student, 24 wide, gated": lambda: networks.student(24, 6, True, "Hard
           "mnist": networks.mnist, "mobilenet-v1 0.25, 128": lambda: networks.mobilenet_v1(0.25, 128)}
 
 
-def places(board: Board) -> Dict[str, Manner]:
-    return {"gpu, CUDA graph": Manner("gpu", "fp16", board.fastest, graph=True),
-            "gpu, one by one": Manner("gpu", "fp16", board.fastest),
-            "cpu, 1 thread": Manner("cpu", "fp32", on_threads(board.fastest, 1))}
+def places(board: Board) -> Dict[str, Placement]:
+    return {"gpu, CUDA graph": Placement("gpu", "fp16", board.fastest, graph=True),
+            "gpu, one by one": Placement("gpu", "fp16", board.fastest),
+            "cpu, 1 thread": Placement("cpu", "fp32", on_threads(board.fastest, 1))}
 
 
 def drawn(fit: Fit, draw: np.random.Generator) -> np.ndarray:
@@ -45,7 +45,8 @@ def drawn(fit: Fit, draw: np.random.Generator) -> np.ndarray:
     return np.where([name in STARTS for name in fit.names], np.array(fit.logs) + off, logs)
 
 
-def true_s(board: Board, truth: Dict[str, np.ndarray], own: np.ndarray, work: Work, at: Manner, noise: float) -> float:
+def true_s(board: Board, truth: Dict[str, np.ndarray], own: np.ndarray, work: Work, at: Placement,
+           noise: float) -> float:
     """Seconds of one network at one place; own: by how many `sds` its parameters differ, the same on each place."""
     fit = board.fit(at.device, at.precision)
     differs = OWN_SHARE * np.array(fit.sds) * own[:len(fit.sds)]

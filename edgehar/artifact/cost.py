@@ -33,7 +33,6 @@ TERMS = ("launch", "compute", "memory")
 TILE = 64  # rows and columns of a product that one thread block computes
 CONFIDENCE = 0.90
 NORMAL = 1.645  # standard deviations on either side that hold it
-FUSED_ON_CPU = ("BatchNormalization", "Relu", "Clip")
 CPU_EXPONENT = 3.0  # of power over clock: the voltage falls with it
 CPU_BANDWIDTH = 0.7  # of the peak, which all cores together reach at most
 DLA_SUBGRAPHS = 16  # of one core, TensorRT 8.5
@@ -47,7 +46,8 @@ DECIDED_BY = {  # what a parameter stands for, in the words of a warning
     "memory_efficiency": "traffic of activations", "weight_efficiency": "traffic of weights",
     "copy_efficiency": "copies of input and output", "subgraph_s": "hand-overs to the DLA",
     "operator_s": "starts of operators", "thread_s": "starts of threads", "dense_efficiency": "dense products",
-    "element_macs": "elementwise work"}
+    "element_macs": "elementwise work",
+    "onnxruntime_rate": "products in ONNX Runtime", "onnxruntime_start": "starts in ONNX Runtime"}
 
 Parameters = Mapping[str, float]
 
@@ -95,17 +95,11 @@ def work_of(model: Any, reformatted: bool) -> Work:
               for name in ("macs", "rows", "columns", "depth", "groups", "taps", "reads", "writes", "weights")}
     return Work(tuple(kernels), dense=np.array([each.is_dense for each in kernels]),
                 depthwise=np.array([each.kind == DEPTHWISE for each in kernels]),
-                near=np.array([_is_near(each) for each in kernels]),
+                near=np.array([each.is_near for each in kernels]),
                 moves=np.array([each.kind == MOVE for each in kernels]),
                 quantised=np.array([each.runs_in_int8 and each.kind != DEPTHWISE for each in kernels]),
-                unfused=np.array([_unfused(each) for each in kernels], dtype=np.float64),
+                unfused=np.array([each.unfused for each in kernels], dtype=np.float64),
                 on_dla=_dla_share(kernels), ends=ends, **counts)
-
-
-def _is_near(kernel: Kernel) -> bool:
-    """Whether a dense filter of several taps moves by one: it reads about as many positions as it writes."""
-    read = kernel.reads * kernel.taps / max(1, kernel.groups * kernel.depth)
-    return kernel.is_dense and kernel.taps > 1 and read < 2.5 * kernel.rows
 
 
 def _dla_share(kernels: Sequence[Kernel]) -> np.ndarray:
@@ -124,11 +118,6 @@ def _require_one_window(model: Any) -> None:
     if sizes and sizes[0].dim_value > 1:
         raise InputError("the graph's batch is fixed at %d and a window is to be costed; export it with a free first "
                          "axis." % sizes[0].dim_value)
-
-
-def _unfused(kernel: Kernel) -> int:
-    """Skips of a kernel: a runtime on a CPU runs them by themselves and fuses activations alone."""
-    return sum(name not in FUSED_ON_CPU for name in kernel.operators[1:]) if kernel.macs else 0
 
 
 def _reformat(what: str, elements: int) -> Kernel:
@@ -208,7 +197,7 @@ def seconds_of(terms: np.ndarray) -> np.ndarray:
     return terms[:, 0] + np.maximum(terms[:, 1], terms[:, 2])
 
 
-class Manner(NamedTuple):
+class Placement(NamedTuple):
     """Where and how a graph runs. graph: as one CUDA graph; runtime: what runs it on a CPU."""
 
     device: str
@@ -219,7 +208,7 @@ class Manner(NamedTuple):
     runtime: str = RUNTIMES[0]
 
 
-def kernel_terms(board: Board, parameters: Parameters, work: Work, at: Manner) -> np.ndarray:
+def kernel_terms(board: Board, parameters: Parameters, work: Work, at: Placement) -> np.ndarray:
     """Seconds of launch, compute and memory of each kernel (n, 3); of a DLA's engine, some are the GPU's."""
     facts = board.devices[at.device]
     if at.device == "cpu":
@@ -232,15 +221,15 @@ def kernel_terms(board: Board, parameters: Parameters, work: Work, at: Manner) -
     return terms
 
 
-def latency_s(board: Board, parameters: Parameters, work: Work, at: Manner) -> float:
+def latency_s(board: Board, parameters: Parameters, work: Work, at: Placement) -> float:
     """Seconds of a batch, from the host's call to its logits, copies included."""
     device_s = float(seconds_of(kernel_terms(board, parameters, work, at)).sum())
     if at.device == "cpu":
-        return device_s
+        return device_s + parameters["call_s"] * board.fastest.cpu_mhz / at.clocks.cpu_mhz
     return without_copies_s(board, parameters, work, at) + copies_s(board, parameters, work, at)
 
 
-def without_copies_s(board: Board, parameters: Parameters, work: Work, at: Manner) -> float:
+def without_copies_s(board: Board, parameters: Parameters, work: Work, at: Placement) -> float:
     """Seconds of the device's kernels, or of the host that enqueues them where that takes longer."""
     device_s = float(seconds_of(kernel_terms(board, parameters, work, at)).sum())
     if at.device == "dla":
@@ -255,7 +244,7 @@ def _handovers(work: Work) -> int:
     return int(work.on_dla[0]) + int(np.sum(work.on_dla[1:] & ~work.on_dla[:-1]))
 
 
-def copies_s(board: Board, parameters: Parameters, work: Work, at: Manner) -> float:
+def copies_s(board: Board, parameters: Parameters, work: Work, at: Placement) -> float:
     """Seconds of the call itself, and of FP32 input and output on their way to and from the device."""
     peak = board.devices[at.device]["bytes_per_emc_cycle"] * 1e6 * at.clocks.emc_mhz
     slower = board.fastest.cpu_mhz / at.clocks.cpu_mhz
@@ -383,7 +372,7 @@ def predict_cost(board: Board, model: Any, mode: str, precision: str = "fp16", b
             board.name, device, did_you_mean(device, board.devices), ", ".join(board.devices)))
     clocks, fit = on_threads(board.clocks(mode), threads), board.fit(device, precision)
     work = work_of(model, reformatted=device != "cpu" and precision != "fp32")
-    at = Manner(device, precision, clocks, batch, graph and device == "gpu", runtime)
+    at = Placement(device, precision, clocks, batch, graph and device == "gpu", runtime)
     seconds = estimate_s(board, work, at)
     terms = kernel_terms(board, fit.parameters, work, at)
     return Prediction(board.name, mode, device, precision, batch, at.graph, seconds, *_energy(
@@ -392,13 +381,13 @@ def predict_cost(board: Board, model: Any, mode: str, precision: str = "fp16", b
         int(np.sum(~work.on_dla)) if device == "dla" else 0)
 
 
-def estimate_s(board: Board, work: Work, at: Manner) -> Estimate:
+def estimate_s(board: Board, work: Work, at: Placement) -> Estimate:
     """Seconds of a batch, with their interval."""
     fit = board.fit(at.device, at.precision)
     return around(latency_s(board, fit.parameters, work, at), fit.half_width(_slopes(board, work, at)))
 
 
-def _slopes(board: Board, work: Work, at: Manner) -> np.ndarray:
+def _slopes(board: Board, work: Work, at: Placement) -> np.ndarray:
     """How the logarithm of the time follows those of the parameters (p,): the shares of time that they decide."""
     fit = board.fit(at.device, at.precision)
     return jacobian(lambda logs: np.log([latency_s(board, fit.named(logs), work, at)]), np.array(fit.logs))[0]
@@ -426,9 +415,11 @@ def _extrapolation(fit: Fit, slopes: np.ndarray, device: str) -> str:
            "was fitted on" % (DECIDED_BY[name], 100 * share, 100 * most, device.upper())
 
 
-def _energy(board: Board, at: Manner, terms: np.ndarray,
+def _energy(board: Board, at: Placement, terms: np.ndarray,
             seconds: Estimate) -> Tuple[Dict[str, Estimate], Dict[str, float], Dict[str, float]]:
-    """{site: joules a window}, {site: watts at work}, {site: watts idle}."""
+    """{site: joules a window}, {site: watts at work}, {site: watts idle}; empty where the power is not known."""
+    if "power" not in board.fits:
+        return {}, {}, {}
     fit, given = board.fits["power"], (at.device, at.clocks, board.fastest, at.precision, terms)
     slopes = jacobian(lambda logs: np.log([wall_watts(fit.named(logs), *given)]), np.array(fit.logs))[0]
     wall_w, of_power = wall_watts(fit.parameters, *given), fit.half_width(slopes)

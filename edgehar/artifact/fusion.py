@@ -36,6 +36,7 @@ ELEMENTWISE = frozenset("""Abs Add BatchNormalization Ceil Clip Div Elu Equal Er
     HardSwish LeakyRelu Less Log Max Min Mish Mul Neg Pow PRelu Reciprocal Relu Round Selu Sigmoid Sign Sin Cos
     Softplus Sqrt Sub Tanh Where""".split())
 EPILOGUE = frozenset(("Add", "BatchNormalization", "Clip", "Relu"))  # what a convolution does before it writes
+FUSED_ON_CPU = ("BatchNormalization", "Relu", "Clip")
 KINDS = {
     "Conv": CONVOLUTION, "ConvTranspose": CONVOLUTION, "Gemm": MATMUL, "MatMul": MATMUL, "Softmax": SOFTMAX,
     "LogSoftmax": SOFTMAX, "MaxPool": POOLING, "AveragePool": POOLING, "GlobalAveragePool": REDUCTION,
@@ -89,6 +90,17 @@ class Kernel:
         if self.kind == CONVOLUTION and self.groups > 1:
             return self.columns % 4 == 0 and self.depth // self.taps % 4 == 0
         return self.kind in (CONVOLUTION, DEPTHWISE, MATMUL, POOLING)
+
+    @property
+    def is_near(self) -> bool:
+        """Whether a dense filter of several taps moves by one: it reads about as many positions as it writes."""
+        read = self.reads * self.taps / max(1, self.groups * self.depth)
+        return self.is_dense and self.taps > 1 and read < 2.5 * self.rows
+
+    @property
+    def unfused(self) -> int:
+        """Skips of a kernel: a runtime on a CPU runs them by themselves and fuses activations alone."""
+        return sum(name not in FUSED_ON_CPU for name in self.operators[1:]) if self.macs else 0
 
     @property
     def runs_on_dla(self) -> bool:

@@ -20,6 +20,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 import numpy as np
 
+from edgehar.artifact.features import LastLayer
 from edgehar.artifact.golden import Comparison, batch_sizes, compare_logits, require_alone, require_passed
 from edgehar.artifact.manifest import Artifact
 from edgehar.backends._engine import BuildSpec as BuildSpec, Engine as Engine, writable as writable
@@ -100,6 +101,18 @@ class Session(ABC):
 
     def __exit__(self, *_: Any) -> None:
         self.close()
+
+
+class FeatureSession(Session):
+    """A session that tells what its last layers read, instead of what they say: {task: features (B, D) float32}.
+
+    layers: {task: the trained last layer}, by which features become the engine's own logits.
+    """
+
+    layers: Mapping[str, LastLayer]
+
+    def __enter__(self) -> "FeatureSession":
+        return self
 
 
 class StepSession(ABC):
@@ -190,6 +203,13 @@ class Backend(ABC):
         """
         raise InputError("backend %s has no incremental inference; use the full window." % self.name)
 
+    def feature_session(self, engine: Engine, max_batch: int) -> FeatureSession:
+        """Start a checked engine to tell the features of its windows.
+
+        Raises InputError where backend or network have none to tell.
+        """
+        raise InputError("backend %s does not tell features, of which personal heads are fed; use ort." % self.name)
+
     def circumstances(self) -> Dict[str, str]:
         """What should be equal where an engine is opened, e.g. the power mode; plain text values."""
         return {}
@@ -253,6 +273,12 @@ class Backend(ABC):
         self.require_same_machine(engine)
         LOG.debug("%s opens %s for batches up to %d, run as %s", self.name, engine.folder, max_batch, engine.running)
         return self.session(engine, max_batch)
+
+    def open_features(self, engine: Engine, max_batch: int = 64) -> FeatureSession:
+        """Check the fingerprint and start the engine for personal heads; raises as `open` and `feature_session` do."""
+        self._require_present()
+        self.require_same_machine(engine)
+        return self.feature_session(engine, max_batch)
 
     def open_steps(self, engine: Engine, hop: int, slots: int, lanes: int = 64) -> StepSession:
         """Check the fingerprint and start the engine for `slots` streams that advance by `hop` samples.

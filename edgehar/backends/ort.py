@@ -14,7 +14,7 @@ from edgehar.artifact.incremental import StepGraph
 from edgehar.artifact.manifest import Artifact
 from edgehar.artifact.proof import open_graph, proven_steps
 from edgehar.artifact.quantise import calibrated_ranges, quantise, weakest_layer
-from edgehar.backends._onnxruntime import MODEL, OrtSession
+from edgehar.backends._onnxruntime import MODEL, OrtFeatureSession, OrtSession
 from edgehar.backends.base import Backend, BuildSpec, Engine, Rows, StepSession
 from edgehar.errors import InputError
 from edgehar.machine import package_version
@@ -50,6 +50,10 @@ class Ort(Backend):
     def session(self, engine: Engine, max_batch: int) -> "OrtSession":
         """A session of up to `max_batch` windows."""
         return OrtSession(engine, max_batch)
+
+    def feature_session(self, engine: Engine, max_batch: int) -> "OrtFeatureSession":
+        """As `Backend.feature_session`, in both precisions: what follows the pool stays in fp32."""
+        return OrtFeatureSession(engine, max_batch)
 
     def step_session(self, engine: Engine, hop: int, slots: int, lanes: int) -> "OrtStepSession":
         """As `Backend.step_session`; the step is proven exact against full windows first."""

@@ -14,7 +14,7 @@ from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from edgehar.artifact.boards import Board, Fit, on_threads
-from edgehar.artifact.cost import Manner, Work, jacobian, kernel_terms, latency_s, wall_watts, work_of
+from edgehar.artifact.cost import Placement, Work, jacobian, kernel_terms, latency_s, wall_watts, work_of
 from edgehar.bench.meters.base import TOTAL
 from edgehar.errors import InputError, MismatchError
 from edgehar.results.runs import MEASURED, Run
@@ -84,7 +84,7 @@ class Observation(NamedTuple):
     artifact: str
     fit: str
     work: Work
-    at: Manner
+    at: Placement
     seconds: float
     rails_w: Optional[Tuple[float, float]]
 
@@ -119,7 +119,7 @@ def observation(run: Run, model: Any, board: Board) -> Observation:
     graph = device == "gpu" and bool(run.engine.running.get("graph", True))
     work = work_of(model, reformatted=device != "cpu" and precision != "fp32")
     return Observation(run.engine.artifact_sha256, board.fit_name(device, precision), work,
-                       Manner(device, precision, clocks, run.batch, graph), latency.median, _rails_w(run))
+                       Placement(device, precision, clocks, run.batch, graph), latency.median, _rails_w(run))
 
 
 def _device(run: Run) -> str:
@@ -165,7 +165,7 @@ def _errors(board: Board, fit: Fit, found: Sequence[Observation], logs: np.ndarr
 
 def _updated_rails(board: Board, found: Sequence[Observation]) -> Mapping[str, float]:
     metered = [(each, *each.rails_w) for each in found if each.rails_w and each.rails_w[1] > each.rails_w[0]]
-    if not metered:
+    if not metered or not board.rails:
         return board.rails
     shares = [np.log((load_w - idle_w) / _added_w(board, each)) for each, idle_w, load_w in metered]
     before, noise = 1 / board.rails["log_sd"] ** 2, len(shares) / RAILS_SD ** 2

@@ -66,6 +66,8 @@ def _show_corpus(runs: Sequence[Run]) -> None:
             "engine", "precision", "scenario", "board", "mode", "a call [90 %]"),
             [_predicted_cells(*each) for each in predicted])
     for run in runs:
+        if run.measurement("gather"):
+            click.echo(_parts_sentence(run))
         gpu = run.measurement("gpu_latency")
         if gpu:
             click.echo(_gpu_sentence(run, gpu.median))
@@ -84,6 +86,21 @@ def _show_energy(rows: Sequence[Any]) -> None:
     show_table(title, ("of", "net [95 %]", "gross [95 %]", "idle", "under load", "least detectable"), [
         (row.name, net_energy_text(row), millijoules(row.gross_j), watts(row.idle_w), watts(row.load_w),
          "–" if row.floor_j is None else "%.3g mJ" % (1e3 * row.floor_j)) for row in rows])
+
+
+def _parts_sentence(run: Run) -> str:
+    """Where the time went from a window's last sample to its decision; means, because they add up."""
+    from edgehar.results.words import milliseconds
+
+    parts = {"in the queue": "lateness", "into a window": "gather", "the engine": "compute", "to a label": "decision"}
+    told = [(name, run.measurement(key)) for name, key in parts.items()]
+    return "%s %s, %s: of %s (mean), %s." % (
+        run.engine.artifact, run.engine.precision, run.asked, milliseconds(_mean(run.measurement("latency"))),
+        ", ".join("%s %s" % (name, milliseconds(_mean(found))) for name, found in told))
+
+
+def _mean(found: Any) -> float:
+    return sum(found.values) / len(found.values)
 
 
 def _gpu_sentence(run: Run, median_s: float) -> str:

@@ -103,6 +103,8 @@ def _in_words(told: Sequence[str]) -> str:
 
 def _energy(question: Question, gpu: str, cpu: str, threads: Optional[int]) -> str:
     """Who is sure to need less at the wall, window by window."""
+    if "power" not in question.board.fits:
+        return ""
     ours = question.on("gpu", gpu).energy_j["wall"]
     theirs = [each.energy_j["wall"] for each in question.cpus(cpu, 1, threads)]
     answer = ("the GPU needs less" if all(ours.is_below(each) for each in theirs)

@@ -31,7 +31,7 @@ ROOMS: Dict[str, Room] = {
     "distillers": Room("methods", "--method"), "backends": Room("backends", "--backend"),
     "meters": Room("meters", "--power"), "scenarios": Room("scenarios", "--scenario"),
     "sources": Room("sources", "--source", ("signal", "split")), "sinks": Room("sinks", "--sink"),
-    "disturbances": Room("disturbances", "--disturbance"),
+    "disturbances": Room("disturbances", "--disturbance"), "personalisers": Room("personalisers", "--method"),
 }
 
 

@@ -131,6 +131,14 @@ def engine_options(several: bool = False) -> Decorator:
                      help="For an artifact; default fp32.%s" % (" Repeatable." if several else "")))
 
 
+def head_option(what: str = "Decide by this head of one person, which `edgehar personalise` made for this base.",
+                several: bool = False) -> Decorator:
+    """``--head``, a file beside the base engine."""
+    names = ("--head", "heads") if several else ("--head",)
+    return click.option(*names, multiple=several, type=click.Path(), metavar="FILE",
+                        help=what + (" Repeatable." if several else ""))
+
+
 def building_options(example: str) -> Decorator:
     """What an engine is built with. example: ends the help of --backend."""
     return together(

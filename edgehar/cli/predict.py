@@ -54,6 +54,7 @@ def command(path: str, board_name: str, mode: str, device: Optional[str], thread
     """
     from edgehar.artifact.boards import load_board
     from edgehar.cli._devices import ALL, Question, verdicts
+    from edgehar.errors import InputError
     from edgehar.probes import probe_file
 
     if output is not None and rate_hz is None:
@@ -63,6 +64,8 @@ def command(path: str, board_name: str, mode: str, device: Optional[str], thread
     if output is not None:
         probe_file(output)
     board, model = load_board(board_name), _model(path)
+    if rate_hz and "power" not in board.fits:
+        raise InputError("%s tells no power; leave --rate out, or give a board whose power was metered." % board.name)
     question = Question(board, model, mode, runtime)
     found = question.rows((device,) if device else ALL, precisions, _batches(batches), threads)
     told = verdicts(question, found, precisions, threads)
@@ -182,12 +185,14 @@ def _simulated(board: str, found: Any) -> str:
 def _cells(found: Any) -> Tuple[Any, ...]:
     shares = sorted(found.shares().items(), key=lambda item: -item[1])
     return (found.device_text, found.precision, found.batch, _interval(found.seconds, 1e3, "ms"),
-            "%.4g" % (found.batch / found.seconds.value), _interval(found.energy_j["wall"], 1e3, "mJ"),
-            _interval(found.energy_j["rails"], 1e3, "mJ"),
+            "%.4g" % (found.batch / found.seconds.value), _interval(found.energy_j.get("wall"), 1e3, "mJ"),
+            _interval(found.energy_j.get("rails"), 1e3, "mJ"),
             ", ".join("%.0f %% %s" % (100 * share, term) for term, share in shares if share >= 0.005))
 
 
 def _interval(found: Any, factor: float, unit: str) -> str:
+    if found is None:
+        return "not known"
     return "%.3g %s [%.3g, %.3g]" % (factor * found.value, unit, factor * found.low, factor * found.high)
 
 

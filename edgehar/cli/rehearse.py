@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Optional, Sequence
 
 import click
 
-from edgehar.cli._options import (constant_option, engine_options, hold_option, hop_option, json_option, root_option,
-                                  source_option)
+from edgehar.cli._options import (constant_option, engine_options, head_option, hold_option, hop_option, json_option,
+                                  root_option, source_option)
 from edgehar.cli._show import progress_line, show_json, show_next
 from edgehar.cli._streaming import open_source, stream_marks, warn
 
@@ -34,13 +34,17 @@ PREPARED_S = 600.0  # of the source, which the wearers go round
                "replay of the test people of the model's corpus", default="replay")
 @root_option()
 @engine_options()
+@head_option("Wearers have heads of their own, which `edgehar personalise` made; given several, they take turns.",
+             several=True)
+@click.option("--own-heads", is_flag=True, help="Every wearer has a head of its own, all of them copies of the trained "
+              "one: what that costs.")
 @hop_option()
 @hold_option(by_task=False)
 @constant_option()
 @json_option()
 def command(path: str, wearers: int, duration_s: float, phases: int, fast: bool, source: str, root: Optional[str],
-            backend: Optional[str], precision: Optional[str], hop: Optional[int], hold: int, allow_constant: bool,
-            as_json: bool) -> None:
+            backend: Optional[str], precision: Optional[str], heads: Sequence[str], own_heads: bool, hop: Optional[int],
+            hold: int, allow_constant: bool, as_json: bool) -> None:
     """Rehearse with many wearers at once and tell how it went: throughput, latency, late and lost decisions.
 
     Whole windows and incremental steps are measured first, and the faster is kept. All wearers' hops are complete at
@@ -56,10 +60,12 @@ def command(path: str, wearers: int, duration_s: float, phases: int, fast: bool,
     """
     from edgehar.backends import ready_engine
     from edgehar.bench.verdicts import require_measured
+    from edgehar.deploy.personalising import head_for
     from edgehar.stream.fleet import Fleet
-    from edgehar.stream.choice import choose_session
+    from edgehar.stream.choice import choose_session, with_heads
     from edgehar.stream.crowd import in_hops, rehearse
     from edgehar.stream.feed import Feed
+    from edgehar.stream.personal import HeadBank
 
     with progress_line() as on_progress:
         engine = ready_engine(path, backend, precision, on_progress)
@@ -70,17 +76,21 @@ def command(path: str, wearers: int, duration_s: float, phases: int, fast: bool,
         hops = in_hops(Feed(origin, signal, PREPARED_S), signal, hop)
         synthetic = origin.synthetic
     choice = choose_session(engine, wearers, hop, cohorts=phases)
+    if heads or own_heads:
+        choice = with_heads(choice, engine, wearers)
     limit = choice.limit(signal, hop)
     _warn_beyond(limit, wearers)
     with choice.session as session:
-        fleet = Fleet(session, signal, manifest.tasks, wearers, hop, hold, allow_constant)
+        bank = HeadBank.of(session, wearers, [head_for(each, manifest) for each in heads])
+        fleet = Fleet(session, signal, manifest.tasks, wearers, hop, hold, allow_constant, bank=bank)
         found = rehearse(fleet, hops, wearers, duration_s, not fast, phases)
     if found.refused:
         warn("%d chunks were refused, one of them because %s." % (found.refused, next(iter(fleet.reasons.values()))))
     if as_json:
         show_json(dict(found.to_json(), engine=str(engine.folder), hop=hop, phases=phases, limit=limit,
-                       way=choice.way, cost_s=choice.costs_s, why_not_incremental=choice.reason,
-                       fed_synthetic=synthetic, trained_on_synthetic=manifest.data["synthetic"]))
+                       own_heads=bool(heads or own_heads), way=choice.way, cost_s=choice.costs_s,
+                       why_not_incremental=choice.reason, fed_synthetic=synthetic,
+                       trained_on_synthetic=manifest.data["synthetic"]))
         return
     click.echo(_chosen(choice))
     click.echo(_told(found) + stream_marks(manifest.data, synthetic))

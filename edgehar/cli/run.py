@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Union
 
 import click
 
-from edgehar.cli._options import (engine_options, json_option, quiet_option, root_option, sink_option, source_option,
-                                  stream_options)
+from edgehar.cli._options import (engine_options, head_option, json_option, quiet_option, root_option, sink_option,
+                                  source_option, stream_options)
 from edgehar.cli._show import progress_line, show_json, show_next
 from edgehar.cli._streaming import (OWN_CORPUS, Sparing, announce, balance_told, open_source, settled, source_of,
                                     stream_marks, warn)
@@ -33,6 +33,7 @@ WITHOUT_IT = "; or feed it from elsewhere: --source sample (generated), csv:path
 @sink_option("console:all=true or jsonl:path=decisions.jsonl, which replaces a file of that name",
              "console, or nowhere with --json")
 @engine_options()
+@head_option()
 @stream_options()
 @click.option("--route", metavar="TASK", help="Let the label of this task that stands choose the --student.")
 @click.option("--student", "students", multiple=True, metavar="LABEL=ENGINE",
@@ -43,7 +44,7 @@ WITHOUT_IT = "; or feed it from elsewhere: --source sample (generated), csv:path
 @quiet_option("Decisions and warnings only.")
 @json_option("the summary as JSON, after the last decision")
 def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], backend: Optional[str],
-            precision: Optional[str], hop: Optional[int], hold: Union[None, int, Dict[str, int]],
+            precision: Optional[str], head: Optional[str], hop: Optional[int], hold: Union[None, int, Dict[str, int]],
             route: Optional[str], students: Sequence[str], speed: Optional[float], limit_s: float,
             missing: str, allow_constant: bool, quiet: bool, as_json: bool, **settling: Any) -> None:
     """Recognise activities in a stream: samples in, decisions out.
@@ -57,8 +58,9 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
     """
     from contextlib import ExitStack
 
-    from edgehar.backends import BACKENDS, ready_engine
+    from edgehar.backends import ready_engine
     from edgehar.cli._routing import open_route
+    from edgehar.deploy.personalising import open_with
     from edgehar.stream.filling import filled
     from edgehar.deploy.installation import stream_settings
     from edgehar.stream.sinks import SINKS
@@ -69,14 +71,13 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
 
     with progress_line() as on_progress:
         engine = ready_engine(path, backend, precision, on_progress)
-    manifest, tell = engine.manifest, Sparing()
+    manifest, tell, engines = engine.manifest, Sparing(), [engine]
     with ExitStack() as opened:
         raw = opened.enter_context(open_source(source, manifest, root, tell))
         origin = filled(raw, manifest.signal.channels, missing)
         feed = Feed(origin, manifest.signal, limit_s, tell)
-        session = opened.enter_context(BACKENDS.create(engine.backend).open(engine, max_batch=1))
+        session, whose = open_with(engine, head, opened)
         settings = stream_settings(engine.folder, hop, hold, allow_constant or missing != "refuse")
-        engines = [engine]
 
         def ready(other: str) -> Engine:
             engines.append(ready_engine(other, backend, precision))
@@ -96,7 +97,7 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
     _tell_losses(feed, raw)
     if as_json:
         show_json(dict(_facts(summary, kind), **feed.to_json(), samples=counted.to_json(), messages_dropped=raw.dropped,
-                       **_whose(engine, origin)))
+                       **_whose(engine, origin), **whose))
     elif not quiet and (summary.decisions or summary.fault and counted.arrived):
         click.echo(_describe(summary, feed, kind, counted) + marked, err=True)
     _require_decisions(summary, manifest.signal, stream.fault, source)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Dict, Iterable, Optional, Sequence, Tuple, Union
 
 import click
 
 from edgehar.cli._live import Place, live_option, page_of_one, timelines
-from edgehar.cli._options import engine_options, root_option, sink_option, source_option, stream_options
+from edgehar.cli._options import (engine_options, head_option, root_option, sink_option, source_option,
+                                  stream_options)
 from edgehar.cli._show import progress_line, show_next
 from edgehar.cli._streaming import Sparing, announce, open_source, settled, source_of, stream_marks, warn
 
@@ -47,6 +48,7 @@ class Address(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
 @root_option()
 @sink_option("mqtt:topic=wearers/anna/activity or jsonl:path=decisions.jsonl,append=true,max_mb=10,keep=5", "console")
 @engine_options()
+@head_option()
 @stream_options()
 @click.option("--state", type=click.Path(dir_okay=False), metavar="FILE",
               help="Kept for the next start: the samples of the window, and what was decided. Rewritten at every "
@@ -60,9 +62,10 @@ class Address(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
 @click.option("--allow-silence", is_flag=True,
               help="A source that sends nothing is no fault: the watchdog is fed and /health is well meanwhile.")
 def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], backend: Optional[str],
-            precision: Optional[str], hop: Optional[int], hold: Union[None, int, Dict[str, int]], missing: str,
-            allow_constant: bool, speed: Optional[float], state: Optional[str], address: Optional[Tuple[str, int]],
-            live: Optional[Place], stale_s: Optional[float], allow_silence: bool, **settling: Any) -> None:
+            precision: Optional[str], head: Optional[str], hop: Optional[int], hold: Union[None, int, Dict[str, int]],
+            missing: str, allow_constant: bool, speed: Optional[float], state: Optional[str],
+            address: Optional[Tuple[str, int]], live: Optional[Place], stale_s: Optional[float], allow_silence: bool,
+            **settling: Any) -> None:
     """Recognise activities as a service: under systemd, in a container, or by hand.
 
     What `edgehar run` does, for as long as samples come, with health and metrics over HTTP,
@@ -80,11 +83,8 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
       edgehar serve /var/lib/edgehar/watch/current --state /run/edgehar/state.json \\
           --source mqtt:topic=wearers/anna/samples,client=anna --sink mqtt:topic=wearers/anna/activity
     """
-    from contextlib import ExitStack
-
     from edgehar.stream.filling import filled
     from edgehar.deploy.health import Health
-    from edgehar.deploy.pages import Pages
     from edgehar.deploy.notify import Manager
     from edgehar.deploy.spec import ServeSpec
     from edgehar.deploy.service import Service, ended_in_order, lines_of, signals_to
@@ -92,7 +92,7 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
     from edgehar.stream.ledger import ledger
     from edgehar.stream.sinks import SINKS
 
-    spec = ServeSpec(path, backend, precision, hop, hold, allow_constant or missing != "refuse", **settling)
+    spec = ServeSpec(path, backend, precision, hop, hold, allow_constant or missing != "refuse", head=head, **settling)
     with ended_in_order(), ExitStack() as opened:
         with progress_line() as on_progress:
             loaded = spec.load(on_progress)
@@ -103,9 +103,7 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
         health = Health(stale_s or _stale_s(loaded), lambda: lines_of(named), allow_silence)
         manager, tell = Manager(), Sparing(lambda sentence: _tell("warning: " + sentence))
         _doubt_watchdog(manager.watchdog_s, loaded)
-        if address:
-            opened.enter_context(Pages(health, *address))
-            click.echo("health: http://%s:%d/health and /metrics" % address, err=True)
+        _show_health(health, address, opened)
         origin = named["source"] = opened.enter_context(open_source(source, manifest, root, tell))
         feed = Feed(filled(origin, signal.channels, missing), signal, tell=tell)
         timeline = timelines(live, manifest.tasks, loaded.stream.hop / signal.rate_hz)
@@ -118,8 +116,21 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
         health.samples = lambda: ledger(origin, feed, service.stream, service.earlier).seen_meanwhile()
         with signals_to(service), page_of_one(live, timeline, loaded, lambda: service.stream, health, marked):
             service.run(_at_speed(weigh(feed, signal, tell), signal, speed), origin)
-    click.echo("%s%s" % (_describe(health, named), marked), err=True)
-    show_next("edgehar bench %s" % shlex.quote(str(path)), err=True)
+    _tell_end(_describe(health, named) + marked, path)
+
+
+def _tell_end(told: str, path: str) -> None:
+    click.echo(told, err=True)
+    show_next("edgehar bench %s" % shlex.quote(path), err=True)
+
+
+def _show_health(health: Health, address: Optional[Tuple[str, int]], opened: ExitStack) -> None:
+    """Over HTTP, as long as `opened`; nowhere without an address."""
+    from edgehar.deploy.pages import Pages
+
+    if address:
+        opened.enter_context(Pages(health, *address))
+        click.echo("health: http://%s:%d/health and /metrics" % address, err=True)
 
 
 def _at_speed(chunks: Iterable[Chunk], signal: Signal, speed: Optional[float]) -> Iterable[Chunk]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
 
 import click
 
-from edgehar.cli._options import engine_options, json_option, root_option, spec_option
+from edgehar.cli._options import engine_options, head_option, json_option, root_option, spec_option
 
 if TYPE_CHECKING:
     from edgehar.artifact.golden import Comparison
@@ -21,6 +21,7 @@ SECTION = "Run"
 @click.command()
 @click.argument("path", metavar="ENGINE_OR_ARTIFACT", type=click.Path())
 @engine_options()
+@head_option("Also check this head: its bytes, its base, its signature, and the features that it is fed.")
 @click.option("--part", type=click.Choice(["valid", "test"]), help="Score it also in macro-F1 on these people of its "
               "split, against the trained model.  [default: test, where --max-drop is given]")
 @click.option("--max-drop", type=click.FloatRange(0, 1), metavar="F1", help="Exit with 3 where it loses more macro-F1 "
@@ -33,7 +34,7 @@ SECTION = "Run"
              help="Corpus with the labels.  [default: the one the model was trained on]")
 @root_option()
 @json_option("the comparison as JSON")
-def command(path: str, backend: Optional[str], precision: Optional[str], part: Optional[str],
+def command(path: str, backend: Optional[str], precision: Optional[str], head: Optional[str], part: Optional[str],
             max_drop: Optional[float], min_agreement: Optional[float], against: Optional[str], data: Optional[str],
             root: Optional[str], as_json: bool) -> None:
     """Check every byte of an engine, then replay its golden inputs and compare the logits.
@@ -63,8 +64,25 @@ def command(path: str, backend: Optional[str], precision: Optional[str], part: O
     _show(engine, comparisons, scored, as_json)
     require_passed(comparisons, engine.spec.precision, "the engine at %s" % engine.folder)
     show_warnings(require_faithful(scored, comparisons, max_drop, min_agreement, "the engine at %s" % engine.folder))
+    told = _checked(engine, head) if head else ""
     if not as_json:
+        if told:
+            click.echo(told)
         show_next("edgehar bench %s" % shlex.quote(str(engine.folder)))
+
+
+def _checked(engine: Engine, head: str) -> str:
+    """What a head is, once it is sure that it fits the engine."""
+    from edgehar.deploy.personalising import head_for, signed_by
+    from edgehar.deploy.signing import trusted_folder
+    from edgehar.stream.personal import require_features
+
+    found = head_for(head, engine.manifest)
+    require_features(engine)
+    known = bool(list(trusted_folder().glob("*.pub")))
+    signed = "not signed" if not found.signature else (
+        "signed by %s, which is trusted here" % signed_by(found) if known else "signed, by nobody who is trusted here")
+    return "head of %s, made %s: fits, %s" % (found.wearer, found.created, signed)
 
 
 def _show(engine: Engine, comparisons: Sequence[Comparison], scored: Sequence[Fidelity], as_json: bool) -> None:

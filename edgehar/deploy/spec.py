@@ -11,8 +11,10 @@ from edgehar.artifact.settling import HYSTERESIS, Settling, Unknown
 from edgehar.backends import BACKENDS, ready_engine
 from edgehar.backends.base import Engine, Session
 from edgehar.deploy.installation import stream_settings
+from edgehar.deploy.personalising import head_for
 from edgehar.errors import EdgeharError
 from edgehar.files import PathLike
+from edgehar.stream.personal import open_for
 from edgehar.stream.stream import Hold, Stream
 
 
@@ -30,7 +32,7 @@ class ServeSpec:
 
     path: of an engine or an artifact, or a link to one. backend, precision: as for
     `ready_engine`; hop, hold, allow_constant: as for `installation.stream_settings`; way, unknown: as for
-    `Settling.of`.
+    `Settling.of`. head: of a file with one person's head, read anew too.
     """
 
     path: PathLike
@@ -41,13 +43,14 @@ class ServeSpec:
     allow_constant: bool = False
     way: str = HYSTERESIS
     unknown: Unknown = None
+    head: Optional[PathLike] = None
 
     def load(self, on_progress: Optional[Callable[[str], None]] = None) -> Loaded:
         """Verify what stands at `path` now, and open it. Raises what that raises."""
         engine = ready_engine(Path(self.path).resolve(), self.backend, self.precision, on_progress)
         backend = BACKENDS.create(engine.backend)
         require_passed(backend.verify(engine), engine.spec.precision, "the %s engine" % engine.backend)
-        session = backend.open(engine, max_batch=1)
+        session = open_for(engine, head_for(self.head, engine.manifest) if self.head else None)
         try:
             return Loaded(engine, session, self._stream(engine, session))
         except EdgeharError:

@@ -25,7 +25,11 @@ class Contrast(NamedTuple):
 
 
 def contrasts(rows: Sequence[AccuracyRow]) -> List[Contrast]:
-    """Every row against the same network, channels, precision and task trained on labels alone, where there is one."""
+    """Every row against the same network, channels, precision and task trained on labels alone, where there is one.
+
+    Rows that were scored after an enrolment are left out: their windows are others.
+    """
+    rows = [row for row in rows if not row.asked]
     alone = {_network(row): row for row in rows if row.engine.method == "none"}
     pairs = [(row, alone[_network(row)]) for row in rows if _network(row) in alone]
     return [_contrast(row, partner) for row, partner in pairs if partner is not row]

@@ -23,9 +23,15 @@ CHOICE = "@"  # between a network's name and the sensors it was given
 def method_of(run: Run, task: str, people: Iterable[str], settings: Sequence[str]) -> Hashable:
     """What Runs of one method have in common: network, training and the people tested on; for seeds and folds of it."""
     facts = facts_of(run.engine, METHOD_FACTS) + [run.scenario.get(key, HYSTERESIS) for key in settings]
+    facts.append(scored_after(run))
     division = family(run.split)
     tested = sorted(people) if division == run.split.get("sha256", "") else "each once"
     return json.dumps([facts, division, tested, run.classes[task]], sort_keys=True)
+
+
+def scored_after(run: Run) -> str:
+    """What a scenario asked of people before their windows were scored, e.g. an enrolment; empty for accuracy."""
+    return "" if not run.people or run.scenario["name"] == "accuracy" else run.asked
 
 
 def facts_of(engine: EngineFacts, keys: Sequence[str]) -> List[Any]:

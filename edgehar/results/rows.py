@@ -18,7 +18,8 @@ from edgehar.data.splits import PARTS, family
 from edgehar.errors import InconclusiveError
 from edgehar.results.events import (EventScores, add_events, event_f1, false_alarms_per_h, median_delay_s,
                                     share_detected)
-from edgehar.results.grouping import CHOICE, STREAM_SETTINGS, T, artifact_labels, common_label, grouped, method_of
+from edgehar.results.grouping import (CHOICE, STREAM_SETTINGS, T, artifact_labels, common_label, grouped, method_of,
+                                      scored_after)
 from edgehar.results.people import Interval, calibration_error_over_people, macro_f1_over_people
 from edgehar.results.percentiles import percentile_interval
 from edgehar.results.runs import EngineFacts, Measurement, Run, RunWarning
@@ -33,7 +34,8 @@ class AccuracyRow(NamedTuple):
     macro_f1: with its 95 % interval over people. planned: people that the split keeps for
     testing, of whom `people` were at hand. counts: (K, K) of all people and runs.
     runs: {person: (K, K)} of each seed. calibration_error: as macro_f1, and reliability:
-    (3, B) of all people and runs; None for Runs from before they were recorded.
+    (3, B) of all people and runs; None for Runs from before they were recorded. asked: as
+    `grouping.scored_after` has it.
     """
 
     label: str
@@ -54,6 +56,7 @@ class AccuracyRow(NamedTuple):
     runs: Tuple[Dict[str, np.ndarray], ...]
     calibration_error: Optional[Interval]
     reliability: Optional[np.ndarray]
+    asked: str = ""
 
 
 class EventRow(NamedTuple):
@@ -165,7 +168,7 @@ def _accuracy_row(seeds: Sequence[Sequence[Run]], task: str, labels: Dict[str, s
     calibrated = all(run.calibration for run in runs)
     calibrations = [_merged(run.reliabilities(task) for run in folds) for folds in seeds] if calibrated else []
     return AccuracyRow(
-        label=common_label([labels[run.engine.artifact_sha256] for run in runs]) + _lacking(first.engine),
+        label=common_label([labels[run.engine.artifact_sha256] for run in runs]) + _lacking(first),
         origin=_origin(first.engine),
         engine=first.engine, task=task, classes=tuple(map(_readable, first.classes[task])),
         macro_f1=macro_f1_over_people(people),
@@ -174,7 +177,8 @@ def _accuracy_row(seeds: Sequence[Sequence[Run]], task: str, labels: Dict[str, s
         windows=int(pooled(people[0]).sum()), seeds=len(seeds), counts=np.sum([pooled(run) for run in people], axis=0),
         engines=tuple(run.engine.sha256 for run in runs), runs=tuple(people),
         calibration_error=calibration_error_over_people(calibrations) if calibrated else None,
-        reliability=np.sum([pooled(run) for run in calibrations], axis=0) if calibrated else None)
+        reliability=np.sum([pooled(run) for run in calibrations], axis=0) if calibrated else None,
+        asked=scored_after(first))
 
 
 def event_rows(runs: Sequence[Run]) -> List[EventRow]:
@@ -332,9 +336,10 @@ def _rank(engine: EngineFacts, label: str) -> Tuple[Any, ...]:
     return -(engine.parameters or 0), label, PRECISION_ORDER.get(engine.precision, 9), engine.backend
 
 
-def _lacking(engine: EngineFacts) -> str:
-    """", without left-arm" for what was silent while it was scored."""
-    return ", without %s" % engine.missing if engine.missing else ""
+def _lacking(run: Run) -> str:
+    """", without left-arm" for what was silent while it was scored, and what was asked of people before."""
+    missing, asked = run.engine.missing, scored_after(run)
+    return (", without %s" % missing if missing else "") + (", %s" % asked if asked else "")
 
 
 def _teacher_text(teacher: Dict[str, Any]) -> str:

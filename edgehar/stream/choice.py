@@ -68,6 +68,17 @@ def choose_session(engine: Engine, places: int, hop: Optional[int] = None, batch
     return SessionChoice(session, {FULL: costs_s[FULL], **({"incremental": min(steps_s)} if steps_s else {})}, reason)
 
 
+def with_heads(choice: SessionChoice, engine: Engine, places: int, batch: int = 64, turns: int = 15) -> SessionChoice:
+    """Instead of `choice`, which is closed, the features of whole windows, for heads of wearers; measured anew.
+
+    Raises InputError where backend or network tell none.
+    """
+    choice.session.close()
+    session = BACKENDS.create(engine.backend).open_features(engine, batch)
+    costs_s = _costs_s({FULL: _window_turn(session, places)}, turns)
+    return SessionChoice(session, costs_s, "heads of wearers are fed by whole windows")
+
+
 def _tried(engine: Engine, hop: int, batch: int, like: int, cohorts: int, turns: int) -> Tuple[Dict[Any, float], str]:
     """Seconds a window by way, the full window or so many lanes; why there are no lanes. Nothing of it stays open."""
     backend, reason = BACKENDS.create(engine.backend), ""

@@ -38,6 +38,7 @@ from edgehar.settings import HOLD
 from edgehar.stream.clock import RATE_TOLERANCE, PlaceClocks
 from edgehar.stream.decision import Decided, softmax
 from edgehar.stream.microbatches import Steps, WholeWindows
+from edgehar.stream.personal import HeadBank
 from edgehar.stream.policy import Policy, require_sensible
 from edgehar.stream.ring import Presence, Ring, rows_of
 from edgehar.stream.settler import FilteredLabels, HeldLabels
@@ -54,7 +55,8 @@ class Fleet:
     stays the caller's to close. hop, hold, allow_constant, settling: as for `Stream`. quality: remember which samples
     came, for the quality and staleness of decisions; else all count as come. limit: so
     many streams are admitted, as many as there are places unless given; what the machine
-    bears is `microbatches.Choice.limit`.
+    bears is `microbatches.Choice.limit`. bank: heads of the places, for a session that tells
+    features; `save` keeps none of them, so whoever loads seats them again.
 
     gaps, dropped, refused: (places,) int64, how often a place had a gap, gave up a window
     (or a step), or was sent what cannot be used; reasons: {place: the last refusal}.
@@ -67,13 +69,13 @@ class Fleet:
                  places: int, hop: Optional[int] = None, hold: int = HOLD, allow_constant: bool = False,
                  policy: Policy = Policy(), limit: Optional[int] = None,
                  clock: Callable[[], float] = time.monotonic, settling: Settling = Settling(),
-                 quality: bool = False) -> None:
+                 quality: bool = False, bank: Optional[HeadBank] = None) -> None:
         self.signal, self.tasks = signal, dict(tasks)
         self.hop = signal.hop if hop is None else hop
         self.limit = places if limit is None else min(limit, places)
         require_sensible(places, self.hop, hold, policy)
         self._allow_constant, self._policy, self._clock = allow_constant, policy, clock
-        self._engine = _engine(session, signal, self.hop, places, policy)
+        self._engine = _engine(session, signal, self.hop, places, policy, bank)
         self._deadline_s = (self._engine.patience * self.hop / signal.rate_hz if policy.deadline_s is None
                             else policy.deadline_s)
         size = signal.window + (2 * policy.depth + 1) * self.hop
@@ -425,8 +427,10 @@ def _read(path: PathLike) -> Tuple[Dict[str, Any], Dict[str, np.ndarray]]:
 
 
 def _engine(session: Union[Session, StepSession], signal: Signal, hop: int, places: int,
-            policy: Policy) -> Union[WholeWindows, Steps]:
+            policy: Policy, bank: Optional[HeadBank]) -> Union[WholeWindows, Steps]:
     if isinstance(session, StepSession):
+        if bank is not None:
+            raise InputError("heads of wearers need whole windows and this session goes by steps; open its features.")
         if session.hop != hop or session.slots // session.lanes * session.lanes < places:
             raise MismatchError("the session steps %d streams by %d samples and the fleet has %d places and a hop of "
                                 "%d; open it for these." % (session.slots, session.hop, places, hop))
@@ -438,4 +442,4 @@ def _engine(session: Union[Session, StepSession], signal: Signal, hop: int, plac
     if session.input().shape[1:] != wanted:
         raise MismatchError("the engine reads windows of shape %s and the signal gives %s; build the engine from the "
                             "artifact that describes this signal." % (session.input().shape[1:], wanted))
-    return WholeWindows(session, signal.window, policy.batch, policy.batches)
+    return WholeWindows(session, signal.window, policy.batch, policy.batches, bank)

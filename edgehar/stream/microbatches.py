@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Mapping, Sequence, Tuple
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
 from edgehar.backends.base import Session, StepSession
-from edgehar.stream.ring import Ring
+from edgehar.stream.personal import HeadBank
+from edgehar.stream.ring import Ring, rows_of
 from edgehar.stream.waiting import Waiting
 
 
@@ -15,15 +16,17 @@ class WholeWindows:
     """Full windows, `length` samples of a stream at a time and `batch` streams.
 
     first: samples of a grid until the first is due. skips: one may be left out. patience: so
-    many hops one waits for company, where the service does not say.
+    many hops one waits for company, where the service does not say. bank: heads of the places,
+    where `session` tells features.
     """
 
     name = "whole windows"
     skips = True
     patience = 0
 
-    def __init__(self, session: Session, window: int, batch: int, batches: int) -> None:
-        self._session = session
+    def __init__(self, session: Session, window: int, batch: int, batches: int,
+                 bank: Optional[HeadBank] = None) -> None:
+        self._session, self._bank = session, bank
         self.first = self.length = window
         self.batch = min(batch, session.max_batch)
         self._most = batches * self.batch
@@ -60,7 +63,10 @@ class WholeWindows:
             self._session.launch(size)
             logits = self._session.wait()
             for task, values in out.items():
-                values[rows] = logits[task]
+                if self._bank is None:
+                    values[rows] = logits[task]
+                else:
+                    self._bank.decide(task, rows_of(places[rows]), logits[task], values[rows])
 
 
 class Steps:

@@ -23,8 +23,9 @@ from tests.scripts import script
 
 BOARD = load_board("xavier-agx")
 REPORT = FOLDER / "fits" / "xavier-published.json"
+RESULTS = FOLDER / "results" / "amd-epyc-2-cores"
 ENGINES = FOLDER.parent / "engines"
-AT = cost.Manner("gpu", "fp16", BOARD.fastest, graph=True)
+AT = cost.Placement("gpu", "fp16", BOARD.fastest, graph=True)
 MACHINE = {"board": "Jetson-AGX", "power_mode": "MAXN", "gpu_clock_mhz": "1377"}
 
 
@@ -152,6 +153,44 @@ def test_the_command_leaves_simulated_runs_out_and_ends_with_a_line_that_works(t
     assert execute([*shlex.split(following)[2:], "--json"]) == 0
     found, = json.loads(capsys.readouterr().out)["predictions"]
     assert (found["device"], found["threads"], found["extrapolation"]) == ("cpu", 1, "")
+
+
+# ------------------------------------------------------------------ boards that are known
+
+
+def test_two_benched_networks_put_a_board_right_whose_starts_are_off_by_a_factor_of_two():
+    """As `benchmarks/simulated_boards.py`, whose 200 boards are committed, on ten of another seed."""
+    found = script("simulated_boards").study(BOARD, 10, 1)
+    assert all(each["held"] >= 80 for each in found["after"].values())
+    assert found["before"]["gpu, one by one"]["held"] < 70, "or there was nothing to put right"
+
+
+def test_the_committed_study_of_boards_holds_its_aim():
+    study = json.loads((RESULTS / "simulated-boards.json").read_text(encoding="utf-8"))
+    assert study["boards"] == 200 and all(each["held"] >= 85 for each in study["found"]["after"].values())
+
+
+def test_onnxruntime_on_this_kind_of_core_is_predicted_from_the_other_half_of_the_zoo():
+    judged = json.loads((RESULTS / "onnxruntime-core" / "judged.json").read_text(encoding="utf-8"))
+    times = json.loads((RESULTS / "onnxruntime-core" / "times.json").read_text(encoding="utf-8"))["times"]
+    assert judged["report"]["mape"] <= 25 and judged["report"]["coverage"] >= 80
+    assert judged["report"]["rows"] == len(times) - len(judged["fitted_on"]) == len(times) // 2
+    fit, zoo = script("fit_xavier"), script("onnxruntime_core")
+    core = load_board(RESULTS / "onnxruntime-core" / "board.json")
+    assert set(core.fits["cpu-fp32"].models) == {fit._family(name) for name in judged["fitted_on"]}
+    unseen = next(name for name in sorted(times, key=lambda name: times[name]["seconds"])
+                  if name not in judged["fitted_on"])
+    found = cost.predict_cost(core, zoo.ZOO[unseen](), "core", "fp32", device="cpu")
+    assert found.seconds.low < times[unseen]["seconds"] < found.seconds.high and found.energy_j == {}
+
+
+def test_a_board_of_a_cpu_alone_is_predicted_without_energy(capsys):
+    words = ["predict", str(ENGINES / "wisdm-watch-s"), "--board", str(RESULTS / "onnxruntime-core" / "board.json"),
+             "--mode", "core"]
+    assert execute(words) == 0
+    told = capsys.readouterr().out
+    assert "CPU (1 thread)" in told and "not known" in told and "GPU" not in told
+    assert execute([*words, "--rate", "2"]) == 2 and "tells no power" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------ published figures

@@ -94,3 +94,29 @@ def test_measuring_goes_on_until_it_is_stable_and_keeps_all(until_s, expected, m
     with BACKENDS.create("linear").open(engine, max_batch=1) as session:
         (latency,) = scenario.measure(Trial(session, engine, clock=clock, sleep=clock.sleep)).measurements
     assert sum(latency.values) == pytest.approx(expected, abs=1.0)
+
+
+def test_the_parts_of_a_decision_add_up_to_its_latency(monkeypatch, tmp_path):
+    """An engine of 30 ms at 50 decisions a second: each waits longer than the one before, and the queue has it."""
+    from edgehar.backends import BACKENDS
+    from edgehar.backends.base import BuildSpec
+    from edgehar.bench.scenarios.base import Trial
+    from tests.linear import LinearSession, add_plugins, write_artifact
+
+    add_plugins(monkeypatch)
+    engine = BACKENDS.create("linear").build(write_artifact(tmp_path / "linear"), BuildSpec(), tmp_path / "engine")
+    clock, launch = Hand(), LinearSession.launch
+
+    def timed(session, count, slot=0):
+        clock.sleep(0.03)
+        launch(session, count, slot)
+
+    monkeypatch.setattr(LinearSession, "launch", timed)
+    scenario = SCENARIOS.create("end-to-end", warmup_s=0, duration_s=1)
+    with BACKENDS.create("linear").open(engine, max_batch=1) as session:
+        found = {each.name: np.array(each.values) for each in scenario.measure(
+            Trial(session, engine, clock=clock, sleep=clock.sleep)).measurements}
+    parts = found["lateness"] + found["gather"] + found["compute"] + found["decision"]
+    np.testing.assert_allclose(parts, found["latency"], atol=1e-7)
+    np.testing.assert_allclose(found["compute"], 0.03, atol=1e-7)
+    assert found["lateness"][-1] > found["lateness"][1] > 0

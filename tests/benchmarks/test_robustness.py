@@ -45,7 +45,7 @@ def test_differences_are_of_the_same_people():
     assert len(lines) == 2 + len(robustness.CONDITIONS)
 
 
-@pytest.mark.parametrize("corpus, people", [("wisdm:device=watch", 8)])
+@pytest.mark.parametrize("corpus, people", [("wisdm:device=watch", 8), ("hapt", 9)])
 def test_the_guide_shows_what_was_measured_of_the_recipes(corpus, people):
     found = robustness.load(str(RESULTS / "certificates"))[corpus]
     assert between("recipes " + corpus) == robustness.table(found)

@@ -219,6 +219,7 @@ def test_from_a_plan_to_a_study_to_its_report(follow: Follow) -> None:
 
 
 NEEDS_THE_WORLD = {  # commands whose next line is not executed here, and why
+    "personalise": "in tests/docs/test_personal.py, with the guide on it",
     "report": "says to open a page in a browser",
     "new": "in tests/contracts/test_templates.py",
 }

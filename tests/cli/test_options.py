@@ -10,7 +10,7 @@ from edgehar.backends.base import PRECISIONS
 from edgehar.cli import _options
 
 FOLDER = Path(edgehar.cli.__file__).parent
-ONCE = ("--json", "--root", "--quiet", "--allow-constant", "--board", "--model", "--sink", "--source", "--speed")
+ONCE = ("--json", "--root", "--quiet", "--allow-constant", "--board", "--model", "--sink", "--speed")
 
 
 def test_options_that_mean_the_same_everywhere_are_written_once() -> None:

@@ -154,7 +154,8 @@ def test_a_run_keeps_the_line_with_its_plugin(write: Write, monkeypatch, capsys)
     ("nowhere.py", None, "nowhere.py is no plug-in: there is no such file"),
     ("mine.pyy", "x", "mine.pyy is no plug-in: it is no Python file; name it mine.py."),
     ("mine.py", "import os\n", "is no plug-in: it has no class for edgehar; derive one public class from one of them "
-                               "(Backend, Dataset, Distiller, Disturbance, Meter, Model, Scenario, Sink, Source)"),
+                               "(Backend, Dataset, Distiller, Disturbance, Meter, Model, "
+                               "Personaliser, Scenario, Sink, Source)"),
     ("mine.py", "class (\n", "mine.py cannot be loaded (SyntaxError: "),
     ("datasets/mine.py", "class (\n", "mine.py cannot be loaded (SyntaxError: "),
     ("datasets/mine.py", "\nimport no_such_package\n",

@@ -24,7 +24,8 @@ SHORT = {  # a new scenario adds its own: settings of a short measurement
     "paced": {"warmup_s": 0, "duration_s": 1, "rate_hz": 10},
     "server": {"warmup_s": 0, "duration_s": 60, "rate_hz": 0.1, "seed": 4}, "idle": {"duration_s": 8, "rest_s": 0.5},
     "multi-stream": {"warmup_s": 0, "duration_s": 1, "rate_hz": 10, "batch": 2},
-    "accuracy": {"batch": 3}, "streaming": {"hop": 4}}
+    "accuracy": {"batch": 3}, "streaming": {"hop": 4},
+    "end-to-end": {"warmup_s": 0, "duration_s": 1, "rate_hz": 10}, "personal": {"seconds": 2}}
 SERVICE_S, DELAY_S = 0.05, 0.04
 
 
@@ -55,8 +56,10 @@ def windows(count: int = 7) -> Windows:
                    SIGNAL.rate_hz, SIGNAL.channels, TASKS, SPLIT.sha256, "test")
 
 
-def recordings(count: int = 400):
-    return [Recording(noise(count), {task: each.astype(np.int16) for task, each in labels(count).items()}, TASKS,
+def recordings(count: int = 1200):
+    """Each class for four seconds in turn."""
+    return [Recording(noise(count), {task: np.repeat(each, 200).astype(np.int16) for task, each in labels(
+        count // 200).items()}, TASKS,
                       SIGNAL.rate_hz, SIGNAL.channels, "03", "a")]
 
 
@@ -108,7 +111,8 @@ def test_a_load_counts_its_windows_and_only_what_is_timed_has_one(scenario, engi
 def test_bad_settings_are_refused_by_name(scenario):
     assert fields(scenario), "a scenario of no settings needs no test here, so leave it out by name"
     for each in fields(scenario):
-        for bad in (-1, inf, nan, "many", True, None):
+        for bad in (-1, inf, nan, None, *([] if isinstance(each.default, str) else ["many"]),
+                    *([] if isinstance(each.default, bool) else [True])):
             with pytest.raises(InputError, match="%s has %s = " % (scenario.name, each.name)):
                 replace(scenario, **{each.name: bad})
     with pytest.raises(InputError, match="no option 'colour'"):

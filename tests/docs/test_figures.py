@@ -134,6 +134,14 @@ def test_what_is_said_of_predictions_stands_in_their_report():
            "intervals hold %.1f, %.1f and %.1f %%" % (*(each["mape"] for each in (gpu, cpu, energy)),
                                             *(each["coverage"] for each in (gpu, cpu, energy))) in limits
     errors, held = zip(*((each["mape"], each["coverage"]) for each in (gpu, cpu, energy)))
+    results = ROOT / "benchmarks" / "results" / "amd-epyc-2-cores"
+    judged, study = (json.loads((results / name).read_text(encoding="utf-8"))
+                     for name in ("onnxruntime-core/judged.json", "simulated-boards.json"))
+    assert "off by %.1f %%, and its intervals hold %.1f %%; over ten drawings of the halves %.1f and %.1f %%" % (
+        *(judged["report"][name] for name in ("mape", "coverage")),
+        *(np.mean(judged["drawings"][name]) for name in ("mape", "coverage"))) in limits
+    assert "hold at least %.1f %% on %d boards" % (
+        min(each["held"] for each in study["found"]["after"].values()), study["boards"]) in limits
     assert "error %.0f to %.0f %%, intervals hold %d %%" % (min(errors), max(errors), int(min(held))) in README
 
 

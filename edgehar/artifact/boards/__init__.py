@@ -118,7 +118,8 @@ class Board:
     models: what its device tree may call it. modes: {name: Clocks}. devices: constants of
     "gpu", "dla" and "cpu". fits: {name: Fit}, "gpu", "dla", "cpu-fp32", "cpu-int8", "power".
     rails: idle watts of the module's own rails together, the share of each watt more at the
-    wall that they see, and how far off that may be, as a logarithm.
+    wall that they see, and how far off that may be, as a logarithm; empty, as its power, where
+    nobody metered it.
     """
 
     name: str
@@ -149,7 +150,7 @@ class Board:
         """All facts of the board, as its file holds them."""
         return {"name": self.name, "title": self.title, "models": list(self.models),
                 "modes": {name: clocks._asdict() for name, clocks in self.modes.items()},
-                "devices": self.devices, "rails": self.rails,
+                "devices": self.devices, **({"rails": self.rails} if self.rails else {}),
                 "fits": {name: fit.to_json() for name, fit in self.fits.items()}}
 
     def fit(self, device: str, precision: str) -> Fit:
@@ -176,7 +177,7 @@ def load_board(name: PathLike) -> Board:
             name, fault))
     return Board(value["name"], value["title"], tuple(value["models"]),
                  {key: BoardClocks(**mode) for key, mode in value["modes"].items()}, value["devices"],
-                 value["rails"], {key: Fit.from_json(fit) for key, fit in value["fits"].items()})
+                 value.get("rails", {}), {key: Fit.from_json(fit) for key, fit in value["fits"].items()})
 
 
 def _uneven(fits: Mapping[str, Any]) -> str:

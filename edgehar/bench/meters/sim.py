@@ -35,7 +35,10 @@ class Sim(Meter):
         if not (load_w >= 0 and noise_w >= 0 and interval_s > 0):
             raise InputError("meter sim has load_w=%s, noise_w=%s, interval_s=%s; the first two must be 0 or more, the "
                              "last above 0." % (load_w, noise_w, interval_s))
-        self._idle_w = load_board(board).rails["idle_w"] / len(XAVIER_RAILS)
+        rails = load_board(board).rails
+        if not rails:
+            raise InputError("board '%s' tells no power of rails; give another one to meter sim." % board)
+        self._idle_w = rails["idle_w"] / len(XAVIER_RAILS)
         self._board, self._load_w, self._noise_w, self._interval_s = board, load_w, noise_w, interval_s
         self._draw = random.Random(seed)
 
