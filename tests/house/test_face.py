@@ -16,7 +16,7 @@ DEVICE = ["Channel", "Recording", "Windows", "triad", "Dataset", "Split", "cut_c
           "BuildSpec", "Engine", "ready_engine", "Stream", "Decision", "Fleet", "choose_session", "Run", "run",
           "load_scenario", "add_plugin", "InputError", "setting", "Distribution", "recordings_from", "Signal",
           "Backend", "Session", "Meter", "PowerSample", "Scenario", "Trial", "Findings", "Measurement", "Source",
-          "Chunk", "Sink", "Disturbance"]
+          "Chunk", "Sink", "Disturbance", "Settling"]
 HOST = ["Recipe", "train", "export", "Model", "Outputs", "WithTeacher", "WithoutTeacher"]
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 HEAVY = "[name for name in ('numpy', 'torch', 'onnx', 'onnxruntime', 'jinja2') if sys.modules.get(name)]"
