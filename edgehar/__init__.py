@@ -24,21 +24,33 @@ if TYPE_CHECKING:
     from edgehar.artifact.manifest import Artifact as Artifact
     from edgehar.artifact.settling import Settling as Settling
     from edgehar.backends import BACKENDS as BACKENDS, ready_engine as ready_engine
-    from edgehar.backends.base import BuildSpec as BuildSpec, Engine as Engine
+    from edgehar.backends.base import (Backend as Backend, BuildSpec as BuildSpec, Engine as Engine,
+                                       Session as Session)
+    from edgehar.bench.disturbances.base import Disturbance as Disturbance
+    from edgehar.bench.meters.base import Meter as Meter, PowerSample as PowerSample
     from edgehar.bench.run import run as run
     from edgehar.bench.scenarios import load_scenario as load_scenario
+    from edgehar.bench.scenarios.base import Findings as Findings, Scenario as Scenario, Trial as Trial
     from edgehar.data.channels import Channel as Channel, triad as triad
     from edgehar.data.corpus import cut_corpus as cut_corpus
-    from edgehar.data.datasets.base import Dataset as Dataset
-    from edgehar.data.signals import Recording as Recording, Windows as Windows
+    from edgehar.data.datasets.base import Dataset as Dataset, Distribution as Distribution
+    from edgehar.data.making import recordings_from as recordings_from
+    from edgehar.data.signals import Recording as Recording, Signal as Signal, Windows as Windows
     from edgehar.data.splits import Split as Split
-    from edgehar.results.runs import Run as Run
+    from edgehar.errors import InputError as InputError
+    from edgehar.registry import add_plugin as add_plugin
+    from edgehar.results.runs import Measurement as Measurement, Run as Run
+    from edgehar.settings import setting as setting
     from edgehar.stream.choice import choose_session as choose_session
     from edgehar.stream.decision import Decision as Decision
     from edgehar.stream.fleet import Fleet as Fleet
+    from edgehar.stream.sinks.base import Sink as Sink
+    from edgehar.stream.sources.base import Chunk as Chunk, Source as Source
     from edgehar.stream.stream import Stream as Stream
+    from edgehar.training.distillers.base import WithoutTeacher as WithoutTeacher, WithTeacher as WithTeacher
     from edgehar.training.exporting import export as export
     from edgehar.training.loop import train as train
+    from edgehar.training.models.base import Model as Model, Outputs as Outputs
     from edgehar.training.recipe import Recipe as Recipe
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else ONNX Runtime writes a device id into the user's cache
@@ -55,6 +67,18 @@ HOMES = {  # the same names, for Python: where each is loaded from
     "Stream": "edgehar.stream.stream", "Decision": "edgehar.stream.decision", "Fleet": "edgehar.stream.fleet",
     "choose_session": "edgehar.stream.choice",
     "Run": "edgehar.results.runs", "run": "edgehar.bench.run", "load_scenario": "edgehar.bench.scenarios",
+    # what plug-ins are derived from, and what they need besides
+    "add_plugin": "edgehar.registry", "InputError": "edgehar.errors", "setting": "edgehar.settings",
+    "Distribution": "edgehar.data.datasets.base", "recordings_from": "edgehar.data.making",
+    "Signal": "edgehar.data.signals", "Model": "edgehar.training.models.base",
+    "Outputs": "edgehar.training.models.base", "WithTeacher": "edgehar.training.distillers.base",
+    "WithoutTeacher": "edgehar.training.distillers.base", "Backend": "edgehar.backends.base",
+    "Session": "edgehar.backends.base", "Meter": "edgehar.bench.meters.base",
+    "PowerSample": "edgehar.bench.meters.base", "Scenario": "edgehar.bench.scenarios.base",
+    "Trial": "edgehar.bench.scenarios.base", "Findings": "edgehar.bench.scenarios.base",
+    "Measurement": "edgehar.results.runs", "Source": "edgehar.stream.sources.base",
+    "Chunk": "edgehar.stream.sources.base", "Sink": "edgehar.stream.sinks.base",
+    "Disturbance": "edgehar.bench.disturbances.base",
 }
 OF_TRAINING = ("torch", "onnx")  # packages that a board may lack
 

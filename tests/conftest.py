@@ -9,10 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from edgehar.plugins import of_environment
+from edgehar.registry import add_plugin
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # waiting threads of torch starve everything else on a small machine
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background jobs, and children inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+for plugin in of_environment():  # the contracts hold for plug-ins that EDGEHAR_PLUGINS names, too
+    add_plugin(plugin)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 # These follow the pace of other programs, which nobody can hold: the service of jetson-stats, an sshd, a broker and

@@ -124,6 +124,6 @@ def write_artifact(folder, dataset: str = "walks", seed: int = 3) -> Artifact:
 
 def add_plugins(monkeypatch) -> None:
     """Let backend ``linear`` and dataset ``walks`` stand in their rooms until the test ends."""
-    monkeypatch.setattr(registry, "_extra_files", {})
+    monkeypatch.setattr(registry, "_extra_files", {room: dict(files) for room, files in registry._extra_files.items()})
     for path in (BACKEND, DATASET):
         registry.add_plugin(path)

@@ -26,6 +26,7 @@ import numpy as np
 from edgehar.artifact.boards import Board, BoardClocks, Estimate, Fit, on_threads
 from edgehar.artifact.fusion import DEPTHWISE, MOVE, Kernel, fused_kernels
 from edgehar.errors import InputError
+from edgehar.nearest import did_you_mean
 
 BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 TERMS = ("launch", "compute", "memory")
@@ -367,7 +368,8 @@ def predict_cost(board: Board, model: Any, mode: str, precision: str = "fp16", b
     the board has not, and for a graph that is not modelled.
     """
     if device not in board.devices:
-        raise InputError("%s has no device '%s'; choose from: %s." % (board.name, device, ", ".join(board.devices)))
+        raise InputError("%s has no device '%s'%s; choose from: %s." % (
+            board.name, device, did_you_mean(device, board.devices), ", ".join(board.devices)))
     clocks, fit = on_threads(board.clocks(mode), threads), board.fit(device, precision)
     work = work_of(model, reformatted=device != "cpu" and precision != "fp32")
     at = Placement(device, precision, clocks, batch, graph and device == "gpu", runtime)

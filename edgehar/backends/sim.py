@@ -37,7 +37,11 @@ EXPORTED = "exported.onnx"  # beside the rounded one: what is costed
 
 
 class Sim(Backend):
-    """``sim:board=xavier-agx,mode=MODE_15W,graph=false``: numerics of its GPU, and what it would cost there."""
+    """``sim:board=xavier-agx,mode=MODE_15W,graph=false``: numerics of its GPU, and what it would cost there.
+
+    board: name, or a file as `edgehar calibrate` writes it. mode: power mode of the board. graph: kernels are launched
+    as one CUDA graph.
+    """
 
     source = SIMULATED
     precisions = ("fp32", "fp16", "int8")

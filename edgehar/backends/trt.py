@@ -37,8 +37,18 @@ SHOWN = 5  # layers that a report names
 
 
 class Trt(Backend):
-    """Options: see ``_trt.options``. caches: folder of timing and calibration caches, else ``built/caches`` of the
-    artifact."""
+    """Of the options, sync, memory and graph say how an engine is run; all others decide how it is built.
+
+    batch: sizes with kernels of their own, as in 1+8+64; one makes the engine static. contexts: batches that may be in
+    flight where there are several sizes. calibrator: where INT8 ranges come from: entropy, minmax, ranges or qdq; by
+    itself entropy over the artifact's windows or, where it has none, its stored ranges. dla: core of the DLA that runs
+    what it can, 0 or 1. workspace_mib: scratch memory that kernels may use; 256 by itself. tactics: kernel libraries,
+    joined by "+", or none for TensorRT's own alone. fp32: patterns of names of layers that stay in FP32, joined by "+".
+    sync: how a thread waits for the GPU: spin (soonest, at the price of a core), yield or blocking (asleep), which is
+    taken by itself. memory: copy to the GPU's own, or mapped, where it reads the host's; by itself mapped where both
+    are the same. graph: kernels are launched as one CUDA graph, as they are by itself. caches: folder of timing and
+    calibration caches; by itself built/caches of the artifact.
+    """
 
     default_precision = "fp16"
 

@@ -13,7 +13,6 @@ import importlib
 import os
 import pkgutil
 import sys
-from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, NoReturn, Optional, Sequence, Tuple
 
 import click
@@ -22,7 +21,7 @@ from edgehar import __version__
 from edgehar.errors import EdgeharError, InputError, MissingError
 from edgehar.packages import absent, broken, broken_in
 
-SECTIONS = ("Machine and data", "Train", "Run", "Deploy", "Measure")  # of the help; a command says which is its own
+SECTIONS = ("Machine and data", "Train", "Run", "Deploy", "Measure", "Plug-ins")  # of the help; a command says its own
 OTHERS = "More commands"
 INTERRUPTED = 130
 PIPE_CLOSED = 141
@@ -101,8 +100,9 @@ class _Stopped(Exception):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, message="edgehar %(version)s")
-@click.option("--plugin", "plugins", multiple=True, metavar="FILE.py", type=click.Path(),
-              help="Add a plug-in of your own: a file in a folder named like its room, e.g. datasets/gym.py.")
+@click.option("--plugin", "plugins", multiple=True, metavar="FILE.py|MODULE", type=click.Path(),
+              help="Add a plug-in of your own, as `edgehar new` writes one; may stand anywhere in the line. Others are "
+              "named in EDGEHAR_PLUGINS and edgehar.toml.")
 @click.option("-v", "--verbose", count=True, help="Log what is decided to stderr, each line with its time "
               "and module; -vv logs more.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error; may stand anywhere in the line.")
@@ -132,11 +132,9 @@ def edgehar(context: click.Context, plugins: Sequence[str], verbose: int, debug:
     from edgehar.cli._logging import show_notes
 
     context.call_on_close(show_notes(verbose))
-    if plugins:
-        from edgehar.registry import add_plugin
+    from edgehar.plugins import add_plugins
 
-        for path in plugins:
-            add_plugin(Path(path))
+    add_plugins(plugins)
 
 
 def main() -> NoReturn:
@@ -149,19 +147,39 @@ def main() -> NoReturn:
 
 def execute(arguments: Sequence[str]) -> int:
     """Run one command line; return its exit code, having told what went wrong in one sentence on stderr."""
-    words = [word for word in arguments if word != "--debug"] or ["--help"]
-    try:
-        code = edgehar.main(words, prog_name="edgehar", standalone_mode=False)
-        sys.stdout.flush()
-    except SystemExit:
-        raise
-    except BaseException as error:  # a broken library of Rust panics with a kind that is no Exception
-        if "--debug" in arguments:
-            import traceback
+    from edgehar.registry import plugins_kept
 
-            traceback.print_exc()
-        return _tell(explain(error))
+    words = plugins_first([word for word in arguments if word != "--debug"]) or ["--help"]
+    with plugins_kept():
+        try:
+            code = edgehar.main(words, prog_name="edgehar", standalone_mode=False)
+            sys.stdout.flush()
+        except SystemExit:
+            raise
+        except BaseException as error:  # a broken library of Rust panics with a kind that is no Exception
+            if "--debug" in arguments:
+                import traceback
+
+                traceback.print_exc()
+            return _tell(explain(error))
     return code if type(code) is int else 0
+
+
+def plugins_first(words: Sequence[str]) -> List[str]:
+    """The line with each ``--plugin FILE`` before the command, wherever it was typed."""
+    first: List[str] = []
+    rest: List[str] = []
+    left = list(words)
+    while left and left[0] != "--":
+        word = left.pop(0)
+        if word == "--plugin" and not left:
+            return [word]  # to be refused
+        if word == "--plugin":
+            first += [word, *left[:1]]
+            left = left[1:]
+        else:
+            (first if word.startswith("--plugin=") else rest).append(word)
+    return [*first, *rest, *left]
 
 
 def explain(error: BaseException) -> Ending:
@@ -177,9 +195,25 @@ def explain(error: BaseException) -> Ending:
                       "typed again.", INTERRUPTED)
     if isinstance(error, BrokenPipeError):
         return Ending("", PIPE_CLOSED)
-    return _of_this_machine(error) or Ending(
+    return _of_this_machine(error) or _of_a_plugin(error) or Ending(
         "this is a fault of edgehar (%s: %s); add --debug for the traceback and report it." % (
             type(error).__name__, error), EdgeharError.exit_code)
+
+
+def _of_a_plugin(error: BaseException) -> Optional[Ending]:
+    """The outcome where a plug-in of the user's raised `error`, or may have caused it; None where none was used."""
+    from edgehar.registry import fault_place, loaded_plugins
+
+    told = "%s: %s" % (type(error).__name__, error)
+    place = fault_place(error)
+    if place:
+        return Ending("there is a fault in the plug-in %s (%s); mend it; --debug shows the traceback." % (place, told),
+                      InputError.exit_code)
+    if loaded_plugins():
+        return Ending("this is a fault of edgehar, or of what %s gives to it (%s); add --debug for the traceback, and "
+                      "look there before you report it." % (" or ".join(loaded_plugins()), told),
+                      EdgeharError.exit_code)
+    return None
 
 
 def _of_this_machine(error: BaseException) -> Optional[Ending]:

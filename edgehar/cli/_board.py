@@ -11,6 +11,7 @@ from typing import Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from edgehar import machine
 from edgehar.cli._finding import MISSING, OK, WARNING, Finding, cause_and_remedy, package, safely
+from edgehar.cli._readiness import RAILS
 
 JETPACK5_NUMPY, JETPACK5_PYTHON, JETPACK5_CUDA = (1, 24), (3, 8), "11.4"
 RELEASE = re.compile(r"R(\d+) .*REVISION: ([\d.]+)")
@@ -204,7 +205,7 @@ def _meters(jetson: bool) -> Iterator[Finding]:
 
     for name in METERS.names():
         if (name == "rapl") != jetson:
-            yield from safely("power", "rails by " + name, partial(_meter, name))
+            yield from safely("power", RAILS + name, partial(_meter, name))
 
 
 def _meter(name: str) -> Iterator[Finding]:
@@ -219,9 +220,9 @@ def _meter(name: str) -> Iterator[Finding]:
         reason = meter.missing()
         remarks = [] if reason else meter.warnings()
         if remarks:
-            yield Finding("power", "rails by " + name, WARNING, ", ".join(meter.rails), "; ".join(remarks))
+            yield Finding("power", RAILS + name, WARNING, ", ".join(meter.rails), "; ".join(remarks))
         else:
-            yield Finding("power", "rails by " + name, MISSING if reason else OK,
+            yield Finding("power", RAILS + name, MISSING if reason else OK,
                           *(cause_and_remedy(reason) if reason else (", ".join(meter.rails),)))
 
 

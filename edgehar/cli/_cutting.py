@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Optional, Sequence
 
 import click
 
-from edgehar.cli._options import Decorator, root_option, together
+from edgehar.cli._options import Decorator, root_option, spec_option, together
 
 if TYPE_CHECKING:
     from edgehar.data.corpus import Corpus
@@ -39,8 +39,8 @@ def corpus_options(whose: str = "the corpus' own") -> Decorator:
     whose: split and framing it takes unless told otherwise.
     """
     return together(
-        click.option("--data", required=True, metavar="SPEC", help="Corpus, e.g. uci-har or wisdm:device=watch; "
-                     "`edgehar datasets` lists them."),
+        spec_option("datasets", "--data", required=True, metavar="SPEC", help="Corpus, e.g. uci-har or "
+                    "wisdm:device=watch; `edgehar datasets` lists them, NAME:help tells of the options of one."),
         root_option(),
         click.option("--skip-bad", is_flag=True, help="Leave out what is damaged (a person, a session) and list it at "
                      "the end, instead of refusing the corpus."),

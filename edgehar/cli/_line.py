@@ -17,10 +17,12 @@ def typed_line(context: click.Context) -> str:
     """The command with its arguments and the options that were given; absolute paths are cut to their last part, for
     a Run travels."""
     words = context.command_path.split()
+    for plugin in context.find_root().params.get("plugins", ()):
+        words += ["--plugin", _travelling(plugin)]
     for parameter in context.command.params:
         value = context.params[parameter.name or ""]
         if isinstance(parameter, click.Argument):
-            words += [_travelling(each) for each in (value if parameter.nargs != 1 else [value])]
+            words += [_travelling(each) for each in (value if parameter.nargs != 1 else [value]) if each is not None]
         elif isinstance(parameter, click.Option) and _typed(context, parameter):
             for each in value if parameter.multiple else [value]:
                 words += [parameter.opts[-1]] if parameter.is_flag else [parameter.opts[-1], _travelling(each)]

@@ -12,6 +12,7 @@ from edgehar.settings import HOLD
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 PRECISIONS = ("fp32", "fp16", "int8")
+HELP = "help"
 TARGETS = ("trt8.5", "trt10", "dla", "ort")  # of edgehar.artifact.targets, which --help need not import
 
 
@@ -66,6 +67,29 @@ class Speed(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
         return factor
 
 
+FILES = {"sources": (".csv", "csv:path=%s"), "datasets": (".toml", "table:%s")}  # what a file alone was meant to be
+
+
+def spec_option(room: str, *names: str, **settings: Any) -> Decorator:
+    """An option that takes specs of the plug-ins of a room; for NAME:help it prints what NAME takes, and ends."""
+    def tell(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        for spec in value if isinstance(value, tuple) else (value,):
+            name, _, rest = str(spec or "").partition(":")
+            if name.endswith(FILES.get(room, ("?", ""))[0]) and not rest:
+                raise click.UsageError("'%s' is a file; write %s" % (name, FILES[room][1] % name), context)
+            if HELP in (name.strip(), rest.strip()):
+                from edgehar.cli._manuals import show_manual, show_room
+
+                if rest:
+                    show_manual(room, name)
+                else:
+                    show_room(room)
+                context.exit()
+        return value
+
+    return click.option(*names, callback=tell, **settings)
+
+
 def speed_option(default: str, told: str) -> Decorator:
     """How fast a signal that is not live is played."""
     return click.option("--speed", type=Speed(), default=default, help="%s  [default: %s]" % (told, default))
@@ -100,9 +124,9 @@ def engine_options(several: bool = False) -> Decorator:
     """What runs ENGINE_OR_ARTIFACT; in `several` precisions one by one."""
     precision = ("--precision", "precisions") if several else ("--precision",)
     return together(
-        click.option("--backend", metavar="NAME[:OPTION=VALUE,...]",
-                     help="For an artifact: what runs it; default ort. For an engine: how it is run, e.g. "
-                     "trt:sync=spin."),
+        spec_option("backends", "--backend", metavar="NAME[:OPTION=VALUE,...]",
+                    help="For an artifact: what runs it; default ort. For an engine: how it is run, e.g. "
+                    "trt:sync=spin. NAME:help tells of its options."),
         click.option(*precision, multiple=several, type=click.Choice(PRECISIONS),
                      help="For an artifact; default fp32.%s" % (" Repeatable." if several else "")))
 
@@ -118,8 +142,8 @@ def head_option(what: str = "Decide by this head of one subject, which `edgehar 
 def building_options(example: str) -> Decorator:
     """What an engine is built with. example: ends the help of --backend."""
     return together(
-        click.option("--backend", default="ort", show_default=True, metavar="NAME[:OPTION=VALUE,...]",
-                     help="What runs it, e.g. %s." % example),
+        spec_option("backends", "--backend", default="ort", show_default=True, metavar="NAME[:OPTION=VALUE,...]",
+                    help="What runs it, e.g. %s. NAME:help tells of its options." % example),
         click.option("--precision", type=click.Choice(PRECISIONS), help="Default: fp16 for trt, else fp32."))
 
 
@@ -131,8 +155,9 @@ def board_option(what: str) -> Decorator:
 
 def model_option(default: str, what: str) -> Decorator:
     """``--model``, a network and its options."""
-    return click.option("--model", "model_spec", default=default, show_default=True, metavar="SPEC",
-                        help="%s. There are: %s." % (what, names_in_room("models")))
+    return spec_option("models", "--model", "model_spec", default=default, show_default=True, metavar="SPEC",
+                       help="%s. There are: %s; NAME:help tells of the options of one." % (
+                           what, names_in_room("models")))
 
 
 def target_option(what: str, default: Optional[str] = None) -> Decorator:
@@ -174,9 +199,16 @@ def settling_options() -> Decorator:
 
 def sink_option(examples: str, default: str) -> Decorator:
     """``--sink``, repeatable."""
-    return click.option("--sink", "sinks", multiple=True, metavar="SPEC",
-                        help="Where decisions go (%s), e.g. %s. Repeatable.  [default: %s]" % (
-                            names_in_room("sinks"), examples, default))
+    return spec_option("sinks", "--sink", "sinks", multiple=True, metavar="SPEC",
+                       help="Where decisions go (%s), e.g. %s; NAME:help tells of the options of one. Repeatable.  "
+                       "[default: %s]" % (names_in_room("sinks"), examples, default))
+
+
+def source_option(examples: str, told: str = "", **settings: Any) -> Decorator:
+    """``--source``; told: its default, as the help puts it."""
+    return spec_option("sources", "--source", metavar="SPEC", **settings,
+                       help="Where samples come from (%s), e.g. %s; NAME:help tells of the options of one.%s" % (
+                           names_in_room("sources"), examples, "  [default: %s]" % told if told else ""))
 
 
 def stream_options() -> Decorator:

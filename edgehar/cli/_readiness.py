@@ -6,6 +6,8 @@ from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 from edgehar.cli._finding import MISSING, OK, Finding
 
+RAILS = "rails by "  # a meter's name follows
+
 
 class Task(NamedTuple):
     """A job of this machine. shown: whether a finding has to do with it; any_of: of each group one must be usable.
@@ -28,7 +30,7 @@ def _is(room: str, *subjects: str) -> Callable[[Finding], bool]:
 
 
 def _is_rail(finding: Finding) -> bool:
-    return finding.subject.startswith("rails by ")
+    return finding.subject.startswith(RAILS)
 
 
 def _of_trt(finding: Finding) -> bool:

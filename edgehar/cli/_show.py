@@ -97,9 +97,16 @@ def show_remedy(what: str, remedy: str) -> None:
     click.echo()
 
 
-def show_next(command: str) -> None:
-    """Print the next useful command."""
-    click.echo("next: %s" % command)
+def show_next(command: str, err: bool = False) -> None:
+    """Print the next useful command; err: on stderr."""
+    click.echo("next: %s" % with_plugins(command), err=err)
+
+
+def with_plugins(command: str) -> str:
+    """`command` with the plug-ins that this one was given, which it may need too."""
+    context = click.get_current_context(silent=True)
+    named = context.find_root().params.get("plugins", ()) if context and command.startswith("edgehar ") else ()
+    return command + "".join(" --plugin %s" % shlex.quote(each) for each in named)
 
 
 def at(root: Optional[str]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Tuple
 
 import click
 
-from edgehar.cli._options import json_option, root_option, target_option
+from edgehar.cli._options import json_option, root_option, spec_option, target_option
 
 if TYPE_CHECKING:
     from edgehar.artifact.adopting import Wanted
@@ -42,8 +42,8 @@ class Told(NamedTuple):
               "the corpus']")
 @click.option("-o", "folder", required=True, type=click.Path(), metavar="ARTIFACT", help="Where the artifact goes.")
 @click.option("--name", help="Its name; default the folder's.")
-@click.option("--data", metavar="CORPUS", help="Corpus of golden and calibration windows, and of test subjects; "
-              "without, signals are generated.")
+@spec_option("datasets", "--data", metavar="CORPUS", help="Corpus of golden and calibration windows, and of test "
+             "subjects; without, signals are generated.")
 @click.option("--protocol", metavar="SPEC|FILE.json", help="Who of the corpus it was trained on; see `edgehar split "
               "--help`.  [default: the corpus' own split]")
 @root_option()

@@ -13,7 +13,7 @@ import click
 from edgehar.cli._by_turns import measure_by_turns
 from edgehar.cli._capacity import show_max_rates
 from edgehar.cli._line import typed_line
-from edgehar.cli._options import engine_options, json_option, quiet_option, root_option
+from edgehar.cli._options import engine_options, json_option, quiet_option, root_option, spec_option
 from edgehar.cli._show import names_in_room, progress_line, show_next
 
 if TYPE_CHECKING:
@@ -28,9 +28,10 @@ SECTION = "Measure"
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="ENGINE_OR_ARTIFACT...", type=click.Path())
-@click.option("--scenario", "scenarios", multiple=True, metavar="SPEC|FILE.toml", default=("single_stream",),
-              show_default=True, help="Scenario (%s), with its settings as in paced:rate_hz=2, or a file. "
-              "Repeatable." % names_in_room("scenarios"))
+@spec_option("scenarios", "--scenario", "scenarios", multiple=True, metavar="SPEC|FILE.toml",
+             default=("single_stream",), show_default=True,
+             help="Scenario (%s), with its settings as in paced:rate_hz=2, or a file; NAME:help tells of the "
+             "settings of one. Repeatable." % names_in_room("scenarios"))
 @engine_options(several=True)
 @click.option("--batch", type=click.IntRange(1), help="Windows per call, where a scenario lets one choose.")
 @click.option("--duration", "duration_s", type=float, metavar="SECONDS", help="How long to measure.")
@@ -41,14 +42,14 @@ SECTION = "Measure"
 @click.option("--hop", type=click.IntRange(1), help="Samples from one window to the next (streaming).  [default: the "
               "model's]")
 @click.option("--hold", type=click.IntRange(1), help="Windows that must agree before a label changes (streaming).")
-@click.option("--data", metavar="CORPUS",
-              help="Corpus for accuracy and streaming; default: the one the model was trained on.")
+@spec_option("datasets", "--data", metavar="CORPUS",
+             help="Corpus for accuracy and streaming; default: the one the model was trained on.")
 @click.option("--missing", multiple=True, metavar="PATTERN|each", help="Score also with zeros in place of "
               "these channels (accuracy), e.g. left-arm/imu or placement=torso; each: of every sensor in turn. "
               "Repeatable.")
 @root_option()
-@click.option("--power", metavar="METER", help="Measure energy too, by a meter: %s. Takes six minutes a Run." % (
-    names_in_room("meters")))
+@spec_option("meters", "--power", metavar="METER", help="Measure energy too, by a meter: %s; NAME:help tells of the "
+             "options of one. Takes six minutes a Run." % names_in_room("meters"))
 @click.option("--idle", "idle_s", type=float, metavar="SECONDS", default=30.0, show_default=True,
               help="Idle before and after each load (--power).")
 @click.option("--load", "load_s", type=float, metavar="SECONDS", default=60.0, show_default=True,

@@ -40,7 +40,7 @@ def command(name: Optional[str], root: Optional[str], check: bool, clear_cache: 
     elif not name:
         _show_all(facts)
     elif facts[0]["loader"]:
-        _show_one(facts[0], root)
+        _show_one(name, facts[0], root)
     else:
         _show_unread(facts[0])
 
@@ -103,7 +103,7 @@ def _show_all(facts: List[Dict[str, Any]]) -> None:
     show_next("edgehar datasets synthetic")
 
 
-def _show_one(facts: Dict[str, Any], root: Optional[str]) -> None:
+def _show_one(typed: str, facts: Dict[str, Any], root: Optional[str]) -> None:
     rows = [("title", _title(facts)), ("found", facts["at_hand"]), ("lacking", facts["lacking"]),
             ("rate", "%g Hz" % facts["rate_hz"]), ("window", _samples(facts["window"], facts["rate_hz"])),
             ("hop", _samples(facts["hop"], facts["rate_hz"])),
@@ -116,10 +116,20 @@ def _show_one(facts: Dict[str, Any], root: Optional[str]) -> None:
     show_table("Channels", ("channel", "unit", "made by an offline filter"),
                [(channel["name"], channel["unit"], "yes" if channel["derived"] else "")
                 for channel in facts["channels"]])
+    _show_options(facts["spec"])
     absent = facts["at_hand"] == "no" and facts["downloads"]
     step = "edgehar fetch %s%s" if absent else "edgehar train --data %s%s --model resnet -o runs/teacher"
-    spec = "synthetic" if facts["at_hand"] == "no" and not absent else facts["spec"]
+    spec = "synthetic" if facts["at_hand"] == "no" and not absent else typed
     show_next(step % (shlex.quote(spec), at(root)))
+
+
+def _show_options(spec: str) -> None:
+    """What a spec of the corpus can set."""
+    from edgehar.cli._manuals import manual_in, show_options
+    from edgehar.registry import parse_spec
+
+    show_options(manual_in("datasets", parse_spec(spec)[0]))
+    click.echo()
 
 
 def _show_unread(facts: Dict[str, Any]) -> None:

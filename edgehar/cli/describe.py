@@ -32,5 +32,23 @@ def command(folder: str, output: str, force: bool) -> None:
     with written_whole(Path(output)) as path:
         path.write_text(text, encoding="utf-8")
     beside = Path(output).resolve().parent == Path(folder).resolve()
+    step = "edgehar inspect %s%s" % (shlex.quote(output), "" if beside else at(folder))
     click.echo("%s in %s" % (counted(text.count("QUESTION:"), "question"), output))
-    show_next("edgehar inspect %s%s" % (shlex.quote(output), "" if beside else at(folder)))
+    reason = _unread(output, folder)
+    if reason:
+        click.echo("it does not read yet (%s); answer the questions, then run `%s`" % (reason.rstrip("."), step))
+    else:
+        show_next(step)
+
+
+def _unread(description: str, folder: str) -> str:
+    """Why the first recording cannot be read as it is described; empty where it can."""
+    from edgehar.data.datasets import DATASETS
+    from edgehar.errors import InputError
+    from edgehar.registry import quoted
+
+    try:
+        next(DATASETS.create("table:path=%s" % quoted(description, declared=True), root=folder).recordings(), None)
+    except InputError as error:
+        return str(error)
+    return ""

@@ -7,7 +7,7 @@ from typing import Any, Optional, Sequence
 import click
 
 from edgehar.cli._cutting import Asked, asked_corpus, corpus_options, heard_by
-from edgehar.cli._options import model_option
+from edgehar.cli._options import model_option, spec_option
 from edgehar.cli._show import names_in_room
 from edgehar.cli._training import labelled_option, training_options
 
@@ -18,9 +18,9 @@ SECTION = "Train"
 @click.option("--teacher", "teacher_folders", multiple=True, type=click.Path(), metavar="FOLDER",
               help="A finished training; not needed by methods without a teacher. Repeatable: several teach as one, by "
               "the mean of their probabilities.")
-@click.option("--method", default="kd", show_default=True, metavar="SPEC",
-              help="Method and its options, e.g. kd:temperature=4,share=0.9. There are: %s." % (
-                  names_in_room("distillers")))
+@spec_option("distillers", "--method", default="kd", show_default=True, metavar="SPEC",
+             help="Method and its options, e.g. kd:temperature=4,share=0.9. There are: %s; NAME:help tells of the "
+             "options of one." % names_in_room("distillers"))
 @model_option("mobilenet:size=S", "The student, e.g. mobilenet:size=S,conv=valid")
 @click.option("--channels", default="live", show_default=True, metavar="PATTERN",
               help='What the student sees: "live" (what a live sensor delivers), "all", parts of names as in wrist/acc,'

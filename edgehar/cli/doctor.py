@@ -13,7 +13,8 @@ import click
 from edgehar.cli._board import board_findings, on_jetson
 from edgehar.cli._finding import MISSING, OK, WARNING, Finding, cause_and_remedy, package, safely
 from edgehar.cli._options import json_option
-from edgehar.cli._readiness import TASKS, lacks, of_task, remedies
+from edgehar.cli._readiness import RAILS, TASKS, lacks, of_task, remedies
+from edgehar.cli._ready import as_typed
 from edgehar.cli._show import NARROW, show_json, show_next, show_remedy, show_table
 
 SECTION = "Machine and data"
@@ -32,7 +33,6 @@ PACKAGES = (("training", "torch", TRAINING), ("training", "onnx", TRAINING),
 WORDS = {"run": "run models", "train": "train and export", "build-trt": "build TensorRT engines",
          "power": "measure energy"}
 UNLISTED = ("onnxruntime",)  # loaded apart, too: its own lines are those of the backends
-NEXT = {"build-trt": "edgehar build ARTIFACT --backend trt", "power": "edgehar bench ENGINE --power METER"}
 PROVIDERS = {"TensorrtExecutionProvider": CUDA_WHEEL, "CUDAExecutionProvider": CUDA_WHEEL,
              "CPUExecutionProvider": "`pip install --force-reinstall 'edgehar[cpu]'`"}
 
@@ -188,8 +188,11 @@ def _disk() -> Iterator[Finding]:
 
 def _next_step(found: List[Finding], task: Optional[str]) -> str:
     """The next useful command where the job can be done; without one, what this machine is best for."""
-    if task in NEXT:
-        return NEXT[task]
+    if task == "build-trt":
+        return "edgehar build %s --backend trt" % as_typed()
+    if task == "power":
+        return "edgehar bench %s --power %s" % (as_typed(), next(
+            each.subject[len(RAILS):] for each in found if each.subject.startswith(RAILS) and each.state != MISSING))
     if task != "run" and all(finding.state == OK for finding in found if finding.room == "training"):
         return "edgehar train --data %s -o runs/teacher" % _best_corpus(found)
     artifacts = sorted(Path("engines").glob("*/manifest.json"))

@@ -28,7 +28,7 @@ def command(data: str, root: Optional[str], output: str, as_json: bool) -> None:
     Of the folder of an artifact: what it reads and decides, whom it was trained on, and how far it can be trusted, by
     the certificate of `edgehar robust` beside it.
     """
-    from edgehar.cli._show import at, reading_line, show_json, show_next
+    from edgehar.cli._show import at, reading_line, show_json, show_next, with_plugins
     from edgehar.data.datasets import DATASETS
     from edgehar.probes import probe_file
     from edgehar.results.inspection import inspect, write_inspection
@@ -46,7 +46,11 @@ def command(data: str, root: Optional[str], output: str, as_json: bool) -> None:
         return
     _tell(found)
     click.echo("page: %s" % write_inspection(found, output))
-    show_next("edgehar train --data %s%s --model resnet -o runs/teacher" % (shlex.quote(spec), at(root)))
+    step = "edgehar train --data %s%s --model resnet -o runs/teacher" % (shlex.quote(spec), at(root))
+    if found.refused:
+        click.echo("mend what is refused, then run `%s`" % with_plugins(step))
+    else:
+        show_next(step)
 
 
 def _show_artifact(folder: str, as_json: bool) -> None:

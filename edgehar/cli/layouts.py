@@ -13,10 +13,10 @@ SECTION = "Machine and data"
 
 
 @click.command()
-@click.argument("path", metavar="[FILE]", required=False, type=click.Path(dir_okay=False))
+@click.argument("path", metavar="[NAME|FILE]", required=False, type=click.Path(dir_okay=False))
 @json_option()
 def command(path: Optional[str], as_json: bool) -> None:
-    """List the layouts of loggers that are read as exported, or those that FILE may have.
+    """List the layouts of loggers that are read as exported, show NAME, or tell which FILE may have.
 
     A stream takes one with `--source csv:path=FILE,layout=NAME`; it is recognised where it is not given.
     """
@@ -24,9 +24,15 @@ def command(path: Optional[str], as_json: bool) -> None:
 
     from edgehar.cli._ready import as_typed
     from edgehar.cli._show import show_json, show_next
+    from edgehar.errors import InputError
     from edgehar.data.recognition import all_layouts, head_of, nearest, recognised
 
     known = {name: layout.facts["layout"] for name, layout in all_layouts().items()}
+    if path and not Path(path).exists():
+        if Path(path).suffix:
+            raise InputError("cannot read %s: there is no such file; `edgehar layouts` lists the names." % path)
+        _show_one(path, as_json)
+        return
     if path:
         head = head_of(Path(path))
         chosen = recognised(head)
@@ -44,3 +50,17 @@ def command(path: Optional[str], as_json: bool) -> None:
         click.echo("%-*s  %s" % (width, name, facts["title"]))
     show_next("edgehar run %s --source %s" % (as_typed(), shlex.quote("csv:path=%s,layout=%s" % (
         path, next(iter(known))))) if path else "edgehar layouts --json")
+
+
+def _show_one(name: str, as_json: bool) -> None:
+    """One layout: its file, to be copied and changed for another logger."""
+    from edgehar.cli._show import show_json, show_next
+    from edgehar.data.recognition import layout_file, layout_of
+
+    layout = layout_of(name)
+    if as_json:
+        show_json(dict(layout.facts["layout"], name=name, channels=[each.name for each in layout.channels]))
+        return
+    click.echo("# --source csv:path=FILE,layout=%s\n" % name)
+    click.echo(layout_file(name).read_text(encoding="utf-8").rstrip())
+    show_next("edgehar sources csv")

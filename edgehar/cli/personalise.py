@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequenc
 
 import click
 
-from edgehar.cli._options import engine_options, json_option, root_option
+from edgehar.cli._options import engine_options, json_option, root_option, spec_option
 from edgehar.cli._show import names_in_room, progress_line, show_json, show_next, show_table
 from edgehar.cli._streaming import Sparing, open_source
 
@@ -30,9 +30,9 @@ class Wearing(NamedTuple):
 
 @click.command()
 @click.argument("path", metavar="ENGINE_OR_ARTIFACT", type=click.Path())
-@click.option("--source", "sources", multiple=True, metavar="SPEC",
-              help="Where the samples of the enrolment come from (%s). Repeatable: one for each wearing."
-              % names_in_room("sources"))
+@spec_option("sources", "--source", "sources", multiple=True, metavar="SPEC",
+             help="Where the samples of the enrolment come from (%s). Repeatable: one for each wearing."
+             % names_in_room("sources"))
 @root_option()
 @click.option("--labels", multiple=True, metavar="FILE.csv", type=click.Path(),
               help="What was done when: start_s,end_s,label in the clock of the source. One for each --source.")
@@ -42,8 +42,9 @@ class Wearing(NamedTuple):
               help="With --guided: what is asked for.  [default: all]")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), default=20.0, show_default=True,
               help="With --guided: of each class, after 3 s to change over.")
-@click.option("--method", default="map", show_default=True, metavar="SPEC",
-              help="How the last layer is fitted (%s), e.g. map:strength=1." % names_in_room("personalisers"))
+@spec_option("personalisers", "--method", default="map", show_default=True, metavar="SPEC",
+             help="How the last layer is fitted (%s), e.g. map:strength=1; NAME:help tells of one." % (
+                 names_in_room("personalisers")))
 @click.option("--task", default="", metavar="NAME", help="What is personalised.  [default: the first of the model]")
 @click.option("--wearer", default="", metavar="NAME", help="Whose head it is.  [default: the name of the file]")
 @click.option("--key", type=click.Path(), metavar="NAME.key", help="Sign the head with this key.")

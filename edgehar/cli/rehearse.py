@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Sequence
 import click
 
 from edgehar.cli._options import (constant_option, engine_options, head_option, hold_option, hop_option, json_option,
-                                  root_option)
+                                  root_option, source_option)
 from edgehar.cli._rehearsing import SiteTrial, find_most, load_options, publish, rehearse_site
-from edgehar.cli._show import names_in_room, progress_line, show_json, show_next
+from edgehar.cli._show import progress_line, show_json, show_next
 from edgehar.cli._streaming import open_source, stream_marks, warn
 
 if TYPE_CHECKING:
@@ -32,9 +32,8 @@ PREPARED_S = 600.0  # of the source, which the wearers go round
               help="Instants of a hop at which wearers' hops are complete: 1 where all send whole hops on one beat, "
               "more where each was switched on at another moment. It must divide the hop.")
 @click.option("--fast", is_flag=True, help="As fast as possible; otherwise in real time, and lateness is reported.")
-@click.option("--source", default="replay", metavar="SPEC",
-              help="What they wear is replayed from here (%s), each from another moment on.  [default: replay of the "
-              "test subjects of the model's corpus]" % names_in_room("sources"))
+@source_option("sample or csv:path=walk.csv",
+               "replay of the test subjects of the model's corpus", default="replay")
 @root_option()
 @engine_options()
 @head_option("Wearers have heads of their own, which `edgehar personalise` made; given several, they take turns.",

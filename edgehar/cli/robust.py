@@ -8,7 +8,7 @@ from typing import Optional, Sequence
 
 import click
 
-from edgehar.cli._options import engine_options, json_option, quiet_option, root_option
+from edgehar.cli._options import engine_options, json_option, quiet_option, root_option, spec_option
 from edgehar.cli._show import names_in_room
 
 SECTION = "Measure"
@@ -17,10 +17,11 @@ SECTION = "Measure"
 @click.command()
 @click.argument("path", metavar="ENGINE_OR_ARTIFACT", type=click.Path())
 @engine_options()
-@click.option("--data", metavar="CORPUS", help="Corpus of the test subjects; default: that of the training.")
+@spec_option("datasets", "--data", metavar="CORPUS", help="Corpus of the test subjects; default: that of the training.")
 @root_option()
-@click.option("--disturbance", "names", multiple=True, metavar="NAME",
-              help="Only these: %s, placement. Repeatable.  [default: all]" % names_in_room("disturbances"))
+@spec_option("disturbances", "--disturbance", "names", multiple=True, metavar="NAME",
+             help="Only these: %s, placement; NAME:help tells of one. Repeatable.  [default: all]" % (
+                 names_in_room("disturbances")))
 @click.option("--unknown", metavar="CORPUS", help="How sure it is of movements that are none of its classes: those of "
               "this corpus, which may be its own.")
 @click.option("--unknown-channels", metavar="PATTERN", default="", help="Sensors of that corpus in the place of the "

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Union
 import click
 
 from edgehar.cli._options import (engine_options, head_option, json_option, quiet_option, root_option, sink_option,
-                                  stream_options)
-from edgehar.cli._show import names_in_room, progress_line, show_json
+                                  source_option, stream_options)
+from edgehar.cli._show import progress_line, show_json, show_next
 from edgehar.cli._streaming import (OWN_CORPUS, Sparing, announce, balance_told, open_source, settling_of, source_of,
                                     stream_marks, warn)
 
@@ -27,10 +27,8 @@ WITHOUT_IT = "; or feed it from elsewhere: --source sample (generated), csv:path
 
 @click.command()
 @click.argument("path", metavar="ENGINE_OR_ARTIFACT", type=click.Path())
-@click.option("--source", default=OWN_CORPUS, metavar="SPEC",
-              help="Where samples come from (%s), e.g. csv:path=walk.csv, csv:path=-,rate_hz=50 or "
-              "replay:dataset=wisdm,subject=1600.  [default: replay of the test subjects of the model's corpus]"
-              % names_in_room("sources"))
+@source_option("csv:path=walk.csv, csv:path=-,rate_hz=50 or replay:dataset=wisdm,subject=1600",
+               "replay of the test subjects of the model's corpus", default=OWN_CORPUS)
 @root_option()
 @sink_option("console:all=true or jsonl:path=decisions.jsonl, which replaces a file of that name",
              "console, or nowhere with --json")
@@ -104,7 +102,7 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
         click.echo(_describe(summary, feed, kind, counted) + marked, err=True)
     _require_decisions(summary, manifest.signal, stream.fault, source)
     if not quiet and not as_json:
-        click.echo("next: edgehar bench %s" % shlex.quote(str(engine.folder)), err=True)
+        show_next("edgehar bench %s" % shlex.quote(str(engine.folder)), err=True)
 
 
 def _whose(engine: Engine, origin: Source) -> Dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, List, Optional, Sequence
 
 import click
 
-from edgehar.cli._options import PRECISIONS, json_option, root_option
+from edgehar.cli._options import PRECISIONS, json_option, root_option, spec_option
 
 if TYPE_CHECKING:
     from edgehar.bench.runtimes import Candidate, RuntimeTable
@@ -17,8 +17,9 @@ SECTION = "Measure"
 
 @click.command()
 @click.argument("folder", metavar="ARTIFACT", type=click.Path())
-@click.option("--backend", "backends", multiple=True, metavar="NAME[:OPTION=VALUE,...]", help="Repeatable.  [default: "
-              "every backend that measures; one that is not installed is a row that says so]")
+@spec_option("backends", "--backend", "backends", multiple=True, metavar="NAME[:OPTION=VALUE,...]",
+             help="Repeatable.  [default: every backend that measures; one that is not installed is a row that says "
+             "so]")
 @click.option("--precision", "precisions", multiple=True, type=click.Choice(PRECISIONS), help="Repeatable.  [default: "
               "all that a backend has]")
 @click.option("--batch", "batches", multiple=True, type=click.IntRange(1), default=(1, 8, 64), show_default=True,
@@ -26,7 +27,8 @@ SECTION = "Measure"
 @click.option("--turns", type=click.IntRange(5), default=60, show_default=True, help="How often each is timed.")
 @click.option("--part", type=click.Choice(["valid", "test"]), help="Score each in macro-F1 on these subjects of the "
               "model's corpus, too.")
-@click.option("--data", metavar="CORPUS", help="Corpus with the labels.  [default: the one the model was trained on]")
+@spec_option("datasets", "--data", metavar="CORPUS",
+             help="Corpus with the labels.  [default: the one the model was trained on]")
 @root_option()
 @click.option("-o", "--output", metavar="FILE.html|FILE.json", type=click.Path(), help="Write the table there, too.")
 @json_option("the table as JSON")

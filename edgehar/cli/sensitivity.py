@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, List, Optional
 
 import click
 
-from edgehar.cli._options import json_option, root_option
+from edgehar.cli._options import json_option, root_option, spec_option
 
 if TYPE_CHECKING:
     from edgehar.artifact.manifest import Artifact
@@ -24,7 +24,8 @@ SECTION = "Measure"
               help="With --part: the most macro-F1 that INT8 may lose.")
 @click.option("--min-agreement", type=click.FloatRange(0, 1), default=0.98, show_default=True, metavar="SHARE",
               help="Without --part: the least share of windows with the same label.")
-@click.option("--data", metavar="CORPUS", help="Corpus with the labels.  [default: the one the model was trained on]")
+@spec_option("datasets", "--data", metavar="CORPUS",
+             help="Corpus with the labels.  [default: the one the model was trained on]")
 @root_option()
 @click.option("--write", is_flag=True, help="Write the mix into the artifact: its INT8 engines keep these layers in "
               "floating point from then on.")

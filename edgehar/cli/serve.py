@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Dict, Iterable, Optional, Sequence, Tuple
 import click
 
 from edgehar.cli._live import LiveAt, live_option, page_of_one, timelines
-from edgehar.cli._options import engine_options, head_option, root_option, sink_option, stream_options
-from edgehar.cli._show import names_in_room, progress_line
+from edgehar.cli._options import (engine_options, head_option, root_option, sink_option, source_option,
+                                  stream_options)
+from edgehar.cli._show import progress_line, show_next
 from edgehar.cli._streaming import Sparing, announce, open_source, settling_of, source_of, stream_marks, warn
 
 if TYPE_CHECKING:
@@ -43,9 +44,7 @@ class Address(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
 
 @click.command()
 @click.argument("path", metavar="ENGINE_OR_ARTIFACT", type=click.Path())
-@click.option("--source", required=True, metavar="SPEC",
-              help="Where samples come from (%s), e.g. mqtt:topic=wearers/anna/samples,client=anna or csv:path=-."
-              % names_in_room("sources"))
+@source_option("mqtt:topic=wearers/anna/samples,client=anna or csv:path=-", required=True)
 @root_option()
 @sink_option("mqtt:topic=wearers/anna/activity or jsonl:path=decisions.jsonl,append=true,max_mb=10,keep=5", "console")
 @engine_options()
@@ -158,8 +157,12 @@ def _serve_one(spec: ServeSpec, source: str, root: Optional[str], sinks: Sequenc
         health.samples = lambda: ledger(origin, feed, service.stream, service.earlier).seen_meanwhile()
         with signals_to(service), page_of_one(live, timeline, loaded, lambda: service.stream, health, marked):
             service.run(_at_speed(weigh(feed, signal, tell), signal, speed), origin)
-    click.echo("%s%s\nnext: edgehar bench %s" % (
-        _describe(health, named), marked, shlex.quote(str(spec.path))), err=True)
+    _tell_end(_describe(health, named) + marked, str(spec.path))
+
+
+def _tell_end(told: str, path: str) -> None:
+    click.echo(told, err=True)
+    show_next("edgehar bench %s" % shlex.quote(path), err=True)
 
 
 def _show_health(health: Health, address: Optional[Tuple[str, int]], opened: ExitStack) -> None:

@@ -7,14 +7,14 @@ from typing import Any, List, Mapping, Optional, Tuple
 
 import click
 
-from edgehar.cli._options import json_option, root_option
+from edgehar.cli._options import json_option, root_option, spec_option
 
 SECTION = "Train"
 
 
 @click.command()
 @click.argument("artifact", type=click.Path())
-@click.option("--data", "dataset", metavar="SPEC", help="Its corpus, where that is named otherwise here.")
+@spec_option("datasets", "--data", "dataset", metavar="SPEC", help="Its corpus, where that is named otherwise here.")
 @root_option()
 @json_option("what was fitted as JSON")
 def command(artifact: str, dataset: Optional[str], root: Optional[str], as_json: bool) -> None:

@@ -56,7 +56,9 @@ def command(path: str, only_plan: bool, root: Optional[str], work: str, results:
     if only_plan:
         _show_plan(study, root, results, jobs, quiet or as_json, as_json)
         if not as_json:
-            show_next("edgehar study %s%s%s" % (shlex.quote(path), at(root), " --modalities" if by_sensors else ""))
+            show_next("edgehar study %s%s%s --work %s -o %s --jobs %d" % (
+                shlex.quote(path), at(root), " --modalities" if by_sensors else "", shlex.quote(work),
+                shlex.quote(results), jobs))
         return
     if not markdown and not only_forest:
         probe_folder(results)
@@ -73,7 +75,7 @@ def command(path: str, only_plan: bool, root: Optional[str], work: str, results:
         return
     _show_results(found, as_json)
     if not as_json:
-        show_next("edgehar report %s -o report.html" % results)
+        show_next("edgehar report %s -o report.html" % shlex.quote(results))
 
 
 def _show_plan(study: Study, root: Optional[str], results: str, jobs: int, quiet: bool, as_json: bool) -> None:

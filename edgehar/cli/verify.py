@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
 
 import click
 
-from edgehar.cli._options import engine_options, head_option, json_option, root_option
+from edgehar.cli._options import engine_options, head_option, json_option, root_option, spec_option
 
 if TYPE_CHECKING:
     from edgehar.artifact.golden import Comparison
@@ -30,7 +30,8 @@ SECTION = "Run"
               "than this share get the same label, e.g. 0.99.")
 @click.option("--against", metavar="ENGINE_OR_ARTIFACT", type=click.Path(), help="What it is scored against.  "
               "[default: its artifact in fp32 on the CPU]")
-@click.option("--data", metavar="CORPUS", help="Corpus with the labels.  [default: the one the model was trained on]")
+@spec_option("datasets", "--data", metavar="CORPUS",
+             help="Corpus with the labels.  [default: the one the model was trained on]")
 @root_option()
 @json_option("the comparison as JSON")
 def command(path: str, backend: Optional[str], precision: Optional[str], head: Optional[str], part: Optional[str],

@@ -23,6 +23,7 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tup
 from edgehar.data.people import people_named
 from edgehar.data.splits import Split, require_apart
 from edgehar.errors import InputError
+from edgehar.nearest import did_you_mean
 from edgehar.registry import parse_spec, quoted
 
 OWN = "own"
@@ -50,7 +51,8 @@ def make_split(protocol: str, people: People) -> Split:
     name = parse_spec(protocol)[0]
     maker = PROTOCOLS.get(name.replace("_", "-"))
     if maker is None:
-        raise InputError("there is no protocol '%s'; choose from: %s." % (name, ", ".join(PROTOCOLS)))
+        raise InputError("there is no protocol '%s'%s; choose from: %s." % (
+            name, did_you_mean(name, PROTOCOLS), ", ".join(PROTOCOLS)))
     options = parse_spec(protocol, maker)[1]  # where a name is text, whatever it looks like
     allowed = list(inspect.signature(maker).parameters)[1:]
     unknown = sorted(set(options) - set(allowed))

@@ -30,11 +30,16 @@ def layout_of(name: str) -> Description:
     """The layout of that name, or that a TOML file describes. Raises InputError for an unknown one."""
     if name.endswith(".toml"):
         return read_description(name)
+    return read_description(layout_file(name))
+
+
+def layout_file(name: str) -> Path:
+    """The file of a layout that ships. Raises InputError for an unknown one."""
     known = layout_names()
     if name not in known:
         raise InputError("there is no layout '%s'; %s. A layout of your own is a file that ends in .toml." % (
             name, alternatives(name, known)))
-    return read_description(ROOM / ("%s.toml" % name))
+    return ROOM / ("%s.toml" % name)
 
 
 def all_layouts() -> Dict[str, Description]:

@@ -8,7 +8,6 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context, parent_process
-from pathlib import Path
 from typing import Iterator, Sequence
 
 import torch
@@ -64,10 +63,10 @@ def no_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin_worker(plugins: Sequence[Path], jobs: int) -> None:
+def _begin_worker(plugins: Sequence[str], jobs: int) -> None:
     parent = parent_process()
     if parent is not None:  # else nobody began this process
         end_with(parent.sentinel)
     _share_cores(jobs)
-    for path in plugins:
-        add_plugin(path)
+    for plugin in plugins:
+        add_plugin(plugin)

@@ -9,6 +9,7 @@ from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
 from edgehar.data.parts import Parts
 from edgehar.data.signals import Signal, Windows
 from edgehar.errors import InputError, MismatchError
+from edgehar.nearest import did_you_mean
 from edgehar.training.distillers.base import Method, WithoutTeacher, WithTeacher
 from edgehar.training.folder import Fitted, Teachers
 from edgehar.training.models.base import Model
@@ -26,7 +27,7 @@ def chosen_tasks(classes: Mapping[str, Tuple[str, ...]], tasks: Sequence[str] = 
     for task in (task for task in tasks if task not in choice):
         raise InputError("the corpus has %s; choose from: %s." % (
             "only one class of task '%s', so there is nothing to decide" % task if task in classes else
-            "no task '%s'" % task, ", ".join(choice) or "none"))
+            "no task '%s'%s" % (task, did_you_mean(task, choice)), ", ".join(choice) or "none"))
     if not choice:
         raise InputError("the corpus has no task of two classes or more, so there is nothing to decide; choose another "
                          "corpus, or more of this one.")

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgehar.errors import InputError
+from edgehar.nearest import did_you_mean
 
 HIDDEN = 32
 PATTERNS_PER_CLASS = 4
@@ -158,7 +159,8 @@ HEADS: Dict[str, Callable[[int, int], nn.Module]] = {
 def make_head(kind: str, embedding: int, classes: int) -> nn.Module:
     """An untrained head (B, embedding) -> (B, classes). Raises InputError for an unknown kind."""
     if kind not in HEADS:
-        raise InputError("there is no head '%s'; choose from: %s." % (kind, ", ".join(HEADS)))
+        raise InputError("there is no head '%s'%s; choose from: %s." % (
+            kind, did_you_mean(kind, HEADS), ", ".join(HEADS)))
     return HEADS[kind](embedding, classes)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Iterator
 
 from edgehar.errors import EdgeharError, InputError
-from edgehar.registry import HOUSE
+from edgehar.registry import HOUSE, fault_place
 
 LONGEST = 200  # letters of what somebody else's exception says
 
@@ -28,7 +28,9 @@ def blamed(who: str, fails: str) -> Iterator[None]:
     except EdgeharError:
         raise
     except Exception as error:
-        raise InputError("%s %s (%s: %s); fix it." % (who, fails, type(error).__name__, first_words(error))) from error
+        place = fault_place(error)
+        raise InputError("%s %s (%s: %s%s); fix it." % (
+            who, fails, type(error).__name__, first_words(error), ", %s" % place if place else "")) from error
 
 
 def first_words(error: Exception) -> str:

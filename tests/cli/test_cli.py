@@ -196,7 +196,7 @@ def test_the_list_of_commands_is_whole_and_not_cut_off(capsys: pytest.CaptureFix
     assert execute(["--help"]) == 0
     listed = capsys.readouterr().out.split("Machine and data:")[1]
     assert sorted(re.findall(r"^  (\S+)", listed, re.MULTILINE)) == COMMANDS
-    assert re.findall(r"^(\S.*):$", listed, re.MULTILINE) == ["Train", "Run", "Deploy", "Measure"]
+    assert re.findall(r"^(\S.*):$", listed, re.MULTILINE) == ["Train", "Run", "Deploy", "Measure", "Plug-ins"]
     assert "..." not in listed
 
 

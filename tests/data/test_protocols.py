@@ -84,7 +84,7 @@ def test_people_who_share_a_recording_are_left_out_together() -> None:
 
 
 @pytest.mark.parametrize("protocol, told", [
-    ("fold", "no protocol 'fold'; choose from: own, folds"), ("folds:n=2", "n is 3 to 10"),
+    ("fold", "no protocol 'fold' .did you mean 'folds'"), ("folds:n=2", "n is 3 to 10"),
     ("folds:n=5,fold=6", "fold 1 to n"), ("folds:n=5,fold=0", "fold 1 to n"), ("folds:n=11", "n is 3 to 10"),
     ("folds:n=a", "n is 3 to 10"), ("folds:m=3", "no option 'm'; it takes: n, fold"),
     ("leave-one-out", "no subject '' to leave out; there are: 1, 2"), ("leave-one-out:person=11", "no subject '11'"),

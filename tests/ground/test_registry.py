@@ -92,6 +92,8 @@ def test_a_file_without_a_class_is_refused(lamps: Registry) -> None:
     ("mobilenet:size=S,conv=valid", ("mobilenet", {"size": "S", "conv": "valid"})),
     ("a:n=3,x=0.5,big=1e3,on=true,off=False", ("a", {"n": 3, "x": 0.5, "big": 1000.0, "on": True, "off": False})),
     (" a : max-gap-s = 2 ", ("a", {"max_gap_s": 2})),
+    ('table:"my, own=1.toml",x=2', ("table", {"path": "my, own=1.toml", "x": 2})),
+    ("mqtt:topic='a:b=c,d'", ("mqtt", {"topic": "a:b=c,d"})),
     ("csv:path=walk=1.csv", ("csv", {"path": "walk=1.csv"})),
     ("a:path=2024_06_01,x=nan,y=-.5", ("a", {"path": "2024_06_01", "x": "nan", "y": -0.5})),
 ])

@@ -20,8 +20,8 @@ GYM = Path(__file__).resolve().parents[1] / "plugins" / "datasets" / "gym.py"
 
 # Floors by folder, along the way of the data; imports go strictly down. A new module needs no line here.
 FLOORS = {
-    "errors": 0, "nearest": 0, "settings": 1, "files": 1, "sysfs": 1, "registry": 1, "packages": 1, "processes": 1,
-    "machine": 2, "probes": 2,
+    "errors": 0, "nearest": 0, "settings": 1, "files": 1, "sysfs": 1, "interfaces": 1, "packages": 1, "processes": 1,
+    "machine": 2, "probes": 2, "registry": 2, "manual": 3, "plugins": 3,
     "data": 3, "artifact": 4, "results": 5, "training": 6, "backends": 6, "stream": 7,
     "bench": 8, "deploy": 8, "study": 9, "cli": 10, "__main__": 11,
 }

@@ -166,6 +166,13 @@ def test_the_wheel_shows_its_student_at_work_in_an_empty_folder(installed: Path,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_wheel_holds_the_templates_of_plug_ins(installed: Path, tmp_path: Path) -> None:
+    variables = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "EDGEHAR_DATA")}
+    for kind in ("dataset", "model", "method", "scenario"):
+        subprocess.run([str(installed / "bin" / "edgehar"), "new", kind, "mine", "-o", kind + "/mine.py"], check=True,
+                       cwd=str(tmp_path), env=variables, stdout=subprocess.DEVNULL)
+
+
 def test_the_wheel_holds_no_engine_that_was_built_beside_its_student(installed: Path) -> None:
     (ready,) = installed.glob("lib/python*/site-packages/edgehar/artifact/ready/wisdm-watch-s")
     assert sorted(path.name for path in ready.iterdir()) == [

@@ -9,6 +9,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 import numpy as np
 
 from edgehar.errors import InputError
+from edgehar.nearest import did_you_mean
 from edgehar.files import PathLike, read_json, schema_fault
 
 BOARDS = Path(__file__).parent
@@ -137,8 +138,8 @@ class Board:
     def clocks(self, mode: str) -> BoardClocks:
         """Raises InputError for a mode that the board has not."""
         if mode not in self.modes:
-            raise InputError("%s has no power mode '%s'; choose from: %s." % (
-                self.name, mode, ", ".join(self.modes)))
+            raise InputError("%s has no power mode '%s'%s; choose from: %s." % (
+                self.name, mode, did_you_mean(mode, self.modes), ", ".join(self.modes)))
         return self.modes[mode]
 
     def fit_name(self, device: str, precision: str) -> str:
@@ -166,8 +167,9 @@ def load_board(name: PathLike) -> Board:
     path = Path(name)
     shipped = BOARDS / ("%s.json" % name)
     if not path.suffix and not shipped.is_file():
-        raise InputError("there is no board '%s'; choose from: %s, or give a board file that `edgehar calibrate` "
-                         "wrote." % (name, ", ".join(sorted(each.stem for each in BOARDS.glob("*.json")))))
+        known = sorted(each.stem for each in BOARDS.glob("*.json"))
+        raise InputError("there is no board '%s'%s; choose from: %s, or give a board file that `edgehar calibrate` "
+                         "wrote." % (name, did_you_mean(str(name), known), ", ".join(known)))
     value = read_json(path if path.suffix else shipped)
     fault = schema_fault(value, SCHEMA) or _uneven(value["fits"])
     if fault:

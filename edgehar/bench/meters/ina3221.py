@@ -34,7 +34,7 @@ class Ina3221(Meter):
     each without averaging (drivers/hwmon/ina3221.c), so below 0.02 s nothing is gained.
     The sum of shunt voltages (in7), channels named NC and those turned off are left out, and so are
     those that cannot be read, which `warnings` tells. A further chip with labels that are
-    taken, as on a carrier, has its own name before them. total: see `Meter`.
+    taken, as on a carrier, has its own name before them.
     """
 
     scope = MODULE_SCOPE

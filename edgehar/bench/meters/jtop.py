@@ -31,7 +31,7 @@ class Jtop(Meter):
     """Instantaneous power of each rail, as often as the service gives it.
 
     interval_s: asked of the service, whose fastest is 0.1 s in practice. Where another
-    client holds it at a slower one, that is taken and told in `warnings`. total: see `Meter`.
+    client holds it at a slower one, that is taken and told in `warnings`.
     """
 
     scope = MODULE_SCOPE

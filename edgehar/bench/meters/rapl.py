@@ -28,6 +28,8 @@ class Rapl(Meter):
     The counters are of the processor packages and their memory: neither the mainboard
     nor disks nor the power supply are in them. Zones within a package ("core") are rails
     of their own and no part of the total, which has them already.
+
+    interval_s: mean time from one reading to the next.
     """
 
     scope = "processor packages and their memory; mainboard, disks and power supply are not in them"

@@ -36,8 +36,7 @@ class Replay(Meter):
     or a recorded trace. clock: "start" takes the first row as now, so that what is
     measured is the recording's power and not this machine's; "unix" takes times as
     seconds of the UNIX clock and gives the rows from now on, also those still to be
-    written. offset_s: seconds by which the file's clock is behind this machine's. total:
-    see `Meter`.
+    written. offset_s: seconds by which the file's clock is behind this machine's.
     """
 
     def __init__(self, path: str, clock: str = START, offset_s: float = 0.0, total: str = "") -> None:

@@ -17,7 +17,10 @@ LOADED = XAVIER_RAILS[0]
 class Sim(Meter):
     """The rails of `board` at idle, and `load_w` more on one of them while this process keeps a core busy.
 
-    Nothing of it is measured, and its figures are marked so. noise_w: standard deviation
+    Nothing of it is measured, and its figures are marked so.
+
+    board: name, or a file as `edgehar calibrate` writes it. load_w: watts more of a busy core. seed: of the noise.
+    noise_w: standard deviation
     of a rail, before it is rounded to the steps of the board's chips; interval_s: mean
     time between samples.
     """

@@ -34,8 +34,7 @@ class Tegrastats(Meter):
     """Runs tegrastats and reads the power of each rail from its lines.
 
     interval_s: asked of the program. program: its name or path. supply_v: voltage of the
-    module's supply, which decides its step and which tegrastats does not tell. total: see
-    `Meter`.
+    module's supply, which decides its step and which tegrastats does not tell.
     """
 
     scope = MODULE_SCOPE

@@ -21,16 +21,16 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Seque
 
 import numpy as np
 
-from edgehar.data import (arrays, channels, clocks, description, found, labelling, laid_out, resampling, signals,
-                          tables, timeline, tracks, units as units_of_loggers)
+from edgehar.data import (arrays, channels, clocks, description, found, labelling, laid_out, making, resampling,
+                          signals, tables, timeline, tracks, units as units_of_loggers)
 from edgehar.data.channels import Channel
 from edgehar.data.datasets.base import Dataset
 from edgehar.data.signals import Recording
 from edgehar.errors import InputError
 from edgehar.files import UnopenedError, folder_written_whole, read_json, sha256_of, sha256_of_json, write_json
 
-MODULES = (arrays, channels, resampling, signals, clocks, description, found, labelling, laid_out, tables, timeline,
-           tracks, units_of_loggers)  # besides a loader's own, what decides the recordings
+MODULES = (arrays, channels, resampling, signals, clocks, description, found, labelling, laid_out, making, tables,
+           timeline, tracks, units_of_loggers)  # besides a loader's own, what decides the recordings
 LIMIT_BYTES = 2 << 30  # of all entries together
 SAMPLES, LABELS, INDEX = "samples.npy", "labels.npy", "index.json"
 

@@ -9,7 +9,7 @@ from typing import (Any, Callable, ClassVar, Counter as Counts, Dict, Iterable, 
                     Sequence, Tuple)
 
 from edgehar.data.channels import Channel
-from edgehar.data.datasets._archive import Archive, Distribution, open_archive
+from edgehar.data.datasets._archive import Archive, Distribution as Distribution, open_archive
 from edgehar.data.downloads import Download
 from edgehar.data.signals import Framing, Recording
 from edgehar.data.splits import Split

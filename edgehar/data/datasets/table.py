@@ -16,7 +16,8 @@ from edgehar.data.description import Description, LeftOut, read_description
 from edgehar.data.found import FoundFile, Opened, below, matching, natural
 from edgehar.data.labelling import Marks, classes_of, label_numbers, labels_along, read_intervals, require_used
 from edgehar.data.laid_out import read_samples
-from edgehar.data.resampling import mean_rate, resample, unbroken
+from edgehar.data.making import gridded
+from edgehar.data.resampling import mean_rate, unbroken
 from edgehar.data.signals import UNLABELLED, Recording
 from edgehar.data.splits import PARTS, Split
 from edgehar.data.tracks import MERGED, Track, concatenated, in_order, merged, on_one_grid, taken_apart
@@ -201,13 +202,10 @@ class Table(Dataset):
         times_s, values, labels = piece.times_s[rows], piece.values[rows], piece.labels[rows]
         start_s, measured_hz = float(times_s[0]), mean_rate(times_s) if piece.clocked else 0.0
         if not piece.on_grid:
-            fastest = self.description.time.fastest_hz or _fastest(times_s, self.rate_hz)
-            stretches = resample(times_s, values, self.rate_hz, fastest, self.max_gap_s)
-            if not stretches:
+            even = gridded(times_s, values, labels, self.rate_hz, self.max_gap_s, self.description.time.fastest_hz)
+            if even is None:
                 return
-            values, start_s = stretches[0].samples, stretches[0].start_s
-            at_s = start_s + np.arange(len(values)) / self.rate_hz
-            labels = labels[_nearest(times_s, at_s)]
+            start_s, values, labels = even
         task = next(iter(self.classes), "")
         yield Recording(samples=values, labels={task: labels.astype(np.int16)} if task else {}, classes=self.classes,
                         rate_hz=self.rate_hz, channels=self.channels, subject=unit.subject, session=session,
@@ -313,21 +311,6 @@ def _is_named(found: FoundFile, names: Sequence[str]) -> bool:
 def _stem(files: Mapping[str, Sequence[FoundFile]]) -> str:
     first = next(iter(files.values()))[0]
     return Path(first.name).name.split(".")[0]
-
-
-def _nearest(times_s: np.ndarray, at_s: np.ndarray) -> np.ndarray:
-    """The number of the sample nearest to each time."""
-    after = np.clip(np.searchsorted(times_s, at_s), 1, max(1, len(times_s) - 1))
-    if len(times_s) == 1:
-        return np.zeros(len(at_s), dtype=int)
-    return after - (at_s - times_s[after - 1] <= times_s[after] - at_s)
-
-
-def _fastest(times_s: np.ndarray, rate_hz: float) -> float:
-    """The highest rate that the steps show, of which single short ones are no part."""
-    if len(times_s) < 3:
-        return rate_hz
-    return max(rate_hz, 1 / max(float(np.percentile(np.diff(times_s), 10)), 1e-5))
 
 
 def _samples_in(description: Description, key: str, rate_hz: float, default: int = 0) -> int:

@@ -20,9 +20,11 @@ class Jsonl(Sink):
     path: "-" is standard output; a missing folder is made. An existing file is replaced;
     append: it continues. A link is followed, a pipe or a terminal written in place. max_mb:
     before a file grows beyond so many megabytes (10^6 bytes) it becomes ``path.1``, that one
-    ``path.2`` and so on, of which `keep` are kept; 0: it grows. of: "bouts" for a line
-    ``{"end_s": ..., "label": name, "start_s": ..., "task": name, ...}`` when a label ends, at a
-    gap and at the end; what is open when a process is killed is lost. Every line is flushed.
+    ``path.2`` and so on; 0: it grows. keep: so many of those are kept. of: windows, or bouts for
+    a line ``{"end_s": ..., "label": name, "start_s": ..., "task": name, ...}`` when a label ends,
+    at a gap and at the end; what is open when a process is killed is lost.
+
+    Every line is flushed.
     """
 
     def __init__(self, path: str = "-", append: bool = False, max_mb: float = 0.0, keep: int = 5,

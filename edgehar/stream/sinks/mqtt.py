@@ -40,13 +40,16 @@ class Mqtt(Sink):
         write -> waiting, up to `depth` -> in flight, up to 20 -> confirmed by the broker
                  overflow: gives up     sent again after a reconnect, so that one may come twice
 
-    host, port, username, password_file, ca: see `edgehar.stream.mqtt.Broker`. qos: 1, or 0 for
-    messages that nobody confirms. retain: the broker gives the last one to new subscribers, as it
-    does of many wearers unless told otherwise. home_assistant: where Home Assistant listens for
+    The broker may be absent at the start and go at any time: decisions wait meanwhile.
+    `dropped` counts those that were given up, and what had not left 5 s after the end.
+
+    topic: of the messages, {wearer} in it of many. host, port: of the broker. username: at the broker. password_file:
+    its first line is the password. ca: file with the authority's certificate; then the connection is encrypted.
+    client: name of this process at the broker. qos: 1, or 0 for messages that nobody
+    confirms. retain: the broker gives the last one to new subscribers, as it does of many wearers
+    unless told otherwise. depth: decisions that wait at most. overflow: of more, drop-oldest gives up
+    the oldest, drop-newest the new one. home_assistant: where Home Assistant listens for
     discovery, usually "homeassistant"; each wearer is then a device there, each task a sensor.
-    The broker may be absent at the start and go at any time: decisions wait meanwhile. Of
-    more than `depth`, overflow gives up the oldest ("drop-oldest") or the new one
-    ("drop-newest"); `dropped` counts them, and what had not left 5 s after the end.
     """
 
     def __init__(self, topic: str, host: str = "localhost", port: int = 1883, client: str = "", qos: int = 1,

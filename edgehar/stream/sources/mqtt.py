@@ -45,18 +45,23 @@ class Mqtt(Source):
     wearers, whose letters wait in `mailbox`: up to `depth` of each, of at most `most_bytes`,
     and no more than `most_per_s` a second beyond that.
 
-    host, port, client, username, password_file, ca: see `edgehar.stream.mqtt.Broker`. With a
-    `client`, which must be this process's alone, and senders of QoS 1, the broker keeps what
+    With a `client`, which must be this process's alone, and senders of QoS 1, the broker keeps what
     is sent while nobody listens, and sends again what was handed over without a receipt. It
     keeps the order where it has one message at a time under way (mosquitto:
     max_inflight_messages 1); else, when much waits after its restart, some may overtake
     others, and those that then come too late are dropped.
-    layout: how another app writes its messages, one of `edgehar layouts` or a TOML file.
-    rate_hz, channels (joined by "+"): of the samples, the model's unless given. idle_s: ends after so long without a
-    message; 0: never. Beyond `depth` or 64 MiB, or where a message is damaged or over 32 MiB, it is `dropped` with a
-    receipt, and `problem` says why. Which messages come too late, `edgehar.stream.sender.Sender` says.
-    lost: {reason: samples} of messages that came before, or too late. unread: {reason: messages} of those that were
-    damaged, too large or too many, whose samples are in no count.
+    Beyond `depth` or 64 MiB, or where a message is damaged or over 32 MiB, it is `dropped` with a
+    receipt, and `problem` says why; `lost` are samples that came before, or too late, `unread` messages
+    that were damaged, too large or too many, whose samples are in no count. Which messages come too late,
+    `edgehar.stream.sender.Sender` says.
+
+    topic: of the messages. host, port: of the broker. username: at the broker. password_file: its first line is the
+    password. ca: file with the authority's certificate; then the connection is encrypted.
+    client: name under which the broker keeps what is sent meanwhile, this process's alone; without it nothing is kept.
+    qos: 1, or 0 for messages that nobody confirms. rate_hz: samples a second; the model's unless given. channels:
+    their names, joined by "+"; the model's unless given. layout: how another app writes its messages, one of
+    `edgehar layouts` or a TOML file. depth: messages that wait at most. idle_s: ends after so long without a message;
+    0: never. most_bytes, most_per_s: of one wearer's messages.
     """
 
     stamped = True

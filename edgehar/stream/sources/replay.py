@@ -13,6 +13,7 @@ from edgehar.data.people import people_named
 from edgehar.data.signals import Recording
 from edgehar.data.splits import PARTS, Split
 from edgehar.errors import InputError
+from edgehar.nearest import did_you_mean
 from edgehar.stream.sources.base import Chunk, Source
 
 PAUSE_S = 60.0
@@ -28,9 +29,11 @@ class Replay(Source):
                   recording   pause   recording
 
     dataset: name of the corpus. root: its folder, as for the dataset itself. subject:
-    replay this person alone; where empty, all recordings of `part` ("train", "valid" or
-    "test") of `split`, by default the corpus' own; a split that leaks keeps nobody apart,
-    so that all are replayed. chunk_s: seconds of samples a chunk. The pause of a minute or
+    this person alone. part: people where no subject is given: train, valid or test, of the
+    model's split where there is one, else the corpus' own; a split that leaks keeps nobody
+    apart, so that all are replayed. chunk_s: seconds of samples a chunk.
+
+    The pause of a minute or
     more between two recordings is a gap to every stream.
     """
 
@@ -47,7 +50,8 @@ class Replay(Source):
         self.synthetic = self._dataset.synthetic
         self.remark = "its recordings follow one another with pauses of %g s between" % self._pause_s
         if part not in PARTS:
-            raise InputError("there is no part '%s' of a split; choose from: %s." % (part, ", ".join(PARTS)))
+            raise InputError("there is no part '%s' of a split%s; choose from: %s." % (
+            part, did_you_mean(part, PARTS), ", ".join(PARTS)))
 
     @property
     def channels(self) -> Tuple[Channel, ...]:

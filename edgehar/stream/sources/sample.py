@@ -44,8 +44,10 @@ class Sample(Source):
     """Rest, walking-like and shaking movement by turns, in SI units at the model's rate; synthetic.
 
     seconds: how long, at most a day. seed: which of all such signals; the same one gives the same samples, however they
-    are cut into chunks. chunk_s: seconds of samples a chunk. An accelerometer feels gravity of 9.81 m/s^2, as at a
-    hanging arm; channels in other units than m/s^2 move in proportion. Raises InputError for an impossible duration.
+    are cut into chunks. chunk_s: seconds of samples a chunk.
+
+    An accelerometer feels gravity of 9.81 m/s^2, as at a hanging arm; channels in other units than m/s^2 move in
+    proportion. Raises InputError for an impossible duration.
     """
 
     synthetic = True

@@ -3,4 +3,4 @@
 from edgehar.registry import Registry
 from edgehar.training.distillers.base import Method
 
-DISTILLERS: "Registry[Method]" = Registry("edgehar.training.distillers", "Distiller")
+DISTILLERS: "Registry[Method]" = Registry("edgehar.training.distillers", "Distiller", noun="method")

@@ -20,8 +20,10 @@ class Taught(WithTeacher):
     """``(1 - share) CE + share T^2 KL + weight * distance``: labels, soft targets where `share` is above 0, features.
 
     A window without a label counts in the distance as any other, and its soft targets count whole.
-    weight: of the distance. It is that of the authors where they tell one; it fits images and
-    their networks, so tune it on validation subjects before methods are compared.
+
+    share: of the loss on logits that is the teacher's, 0 to 1. weight: of the distance. It is
+    that of the authors where they tell one; it fits images and their networks, so tune it on
+    validation subjects before methods are compared.
     """
 
     uses_unlabelled = True

@@ -19,7 +19,10 @@ ORDER = 2
 
 
 class Cc(Taught):
-    """``(1 - share) CE + share T^2 KL + weight * CC`` of the embeddings; gamma: of the kernel. See `Taught`."""
+    """``(1 - share) CE + share T^2 KL + weight * CC`` of the embeddings. See `Taught`.
+
+    gamma: of the kernel by which pairs are compared.
+    """
 
     paper = "arXiv:1904.01802"
 

@@ -20,7 +20,10 @@ FEATURES = 128
 
 
 class Crd(Taught):
-    """``(1 - share) CE + share T^2 KL + weight * InfoNCE`` of linear maps of both embeddings; see `Taught`."""
+    """``(1 - share) CE + share T^2 KL + weight * InfoNCE`` of linear maps of both embeddings; see `Taught`.
+
+    temperature: of the contrast.
+    """
 
     paper = "arXiv:1910.10699"
 

@@ -21,7 +21,10 @@ from edgehar.training.models.base import Model, Outputs
 
 
 class CrossTask(WithoutTeacher):
-    """``CE + weight * InfoNCE``, averaged over tasks and over pairs of tasks; width: of the projections."""
+    """``CE + weight * InfoNCE``, averaged over tasks and over pairs of tasks.
+
+    weight: of the contrast beside the labels. temperature: of the contrast. width: of the projections.
+    """
 
     paper = "arXiv:2507.00061"
 

@@ -23,6 +23,9 @@ class Dkd(WithTeacher):
     """``CE + ramp (alpha TCKD + beta NCKD)``; ramp: from 0 to 1 in the first `warmup` of the training.
 
     In a window without a label the teacher's likeliest class is the target.
+
+    alpha: of how sure the teacher is of the label. beta: of how it ranks the others. temperature: of both
+    networks' logits. warmup: share of the training until both count whole.
     """
 
     paper = "arXiv:2203.08679"

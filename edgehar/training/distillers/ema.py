@@ -24,8 +24,10 @@ from edgehar.training.speed import Follower
 class Ema(WithoutTeacher):
     """``CE + weight * ramp * |p - p'|^2``, p' of the average; averaged over tasks.
 
-    decay: of the average, less in the first steps. rampup: the share of the training until the
-    average counts whole. A window without a label counts in the second term as any other.
+    weight: of the distance to the average. decay: of the average, less in the first steps. rampup: the
+    share of the training until the average counts whole.
+
+    A window without a label counts in the second term as any other.
     """
 
     paper = "arXiv:1703.01780"

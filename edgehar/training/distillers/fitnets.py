@@ -26,6 +26,9 @@ class Fitnets(WithTeacher):
     1x1 convolution that brings it to the teacher's width; the second trains all of the student.
     Half of the epochs, the share and the temperature are ours. A window without a label counts
     whole in the hint, and is learnt from the teacher alone after it.
+
+    hint_share: of the epochs that the first phase takes. temperature: T. share: of the loss on logits that is the
+    teacher's, 0 to 1.
     """
 
     paper = "arXiv:1412.6550"

@@ -19,6 +19,8 @@ class Kd(WithTeacher):
     A window without a label is learnt from the teacher alone, by T^2 * KL. With share=1 no label is
     read. The defaults are ours: with the often used T of 4 and share of 0.9 a small student did
     worse than from labels alone (UCI HAR in docs/results.md).
+
+    temperature: T, by which both networks' logits are divided. share: of the loss that is the teacher's, 0 to 1.
     """
 
     paper = "arXiv:1503.02531"

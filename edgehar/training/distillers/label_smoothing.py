@@ -15,7 +15,10 @@ from edgehar.training.models.base import Outputs
 
 
 class LabelSmoothing(WithoutTeacher):
-    """Cross entropy against labels mixed with the uniform distribution by `smoothing`."""
+    """Cross entropy against labels mixed with the uniform distribution.
+
+    smoothing: share of the uniform distribution, from 0 to below 1.
+    """
 
     paper = "arXiv:1512.00567"
 

@@ -20,7 +20,10 @@ LEAST = 1e-12
 
 
 class Rkd(Taught):
-    """``(1 - share) CE + share T^2 KL + distances * D + angles * A`` of the embeddings; share: see `Taught`."""
+    """``(1 - share) CE + share T^2 KL + distances * D + angles * A`` of the embeddings; see `Taught`.
+
+    distances, angles: weights of the two relations.
+    """
 
     paper = "arXiv:1904.05068"
 

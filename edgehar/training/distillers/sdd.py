@@ -20,6 +20,9 @@ class Sdd(WithoutTeacher):
     """``CE + lam T^2 (KL(p || q) + KL(q || p))`` for each task; p and q: of its head on two dropouts of the embedding.
 
     The labels are learnt without dropout. The first task counts `alpha`, the others share the rest.
+
+    alpha: of the first of several tasks. lam: weight of the agreement. temperature: T of the agreement.
+    dropout: share of the embedding that each reading lacks.
     """
 
     paper = "arXiv:2208.05642"

@@ -41,13 +41,15 @@ from edgehar.training.models.base import Model, Outputs, columns_at
 class Smldist(WithTeacher):
     """``CE + rho KL(conditional) + KL(associations)``, before or beside them the stages; each part can be left out.
 
-    stage: hold intermediate features to the teacher's; frequency: with their spectrum;
+    stage: hold intermediate features to the teacher's. frequency: with their spectrum.
     sequential: one stage after another in `stage_share` of the epochs, each by the layers
-    since the one before, and then the rest of the loss; else all at once. memory: teach
+    since the one before, and then the rest of the loss; else all at once. stage_share: of the
+    epochs, where sequential. memory: teach
     associations with stored patterns. conditional: other targets where the teacher is
-    wrong. search: competing heads; else the student keeps the head of its spec. rho,
-    memory_weight, stage_weight, frequency_weight: of the terms; tau, top_mass: of
-    `conditional_targets`.
+    wrong. search: competing heads; else the student keeps the head of its spec.
+    rho: weight of the conditional term. memory_weight, stage_weight, frequency_weight: weight of
+    the associations, the stages and their spectra. tau: temperature of the
+    teacher's logits, brought to one size. top_mass: of the label where the teacher is wrong.
 
     The weights, shares and tau are ours; of four settings sequential=false with a stage_weight
     and memory_weight of 0.1 was the best on validation subjects of three corpora

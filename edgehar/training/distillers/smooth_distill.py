@@ -23,9 +23,11 @@ class SmoothDistill(WithoutTeacher):
     """``alpha (CE_1 + lam KD_1) + (1 - alpha) (CE_2 + lam KD_2)``; KD_i is that of `kd` at temperature T.
 
     The teacher is the student's average over its optimiser steps with the given decay,
-    in evaluation mode. decay_warmup: after n steps the decay is at most (1 + n) / (10 +
-    n); false for the paper's constant one. Windows without a label of a task still learn
-    from the teacher.
+    in evaluation mode. Windows without a label of a task still learn from the teacher.
+
+    alpha: of the first of several tasks. lam: weight of the teacher's logits. temperature: T
+    of theirs. decay: of the average, a step. decay_warmup: after n steps the decay is at most
+    (1 + n) / (10 + n); false for the paper's constant one.
 
     The recipe's `ema_decay` is another average: of the weights that are validated and
     kept, with any method. At 0 the student as it is is kept, as in the paper, and the

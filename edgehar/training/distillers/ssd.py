@@ -23,8 +23,10 @@ from edgehar.training.models.base import Model, Outputs
 class Ssd(WithTeacher):
     """``(1 - share) CE + share |z - target|^2``; target: the mean of the best of `passes` thinned readings.
 
-    kept: the share of passes that count, by their weights. A window without a label is learnt
-    from the target alone, by the same share.
+    A window without a label is learnt from the target alone, by the same share.
+
+    passes: readings of the teacher's embedding. dropout: share of it that each lacks. kept: the share of passes that
+    count, by their weights. share: of the loss that is the teacher's, 0 to 1.
     """
 
     paper = "arXiv:2504.14307"

@@ -29,7 +29,8 @@ VIEW = Augmentation(rotation_deg=30.0, scale=0.2, jitter=0.1, shift=0.25)
 class Tfc(WithoutTeacher):
     """``InfoNCE(time, other view) + InfoNCE(time, frequency)`` over all windows, then ``CE`` of those with a label.
 
-    share: of the epochs that the first stage takes. width: of the projections that are contrasted.
+    share: of the epochs that the first stage takes. temperature: of the contrasts. width: of the
+    projections that are contrasted.
     """
 
     paper = "arXiv:2206.08496"

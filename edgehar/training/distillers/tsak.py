@@ -40,10 +40,13 @@ CHOICES = tuple(dict.fromkeys((*SPEAKERS, *REPRESENTATIONS)))
 class Tsak(WithTeacher):
     """``(1 - share) CE + share T^2 KL`` on logits, ``CE + rep_weight D`` on representations; both for a choice of both.
 
-    T: temperature. D: mean square between a linear map of the student's embedding and the
+    D is the mean square between a linear map of the student's embedding and the
     teacher's representation, each brought to mean 0 and variance 1, so that no branch
     counts more for being louder. A window without a label is learnt from the teacher alone: its
     logits by T^2 KL, its representation as of any other window.
+
+    choice: what the student is held to, as in the table above. temperature: T. share: of the loss on logits that is
+    the teacher's. rep_weight: of the representations.
     """
 
     paper = "arXiv:2408.14146"

@@ -20,6 +20,7 @@ from edgehar.training.models.base import Model, Outputs
 class TsakTeacher(WithoutTeacher):
     """``CE(r_B) + branch_weight (CE(r_A) + CE(r_C))``, then ``CE`` of the semantic classifier, the branches frozen.
 
+    branch_weight: of the attention and the causal branch beside the combined one.
     share: of the epochs that the first stage takes.
     """
 

@@ -75,7 +75,12 @@ class Model(nn.Module, ABC):
 
     A family implements `features` and calls ``super().__init__`` with the width of its
     embedding and the kind of its heads (see ``edgehar.training.heads``). spec is set by
-    ``make_model``. grids: one a stage, where the family knows them. channels_last: on one
+    ``make_model``. A family's own parameters with a default are the options of its spec, and
+    what it says of them in its docstring, as here of `head`, is their help.
+
+    head: what makes logits of the embedding: linear, cosine, mlp or hopfield.
+
+    grids: one a stage, where the family knows them. channels_last: on one
     thread a batch is computed with its channels innermost in memory, which is faster for most
     convolutions on a CPU; shapes and the exported graph stay the same, but ``Tensor.view`` no longer works
     where ``reshape`` does, so a family has to ask for it. gains_by_bf16: it is the faster for

@@ -62,8 +62,10 @@ ACTIVATIONS = {"relu": nn.ReLU, "hardswish": nn.Hardswish}
 
 
 class Mobilenet(Model):
-    """Options: size "XS", "S", "M" or "L", its multiples width and depth; conv "same" or "valid"; act "relu" or
-    "hardswish"; kernel; se; dropout; head.
+    """size: XS, S, M or L. width, depth: multiples of its channels and of its blocks.
+
+    conv: same or valid, as above. act: relu or hardswish. kernel: samples that each channel is filtered over, odd.
+    se: squeeze-excitation. dropout: share of the embedding that is left out in training.
     """
 
     channels_last = True

@@ -26,8 +26,10 @@ HIDDEN = (1024, 512)
 
 
 class MtlNet(Model):
-    """Options: size "full" (the paper's) or "slim": three convolutions of width, twice and four times as many
-    channels with batch normalisation, pooled over all time, in place of the fully connected layers; head.
+    """size: full, as in the paper, or slim: three convolutions, pooled over all time, without fully connected layers.
+
+    width: channels of the first of slim's convolutions, which have batch normalisation; the others have twice and
+    four times as many.
     """
 
     channels_last = gains_by_bf16 = True

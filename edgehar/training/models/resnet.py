@@ -14,7 +14,10 @@ from edgehar.training.models.base import Grid, Model, require_sizes, stage_maps
 
 
 class Resnet(Model):
-    """Options: width of the first stage (doubled twice), blocks a stage, kernel, dropout before the head, head."""
+    """width: channels of the first stage, doubled in each of the two that follow. blocks: of each stage.
+
+    kernel: samples a convolution reads, odd. dropout: share of the embedding that is left out in training.
+    """
 
     channels_last = gains_by_bf16 = True
 

@@ -38,7 +38,7 @@ REACH = 1 + 2 * sum(DILATIONS)  # columns that the last step of the causal branc
 
 
 class Tsak(Model):
-    """Options: stem (channels of each sensor's), width of the fused map, dropout, head.
+    """stem: channels of each sensor's. width: of the fused map. dropout: share that is left out in training.
 
     A sensor is what has one placement and one name; its channels may be of any kinds.
     `Outputs.named` holds for each branch ``<branch>_rep`` (B, width) and
