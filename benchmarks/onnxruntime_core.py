@@ -8,7 +8,7 @@ stretch by taking turns with it. Half of the zoo, drawn pair by pair of like siz
 `fit_xavier.py` fits published rows; the other half is predicted. How much hangs on the coin is
 told by nine drawings more. Writes the times, the
 judgement, and the board file fitted on the first half (`edgehar predict --board FILE --mode core`)
-to benchmarks/results/<machine>/onnxruntime-core. --timed judges times that were written before.
+to benchmarks/figures/onnxruntime-core. --timed judges times that were written before.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--timed", type=Path, help="times.json of an earlier run")
     parser.add_argument("-o", "--output", type=Path,
-                        default=Path("benchmarks/results/%s/onnxruntime-core" % machine.label()))
+                        default=Path("benchmarks/figures/onnxruntime-core"))
     given = parser.parse_args()
     times = read_json(given.timed)["times"] if given.timed else timed(given.seed)
     board, report, lines = judge(times, given.seed)

@@ -6,7 +6,8 @@ The students are the nine `all-labels` ones of benchmarks/studies/few-labels-hap
 that each of 30 people is tested; run that study with the same --work first. Stay probabilities and thresholds are
 fitted by `edgehar settle`, on training and validation people. Every recording of the test people is then streamed three
 times: each window by itself, three windows that must agree, and the filter. What is compared was fixed here before the
-first run. Runs go to benchmarks/results/<machine>/settling-hapt; at the end the table of docs/results.md is printed.
+first run. Runs go to benchmarks/results/<machine>/settling-hapt; what share of the test people's windows is told where
+doubtful labels are unknown goes to unknown-hapt beside it; at the end the tables of docs/results.md are printed.
 """
 
 from __future__ import annotations
@@ -14,21 +15,28 @@ from __future__ import annotations
 import argparse
 import shutil
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
 
 from edgehar import machine
 from edgehar.artifact.manifest import Artifact
+from edgehar.artifact.sequences import filtered
+from edgehar.artifact.settling import HMM, HYSTERESIS, Settling
 from edgehar.backends import BACKENDS, ready_engine
+from edgehar.backends.base import infer_all
+from edgehar.bench.accuracy import windows_for
 from edgehar.bench.run import run
 from edgehar.bench.scenarios import SCENARIOS
 from edgehar.bench.settled import parts_for, settle_artifact
 from edgehar.bench.streaming import recordings_for
+from edgehar.data.signals import Windows
 from edgehar.errors import InputError
+from edgehar.files import read_json, write_json
 from edgehar.results.events import EventScores, event_f1, false_alarms_per_h, median_delay_s, share_detected
 from edgehar.results.people import Interval, bootstrap, one_by_one
 from edgehar.results.runs import Run, load_all
+from edgehar.stream.decision import softmax
 
 STUDENT, FOLDS, SEEDS, TASK = "all-labels", (1, 2, 3), (0, 1, 2), "activity"
 WAYS = {"each window": "streaming:hold=1", "hysteresis": "streaming:hold=3", "hmm": "streaming:settle=hmm"}
@@ -45,7 +53,12 @@ def main() -> None:
     for fold in FOLDS:
         for seed in SEEDS:
             stream_one(work, results, fold, seed, options.root)
-    print(table(load_all([results])))
+    path = results.with_name("unknown-hapt") / "unknown.json"
+    if not path.exists():
+        write_json(path, {"command": COMMAND, "machine": machine.describe(),
+                          "students": [told_by(settled(work, fold, seed, options.root), fold, seed, options.root)
+                                       for fold in FOLDS for seed in SEEDS]})
+    print(table(load_all([results])), unknown_table(read_json(path)), sep="\n\n")
 
 
 def stream_one(work: Path, results: Path, fold: int, seed: int, root: Optional[str]) -> None:
@@ -78,7 +91,49 @@ def settled(work: Path, fold: int, seed: int, root: Optional[str]) -> Artifact:
         return settle_artifact(artifact, session, parts_for(artifact, root=root))
 
 
-# ------------------------------------------------------------------ the table
+def told_by(artifact: Artifact, fold: int, seed: int, root: Optional[str]) -> Dict[str, Any]:
+    """What one student tells of labelled windows of its test people: {way: {person: [windows, told, right of these,
+    right of all]}}, each window by itself, and by the filter along the recording."""
+    manifest, engine = artifact.manifest, ready_engine(artifact.folder, "ort", "fp32")
+    windows = windows_for(engine, root=root)
+    with BACKENDS.create("ort").open(engine, max_batch=64) as session:
+        logits = infer_all(session, windows.select(manifest.signal.channels).x)
+    said, settling = softmax(logits[TASK]), Settling.of(manifest, HMM, True)
+    by_way = {HYSTERESIS: said, HMM: filtered(said, windows, settling.stays[TASK])}
+    return {"fold": fold, "seed": seed, "artifact_sha256": manifest.sha256,
+            "split_sha256": manifest.data["split"]["sha256"],
+            "people": {way: _told(found, windows, manifest.settling[TASK]["unknown"][way]["below"])
+                       for way, found in by_way.items()}}
+
+
+def _told(found: np.ndarray, windows: Windows, below: float) -> Dict[str, List[int]]:
+    told, right = found.max(axis=1) >= below, found.argmax(axis=1) == windows.y[TASK]
+    return {person: [int(mine.sum()), int((mine & told).sum()), int((mine & told & right).sum()),
+                     int((mine & right).sum())]
+            for person in sorted(set(windows.subjects.tolist())) for mine in [windows.subjects == person]}
+
+
+# ------------------------------------------------------------------ the tables
+
+
+def unknown_table(found: Mapping[str, Any]) -> str:
+    """Markdown: what is told and how often that is right, with 95 % intervals over people, seeds averaged."""
+    lines = ["| label of | told | right of these | right of all |", "| --- | --- | --- | --- |"]
+    for way, name in ((HYSTERESIS, "each window"), (HMM, "the filter")):
+        people = sorted({person for each in found["students"] for person in each["people"][way]})
+        counts = np.array([[each["people"][way][person] for each in sorted(
+            found["students"], key=lambda each: each["seed"]) if person in each["people"][way]] for person in people])
+        lines.append("| %s | %s |" % (name, " | ".join(_percent(counts, *pair) for pair in ((1, 0), (2, 1), (3, 0)))))
+    return "\n".join(lines)
+
+
+def _percent(counts: np.ndarray, top: int, below: int) -> str:
+    """counts: (people, seeds, 4)."""
+    def share(chosen: np.ndarray) -> float:
+        total = counts[chosen].sum(axis=0)
+        return float(np.mean(100 * total[:, top] / total[:, below]))
+
+    return "%.1f %% [%.1f, %.1f]" % bootstrap(len(counts), one_by_one(share), DRAWS, seed=0)
 
 
 class Row(NamedTuple):

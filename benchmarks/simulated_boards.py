@@ -19,13 +19,12 @@ from typing import Any, Dict, List, Tuple
 import networks
 import numpy as np
 
-from edgehar import machine
 from edgehar.artifact.boards import Board, Fit, load_board, on_threads
 from edgehar.artifact.cost import Placement, Work, estimate_s, latency_s, work_of
 from edgehar.bench.calibration import OWN_SHARE, STARTS, Observation, calibrated
 from edgehar.files import write_json
 
-RESULT = "benchmarks/results/%s/simulated-boards.json"
+RESULT = "benchmarks/figures/simulated-boards.json"
 BENCHED = {"student, 16 wide": lambda: networks.student(16, 4), "plain, 32 wide": lambda: networks.plain_student(32, 6)}
 OTHERS = {"student, 24 wide, gated": lambda: networks.student(24, 6, True, "HardSwish"),
           "student, 48 wide": lambda: networks.student(48, 8), "plain, 64 wide": lambda: networks.plain_student(64, 12),
@@ -83,7 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--boards", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("-o", "--output", type=Path, default=Path(RESULT % machine.label()))
+    parser.add_argument("-o", "--output", type=Path, default=Path(RESULT))
     given = parser.parse_args()
     found = study(load_board("xavier-agx"), given.boards, given.seed)
     for when, by_place in found.items():

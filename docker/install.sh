@@ -15,7 +15,7 @@ install.sh environment FOLDER [--python 3.8] [--system-packages] [--wheels FOLDE
 install.sh pycuda FOLDER [--wheels FOLDER]
            pycuda into it, compiled with the nvcc on PATH and never imported: there is no GPU during a build
 install.sh edgehar FOLDER EXTRAS [--editable] [--wheels FOLDER]
-           edgehar[EXTRAS] into it at the constrained versions, e.g. cpu,mqtt,bundle
+           edgehar[EXTRAS] into it at the constrained versions, e.g. cpu,mqtt,metrics,bundle
 install.sh wheels FOLDER EXTRAS [--python 3.8]
            collects what a board (aarch64, Python 3.8) without network installs from with --wheels FOLDER
 install.sh python VERSION
@@ -197,6 +197,6 @@ python=${python:-3.8}
 case $step in
   python) find_python "$folder" ;;
   environment | pycuda) "$step" ;;
-  whole | edgehar | wheels) [[ -n $extras ]] || fail "say which extras, e.g. cpu,mqtt,bundle."; "$step" ;;
+  whole | edgehar | wheels) [[ -n $extras ]] || fail "say which extras, e.g. cpu,mqtt,metrics,bundle."; "$step" ;;
   *) usage >&2; fail "there is no step '$step'." ;;
 esac

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, List
 
 if TYPE_CHECKING:
     from edgehar.artifact.manifest import Artifact as Artifact
+    from edgehar.artifact.settling import Settling as Settling
     from edgehar.backends import BACKENDS as BACKENDS, ready_engine as ready_engine
     from edgehar.backends.base import BuildSpec as BuildSpec, Engine as Engine
     from edgehar.bench.run import run as run
@@ -48,7 +49,7 @@ HOMES = {  # the same names, for Python: where each is loaded from
     "triad": "edgehar.data.channels", "Dataset": "edgehar.data.datasets.base", "Split": "edgehar.data.splits",
     "cut_corpus": "edgehar.data.corpus",
     "Recipe": "edgehar.training.recipe", "train": "edgehar.training.loop", "export": "edgehar.training.exporting",
-    "Artifact": "edgehar.artifact.manifest",
+    "Artifact": "edgehar.artifact.manifest", "Settling": "edgehar.artifact.settling",
     "BACKENDS": "edgehar.backends", "BuildSpec": "edgehar.backends.base", "Engine": "edgehar.backends.base",
     "ready_engine": "edgehar.backends",
     "Stream": "edgehar.stream.stream", "Decision": "edgehar.stream.decision", "Fleet": "edgehar.stream.fleet",

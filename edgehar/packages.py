@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Dict, Optional, Sequence
 
 EXTRAS = {"torch": "train", "onnx": "cpu", "onnxruntime": "cpu", "pycuda": "jetson", "jtop": "jetson", "paho": "mqtt",
+          "prometheus_client": "metrics", "serial": "serial",
           "cryptography": "bundle", "numpy": "", "jsonschema": "", "jinja2": "", "rich": ""}
 PATIENCE_S = 120.0  # torch from a slow disk
 ENDINGS = (KeyboardInterrupt, SystemExit, GeneratorExit)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PORT = 9747
 
 
-class Place(NamedTuple):
+class LiveAt(NamedTuple):
     """Where the page is shown, and the file with the token that it takes to see it; none where empty."""
 
     host: str
@@ -34,11 +34,11 @@ class LivePlace(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has non
 
     name = "HOST:PORT,token=FILE"
 
-    def convert(self, value: Any, param: Any, context: Any) -> Optional[Place]:
-        """A `Place`."""
+    def convert(self, value: Any, param: Any, context: Any) -> Optional[LiveAt]:
+        """A `LiveAt`."""
         from edgehar.deploy.live_pages import is_loopback
 
-        if value is None or isinstance(value, Place):
+        if value is None or isinstance(value, LiveAt):
             return value
         address, _, more = value.partition(",")
         host, _, port = address.rpartition(":")
@@ -46,7 +46,7 @@ class LivePlace(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has non
         if not host or not port.isdigit() or int(port) > 65535 or (more and (key != "token" or not file)):
             self.fail("'%s' is not HOST:PORT or HOST:PORT,token=FILE, such as 127.0.0.1:%d." % (value, PORT), param,
                       context)
-        place = Place(host.strip("[]"), int(port), file)
+        place = LiveAt(host.strip("[]"), int(port), file)
         if not file and not is_loopback(place.host):
             self.fail("%s can be reached from other machines and the page shows what people do; add a file for a "
                       "token: %s,token=FILE." % (place.host, address), param, context)
@@ -62,7 +62,7 @@ def live_option() -> Decorator:
         "which is made in FILE where it is not there." % PORT)
 
 
-def timelines(place: Optional[Place], tasks: Mapping[str, Sequence[str]], hop_s: float) -> List[LastMinutes]:
+def timelines(place: Optional[LiveAt], tasks: Mapping[str, Sequence[str]], hop_s: float) -> List[LastMinutes]:
     """The sink that remembers the last minutes for the page; none where there is no page."""
     from edgehar.deploy.live import LastMinutes
 
@@ -70,7 +70,7 @@ def timelines(place: Optional[Place], tasks: Mapping[str, Sequence[str]], hop_s:
 
 
 @contextmanager
-def page_of_one(place: Optional[Place], timeline: List[LastMinutes], loaded: Loaded, stream: Callable[[], Stream],
+def page_of_one(place: Optional[LiveAt], timeline: List[LastMinutes], loaded: Loaded, stream: Callable[[], Stream],
                 health: Health, marks: str) -> Iterator[None]:
     """Show the page of a service with one wearer while the block lasts. stream: what decides now."""
     from edgehar.deploy.live import only_wearer
@@ -84,7 +84,7 @@ def page_of_one(place: Optional[Place], timeline: List[LastMinutes], loaded: Loa
 
 
 @contextmanager
-def page(place: Optional[Place], timeline: List[LastMinutes], manifest: Manifest, hop: int,
+def page(place: Optional[LiveAt], timeline: List[LastMinutes], manifest: Manifest, hop: int,
          seen: Callable[[], List[LiveRow]], samples: Callable[[str, str], np.ndarray], health: Callable[[], Any],
          marks: str) -> Iterator[None]:
     """Show the page while the block lasts, and tell where; nothing without a place.

@@ -54,7 +54,7 @@ def announce(stream: Stream, origin: Source, feed: Feed) -> str:
     return "; ".join(filter(None, [said, origin.remark, _resampling(origin, feed, signal) if feed.resampled else ""]))
 
 
-def settled(manifest: Manifest, hop: Optional[int], way: str, unknown: Union[None, bool, float]) -> Settling:
+def settling_of(manifest: Manifest, hop: Optional[int], way: str, unknown: Union[None, bool, float]) -> Settling:
     """As `Settling.of`; where the fitted thresholds are used, what they cost is told on stderr."""
     from edgehar.artifact.settling import Settling, told_unknown
 

@@ -10,7 +10,7 @@ import click
 from edgehar.cli._options import (engine_options, head_option, json_option, quiet_option, root_option, sink_option,
                                   stream_options)
 from edgehar.cli._show import names_in_room, progress_line, show_json
-from edgehar.cli._streaming import (OWN_CORPUS, Sparing, announce, balance_told, open_source, settled, source_of,
+from edgehar.cli._streaming import (OWN_CORPUS, Sparing, announce, balance_told, open_source, settling_of, source_of,
                                     stream_marks, warn)
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
             engines.append(ready_engine(other, backend, precision))
             return engines[-1]
 
-        settings["settling"] = settled(manifest, settings.get("hop"), **settling)
+        settings["settling"] = settling_of(manifest, settings.get("hop"), **settling)
         settings["route"] = open_route(route, students, manifest, ready, opened)
         stream = Stream(session, manifest.signal, manifest.tasks, tell=tell, **settings)
         targets = [opened.enter_context(SINKS.create(sink)) for sink in sinks or ([] if as_json else ["console"])]

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Dict, Iterable, Optional, Sequence, Tuple
 
 import click
 
-from edgehar.cli._live import Place, live_option, page_of_one, timelines
+from edgehar.cli._live import LiveAt, live_option, page_of_one, timelines
 from edgehar.cli._options import engine_options, head_option, root_option, sink_option, stream_options
 from edgehar.cli._show import names_in_room, progress_line
-from edgehar.cli._streaming import Sparing, announce, open_source, settled, source_of, stream_marks, warn
+from edgehar.cli._streaming import Sparing, announce, open_source, settling_of, source_of, stream_marks, warn
 
 if TYPE_CHECKING:
     from edgehar.data.signals import Signal
     from edgehar.deploy.health import Health
-    from edgehar.deploy.spec import Loaded
+    from edgehar.deploy.spec import Loaded, ServeSpec
     from edgehar.stream.sources.base import Chunk
 
 SECTION = "Run"
@@ -51,6 +51,12 @@ class Address(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
 @engine_options()
 @head_option()
 @stream_options()
+@click.option("--model", "models", multiple=True, metavar="PLACEMENT=ENGINE",
+              help="Of many wearers: what decides where the topic's {placement} is this one. Repeatable.")
+@click.option("--wearers", "places", type=click.IntRange(1), default=200, show_default=True,
+              help="Of many: so many at once, for each model; less where this machine sustains less.")
+@click.option("--leave-s", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True,
+              help="Of many: so long without a message, and a wearer's place is free for another.")
 @click.option("--state", type=click.Path(dir_okay=False), metavar="FILE",
               help="Kept for the next start: the samples of the window, and what was decided. Rewritten at every "
               "chunk, so best in memory, e.g. /run/edgehar/state.json.")
@@ -65,8 +71,8 @@ class Address(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has none
 def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], backend: Optional[str],
             precision: Optional[str], head: Optional[str], hop: Optional[int], hold: Union[None, int, Dict[str, int]],
             missing: str, allow_constant: bool, speed: Optional[float], state: Optional[str],
-            address: Optional[Tuple[str, int]], live: Optional[Place], stale_s: Optional[float], allow_silence: bool,
-            **settling: Any) -> None:
+            address: Optional[Tuple[str, int]], live: Optional[LiveAt], stale_s: Optional[float], allow_silence: bool,
+            models: Sequence[str], places: int, leave_s: float, **settling: Any) -> None:
     """Recognise activities as a service: under systemd, in a container, or by hand.
 
     What `edgehar run` does, for as long as samples come, with health and metrics over HTTP,
@@ -78,28 +84,63 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
       SIGTERM      end in order, as Ctrl-C does
       kill -9      with --state, the next start continues where this one was, and says what was missed
 
+    With {wearer} in the source's topic it serves all wearers who publish there, through one fleet: they come and go,
+    each has its own decisions, and what was lost of each is counted.
+
     \b
     Examples:
       edgehar serve engines/wisdm-watch-s --source replay:dataset=wisdm,subject=1604 --speed 1 --live
       edgehar serve /var/lib/edgehar/watch/current --state /run/edgehar/state.json \\
           --source mqtt:topic=wearers/anna/samples,client=anna --sink mqtt:topic=wearers/anna/activity
+      edgehar serve engines/wisdm-watch-s --state /run/edgehar/site.npz \\
+          --source mqtt:topic=site/{wearer}/samples,client=site --sink mqtt:topic=site/{wearer}/activity
     """
+    from edgehar.cli._gateway import SiteOptions, is_of_many, require_one, run_gateway
+    from edgehar.deploy.spec import ServeSpec
+
+    spec = ServeSpec(path, backend, precision, hop, hold, allow_constant or missing != "refuse", head=head, **settling)
+    if is_of_many(source):
+        if head:
+            raise click.UsageError("--head is of one person and the source of many wearers; leave it out.")
+        by_placement = dict(_placed(model) for model in models)
+        run_gateway(spec, SiteOptions(source, root, sinks, missing, state, address, stale_s, by_placement, places,
+                                      leave_s, live), _tell)
+        return
+    require_one(sinks, models)
+    _serve_one(spec, source, root, sinks, missing, speed, state, address, live, stale_s, allow_silence, settling)
+
+
+def _placed(model: str) -> Tuple[str, str]:
+    """PLACEMENT=ENGINE as two."""
+    placement, equals, path = model.partition("=")
+    if not equals or not placement or not path:
+        raise click.BadParameter("'%s' is no PLACEMENT=ENGINE, such as wrist=engines/wisdm-watch-s." % model,
+                                 param_hint="'--model'")
+    return placement.strip(), path
+
+
+def _serve_one(spec: ServeSpec, source: str, root: Optional[str], sinks: Sequence[str], missing: str,
+               speed: Optional[float], state: Optional[str], address: Optional[Tuple[str, int]],
+               live: Optional[LiveAt], stale_s: Optional[float], allow_silence: bool,
+               settling: Dict[str, Any]) -> None:
+    """One wearer, from a source of one."""
+    from contextlib import ExitStack
+
     from edgehar.stream.filling import filled
     from edgehar.deploy.health import Health
     from edgehar.deploy.notify import Manager
-    from edgehar.deploy.spec import ServeSpec
-    from edgehar.deploy.service import Service, ended_in_order, lines_of, signals_to
+    from edgehar.deploy.heeding import ended_in_order, signals_to
+    from edgehar.deploy.service import Service, lines_of
     from edgehar.stream.feed import Feed, weigh
     from edgehar.stream.ledger import ledger
     from edgehar.stream.sinks import SINKS
 
-    spec = ServeSpec(path, backend, precision, hop, hold, allow_constant or missing != "refuse", head=head, **settling)
     with ended_in_order(), ExitStack() as opened:
         with progress_line() as on_progress:
             loaded = spec.load(on_progress)
         opened.callback(loaded.session.close)
         manifest, signal = loaded.engine.manifest, loaded.stream.signal
-        settled(manifest, None, **settling)
+        settling_of(manifest, None, **settling)
         named: Dict[str, Any] = {}
         health = Health(stale_s or _stale_s(loaded), lambda: lines_of(named), allow_silence)
         manager, tell = Manager(), Sparing(lambda sentence: _tell("warning: " + sentence))
@@ -117,7 +158,8 @@ def command(path: str, source: str, root: Optional[str], sinks: Sequence[str], b
         health.samples = lambda: ledger(origin, feed, service.stream, service.earlier).seen_meanwhile()
         with signals_to(service), page_of_one(live, timeline, loaded, lambda: service.stream, health, marked):
             service.run(_at_speed(weigh(feed, signal, tell), signal, speed), origin)
-    click.echo("%s%s\nnext: edgehar bench %s" % (_describe(health, named), marked, shlex.quote(str(path))), err=True)
+    click.echo("%s%s\nnext: edgehar bench %s" % (
+        _describe(health, named), marked, shlex.quote(str(spec.path))), err=True)
 
 
 def _show_health(health: Health, address: Optional[Tuple[str, int]], opened: ExitStack) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import time
+from bisect import bisect_left
 from collections import deque
-from typing import Any, Callable, Deque, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional
 
 from edgehar.stream.ledger import Ledger
 
 QUANTILES = (0.5, 0.9, 0.99)
 KEPT = 1024  # newest latencies, of which the quantiles are
+BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # upper bounds of latencies
 STARTING, OK, DEGRADED, STALE, STOPPING = "starting", "ok", "degraded", "stale", "stopping"
 
 
@@ -36,19 +38,22 @@ class Health:
     decision that came over a hop after its last sample, refused a chunk that could not be
     used. missed: decisions that fell out because the service was not there. starts: times
     that the service was started, this one included. samples: asked for what became of those
-    that arrived, in all processes so far; gives None where nobody counts.
+    that arrived, in all processes so far; gives None where nobody counts. site: asked for what is known of many
+    wearers; None where there is one.
     """
 
     def __init__(self, stale_s: float, lines: Callable[[], List[Line]] = list, allow_silence: bool = False,
                  clock: Callable[[], float] = time.monotonic) -> None:
         self.stale_s, self.allow_silence, self.lines, self._clock = stale_s, allow_silence, lines, clock
         self.samples: Callable[[], Optional[Ledger]] = lambda: None
+        self.site: Optional[Callable[[], Dict[str, Any]]] = None
         self.facts: Dict[str, str] = {}
         self.decisions = self.changes = self.late = self.gaps = self.refused = self.missed = 0
         self.starts, self.reloads, self.refused_reloads = 1, 0, 0
         self.label: Dict[str, str] = {}
         self.waiting = self.stopping = False
         self.latency_sum_s = 0.0
+        self.latency_counts = [0] * (len(BUCKETS_S) + 1)
         self._latencies_s: Deque[float] = deque(maxlen=KEPT)
         self._decided_s: Optional[float] = None
         self._moved_s = clock()
@@ -64,6 +69,7 @@ class Health:
         self.label = label
         self._latencies_s.append(latency_s)
         self.latency_sum_s += latency_s
+        self.latency_counts[bisect_left(BUCKETS_S, latency_s)] += 1
         self._decided_s = self._clock()
         self.decisions += 1  # last, for whoever sees it move
 
@@ -101,65 +107,8 @@ class Health:
                 "label": self.label, "decisions": self.decisions, "late": self.late, "gaps": self.gaps,
                 "refused": self.refused, "missed": self.missed, "starts": self.starts, "reloads": self.reloads,
                 "refused_reloads": self.refused_reloads, "lines": [line._asdict() for line in self.lines()],
+                "latency_s": {"p%g" % (100 * share): None if math.isnan(value) else round(value, 6)
+                              for share, value in self.quantiles_s().items()},
                 "samples": {} if samples is None else samples.to_json(),
+                **({} if self.site is None else {"site": self.site()}),
                 **self.facts}
-
-    def to_metrics(self) -> str:
-        """Prometheus' text format, 0.0.4."""
-        return "".join(_family(*family) for family in self._families())
-
-    def _families(self) -> Iterator["_Family"]:
-        for name, kind, meaning, value in (
-                ("decisions_total", "counter", "Decisions made by this process.", self.decisions),
-                ("label_changes_total", "counter", "Decisions whose label differs from the last one's.", self.changes),
-                ("late_decisions_total", "counter", "Decisions over a hop after their last sample.", self.late),
-                ("gaps_total", "counter", "Gaps in the signal.", self.gaps),
-                ("refused_chunks_total", "counter", "Chunks that could not be used.", self.refused),
-                ("missed_decisions_total", "counter", "Decisions due while no service was there.", self.missed),
-                ("starts_total", "counter", "Times the service was started.", self.starts),
-                ("last_decision_age_seconds", "gauge", "Since the last decision.", self.age_s),
-                ("alive", "gauge", "Whether the loop works or waits for samples.", int(self.alive))):
-            yield name, kind, meaning, [("", {}, value)]
-        yield "reloads_total", "counter", "New engines, taken or refused.", [
-            ("", {"result": "taken"}, self.reloads), ("", {"result": "refused"}, self.refused_reloads)]
-        yield "decision_latency_seconds", "summary", "From a chunk's arrival until its decision has left.", [
-            *(("", {"quantile": "%g" % share}, value) for share, value in self.quantiles_s().items()),
-            ("_sum", {}, self.latency_sum_s), ("_count", {}, self.decisions)]
-        lines = self.lines()
-        yield "waiting", "gauge", "Chunks or decisions that wait.", [
-            ("", {"line": line.name}, line.waiting) for line in lines]
-        yield "dropped_total", "counter", "Chunks or decisions that were given up.", [
-            ("", {"line": line.name}, line.dropped) for line in lines]
-        samples = self.samples()
-        if samples is not None:
-            yield "samples_total", "counter", "Samples that arrived, in all starts.", [("", {}, samples.arrived)]
-            yield "samples_waiting", "gauge", "Samples that no window is full with yet.", [("", {}, samples.waiting)]
-            yield "samples_decided_total", "counter", "Samples in a window that was decided.", [
-                ("", {}, samples.decided)]
-            yield "samples_dropped_total", "counter", "Samples that were given up.", [
-                ("", {"reason": reason}, count) for reason, count in sorted(samples.dropped.items())]
-            yield "unread_messages_total", "counter", "Messages that were not read; their samples are in no count.", [
-                ("", {"reason": reason}, count) for reason, count in sorted(samples.unread_messages.items())]
-        yield "info", "gauge", "What is running.", [("", self.facts, 1)]
-
-
-_Samples = List[Tuple[str, Mapping[str, str], float]]
-_Family = Tuple[str, str, str, _Samples]
-
-
-def _family(name: str, kind: str, meaning: str, samples: _Samples) -> str:
-    name = "edgehar_" + name
-    rows = ["%s%s%s %s\n" % (name, ending, _labels(labels), _number(value)) for ending, labels, value in samples]
-    return "# HELP %s %s\n# TYPE %s %s\n%s" % (name, meaning, name, kind, "".join(rows))
-
-
-def _labels(labels: Mapping[str, str]) -> str:
-    pairs = ['%s="%s"' % (key, str(value).replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n"))
-             for key, value in labels.items()]
-    return "{%s}" % ",".join(pairs) if pairs else ""
-
-
-def _number(value: float) -> str:
-    if math.isnan(value):
-        return "NaN"
-    return "+Inf" if math.isinf(value) else repr(value)

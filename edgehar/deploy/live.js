@@ -64,6 +64,7 @@ function hue(label) {
 
 function doubts(row) {  // what must be known beside a label, in words
   const found = [];
+  if (row.label && row.label[task()] === "unknown") found.push("perhaps " + words(row.raw_label[task()]));
   if (row.status !== "ok") found.push(words(row.status));
   if (row.quality !== undefined && row.quality < 0.995) found.push(share(1 - row.quality) + " of samples filled in");
   if (row.staleness_s > 0) found.push("ends " + age(row.staleness_s) + " after the last sample");
@@ -227,7 +228,7 @@ function drawOne() {
   const label = row.label ? row.label[task()] : "";
   write(at("one-title"), name(row) + (row.placement ? ", " + row.placement : ""));
   write(at("one-label"), label ? words(label) : "nothing yet");
-  write(at("one-sure"), label ? "confidence " + share(row.confidence[task()]) : "");
+  write(at("one-sure"), label ? ["confidence " + share(row.confidence[task()]), ...doubts(row)].join("; ") : "");
   tell(name(row) + ": " + (label ? words(label) : "nothing yet"));
   const lost = Object.entries(row.lost).map(([reason, count]) => [reason + ", windows lost", whole(count), true]);
   list(at("one-facts"), [

@@ -108,7 +108,7 @@ class LastMinutes(Sink):
 
 
 def _key(decision: Decision) -> Key:
-    return getattr(decision, "wearer", ""), getattr(decision, "placement", "")
+    return decision.wearer, decision.placement
 
 
 class Subject(NamedTuple):
@@ -181,7 +181,8 @@ class Live:
     def _row(self, row: LiveRow, after_s: float) -> Dict[str, Any]:
         decision = row.decision
         said = {} if decision is None else {
-            "label": decision.label, "confidence": {task: round(sure, 4) for task, sure in decision.confidence.items()},
+            "label": decision.label, "raw_label": decision.raw_label,
+            "confidence": {task: round(sure, 4) for task, sure in decision.confidence.items()},
             "quality": round(decision.quality, 4), "staleness_s": round(decision.staleness_s, 3)}
         return {"wearer": row.wearer, "placement": row.placement, "status": row.status, "gaps": row.gaps,
                 "heard_age_s": _rounded(row.heard_age_s), "decided_age_s": _rounded(row.decided_age_s),

@@ -23,7 +23,8 @@ from typing import Any, Dict, Tuple
 
 from edgehar.deploy.descriptors import Reserve
 from edgehar.deploy.health import DEGRADED, OK, Health
-from edgehar.errors import InputError
+from edgehar.deploy.metrics import metrics_of
+from edgehar.errors import InputError, MissingError
 from edgehar.files import OUT_OF_DESCRIPTORS
 
 MOST = 16  # connections at once; a new one ends the oldest
@@ -177,7 +178,10 @@ def _handler(health: Health) -> type:
 def _page(health: Health, path: str) -> Tuple[int, str, str]:
     """Status code, content type and text."""
     if path == "/metrics":
-        return 200, "text/plain; version=0.0.4; charset=utf-8", health.to_metrics()
+        try:
+            return 200, "text/plain; version=0.0.4; charset=utf-8", metrics_of(health)
+        except MissingError as error:
+            return 501, "text/plain; charset=utf-8", "%s\n" % error
     if path in ("/health", "/live"):
         well = health.alive if path == "/live" else health.status in (OK, DEGRADED)
         return 200 if well else 503, "application/json", json.dumps(health.to_json(), sort_keys=True) + "\n"

@@ -17,11 +17,9 @@ decision that no sink had taken by then is counted as dropped after the restart.
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Union
 
@@ -30,6 +28,7 @@ import numpy as np
 from edgehar.backends import BACKENDS
 from edgehar.data.signals import Signal
 from edgehar.deploy.health import Health, Line
+from edgehar.deploy.heeding import Heeding
 from edgehar.deploy.notify import Manager
 from edgehar.deploy.outlets import Outlet, end_all
 from edgehar.deploy.spec import Loaded, ServeSpec
@@ -59,7 +58,7 @@ class _Stopped(BaseException):
     """Ends the wait for samples; no source means it when it catches an Exception."""
 
 
-class Service:
+class Service(Heeding):
     """Decides until its source ends or it is told to stop.
 
     loaded: what it starts with; `close` closes it, or whatever took its place. sinks and
@@ -136,18 +135,6 @@ class Service:
         first, self._stopping = not self._stopping, True
         if first and self._interruptible:  # a second signal must not disturb the end
             raise _Stopped
-
-    def listen(self, heard: int, waiting: int) -> None:
-        """Heed the signals whose numbers come through the pipe `heard`, to its end.
-
-        waiting: the thread that runs; a signal that is to stop it is sent again until its handler has run.
-        """
-        for number in iter(lambda: os.read(heard, 1), b""):
-            if ord(number) == signal.SIGHUP:
-                self._reload_asked = True
-            while ord(number) in (signal.SIGTERM, signal.SIGINT) and not self._stopping:
-                signal.pthread_kill(waiting, ord(number))
-                time.sleep(TICK_S)
 
     def reload(self) -> None:
         """Verify what stands at the path now and continue through it; else tell why not and continue as before."""
@@ -364,47 +351,6 @@ def lines_of(named: Mapping[str, Union[Source, Outlet]]) -> List[Line]:
     """How far sources and sinks are behind."""
     return [Line(name, each.waiting, each.dropped, each.problem, isinstance(each, Outlet) and bool(each.problem))
             for name, each in list(named.items())]
-
-
-@contextmanager
-def ended_in_order() -> Iterator[None]:
-    """SIGTERM ends the process with 0 and closes what is open, also while a source waits for its first samples.
-
-    For the time before `signals_to`. On the main thread only.
-    """
-    def end(*_: Any) -> None:
-        raise SystemExit(0)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def signals_to(service: Service) -> Iterator[None]:
-    """SIGTERM and Ctrl-C stop the service, SIGHUP reloads it. On the main thread only.
-
-    Python runs a handler between two of its own steps, so one for a signal that came just before a wait for samples
-    would not run until samples come. A pipe tells of every signal at once, and a thread listens to it.
-    """
-    heard, told = os.pipe()
-    os.set_blocking(told, False)
-    handlers = {signal.SIGTERM: service.stop, signal.SIGINT: service.stop, signal.SIGHUP: lambda: None}
-    before = {number: signal.signal(number, lambda *_, act=act: act()) for number, act in handlers.items()}
-    pipe_before = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
-    listener = threading.Thread(target=service.listen, args=(heard, threading.get_ident()), name="listener")
-    listener.start()
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(pipe_before)
-        os.close(told)
-        listener.join()  # before the handlers go, since it may be about to send a signal again
-        os.close(heard)
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _digest(loaded: Loaded) -> str:

@@ -34,6 +34,11 @@ class Clock:
         self.count = 0
         self._first_s = self._chunk_s = self._last_s = time_s
 
+    def start_at(self, count: int) -> None:
+        """The last `count` samples are the first of a new grid."""
+        self._first_s = self.time_of(self.count - count)
+        self.count = count
+
     def time_of(self, index: int) -> float:
         """Time of the sample at `index`, counted from the start or the last gap."""
         return self._first_s + index / self._rate_hz
@@ -42,6 +47,15 @@ class Clock:
         """Whether a gap stands before a chunk that begins at `time_s`."""
         drift_s = RATE_TOLERANCE * (self._last_s - self._chunk_s)
         return self.count > 0 and bool(is_gap(time_s - self._last_s, self._max_gap_s, drift_s))
+
+    def lacking(self, time_s: float) -> int:
+        """How many samples lack between the last chunk and one that begins at `time_s`; below 0 where they overlap.
+
+        0 within half a sample and as much as the last chunk's end may be off.
+        """
+        beyond_s = time_s - self._last_s - 1 / self._rate_hz if self.count else 0.0
+        slack_s = 0.5 / self._rate_hz + RATE_TOLERANCE * (self._last_s - self._chunk_s)
+        return int(round(beyond_s * self._rate_hz)) if abs(beyond_s) > slack_s else 0
 
     def stamp(self, time_s: float, count: int) -> None:
         """Take `count` more samples, the first of them at `time_s`."""
@@ -122,6 +136,16 @@ class PlaceClocks(Kept):
         """Begin again at places (n,): their next samples come at times_s (n,)."""
         self.count[places] = 0
         self._first_s[places] = self._chunk_s[places] = self._last_s[places] = times_s
+
+    def start_at(self, places: np.ndarray, count: np.ndarray) -> None:
+        """The last count (n,) samples of places (n,) are the first of a new grid."""
+        self._first_s[places] = self.time_of(places, self.count[places] - count)
+        self.count[places] = count
+
+    def lacking(self, rows: Rows, times_s: np.ndarray) -> np.ndarray:
+        """(n,) int64: samples that should have come before those at times_s (n,), 0 where the clock was set back."""
+        beyond = np.rint((times_s - self.ends_s(rows)) * self._rate_hz)
+        return np.maximum(0, beyond).astype(np.int64)
 
     def time_of(self, rows: Rows, index: np.ndarray) -> np.ndarray:
         """(n,) seconds at which sample number index (n,) of each of `rows` was taken."""

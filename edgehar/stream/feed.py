@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections import Counter
-from typing import Any, Callable, Counter as Counts, Dict, Iterable, Iterator, List, Optional, Set, Tuple
+from typing import Any, Callable, Counter as Counts, Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from edgehar.data.signals import Signal
 from edgehar.data.timeline import Ordered, Timeline, steps_after
 from edgehar.errors import InputError
 from edgehar.stream.clock import RATE_TOLERANCE, Clock
-from edgehar.stream.gridding import Gridding
+from edgehar.stream.gridding import Gridding, between
 from edgehar.stream.sources.base import Chunk, Source
 from edgehar.stream.stream import BEFORE_GAP, NO_NUMBER, finite_time
 
@@ -44,7 +44,8 @@ class Feed:
     source is not as it should be. claimed_hz: the source's rate. delay_s: how long a sample
     waits, at most, for later ones that it is made from. busy_s: seconds spent on resampling
     so far. arrived: samples taken from the source; each is handed on, `dropped` for a reason
-    or `waiting`.
+    or `waiting`. filled: samples made up of their neighbours, in gaps up to the signal's `max_gap_s`, where the
+    sensor's clock times the first of a chunk alone.
 
     Checks at once, before a sample is read. Raises InputError for a missing or ambiguous
     channel, or a rate more than 5 % below the signal's or a thousand times as high.
@@ -60,7 +61,7 @@ class Feed:
             self._tell("the source delivers %.4g samples per second by its clock, 60 times what the model reads; where "
                        "its times are in minutes add unit=min to the source, as in csv:path=FILE,unit=min."
                        % source.measured_hz)
-        self._limit = int(round(min(limit_s * source.rate_hz, sys.maxsize)))
+        self._left = int(round(min(limit_s * source.rate_hz, sys.maxsize)))
         self._resampler: Optional[Resampler] = None
         if abs(source.rate_hz / signal.rate_hz - 1) > RATE_TOLERANCE or not source.even:
             self._resampler = Resampler(signal.rate_hz, source.rate_hz, signal.max_gap_s)
@@ -75,6 +76,8 @@ class Feed:
         self._steps, self._steps_s, self._last_s = 0, 0.0, -math.inf
         self._chunk_s, self._chunk_count, self._odd = math.nan, 0, 0
         self._fresh = True
+        self._before = np.empty((0, len(signal.channels)), dtype=np.float32)
+        self.filled = self._spare = 0
 
     @property
     def resampled(self) -> bool:
@@ -104,7 +107,7 @@ class Feed:
     @property
     def dropped(self) -> Dict[str, int]:
         """{reason: samples}."""
-        return dict(self._lost + self._timeline.dropped)
+        return dict(Counter(dict(self._lost)) + Counter(dict(self._timeline.dropped)))
 
     @property
     def waiting(self) -> int:
@@ -112,8 +115,19 @@ class Feed:
         return self._timeline.waiting + self._gridding.waiting + len(self._unspent_s)
 
     def __iter__(self) -> Iterator[Chunk]:
-        for chunk in self._selected():
-            yield from self._by_number(chunk) if chunk.times_s is None else self._by_time(chunk)
+        for chunk in self._source.samples():
+            yield from self.push(chunk)
+            if self._left <= 0:
+                break
+        yield from self.flush()
+
+    def push(self, chunk: Chunk) -> Iterator[Chunk]:
+        """What follows from the next chunk of the source, for whoever does not iterate."""
+        for each in self._finite(self._selected(chunk)):
+            yield from self._by_number(each) if each.times_s is None else self._by_time(each)
+
+    def flush(self) -> Iterator[Chunk]:
+        """What the samples so far still hold; what comes next begins anew."""
         for piece in self._timeline.flush():
             yield from self._gridded(piece, None)
         yield from self._flushed(None)
@@ -121,22 +135,36 @@ class Feed:
     def to_json(self) -> Dict[str, Any]:
         """What it makes of the source's rate and times."""
         return {"claimed_hz": self.claimed_hz, "measured_hz": self.measured_hz or None, "resampled": self.resampled,
-                "delay_s": self.delay_s, "lacking": self.lacking, "swapped": self._timeline.swapped,
+                "delay_s": self.delay_s, "lacking": self.lacking + self.filled, "swapped": self._timeline.swapped,
                 "clock_steps": self._timeline.steps, "clock_wraps": self._timeline.wraps}
+
+    def snapshot(self) -> Dict[str, Any]:
+        """All that it remembers of a source that is stamped, {name: number, text or array}, for `restore`."""
+        resampler = {} if self._resampler is None else self._resampler.snapshot()
+        return {"clock": self._clock.snapshot(), "filled": self.filled, "spare": self._spare, "before": self._before,
+                "unspent_s": self._unspent_s, "arrived": self.arrived, "lost": dict(self._lost),
+                **{"resampler_" + name: value for name, value in resampler.items()}}
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Go on from what `snapshot` gave, of arrays (n,) and (n, C). Raises LookupError or ValueError for else."""
+        count, first_s, chunk_s, last_s = kept["clock"]
+        self._clock.restore((int(count), first_s, chunk_s, last_s))
+        self.filled, self._spare, self.arrived = kept["filled"], kept["spare"], kept["arrived"]
+        self._before, self._unspent_s = kept["before"], kept["unspent_s"]
+        self._lost = Counter(kept["lost"])
+        if self._resampler is not None:
+            self._resampler.restore({name[len("resampler_"):]: value for name, value in kept.items()
+                                     if name.startswith("resampler_")})
 
     # -------------------------------------------------------------- what arrives
 
-    def _selected(self) -> Iterator[Chunk]:
-        """Chunks of finite samples of the wanted channels, up to the limit."""
-        left = self._limit
-        for chunk in self._source.samples():
-            samples = chunk.samples[:left, self._columns]
-            times_s = None if chunk.times_s is None else np.asarray(chunk.times_s[:left], dtype=np.float64)
-            self.arrived += len(samples)
-            left -= len(chunk.samples)
-            yield from self._finite(chunk._replace(samples=samples, times_s=times_s))
-            if left <= 0:
-                return
+    def _selected(self, chunk: Chunk) -> Chunk:
+        """Its samples of the wanted channels, up to the limit."""
+        samples = chunk.samples[:self._left, self._columns]
+        times_s = None if chunk.times_s is None else np.asarray(chunk.times_s[:self._left], dtype=np.float64)
+        self.arrived += len(samples)
+        self._left -= len(chunk.samples)
+        return chunk._replace(samples=samples, times_s=times_s)
 
     def _finite(self, chunk: Chunk) -> Iterator[Chunk]:
         """`chunk` without the samples that are no numbers; one that does not time its samples continues after a gap."""
@@ -200,19 +228,46 @@ class Feed:
 
     def _by_number(self, chunk: Chunk) -> Iterator[Chunk]:
         self._doubt_unit(chunk)
-        if self._resampler is None or not len(chunk.samples):
+        if not len(chunk.samples):
             yield chunk
             return
         clock = self._clock
-        if chunk.begins or clock.is_gap(chunk.time_s):
+        gap = chunk.begins or clock.is_gap(finite_time(chunk.time_s))
+        if gap and self._resampler is not None:
             yield from self._flushed(chunk.arrived_s)
             self._lose_unspent()
+        if gap:
             clock.start(0.0)
+        lacking = self._to_fill(clock.lacking(chunk.time_s), gap) if self._source.stamped else 0
+        self.filled += lacking
+        clock.count += lacking
         first = clock.count
-        clock.stamp(finite_time(chunk.time_s), len(chunk.samples))
+        clock.stamp(chunk.time_s, len(chunk.samples))
+        if self._resampler is None:
+            yield self._mended(chunk, lacking, gap)
+            return
         times_s = np.arange(first, clock.count) / self.claimed_hz
         self._unspent_s = np.concatenate([self._unspent_s, times_s])
         yield from self._as_chunks(self._timed(self._resampler.push, times_s, chunk.samples), chunk.arrived_s)
+
+    def _to_fill(self, lacking: int, gap: bool) -> int:
+        """How many samples to make up before a chunk; none for what was made up of late stamps, as is seen afterwards.
+        """
+        spare = 0 if gap else min(self._spare + max(0, -lacking), self.filled)
+        self._spare = max(0, spare - max(0, lacking))
+        return max(0, lacking - spare)
+
+    def _mended(self, chunk: Chunk, lacking: int, gap: bool) -> Chunk:
+        """`chunk` after so many samples made of their neighbours."""
+        before = self._before[:0] if gap else self._before
+        self._before = np.concatenate([before, chunk.samples])[-2:].copy() if len(before) else chunk.samples[-2:].copy()
+        if not lacking:
+            return chunk
+        made = between(before, chunk.samples[:2], lacking)
+        counts = np.ones(len(chunk.samples), np.int64) if chunk.stands_for is None else chunk.stands_for
+        return chunk._replace(samples=np.concatenate([made, chunk.samples]),
+                              time_s=chunk.time_s - lacking / self.claimed_hz,
+                              stands_for=np.concatenate([np.zeros(lacking, np.int64), counts]))
 
     def _doubt_unit(self, chunk: Chunk) -> None:
         """Tell once where the times of chunks advance in another unit than the samples between them take."""

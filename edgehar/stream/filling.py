@@ -44,8 +44,9 @@ class Filled(Source):
             raise InputError("the source has no channel that the model reads (%s); check the names of its columns." % (
                 ", ".join(channel.name for channel in wanted)))
         self._source, self._hold = source, hold
+        self._last: Optional[np.ndarray] = None
         self.synthetic, self.remark, self.even = source.synthetic, _told(source.remark, self.absent), source.even
-        self.measured_hz = source.measured_hz
+        self.stamped, self.measured_hz = source.stamped, source.measured_hz
 
     @property
     def channels(self) -> Tuple[Channel, ...]:
@@ -64,12 +65,15 @@ class Filled(Source):
 
     def samples(self) -> Iterator[Chunk]:
         """As they come, each value that did not come replaced; nothing is held over a gap that the source tells."""
-        last: Optional[np.ndarray] = None
         for chunk in self._source.samples():
-            samples = fill(chunk.samples, None if chunk.begins or not self._hold else last, self._hold)
-            last = samples[-1] if len(samples) else last
-            silent = np.zeros((len(samples), len(self.absent)), dtype=np.float32)
-            yield chunk._replace(samples=np.concatenate([samples, silent], axis=1))
+            yield self.mended(chunk)
+
+    def mended(self, chunk: Chunk) -> Chunk:
+        """The next chunk of the source, each value that did not come replaced."""
+        samples = fill(chunk.samples, None if chunk.begins or not self._hold else self._last, self._hold)
+        self._last = samples[-1] if len(samples) else self._last
+        silent = np.zeros((len(samples), len(self.absent)), dtype=np.float32)
+        return chunk._replace(samples=np.concatenate([samples, silent], axis=1))
 
 
 def fill(samples: np.ndarray, last: Optional[np.ndarray], hold: bool) -> np.ndarray:

@@ -10,8 +10,8 @@
 
 Each place follows `edgehar.stream.stream.Stream`: the same grid, gaps, jitter and hysteresis;
 a fleet of one gives a stream's decisions bit for bit, and no wearer changes those of
-another. What a stream raises for bad samples, a fleet counts and continues: the chunk is
-lost and that place starts again.
+another. What a stream tells of bad samples, a fleet counts and goes on: a chunk with a
+number that is none is lost, a window whose channel is stuck, and that place starts anew.
 
 A push or tick costs a fixed number of array operations, wherever in the ring the streams
 stand; no sample is touched by itself. All memory of streams is taken at the start: no
@@ -21,34 +21,35 @@ apart in the ring, for their samples; decisions are the caller's.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Sequence, Tuple, Union
-from zipfile import BadZipFile
 
 import numpy as np
 
 from edgehar.artifact.settling import Settling
 from edgehar.backends.base import Session, StepSession
 from edgehar.data.signals import Signal
-from edgehar.errors import ConstraintError, InputError, MismatchError
-from edgehar.files import PathLike, sha256_of_json, written_whole
+from edgehar.errors import ConstraintError, InputError
+from edgehar.files import sha256_of_json
 from edgehar.settings import HOLD
 from edgehar.stream.clock import RATE_TOLERANCE, PlaceClocks
 from edgehar.stream.decision import Decided, softmax
-from edgehar.stream.microbatches import Steps, WholeWindows
+from edgehar.stream.microbatches import way_to_logits
 from edgehar.stream.personal import HeadBank
 from edgehar.stream.policy import Policy, require_sensible
 from edgehar.stream.ring import Presence, Ring, rows_of
+from edgehar.stream.saved import Lasting
 from edgehar.stream.settler import FilteredLabels, HeldLabels
+from edgehar.stream.stream import Hold, hold_of_each
+from edgehar.stream.tally import ABSENCE, NO_NUMBER, OVERLOAD, STUCK, Arrivals, Fate, WindowTally
 from edgehar.stream.waiting import DueWindows, Waiting
 
 MAX_STRIDE = 16  # up to so many times its hop a stream is degraded
 PROBES = 3  # samples of a window by which it is first seen whether a channel moves
 
 
-class Fleet:
+class Fleet(Lasting):
     """Up to `places` streams through one session.
 
     session: a Session for whole windows, or a StepSession for incremental inference; it
@@ -66,16 +67,17 @@ class Fleet:
     """
 
     def __init__(self, session: Union[Session, StepSession], signal: Signal, tasks: Mapping[str, Sequence[str]],
-                 places: int, hop: Optional[int] = None, hold: int = HOLD, allow_constant: bool = False,
+                 places: int, hop: Optional[int] = None, hold: Hold = HOLD, allow_constant: bool = False,
                  policy: Policy = Policy(), limit: Optional[int] = None,
                  clock: Callable[[], float] = time.monotonic, settling: Settling = Settling(),
                  quality: bool = False, bank: Optional[HeadBank] = None) -> None:
         self.signal, self.tasks = signal, dict(tasks)
         self.hop = signal.hop if hop is None else hop
         self.limit = places if limit is None else min(limit, places)
-        require_sensible(places, self.hop, hold, policy)
+        holds = hold_of_each(hold, self.tasks)
+        require_sensible(places, self.hop, policy)
         self._allow_constant, self._policy, self._clock = allow_constant, policy, clock
-        self._engine = _engine(session, signal, self.hop, places, policy, bank)
+        self._engine = way_to_logits(session, signal, self.hop, places, policy, bank)
         self._deadline_s = (self._engine.patience * self.hop / signal.rate_hz if policy.deadline_s is None
                             else policy.deadline_s)
         size = signal.window + (2 * policy.depth + 1) * self.hop
@@ -86,7 +88,7 @@ class Fleet:
         self._below = settling.below
         self._settlers: Dict[str, Union[HeldLabels, FilteredLabels]] = {
             task: FilteredLabels(places, len(names), settling.stays[task]) if task in settling.stays
-            else HeldLabels(places, hold) for task, names in self.tasks.items()}
+            else HeldLabels(places, holds[task]) for task, names in self.tasks.items()}
         most = policy.batches * self._engine.batch
         self._probes = np.zeros((min(PROBES, self._engine.length), most, len(signal.channels)), np.float32)
         self._window = np.zeros((1, len(signal.channels), signal.window), np.float32)
@@ -96,8 +98,24 @@ class Fleet:
         self._written, self._grid, self._stride, self._spoken = (np.zeros(places, np.int64) for _ in range(4))
         self.gaps, self.dropped, self.refused = (np.zeros(places, np.int64) for _ in range(3))
         self.reasons: Dict[int, str] = {}
+        self.tally = WindowTally(places, signal.window, self.hop)
 
     # -------------------------------------------------------------- who is there
+
+    @property
+    def due_s(self) -> float:
+        """When the next micro-batch is due that does not fill before, by its clock; infinite where nothing waits."""
+        return self._waiting.due_s() if self._waiting.count else math.inf
+
+    @property
+    def waiting(self) -> int:
+        """Windows (or steps) that wait."""
+        return self._waiting.count
+
+    @property
+    def in_steps(self) -> bool:
+        """Whether it goes by incremental steps."""
+        return not self._engine.skips
 
     @property
     def streams(self) -> np.ndarray:
@@ -116,108 +134,75 @@ class Fleet:
         for counter in (self.gaps, self.dropped, self.refused):
             counter[place] = 0
         self.reasons.pop(place, None)
+        self.tally.clear(place)
         self._start(np.array([place]), np.zeros(1))
         return place
 
+    def fate(self, place: int) -> Fate:
+        """What became of the windows of `place`, each of which is counted once."""
+        return self.tally.fate(place)
+
+    def newest(self, place: int) -> np.ndarray:
+        """(C, n) float32: the newest samples of `place` since the start or the last gap, at most a window."""
+        here = np.array([place])
+        self._require_joined(here)
+        self._ring.gather(here, self._written[here], self._window)
+        count = min(int(self._clocks.count[place]), self.signal.window)
+        return self._window[0, :, self.signal.window - count:].copy()
+
     def leave(self, place: int) -> None:
         """Free the place; what waits of it is given up."""
-        self._require_joined(np.array([place]))
-        self._waiting.drop_all(np.array([place]))
+        here = np.array([place])
+        self._require_joined(here)
+        self.tally.lose(here, ABSENCE, self._waiting.pending_whole(here))
+        self._waiting.drop_all(here)
         self._engine.leave(place)
         self._joined[place] = False
 
     # -------------------------------------------------------------- taken down and put back
-
-    def save(self, path: PathLike, network: str = "") -> None:
-        """Write all that is remembered of all streams to `path`, whole or not at all.
-
-        network: what tells one network from another, e.g. `Engine.sha256`. What waits for a
-        tick is saved too. A fleet of the same places, signal, hop and depth in any process
-        continues from it by `load`, with the same decisions as if nothing had happened; steps
-        may then stand in another number of lanes.
-        """
-        facts = dict(self._facts(network), reasons={str(place): text for place, text in self.reasons.items()})
-        arrays: Dict[str, Any] = self._snapshot()
-        with written_whole(path) as temporary, open(str(temporary), "wb") as stream:
-            np.savez(stream, facts=np.array(json.dumps(facts)), **arrays)
-
-    def load(self, path: PathLike, network: str = "") -> None:
-        """Go on from what `save` wrote; whoever is here now is forgotten.
-
-        Raises InputError for a missing or damaged file, MismatchError where it is of another
-        network, signal or size; nothing is changed then.
-        """
-        facts, arrays = _read(path)
-        reasons = facts.pop("reasons", {})
-        here = self._facts(network)
-        for key in here:
-            if facts.get(key) != here[key]:
-                raise MismatchError("%s is of a fleet with another %s; load it with the engine and the options it was "
-                                    "saved with, or start again without it." % (path, key.replace("_", " ")))
-        self._require_alike(arrays, path)
-        self._restore(arrays)
-        self.reasons = {int(place): text for place, text in reasons.items()}
-
-    def _require_alike(self, arrays: Mapping[str, np.ndarray], path: PathLike) -> None:
-        for name, here in self._snapshot().items():
-            seated = name.startswith("engine/")  # one row for each who was seated, however many they were
-            if name not in arrays or arrays[name].shape[seated:] != here.shape[seated:]:
-                raise MismatchError("%s holds no '%s' of shape %s; it was saved with another edgehar or network: start "
-                                    "again without it." % (path, name, here.shape))
 
     def _facts(self, network: str) -> Dict[str, Any]:
         tasks = {task: list(names) for task, names in self.tasks.items()}
         return {"network": network, "signal": sha256_of_json([self.signal.to_json(), tasks]), "hop": self.hop,
                 "places": len(self._joined), "depth": self._policy.depth, "way_to_logits": self._engine.name}
 
-    def _counted(self) -> Dict[str, np.ndarray]:
-        return {"joined": self._joined, "written": self._written, "starts": self._grid, "stride": self._stride,
-                "spoken": self._spoken, "gaps": self.gaps, "dropped": self.dropped, "refused": self.refused}
-
     def _parts(self) -> Dict[str, Any]:
-        """What remembers something, each with `snapshot` and `restore`."""
-        return {"clocks": self._clocks, "waiting": self._waiting, "engine": self._engine, "ring": self._ring,
-                **({} if self._came is None else {"came": self._came}),
+        """What remembers something."""
+        counted = {"joined": self._joined, "written": self._written, "starts": self._grid, "stride": self._stride,
+                   "spoken": self._spoken, "gaps": self.gaps, "dropped": self.dropped, "refused": self.refused}
+        return {"fleet": counted, "clocks": self._clocks, "waiting": self._waiting, "engine": self._engine,
+                "ring": self._ring, "tally": self.tally, **({} if self._came is None else {"came": self._came}),
                 **{"labels.%s" % task: each for task, each in self._settlers.items()}}
-
-    def _snapshot(self) -> Dict[str, np.ndarray]:
-        arrays = {"fleet/%s" % name: array for name, array in self._counted().items()}
-        for part, each in self._parts().items():
-            arrays.update(("%s/%s" % (part, name), array) for name, array in each.snapshot().items())
-        return arrays
-
-    def _restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        for name, array in self._counted().items():
-            array[...] = arrays["fleet/%s" % name]
-        for part, each in self._parts().items():
-            each.restore({key.split("/", 1)[1]: array for key, array in arrays.items() if key.startswith(part + "/")})
 
     # -------------------------------------------------------------- samples in
 
     def push(self, places: np.ndarray, samples: np.ndarray, times_s: Optional[np.ndarray] = None,
-             begins: Optional[np.ndarray] = None, stands_for: Optional[np.ndarray] = None) -> None:
+             begins: Optional[np.ndarray] = None, stands_for: Optional[np.ndarray] = None,
+             arrivals: Optional[Arrivals] = None) -> None:
         """Take the next samples (n, L, C) of n places, ascending; what becomes due waits for `tick`.
 
-        times_s: (n,) float64, begins: (n,) bool, stands_for: (n, L), as for `Stream.push`. `samples` is copied.
+        times_s: (n,) float64, begins: (n,) bool, stands_for: (n, L), as for `Stream.push`. arrivals: fields (n,), what
+        is known of how they came. `samples` is copied.
         Raises InputError for places that are not taken, or a wrong shape; a number that is
         none is refused for its stream alone.
         """
         places, samples = self._checked(places, samples)
         if not samples.shape[1]:
             return
-        before = self._follow_clock(places, samples.shape[1], times_s, begins)
+        arrivals = arrivals or Arrivals.now(len(places), self._clock())
+        before, arrived_s = self._follow_clock(places, samples.shape[1], times_s, begins, arrivals), arrivals.arrived_s
         came = np.ones((len(places), 1), bool) if stands_for is None else np.asarray(stands_for) > 0
         if not np.isfinite(samples).all():
             good = self._finite(places, samples)
-            places, samples, before, came = places[good], samples[good], before[good], came[good]
-        due_s = self._clock() + self._deadline_s
+            places, samples, before, arrived_s, came = (each[good] for each in (places, samples, before, arrived_s,
+                                                                                came))
         for start in range(0, samples.shape[1] if len(places) else 0, self.hop):
             piece = slice(start, start + self.hop)
             if self._came is not None:
                 shape = samples[:, piece].shape[:2]
                 self._came.scatter(places, self._written[rows_of(places)],
                                    np.broadcast_to(came if came.shape[1] == 1 else came[:, piece], shape)[:, :, None])
-            self._take(places, samples[:, piece], before + start, due_s)
+            self._take(places, samples[:, piece], before + start, arrived_s)
 
     def _checked(self, places: np.ndarray, samples: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
         places = np.asarray(places, dtype=np.int64)
@@ -238,7 +223,7 @@ class Fleet:
                 places.tolist() if len(places) < 9 else "%d to %d" % (places[0], places[-1])))
 
     def _follow_clock(self, places: np.ndarray, count: int, times_s: Optional[np.ndarray],
-                      begins: Optional[np.ndarray]) -> np.ndarray:
+                      begins: Optional[np.ndarray], arrivals: Arrivals) -> np.ndarray:
         """Samples of its grid that each place had before the chunk."""
         rows = rows_of(places)
         times_s = self._clocks.ends_s(rows) if times_s is None else np.asarray(times_s, np.float64)
@@ -246,6 +231,9 @@ class Fleet:
             raise InputError("the chunks of %d places came with times %s; pass a number of seconds for each." % (
                 len(places), times_s))
         gaps = self._clocks.gaps(rows, times_s, begins)
+        by_times = self._clocks.lacking(rows, times_s)
+        lacking = np.where(arrivals.lacking < 0, by_times, arrivals.lacking)
+        self.tally.advance(places, count, lacking, gaps, arrivals.causes)
         if gaps.any():
             self.gaps[places[gaps]] += 1
             self._start(places[gaps], times_s[gaps])
@@ -267,17 +255,18 @@ class Fleet:
             sample, column = np.argwhere(~np.isfinite(samples[row]))[0]
             self._refuse(int(places[row]), "the signal holds %s in channel '%s'" % (
                 samples[row, sample, column], self.signal.channels[column].name))
+            self._restart(places[row:row + 1], NO_NUMBER)
         return good
 
     def _refuse(self, place: int, reason: str) -> None:
         self.refused[place] += 1
         self.reasons[place] = reason
-        self._restart(np.array([place]))
 
-    def _restart(self, places: np.ndarray) -> None:
+    def _restart(self, places: np.ndarray, cause: int) -> None:
+        self.tally.restart(places, cause)
         self._start(places, self._clocks.ends_s(places))
 
-    def _take(self, places: np.ndarray, piece: np.ndarray, before: np.ndarray, due_s: float) -> None:
+    def _take(self, places: np.ndarray, piece: np.ndarray, before: np.ndarray, arrived_s: np.ndarray) -> None:
         """Write up to a hop of samples, by which each place comes to at most one window more."""
         rows, written = rows_of(places), self._written
         self._ring.scatter(places, written[rows], piece)
@@ -289,7 +278,7 @@ class Fleet:
         going = self._clocks.count[rows] > 0  # of what started again meanwhile, the rest of the chunk is lost
         due = going & (beyond >= 0) & (over < piece.shape[1])
         if due.any():
-            self._enqueue(places[due], (before + piece.shape[1] - over)[due], over[due], due_s)
+            self._enqueue(places[due], (before + piece.shape[1] - over)[due], over[due], arrived_s[due])
 
     def _give_up_overwritten(self, places: np.ndarray) -> None:
         end, waits = self._waiting.oldest_end(places)
@@ -298,36 +287,45 @@ class Fleet:
             self._give_up(lost)
 
     def _give_up(self, places: np.ndarray) -> None:
-        """The oldest that waits of each place."""
+        """The oldest that waits of each place, or of steps, of which none can be left out, all."""
         self.dropped[places] += 1
         if self._engine.skips:
+            self.tally.lose(places, OVERLOAD, 1)
             self._waiting.drop_oldest(places)
         else:
+            self.tally.lose(places, OVERLOAD, self._waiting.pending_whole(places))
             self._waiting.drop_all(places)
-            self._restart(places)
+            self._restart(places, OVERLOAD)
 
-    def _enqueue(self, places: np.ndarray, count: np.ndarray, over: np.ndarray, due_s: float) -> None:
+    def _enqueue(self, places: np.ndarray, count: np.ndarray, over: np.ndarray, arrived_s: np.ndarray) -> None:
         """Let windows (or steps) wait that end after `count` samples of their grids, `over` samples ago."""
-        admitted = self._admit(places, count)
-        if not admitted.all():
-            places, count, over = places[admitted], count[admitted], over[admitted]
-        if len(places):
-            self._waiting.add(places, self._written[places] - over, self._clocks.time_of(places, count - 1),
-                              self._grid[places], count >= self.signal.window, due_s)
+        whole = count >= self.signal.window
+        self.tally.fill(places[whole])
+        work = (self._written[places] - over, self._clocks.time_of(places, count - 1), self._grid[places], whole,
+                arrived_s)
+        admitted, instead = self._admit(places, count)
+        self.tally.lose(places[whole & ~admitted], OVERLOAD, 1)
+        for chosen, wait in ((admitted & ~instead, self._waiting.add), (instead, self._waiting.add_instead)):
+            if chosen.any():
+                wait(places[chosen], DueWindows(*(each[chosen] for each in work)), self._deadline_s)
 
-    def _admit(self, places: np.ndarray, count: np.ndarray) -> np.ndarray:
-        """(n,) bool: for which there is room, by the policy."""
+    def _admit(self, places: np.ndarray, count: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        """(n,) bool: for which there is room, by the policy; and (n,) bool: who takes the place of the oldest."""
         pending = self._waiting.pending(places)
-        full = pending >= self._policy.depth
+        full, none = pending >= self._policy.depth, np.zeros(len(places), bool)
         if self._policy.overflow == "degrade":
-            return self._degrade(places, count, pending, full)
+            return self._degrade(places, count, pending, full), none
         if not full.any():
-            return ~full
+            return ~full, none
         if self._policy.overflow == "drop-newest":
             self.dropped[places[full]] += 1
-            return ~full
+            return ~full, none
+        if self._engine.skips:
+            self.dropped[places[full]] += 1
+            self.tally.lose(places[full], OVERLOAD, 1)
+            return ~none, full
         self._give_up(places[full])
-        return np.ones_like(full) if self._engine.skips else ~full
+        return ~full, none
 
     def _degrade(self, places: np.ndarray, count: np.ndarray, pending: np.ndarray, full: np.ndarray) -> np.ndarray:
         stride = self._stride[places]
@@ -386,17 +384,34 @@ class Fleet:
             return work.whole
         speaking = work.whole.copy()
         for row in np.flatnonzero(still.any(axis=1) & speaking):
-            speaking[row] = self._moves(places[row:row + 1], work.end[row:row + 1])
+            speaking[row] = self._moves(places[row:row + 1], work.end[row:row + 1], work.grid[row:row + 1])
         return speaking
 
-    def _moves(self, place: np.ndarray, end: np.ndarray) -> bool:
+    def _moves(self, place: np.ndarray, end: np.ndarray, grid: np.ndarray) -> bool:
         self._ring.gather(place, end, self._window)
         still = np.flatnonzero(np.ptp(self._window[0], axis=1) == 0)
         if len(still):
-            self._waiting.drop_all(place)
             self._refuse(int(place[0]), "channel '%s' stays at %g for a whole window (allow_constant is off)" % (
                 self.signal.channels[still[0]].name, self._window[0, still[0], 0]))
+            self.tally.lose(place, STUCK, 1)
+            if self._grid[place] == grid:  # else a gap has begun another one already
+                self._begin_after(place, end)
         return not len(still)
+
+    def _begin_after(self, place: np.ndarray, end: np.ndarray) -> None:
+        """A new grid from sample number `end` (1,) on, after a window (1,) that cannot be used, as a stream begins it.
+
+        Of steps, whose state cannot be taken back, from the next chunk on.
+        """
+        self.tally.undo(int(place[0]), int(self._waiting.pending_whole(place)[0]))
+        self._waiting.drop_all(place)
+        self.tally.restart(place, STUCK)
+        if self._engine.skips and self._written[place] > end:
+            self.tally.go_on(place)
+            self._clocks.start_at(place, self._written[place] - end)
+            self._grid[place] += 1
+        else:
+            self._start(place, self._clocks.ends_s(place))
 
     def _settled(self, places: np.ndarray, work: DueWindows, logits: Mapping[str, np.ndarray]) -> Decided:
         rows = rows_of(places) if len(places) else places
@@ -410,36 +425,6 @@ class Fleet:
             self._came.told(places, work.end))
         begins = self._spoken[rows] != work.grid
         self._spoken[rows] = work.grid
+        self.tally.decide(places)
         return Decided(places, work.time_s, label, raw, probabilities, self.tasks, confidence, quality,
-                       stale / self.signal.rate_hz, begins)
-
-
-def _read(path: PathLike) -> Tuple[Dict[str, Any], Dict[str, np.ndarray]]:
-    """The facts and the arrays of a saved fleet."""
-    try:
-        with np.load(str(path), allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        return json.loads(str(arrays.pop("facts"))), arrays
-    except OSError as error:
-        raise InputError("cannot read %s: %s." % (path, error.strerror or error)) from error
-    except (ValueError, KeyError, EOFError, BadZipFile, AttributeError) as error:
-        raise InputError("%s is no saved fleet, or is damaged; start again without it." % path) from error
-
-
-def _engine(session: Union[Session, StepSession], signal: Signal, hop: int, places: int,
-            policy: Policy, bank: Optional[HeadBank]) -> Union[WholeWindows, Steps]:
-    if isinstance(session, StepSession):
-        if bank is not None:
-            raise InputError("heads of wearers need whole windows and this session goes by steps; open its features.")
-        if session.hop != hop or session.slots // session.lanes * session.lanes < places:
-            raise MismatchError("the session steps %d streams by %d samples and the fleet has %d places and a hop of "
-                                "%d; open it for these." % (session.slots, session.hop, places, hop))
-        if policy.overflow != "drop-oldest":
-            raise InputError("overflow is '%s', but no step can be left out of incremental inference; use drop-oldest, "
-                             "or whole windows." % policy.overflow)
-        return Steps(session, len(signal.channels), places, policy.batches)
-    wanted = (len(signal.channels), signal.window)
-    if session.input().shape[1:] != wanted:
-        raise MismatchError("the engine reads windows of shape %s and the signal gives %s; build the engine from the "
-                            "artifact that describes this signal." % (session.input().shape[1:], wanted))
-    return WholeWindows(session, signal.window, policy.batch, policy.batches, bank)
+                       stale / self.signal.rate_hz, begins, work.arrived_s)

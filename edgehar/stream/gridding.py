@@ -116,3 +116,10 @@ class Gridding:
         zero_s = times_s[0]
         filled = interpolate(times_s - zero_s, values.T.astype(np.float64), at_s - zero_s)
         return filled.T.astype(np.float32)
+
+
+def between(before: np.ndarray, after: np.ndarray, lacking: int) -> np.ndarray:
+    """(lacking, C) float32 between the last of `before` (1 or 2, C) and the first of `after` (1 or 2, C)."""
+    values = np.concatenate([before, after]).T.astype(np.float64)
+    numbers = np.append(np.arange(len(before)), np.arange(len(after)) + len(before) + lacking).astype(np.float64)
+    return interpolate(numbers, values, np.arange(lacking) + float(len(before))).T.astype(np.float32)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from edgehar.backends.base import Session, StepSession
+from edgehar.data.signals import Signal
+from edgehar.errors import InputError, MismatchError
 from edgehar.stream.personal import HeadBank
+from edgehar.stream.policy import Policy
 from edgehar.stream.ring import Ring, rows_of
 from edgehar.stream.waiting import Waiting
 
@@ -163,3 +166,26 @@ def _probe(x: np.ndarray, probes: np.ndarray) -> None:
     """Evenly spread samples of x (n, C, L) into probes (at most L, n, C)."""
     step = x.shape[2] // len(probes)
     probes[:] = x[:, :, :len(probes) * step:step].transpose(2, 0, 1)
+
+
+def way_to_logits(session: Union[Session, StepSession], signal: Signal, hop: int, places: int,
+                  policy: Policy, bank: Optional[HeadBank] = None) -> Union[WholeWindows, Steps]:
+    """The one that goes with the session.
+
+    Raises MismatchError where it does not fit the signal, InputError where not the policy.
+    """
+    if isinstance(session, StepSession):
+        if bank is not None:
+            raise InputError("heads of wearers need whole windows and this session goes by steps; open its features.")
+        if session.hop != hop or session.slots // session.lanes * session.lanes < places:
+            raise MismatchError("the session steps %d streams by %d samples and the fleet has %d places and a hop of "
+                                "%d; open it for these." % (session.slots, session.hop, places, hop))
+        if policy.overflow != "drop-oldest":
+            raise InputError("overflow is '%s', but no step can be left out of incremental inference; use drop-oldest, "
+                             "or whole windows." % policy.overflow)
+        return Steps(session, len(signal.channels), places, policy.batches)
+    wanted = (len(signal.channels), signal.window)
+    if session.input().shape[1:] != wanted:
+        raise MismatchError("the engine reads windows of shape %s and the signal gives %s; build the engine from the "
+                            "artifact that describes this signal." % (session.input().shape[1:], wanted))
+    return WholeWindows(session, signal.window, policy.batch, policy.batches, bank)

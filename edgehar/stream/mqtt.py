@@ -190,11 +190,3 @@ def _paho() -> Any:
             raise
         return None
     return client if hasattr(client, "CallbackAPIVersion") else None
-
-
-def topic_of(topic: object) -> str:
-    """`topic` as text. Raises InputError for what names no single topic."""
-    topic = str(topic)
-    if not topic or any(mark in topic for mark in "+#\0"):
-        raise InputError("'%s' is no single topic of MQTT; give one such as wearers/anna/activity." % topic)
-    return topic

@@ -39,9 +39,9 @@ class Policy(NamedTuple):
     overflow: str = "drop-oldest"
 
 
-def require_sensible(places: int, hop: int, hold: int, service: Policy) -> None:
+def require_sensible(places: int, hop: int, service: Policy) -> None:
     """Raise InputError for a number below one, an unknown overflow or a deadline that is none."""
-    for name, value in (("places", places), ("hop", hop), ("hold", hold), ("batch", service.batch),
+    for name, value in (("places", places), ("hop", hop), ("batch", service.batch),
                         ("batches", service.batches), ("depth", service.depth)):
         if value < 1:
             raise InputError("%s is %d; it must be 1 or more." % (name, value))

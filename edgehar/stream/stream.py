@@ -132,7 +132,7 @@ class Stream:
         self.signal = signal
         self.tasks = dict(tasks)
         self.hop = _at_least_one(signal.hop if hop is None else hop, "hop")
-        self.hold, self.settling = _hold_of_each(hold, self.tasks), settling
+        self.hold, self.settling = hold_of_each(hold, self.tasks), settling
         self.allow_constant = allow_constant
         self.gaps = self.decided = self.pending = 0
         self.dropped: Counts[str] = Counter()
@@ -223,10 +223,16 @@ class Stream:
         """Take over what another stream counted, whose samples this one continues with."""
         self.gaps, self.decided, self.dropped = other.gaps, other.decided, Counter(other.dropped)
 
-    def _start(self, time_s: float) -> None:
-        """Forget everything; the next sample is the first of a new grid, at `time_s` unless it says otherwise."""
+    def _start(self, time_s: float, beyond: int = 0) -> None:
+        """Forget everything; the next sample is the first of a new grid, at `time_s` unless it says otherwise.
+
+        beyond: so many of the chunk in hand belong to the new grid, which then begins with them.
+        """
         self._count = 0
-        self._clock.start(time_s)
+        if beyond:
+            self._clock.start_at(beyond)
+        else:
+            self._clock.start(time_s)
         self._settlers = {task: Settler(names, self.hold[task], self.settling.stays.get(task))
                           for task, names in self.tasks.items()}
 
@@ -267,7 +273,7 @@ class Stream:
             decision = self._decide()
         except InputError as error:
             self._drop_pending(STUCK)
-            self._start(self._end_s)
+            self._start(self._end_s, len(beyond) if self._tell else 0)
             if self._tell is None:
                 self.dropped[BEFORE_GAP] += int(beyond.sum())
                 raise
@@ -375,7 +381,7 @@ class Stream:
                 strange, ", ".join(self.tasks if known is None else known)))
 
 
-def _hold_of_each(hold: Hold, tasks: Iterable[str]) -> Dict[str, int]:
+def hold_of_each(hold: Hold, tasks: Iterable[str]) -> Dict[str, int]:
     """{task: windows that must agree}."""
     given = dict.fromkeys(tasks, hold) if isinstance(hold, int) else {**dict.fromkeys(tasks, HOLD), **hold}
     strange = [task for task in given if task not in tasks]

@@ -15,12 +15,16 @@ from edgehar.stream.ring import rows_of
 
 
 class DueWindows(NamedTuple):
-    """Of n places: number of the first sample after the window, time of its last, its grid, and whether it is whole."""
+    """Of n places: number of the first sample after the window, time of its last, its grid, whether it is whole.
+
+    arrived_s: (n,) when its last sample came, NaN where an earlier process took it.
+    """
 
     end: np.ndarray
     time_s: np.ndarray
     grid: np.ndarray
     whole: np.ndarray
+    arrived_s: np.ndarray
 
 
 class Waiting(Kept):
@@ -34,8 +38,9 @@ class Waiting(Kept):
 
     def __init__(self, places: int, depth: int) -> None:
         self._depth = depth
-        self._work = DueWindows(*(np.zeros(places * depth, kind) for kind in (np.int64, np.float64, np.int64, bool)))
-        self._end, self._time_s, self._grid, self._whole = self._work
+        kinds = (np.int64, np.float64, np.int64, bool, np.float64)
+        self._work = DueWindows(*(np.zeros(places * depth, kind) for kind in kinds))
+        self._end, self._time_s, self._grid, self._whole, self._arrived_s = self._work
         self._due_s = np.zeros(places * depth)
         self._oldest, self._next = np.zeros(places, np.int64), np.zeros(places, np.int64)
         room = places * (2 * depth + 1)
@@ -54,7 +59,7 @@ class Waiting(Kept):
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """As `Kept.restore`, (places * depth,) and more; what waited is due at once."""
         super().restore(arrays)
-        self._due_s[:] = -np.inf
+        self._due_s[:], self._arrived_s[:] = -np.inf, np.nan
         self._head, self._tail, self.count = 0, int(arrays["count"]), int(arrays["count"])
 
     def due_s(self) -> float:
@@ -77,17 +82,38 @@ class Waiting(Kept):
         """(n,) int64 where the oldest of each place ends, and (n,) bool whether there is one."""
         return self._work.end.take(self._at(places, self._oldest)), self.pending(places) > 0
 
-    def add(self, places: np.ndarray, end: np.ndarray, time_s: np.ndarray, grid: np.ndarray, whole: np.ndarray,
-            due_s: float) -> None:
-        """Let one more of each of places (n,) wait, with the fields of `DueWindows` (n,), to be decided by `due_s`."""
+    def pending_whole(self, places: np.ndarray) -> np.ndarray:
+        """(n,) how many whole windows of each of places (n,) wait."""
+        numbers = self._oldest[places][:, None] + np.arange(self._depth)
+        at = places[:, None] * self._depth + numbers % self._depth
+        return (self._whole[at] & (numbers < self._next[places][:, None])).sum(axis=1)
+
+    def add(self, places: np.ndarray, work: DueWindows, deadline_s: float) -> None:
+        """Let one more of each of places (n,) wait, fields (n,), to be decided `deadline_s` after it arrived."""
         if self._tail + len(places) > len(self._place):
             self._close_up()
-        at, order = self._at(places, self._next), slice(self._tail, self._tail + len(places))
-        for column, values in zip((*self._work, self._due_s), (end, time_s, grid, whole, due_s)):
-            column[at] = values
+        order = slice(self._tail, self._tail + len(places))
         self._place[order], self._number[order] = places, self._next[places]
-        self._next[places] += 1
         self._tail = order.stop
+        self._put(places, work, deadline_s)
+
+    def add_instead(self, places: np.ndarray, work: DueWindows, deadline_s: float) -> None:
+        """As `add`, fields (n,), and the oldest of each of places (n,) is given up.
+
+        Who loses one keeps the turn that it had, so that under overload it is not always the same who lose.
+        """
+        losing = np.zeros(len(self._next), bool)
+        losing[places] = True
+        order = slice(self._head, self._tail)
+        self._number[order] += losing[self._place[order]] & self._alive(order)
+        self.drop_oldest(places)
+        self._put(places, work, deadline_s)
+
+    def _put(self, places: np.ndarray, work: DueWindows, deadline_s: float) -> None:
+        at = self._at(places, self._next)
+        for column, values in zip((*self._work, self._due_s), (*work, work.arrived_s + deadline_s)):
+            column[at] = values
+        self._next[places] += 1
         self.count += len(places)
 
     def earliest(self, limit: int) -> np.ndarray:
@@ -100,8 +126,7 @@ class Waiting(Kept):
         """The oldest of each of places (n,), fields (n,); it waits no longer."""
         at = self._at(places, self._oldest)
         self.drop_oldest(places)
-        end, time_s, grid, whole = self._work
-        return DueWindows(end.take(at), time_s.take(at), grid.take(at), whole.take(at))
+        return DueWindows(*(column.take(at) for column in self._work))
 
     def drop_oldest(self, places: np.ndarray) -> None:
         """Give up the oldest of each of places (n,); something waits there."""

@@ -23,7 +23,7 @@ from tests.scripts import script
 
 BOARD = load_board("xavier-agx")
 REPORT = FOLDER / "fits" / "xavier-published.json"
-RESULTS = FOLDER / "results" / "amd-epyc-2-cores"
+FIGURES = FOLDER / "figures"
 ENGINES = FOLDER.parent / "engines"
 AT = cost.Placement("gpu", "fp16", BOARD.fastest, graph=True)
 MACHINE = {"board": "Jetson-AGX", "power_mode": "MAXN", "gpu_clock_mhz": "1377"}
@@ -166,17 +166,17 @@ def test_two_benched_networks_put_a_board_right_whose_starts_are_off_by_a_factor
 
 
 def test_the_committed_study_of_boards_holds_its_aim():
-    study = json.loads((RESULTS / "simulated-boards.json").read_text(encoding="utf-8"))
+    study = json.loads((FIGURES / "simulated-boards.json").read_text(encoding="utf-8"))
     assert study["boards"] == 200 and all(each["held"] >= 85 for each in study["found"]["after"].values())
 
 
 def test_onnxruntime_on_this_kind_of_core_is_predicted_from_the_other_half_of_the_zoo():
-    judged = json.loads((RESULTS / "onnxruntime-core" / "judged.json").read_text(encoding="utf-8"))
-    times = json.loads((RESULTS / "onnxruntime-core" / "times.json").read_text(encoding="utf-8"))["times"]
+    judged = json.loads((FIGURES / "onnxruntime-core" / "judged.json").read_text(encoding="utf-8"))
+    times = json.loads((FIGURES / "onnxruntime-core" / "times.json").read_text(encoding="utf-8"))["times"]
     assert judged["report"]["mape"] <= 25 and judged["report"]["coverage"] >= 80
     assert judged["report"]["rows"] == len(times) - len(judged["fitted_on"]) == len(times) // 2
     fit, zoo = script("fit_xavier"), script("onnxruntime_core")
-    core = load_board(RESULTS / "onnxruntime-core" / "board.json")
+    core = load_board(FIGURES / "onnxruntime-core" / "board.json")
     assert set(core.fits["cpu-fp32"].models) == {fit._family(name) for name in judged["fitted_on"]}
     unseen = next(name for name in sorted(times, key=lambda name: times[name]["seconds"])
                   if name not in judged["fitted_on"])
@@ -185,7 +185,7 @@ def test_onnxruntime_on_this_kind_of_core_is_predicted_from_the_other_half_of_th
 
 
 def test_a_board_of_a_cpu_alone_is_predicted_without_energy(capsys):
-    words = ["predict", str(ENGINES / "wisdm-watch-s"), "--board", str(RESULTS / "onnxruntime-core" / "board.json"),
+    words = ["predict", str(ENGINES / "wisdm-watch-s"), "--board", str(FIGURES / "onnxruntime-core" / "board.json"),
              "--mode", "core"]
     assert execute(words) == 0
     told = capsys.readouterr().out

@@ -57,6 +57,18 @@ def test_all_ways_to_serve_a_fleet_are_timed_on_the_same_samples(tmp_path):
     assert fleet.ratio(stored, "naive", "incremental")[0] > 1
 
 
+def test_filter_and_hysteresis_are_compared_on_the_same_people_paired(tmp_path):
+    settling = script("settling")
+    stored = load_all([ROOT / "benchmarks" / "results" / "amd-epyc-2-cores" / "settling-hapt"])
+    by_way = {way: settling.by_seed([run for run in stored if settling._is(run, spec)])
+              for way, spec in settling.WAYS.items()}
+    assert {len(people) for runs in by_way.values() for people in runs} == {30}
+    same = settling.paired(settling.event_f1, by_way["hmm"], by_way["hmm"])
+    assert same == (0.0, 0.0, 0.0)
+    with pytest.raises(InputError, match="run `edgehar study benchmarks/studies/few-labels-hapt.toml"):
+        settling.settled(tmp_path, 1, 0, None)
+
+
 @pytest.mark.parametrize("asked, run, measurements", [
     (["--ring", "--turns", "1"], "ring.json", ["push_and_gather", "push_per_sample"]),
     (["--exact", "200", "--sizes", "XS"], "xs.json", ["largest_difference"])])

@@ -9,7 +9,7 @@ import socket
 import stat
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Dict, Iterator, List, Tuple
 
 import numpy as np
@@ -26,17 +26,9 @@ from tests.linear import SIGNAL, TASKS, decision, noise, stream
 TOKEN = "a-token-of-enough-letters"
 
 
-@dataclass(frozen=True, eq=False)
-class Worn(Decision):
-    """A decision of one of several wearers."""
-
-    wearer: str = ""
-    placement: str = ""
-
-
-def worn(wearer: str, label: str, time_s: float = 1.0, begins: bool = False) -> Worn:
+def worn(wearer: str, label: str, time_s: float = 1.0, begins: bool = False) -> Decision:
     plain = decision(label, time_s, begins=begins)
-    return Worn(plain.time_s, dict(plain.label, placement="left"), plain.raw_label, plain.probabilities,
+    return Decision(plain.time_s, dict(plain.label, placement="left"), plain.raw_label, plain.probabilities,
                 {"activity": 0.7, "placement": 0.6}, 0.9, 0.04, begins, wearer, "wrist")
 
 
@@ -101,7 +93,7 @@ class Replayed:
         self.timeline = LastMinutes("activity", SIGNAL.hop / SIGNAL.rate_hz)
         self.made, self.names = 0, names
         self._streams = {name: stream() for name in names}
-        self._last: Dict[str, Worn] = {}
+        self._last: Dict[str, Decision] = {}
         self._noted_s: Dict[str, float] = {}
         self.turn = 0
         for _ in range(8):
@@ -112,7 +104,7 @@ class Replayed:
         self.turn += 1
         for place, name in enumerate(self.names):
             for said in self._streams[name].push(noise(SIGNAL.hop, 100 * place + self.turn)):
-                self._last[name] = Worn(**vars(said), wearer=name, placement="wrist")
+                self._last[name] = replace(said, wearer=name, placement="wrist")
                 self._noted_s[name] = time.monotonic()
                 self.timeline.write(self._last[name])
 

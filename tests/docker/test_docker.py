@@ -256,6 +256,74 @@ def test_a_pod_may_do_no_more_than_it_must():
     assert set(container["resources"]["limits"]) == {"cpu", "memory"}
 
 
+# ------------------------------------------------------------------ a site
+
+
+def site_services() -> Dict[str, Any]:
+    yaml = pytest.importorskip("yaml")
+    text = (DOCKER / "compose.site.yaml").read_text(encoding="utf-8")
+    return dict(yaml.safe_load(re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text))["services"])
+
+
+def test_a_site_of_broker_gateway_and_rehearsal_starts_as_their_commands_have_it():
+    from edgehar.cli.rehearse import command as rehearse
+    from edgehar.stream.topics import Topic
+
+    services = site_services()
+    gateway = served(services["gateway"]["command"])
+    assert gateway["address"] == ("0.0.0.0", 9746) and gateway["places"] == 100
+    sent = dict(rehearse.make_context("rehearse", services["rehearsal"]["command"][1:]).params)
+    topics = [re.search(r"topic=([^,]+)", text).group(1) for text in (gateway["source"], sent["to"])]
+    assert topics[0] == topics[1] and Topic(topics[0]).many and sent["wearers"] <= gateway["places"]
+    volumes = [volume.split(":")[1] for volume in services["gateway"]["volumes"]]
+    assert {os.path.dirname(gateway["state"]), "/engines", "/cache"} <= set(volumes)
+
+
+def test_the_services_of_a_site_may_do_no_more_than_they_must():
+    for service in site_services().values():
+        assert service["read_only"] and service["user"] == "1000:1000" and service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"] and "privileged" not in service
+        assert service["mem_limit"] and service["cpus"] and service["pids_limit"]
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+def test_the_site_is_one_that_docker_compose_understands():
+    done = run(checker("docker-compose"), "-f", str(DOCKER / "compose.site.yaml"), "config",
+               env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")})
+    assert done.returncode == 0, done.stderr
+
+
+def gateways() -> Dict[str, Any]:
+    yaml = pytest.importorskip("yaml")
+    found = yaml.safe_load_all((DOCKER / "gateways.yaml").read_text(encoding="utf-8"))
+    return next(each for each in found if each["kind"] == "StatefulSet")["spec"]
+
+
+def test_each_gateway_has_a_part_of_the_site_and_keeps_it():
+    spec = gateways()
+    pod = spec["template"]["spec"]
+    container = pod["containers"][0]
+    parsed = served(container["args"])
+    assert parsed["state"].startswith("/var/lib/edgehar/") and parsed["address"] == ("0.0.0.0", 9746)
+    for told in (parsed["source"], *parsed["sinks"]):
+        assert "topic=site/$(PART)/{wearer}/" in told and "password_file=/secrets/" in told and "ca=/secrets/" in told
+    assert "client=gateway-$(PART)" in parsed["source"]
+    names = {each["name"] for each in container["env"]}
+    assert set(re.findall(r"\$\((\w+)\)", " ".join(container["args"]))) <= names
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    volumes = {each["name"] for each in pod["volumes"]} | {
+        each["metadata"]["name"] for each in spec["volumeClaimTemplates"]}
+    assert set(mounts) == volumes and mounts["state"] == "/var/lib/edgehar"
+    assert container["securityContext"]["readOnlyRootFilesystem"] and pod["securityContext"]["runAsNonRoot"]
+
+
+@pytest.mark.parametrize("version", ["1.28", "1.35"])
+def test_the_manifest_of_gateways_is_valid(version):
+    done = run(checker("kubernetes-validate"), "--strict", "-k", version, str(DOCKER / "gateways.yaml"),
+               env=dict(os.environ, PYTHONPATH=os.environ.get("CONTAINER_CHECKERS", "")))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 # ------------------------------------------------------------------ does the board fit
 
 

@@ -37,8 +37,8 @@ def test_what_runs_on_both_machines_has_hashes_for_both():
 
 
 @pytest.mark.parametrize("name, python, extras", [
-    ("constraints-py311.txt", "3.11", "train,cpu"), ("constraints-py311.txt", "3.11", "cpu,mqtt,bundle"),
-    ("constraints-py38.txt", "3.8", "cpu,mqtt,bundle"), ("constraints-py38.txt", "3.8", "cpu,mqtt,dev")])
+    ("constraints-py311.txt", "3.11", "train,cpu"), ("constraints-py311.txt", "3.11", "cpu,mqtt,metrics,bundle"),
+    ("constraints-py38.txt", "3.8", "cpu,mqtt,metrics,bundle"), ("constraints-py38.txt", "3.8", "cpu,mqtt,dev")])
 def test_an_installation_chooses_what_it_needs_and_no_more(name, python, extras):
     chosen = {each.name for each in pin.select(extras.split(","), [DOCKER / name])}
     assert set(required(set(extras.split(",")), python)) <= chosen

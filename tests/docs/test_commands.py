@@ -34,6 +34,11 @@ BY_A_TEST: Dict[str, str] = {
     "edgehar bench engines/student --power replay:path=wall.csv,clock=unix":
         "test_the_command_shows_the_refusal_and_that_power_is_replayed",
     "edgehar serve engines/student --source sample --speed 1 --live": "test_a_live_page_shows_what_is_decided",
+    "edgehar serve engines/wisdm-watch-s --state": "test_the_gateway_s_decisions_are_those_of_run_for_each_wearer",
+    "edgehar rehearse engines/wisdm-watch-s --source sample --site --find-max-wearers":
+        "test_the_command_finds_how_many_wearers_a_site_bears",
+    "edgehar rehearse engines/wisdm-watch-s --source sample --wearers 20 --to":
+        "test_a_load_reaches_a_broker_a_topic_a_wearer",
     "edgehar rollback student": "test_from_a_key_to_a_decision_and_back",
     "edgehar installed": "test_from_a_key_to_what_is_installed_and_back_without_a_corpus",
     "edgehar calibrate runs/bench": "test_the_command_writes_a_board_that_predict_reads",

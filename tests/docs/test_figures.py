@@ -52,6 +52,13 @@ def test_what_the_filter_is_worth_is_what_its_benchmark_prints():
         assert (run.source, run.synthetic, run.command) == ("measured", False, settling.COMMAND)
 
 
+def test_what_is_told_where_doubtful_labels_are_unknown_is_what_was_counted():
+    settling = importlib.import_module("benchmarks.settling")
+    found = json.loads((RESULTS / "unknown-hapt" / "unknown.json").read_text(encoding="utf-8"))
+    assert between("unknown", RESULTS_PAGE) == settling.unknown_table(found)
+    assert found["command"] == settling.COMMAND and len(found["students"]) == 9
+
+
 def test_the_fleet_ratios_are_those_of_the_runs(monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
@@ -134,8 +141,8 @@ def test_what_is_said_of_predictions_stands_in_their_report():
            "intervals hold %.1f, %.1f and %.1f %%" % (*(each["mape"] for each in (gpu, cpu, energy)),
                                             *(each["coverage"] for each in (gpu, cpu, energy))) in limits
     errors, held = zip(*((each["mape"], each["coverage"]) for each in (gpu, cpu, energy)))
-    results = ROOT / "benchmarks" / "results" / "amd-epyc-2-cores"
-    judged, study = (json.loads((results / name).read_text(encoding="utf-8"))
+    figures = ROOT / "benchmarks" / "figures"
+    judged, study = (json.loads((figures / name).read_text(encoding="utf-8"))
                      for name in ("onnxruntime-core/judged.json", "simulated-boards.json"))
     assert "off by %.1f %%, and its intervals hold %.1f %%; over ten drawings of the halves %.1f and %.1f %%" % (
         *(judged["report"][name] for name in ("mape", "coverage")),
@@ -149,6 +156,7 @@ def test_the_readme_has_at_most_900_words():
     assert len(README.split()) <= 900
 
 
-def test_the_picture_of_the_report_is_small():
-    picture, = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
+@pytest.mark.parametrize("picture", ["docs/images/report.png", "docs/images/live.png"])
+def test_the_pictures_of_the_readme_are_small(picture):
+    assert picture in re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
     assert (ROOT / picture).read_bytes()[:4] == b"\x89PNG" and (ROOT / picture).stat().st_size < 150_000

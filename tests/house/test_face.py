@@ -14,7 +14,7 @@ from tests.house.test_architecture import WITHOUT_TORCH, python
 
 DEVICE = ["Channel", "Recording", "Windows", "triad", "Dataset", "Split", "cut_corpus", "Artifact", "BACKENDS",
           "BuildSpec", "Engine", "ready_engine", "Stream", "Decision", "Fleet", "choose_session", "Run", "run",
-          "load_scenario"]
+          "load_scenario", "Settling"]
 HOST = ["Recipe", "train", "export"]
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 HEAVY = "[name for name in ('numpy', 'torch', 'onnx', 'onnxruntime', 'jinja2') if sys.modules.get(name)]"

@@ -112,10 +112,11 @@ def test_reliability_and_events_survive_the_disk(tmp_path):
 
 
 def test_committed_runs_from_before_these_fields_keep_their_digest():
-    paths = sorted(RESULTS.glob("**/*.json"))
-    assert len(paths) > 50
-    for path in paths:
-        assert Run.load(path).to_json()["sha256"] == json.loads(path.read_text(encoding="utf-8"))["sha256"]
+    values = {path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("**/*.json"))}
+    runs = {path: value for path, value in values.items() if "scenario" in value}  # beside certificates and others
+    assert len(runs) > 50
+    for path, value in runs.items():
+        assert Run.load(path).to_json()["sha256"] == value["sha256"]
 
 
 def test_a_run_of_sentences_is_read_by_kind_and_keeps_its_digest(tmp_path):

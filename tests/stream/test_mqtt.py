@@ -15,11 +15,13 @@ import pytest
 from edgehar.errors import InputError, MissingError
 from edgehar.stream import mqtt
 from edgehar.stream.feed import Feed
-from edgehar.stream.mqtt import Broker, topic_of
+from edgehar.stream.mailbox import Who
+from edgehar.stream.mqtt import Broker
 from edgehar.stream.sinks import SINKS
 from edgehar.stream.sources import SOURCES
-from edgehar.stream.sources.mqtt import _parsed
+from edgehar.stream.sources._messages import parsed
 from edgehar.stream.sources.base import Chunk, Source
+from edgehar.stream.topics import Topic
 from tests.broker import PATIENCE_S, Mosquitto, Peer, free_port, require_mosquitto, until
 from tests.linear import CHANNELS, SIGNAL, decision, noise
 
@@ -351,7 +353,7 @@ def test_a_message_that_cannot_be_taken_is_receipted_counted_and_set_aside(broke
 
 
 def test_a_missing_value_is_no_damage():
-    samples, time_s, _ = _parsed(b'{"time_s": 1, "samples": [[1, null, 3]]}', 3)
+    samples, time_s, _ = parsed(b'{"time_s": 1, "samples": [[1, null, 3]]}', 3)
     assert time_s == 1.0 and np.array_equal(samples, np.array([[1, np.nan, 3]], np.float32), equal_nan=True)
 
 
@@ -373,7 +375,7 @@ def test_messages_beyond_measure_are_dropped_with_a_receipt(broker, monkeypatch)
 
 
 def test_a_long_message_is_handed_over_in_parts_and_gone_on_with(broker, monkeypatch):
-    monkeypatch.setattr("edgehar.stream.sources.mqtt.ROWS", 40)
+    monkeypatch.setattr("edgehar.stream.sender.ROWS", 40)
     peer = Peer(broker.port)
     with source(broker.port, client="anna") as given:
         until(lambda: given.subscribed, "it listens")
@@ -509,10 +511,24 @@ def test_a_source_without_measure_is_refused(options):
         SOURCES.create("mqtt:topic=a," + options, signal=SIGNAL)
 
 
-@pytest.mark.parametrize("topic", ["", "a/#", "+/b"])
-def test_a_topic_is_one_topic(topic):
-    with pytest.raises(InputError, match="is no single topic"):
-        topic_of(topic)
+@pytest.mark.parametrize("topic", ["", "a/#", "+/b", "a/w{wearer}", "a/{who}"])
+def test_a_topic_is_one_topic_or_one_of_many_wearers(topic):
+    with pytest.raises(InputError, match="is no single topic .*, nor one of many wearers"):
+        Topic(topic)
+
+
+@pytest.mark.parametrize("topic", ["a/{wearer}/{wearer}", "a/{placement}", "{wearer}/{placement}/{placement}"])
+def test_a_topic_of_many_names_each_once(topic):
+    with pytest.raises(InputError, match="must hold {wearer} once"):
+        Topic(topic)
+
+
+def test_a_topic_of_many_tells_whose_it_is():
+    topic = Topic("site/{wearer}/{placement}/samples")
+    assert topic.filter == "site/+/+/samples" and topic.fixed == "site" and topic.many and topic.placed
+    who = topic.who("site/anna/wrist/samples")
+    assert who == Who("anna", "wrist") and topic.of(who) == "site/anna/wrist/samples"
+    assert [topic.who(other) for other in ("site//wrist/samples", "site/anna/wrist/more", "site/anna")] == [None] * 3
 
 
 def test_a_source_without_a_model_must_be_told_what_it_delivers():

@@ -147,7 +147,7 @@ def run(*words):
 
 
 def test_the_command_tells_what_was_kept_and_how_it_went(artifact):
-    code, out, err = run(artifact, "--streams", 20, "--seconds", 0.5)
+    code, out, err = run(artifact, "--wearers", 20, "--seconds", 0.5)
     assert code == 0, err
     kept, served, done, following = out.splitlines()
     assert kept.startswith("kept: full window, measured per window: full window ")
@@ -158,24 +158,24 @@ def test_the_command_tells_what_was_kept_and_how_it_went(artifact):
 
 
 def test_the_command_speaks_json_too(artifact):
-    code, out, err = run(artifact, "--streams", 3, "--seconds", 1, "--fast", "--json")
+    code, out, err = run(artifact, "--wearers", 3, "--seconds", 1, "--fast", "--json")
     told = json.loads(out)
     assert code == 0 and (told["wearers"], told["way"], told["hop"]) == (3, "full window", SIGNAL.hop)
     assert told["decisions"] > 20 and told["dropped"] == told["late"] == 0 and told["fed_synthetic"] is True
 
 
 def test_the_command_spreads_the_wearers_over_the_hop(artifact):
-    code, out, err = run(artifact, "--streams", 10, "--seconds", 1, "--phases", 5, "--json")
+    code, out, err = run(artifact, "--wearers", 10, "--seconds", 1, "--phases", 5, "--json")
     told = json.loads(out)
     assert code == 0 and told["phases"] == 5 and told["decisions"] > 50 and told["limit"] > 10, err
-    code, _, err = run(artifact, "--streams", 10, "--phases", 3)
+    code, _, err = run(artifact, "--wearers", 10, "--phases", 3)
     assert code == 2 and "choose phases that divide it: 1, 5" in err
 
 
 def test_more_wearers_than_the_measured_cost_sustains_are_warned_of(artifact, monkeypatch):
     monkeypatch.setattr("edgehar.stream.choice.HEADROOM", 1e-9)
     add_plugins(monkeypatch)
-    done = CliRunner().invoke(command, [str(artifact), "--backend", "linear", "--streams", "3", "--seconds", "0.2",
+    done = CliRunner().invoke(command, [str(artifact), "--backend", "linear", "--wearers", "3", "--seconds", "0.2",
                                         "--fast"])
     assert done.exit_code == 0 and "3 wearers are more than the 0 that the measured cost of a window" in done.output
 
@@ -183,3 +183,24 @@ def test_more_wearers_than_the_measured_cost_sustains_are_warned_of(artifact, mo
 def test_a_signal_too_short_is_inconclusive(artifact):
     code, _, err = run(artifact, "--hop", 5000)
     assert code == 8 and "less than one window" in err
+
+
+# ------------------------------------------------------------------ a site
+
+
+def test_the_command_sends_a_load_through_a_site_and_tells_of_every_window(artifact):
+    hard = ("--loss", 0.05, "--jitter-s", 0.02, "--storm-every-s", 4, "--skew-ppm", 50)
+    code, out, err = run(artifact, "--site", "--simulated", "--wearers", 20, "--seconds", 12, "--json", *hard)
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["unaccounted"] == 0 and found["lost"]["gap"] > 0 and found["load"]["loss"] == 0.05
+    assert found["windows_due"] == found["decided"] + found["waiting"] + sum(found["lost"].values())
+    code, out, err = run(artifact, "--site", "--wearers", 3, "--seconds", 2)
+    assert code == 0 and "lost: none; unaccounted: 0" in out and "time to decision: " in out
+
+
+def test_the_command_finds_how_many_wearers_a_site_bears(artifact):
+    code, out, err = run(artifact, "--find-max-wearers", "--p99", "0.000001s", "--wearers", 3, "--seconds", 2)
+    assert code == 0 and "3 wearers: p99" in out and "too many" in out and "at most 0 wearers" in out
+    code, _, err = run(artifact, "--find-max-wearers", "--p99", "soon")
+    assert code == 2 and "'soon' is no time such as 50ms or 0.05s" in err

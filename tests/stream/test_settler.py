@@ -158,6 +158,17 @@ def test_no_bout_spans_a_gap():
     assert [(bout.start_s, bout.end_s, bout.windows) for bout in ended] == [(0.0, 1.0, 2), (2.0, 3.0, 2)]
 
 
+def test_each_wearer_has_bouts_of_its_own():
+    bouts, ended = OpenBouts(), []
+    for one, other in zip(spoken("aab"), spoken("bbb", begins=[2])):
+        for who, each in (("anna", one), ("ben", other)):
+            object.__setattr__(each, "wearer", who)  # as a site's decisions have it
+            ended += bouts.push(each)
+    assert [(bout.wearer, bout.label, bout.end_s) for bout in ended] == [("anna", "a", 2.0), ("ben", "b", 1.0)]
+    assert [(bout.wearer, bout.label) for bout in bouts.flush()] == [("anna", "b"), ("ben", "b")]
+    assert ended[0].to_json()["wearer"] == "anna" and "placement" not in ended[0].to_json()
+
+
 def test_bouts_of_a_stream_cover_it_without_overlap():
     samples = noise(400)
     samples[:, 0] = np.repeat([0.0, 1.0, 2.0, 1.0], 100)

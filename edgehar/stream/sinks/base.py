@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Optional
 
 from edgehar.errors import InputError
 from edgehar.stream.decision import Decision
@@ -20,9 +20,11 @@ class Sink(ABC):
     waiting, dropped: decisions that have not arrived yet, or never will. problem: why they
     wait; empty where all is well. All three are read from other threads. patience_s: so
     long may `write` wait for a reader that takes nothing; whoever makes the sink may set it.
+    many: whether it tells the decisions of many wearers apart; None where it takes those of one as well.
     """
 
     dropped: int = 0
+    many: Optional[bool] = None
     patience_s: float = math.inf
 
     @property

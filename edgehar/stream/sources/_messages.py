@@ -1,8 +1,8 @@
-"""The messages of other apps: [messages] of a layout says where samples, times and values stand in them."""
+"""Messages with samples: edgehar's own in JSON, and those of other apps, of which a layout's [messages] tells."""
 
 from __future__ import annotations
 
-from typing import Any, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
 
@@ -10,9 +10,30 @@ from edgehar.data.channels import Channel
 from edgehar.data.clocks import ColumnClock
 from edgehar.data.laid_out import in_si
 from edgehar.data.recognition import layout_of
+from edgehar.data.signals import Signal
 from edgehar.errors import InputError
 from edgehar.files import parse_json
 from edgehar.stream.sources.base import LATEST_S
+
+DAMAGED = "damaged"  # why a message is not read
+WORDS = 200  # characters of what is said of a damaged message
+
+
+class Form:
+    """In which form messages come: edgehar's own, or that of `layout`, one of `edgehar layouts` or a TOML file.
+
+    channels, rate_hz: of the samples; those of `signal`, of the model, unless named (joined by "+") and stated.
+    Raises InputError where nothing tells them.
+    """
+
+    def __init__(self, layout: str, channels: str, rate_hz: float, signal: Optional[Signal]) -> None:
+        self._layout = Messages(layout) if layout else None
+        self.channels = self._layout.channels if self._layout else _channels(channels, signal)
+        self.rate_hz = _rate(float(rate_hz), signal)
+
+    def read(self, payload: bytes) -> Tuple[np.ndarray, float, bool]:
+        """Samples (n, C), time of the first, whether a gap stands before. Raises InputError saying what is wrong."""
+        return (self._layout.read if self._layout else parsed)(payload, len(self.channels))
 
 
 class Messages:
@@ -68,3 +89,42 @@ def _at(value: Any, path: str) -> Any:
     for key in filter(None, path.split(".")):
         value = value[int(key)] if isinstance(value, list) else value[key]
     return value
+
+
+def parsed(payload: bytes, channels: int) -> Tuple[np.ndarray, float, bool]:
+    """Samples (n, C), time of the first, and whether a gap stands before. Raises InputError saying what is wrong."""
+    try:
+        value: Dict[str, Any] = parse_json(payload)
+        samples, time_s = numbers(value["samples"]), float(numbers([[value["time_s"]]])[0, 0])
+        begins = value.get("begins", False) is True
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
+        raise InputError('is not {"time_s": seconds, "samples": rows of numbers} (%s: %s).' % (
+            type(error).__name__, str(error)[:WORDS])) from None
+    if samples.shape != (0,) and (samples.ndim != 2 or samples.shape[1] != channels):
+        raise InputError("holds samples of shape %s and there are %d channels." % (samples.shape, channels))
+    if not abs(time_s) <= LATEST_S:
+        raise InputError("has the time %g, and a time in seconds is at most %g; is it of another unit?" % (
+            time_s, LATEST_S))
+    with np.errstate(over="ignore"):  # beyond float32 becomes infinite, and the stream refuses that
+        return samples.reshape(-1, channels).astype(np.float32), time_s, begins
+
+
+def _channels(named: str, signal: Optional[Signal]) -> Tuple[Channel, ...]:
+    if named:
+        return tuple(_channel(name) for name in named.split("+"))
+    if signal is None:
+        raise InputError("no channels are known for the messages; name them: channels=acc/x+acc/y+acc/z.")
+    return signal.channels
+
+
+def _channel(name: str) -> Channel:
+    placement, _, rest = name.rpartition("/")
+    return Channel("", rest, "", placement)
+
+
+def _rate(rate_hz: float, signal: Optional[Signal]) -> float:
+    if rate_hz > 0:
+        return rate_hz
+    if signal is None:
+        raise InputError("the rate of the messages is not known; state it: rate_hz=50.")
+    return signal.rate_hz

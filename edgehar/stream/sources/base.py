@@ -8,6 +8,8 @@ from typing import Any, Callable, Iterator, Mapping, NamedTuple, Optional, Tuple
 import numpy as np
 
 from edgehar.data.channels import Channel
+from edgehar.errors import InputError
+from edgehar.stream.mailbox import Letter, Mailbox
 
 LATEST_S = 1e11  # seconds: beyond, floating point tells no samples apart, and whoever sends it means another unit
 
@@ -36,17 +38,22 @@ class Source(ABC):
     synthetic: the samples were generated, which is said wherever their decisions are shown.
     remark: what whoever reads the decisions must know of their times; empty where all is as it seems.
     measured_hz: samples a second by the source's own clock, before all are read; 0 where it has none.
-    even: samples stand at even steps; where not, every chunk must have `times_s`.
+    even: samples stand at even steps; where not, every chunk must have `times_s`. stamped: `time_s` of a chunk is of
+    the sensor's own clock, and tells how many samples lack before it; where not, it may waver by as much.
     waiting, dropped: chunks that have come and are not yet handed over, or never will be. problem: why none come, or
     why one was dropped; empty where all is well. All three are read from other threads.
     tell: is given sentences on what is wrong with the samples.
+    mailbox: of a source of many wearers, whose letters wait there; None where all samples are of one, and come by
+    `samples`. A letter of many is opened by `read`, and acknowledged once it is safe.
     """
 
     synthetic: bool = False
     remark: str = ""
     measured_hz: float = 0.0
     even: bool = True
+    stamped: bool = False
     dropped: int = 0
+    mailbox: Optional[Mailbox] = None
     tell: Callable[[str], Any] = staticmethod(lambda sentence: None)  # whoever reads the source may set another
 
     @property
@@ -88,6 +95,16 @@ class Source(ABC):
 
         Called before `samples`. A source that delivers nothing twice has nothing to leave out.
         """
+
+    def read(self, payload: bytes) -> Tuple[np.ndarray, float, bool]:
+        """What a letter of many holds: samples (n, C), the time of the first, and whether a gap stands before.
+
+        Raises InputError saying what is wrong with it, as the end of a sentence on it.
+        """
+        raise InputError("cannot be read, as this source is of one wearer.")
+
+    def acknowledge(self, letter: Letter) -> None:
+        """The letter need not come again."""
 
     def close(self) -> None:
         """Release what the source holds."""

@@ -14,29 +14,24 @@ from __future__ import annotations
 import math
 import queue
 import time
-from collections import Counter, deque
-from typing import Any, Counter as Counts, Deque, Dict, Iterator, Mapping, Optional, Tuple
+from collections import Counter
+from typing import Any, Counter as Counts, Iterator, List, Mapping, Optional, Tuple
 
 import numpy as np
 
 from edgehar.data.channels import Channel
 from edgehar.data.signals import Signal
-from edgehar.data.timeline import DUPLICATE, LATE
 from edgehar.errors import InputError
-from edgehar.files import parse_json
-from edgehar.stream.mqtt import MOST_DEPTH, Broker, Connection, topic_of
-from edgehar.stream.sources._messages import Messages, numbers
-from edgehar.stream.sources.base import LATEST_S, Chunk, Source
+from edgehar.stream.mailbox import TOO_LARGE, TOO_MANY, Letter, LetterLimits, Mailbox
+from edgehar.stream.mqtt import MOST_DEPTH, Broker, Connection
+from edgehar.stream.sender import Sender
+from edgehar.stream.sources._messages import DAMAGED, Form
+from edgehar.stream.sources.base import Chunk, Source
+from edgehar.stream.topics import Topic
 
-BEFORE_S = 300.0  # so far back a message comes too late; farther, its sender's clock was set back
-RECENT = 1024  # messages that are known by their times when they come again, however far back
-RESENT = 32  # messages in a row that a broker may send again of those that an earlier process took
 POLL_S = 0.5
-MESSAGE_BYTES = 32 << 20  # of one message; a larger one is dropped
+MESSAGE_BYTES = 32 << 20  # of one message of one wearer; a larger one is dropped
 WAITING_BYTES = 64 << 20  # of all that wait
-ROWS = 4096  # of a chunk; a longer message is handed over in parts
-DAMAGED, TOO_LARGE, TOO_MANY = "damaged", "too large", "too many at once"  # why a message is not read
-WORDS = 200  # characters of what is said of a damaged message
 
 
 class Mqtt(Source):
@@ -45,6 +40,10 @@ class Mqtt(Source):
     ::
 
         broker -> waiting here, up to `depth` -> handed over -> taken -> receipt to the broker
+
+    With {wearer} as a level of the topic, and perhaps {placement} as another, it is of many
+    wearers, whose letters wait in `mailbox`: up to `depth` of each, of at most `most_bytes`,
+    and no more than `most_per_s` a second beyond that.
 
     host, port, client, username, password_file, ca: see `edgehar.stream.mqtt.Broker`. With a
     `client`, which must be this process's alone, and senders of QoS 1, the broker keeps what
@@ -55,49 +54,51 @@ class Mqtt(Source):
     layout: how another app writes its messages, one of `edgehar layouts` or a TOML file.
     rate_hz, channels (joined by "+"): of the samples, the model's unless given. idle_s: ends after so long without a
     message; 0: never. Beyond `depth` or 64 MiB, or where a message is damaged or over 32 MiB, it is `dropped` with a
-    receipt, and `problem` says why.
+    receipt, and `problem` says why. Which messages come too late, `edgehar.stream.sender.Sender` says.
     lost: {reason: samples} of messages that came before, or too late. unread: {reason: messages} of those that were
     damaged, too large or too many, whose samples are in no count.
-
-    A message that is earlier than the last one is too late; where the next one continues from
-    it, the clock was set back, or the last one's time was wrong, and both are believed.
     """
+
+    stamped = True
 
     def __init__(self, topic: str, signal: Optional[Signal] = None, host: str = "localhost", port: int = 1883,
                  client: str = "", qos: int = 1, rate_hz: float = 0.0, channels: str = "", depth: int = 1000,
                  idle_s: float = 0.0, username: str = "", password_file: str = "", ca: str = "",
-                 layout: str = "") -> None:
+                 layout: str = "", most_bytes: int = 1 << 20, most_per_s: float = 100.0) -> None:
         if qos not in (0, 1):
             raise InputError("qos is %s; it must be 0 or 1." % qos)
         if not isinstance(depth, int) or not 1 <= depth <= MOST_DEPTH or not 0 <= float(idle_s) < math.inf:
             raise InputError("depth is %s and idle_s %s; depth must be 1 to %d messages, and idle_s 0 s or more." % (
                 depth, idle_s, MOST_DEPTH))
-        self.topic = topic_of(topic)
+        self.topics = Topic(topic)
         self.subscribed = False
-        self._layout = Messages(layout) if layout else None
-        self._channels = self._layout.channels if self._layout else _channels(channels, signal)
-        self._rate_hz = _rate(float(rate_hz), signal)
-        self._qos, self._idle_s = qos, idle_s
+        self._form = Form(layout, channels, rate_hz, signal)
+        self._qos, self._idle_s = qos, float(idle_s)
         self._arrived: "queue.Queue[Tuple[Any, float]]" = queue.Queue(depth)
-        self._taken_s = self._resumed_s = -math.inf
-        self._recent_s: Deque[float] = deque(maxlen=RECENT)
-        self._late_s, self._late = math.nan, 0  # where a message would go on from the one too late, and how many were
-        self._lost: Counts[str] = Counter()
+        self._sender = Sender(self._form.rate_hz, len(self._form.channels), self._drop,
+                              lambda sentence: self.tell(sentence))
         self._unread: Counts[str] = Counter()
-        self._tail = np.zeros((0, len(self._channels)), dtype=np.float32)
         self._complaint = ""
         self._bytes_in = self._bytes_out = 0
+        if self.topics.many:
+            self.mailbox = Mailbox(LetterLimits(depth, most_bytes, most_per_s))
         broker = Broker(host, port, client, username, password_file, ca)
         self._client = broker.make_client(manual_ack=True)
-        self._client.on_message = self._keep
+        self._client.on_message = self._deliver if self.topics.many else self._keep
         self._client.on_subscribe = self._subscribed
-        self._connection = Connection(broker, self._client, lambda: self._client.subscribe(self.topic, self._qos))
+        self._connection = Connection(broker, self._client,
+                                      lambda: self._client.subscribe(self.topics.filter, self._qos))
         self._connection.open()
+
+    @property
+    def topic(self) -> str:
+        """As it was given."""
+        return self.topics.pattern
 
     @property
     def lost(self) -> Mapping[str, int]:
         """Samples that came and were not handed over, by reason."""
-        return self._lost
+        return self._sender.lost
 
     @property
     def unread(self) -> Mapping[str, int]:
@@ -107,17 +108,17 @@ class Mqtt(Source):
     @property
     def channels(self) -> Tuple[Channel, ...]:
         """As they were stated, else those of the model's signal."""
-        return self._channels
+        return self._form.channels
 
     @property
     def rate_hz(self) -> float:
         """As it was stated, else that of the model's signal."""
-        return self._rate_hz
+        return self._form.rate_hz
 
     @property
     def waiting(self) -> int:
         """Messages that have come and are not yet handed over."""
-        return self._arrived.qsize()
+        return self.mailbox.waiting if self.mailbox else self._arrived.qsize()
 
     @property
     def problem(self) -> str:
@@ -131,7 +132,7 @@ class Mqtt(Source):
 
     def resume(self, after_s: float) -> None:
         """Leave out messages up to `after_s`, which an earlier process took."""
-        self._taken_s = self._resumed_s = after_s
+        self._sender.resume(after_s)
 
     def samples(self) -> Iterator[Chunk]:
         """Yield a chunk a message, several where it is long; asking for what follows it is its receipt."""
@@ -141,17 +142,29 @@ class Mqtt(Source):
                 message, arrived_s = self._arrived.get(timeout=min(POLL_S, self._idle_s or POLL_S))
             except queue.Empty:
                 continue
-            chunk = self._read(message.payload, arrived_s)
-            if chunk is not None:
-                yield from self._parts(chunk)
-                self._note_taken(chunk)
+            yield from self._chunks(message.payload, arrived_s)
             self._bytes_out += len(message.payload)
             self._client.ack(message.mid, message.qos)
             quiet_s = time.monotonic()
 
+    def read(self, payload: bytes) -> Tuple[np.ndarray, float, bool]:
+        """Samples (n, C), time of the first, and whether a gap stands before."""
+        return self._form.read(payload)
+
+    def acknowledge(self, letter: Letter) -> None:
+        """A receipt to the broker."""
+        self._client.ack(*letter.receipt)
+
     def close(self) -> None:
         """Disconnect."""
         self._connection.close()
+
+    def _deliver(self, client: Any, userdata: Any, message: Any) -> None:
+        """Of many: into the mailbox, or a receipt and it is counted there."""
+        who = self.topics.who(message.topic)
+        letter = who and Letter(who, message.payload, time.monotonic(), (message.mid, message.qos))
+        if letter is None or self.mailbox is None or self.mailbox.put(letter):
+            self._client.ack(message.mid, message.qos)
 
     def _keep(self, client: Any, userdata: Any, message: Any) -> None:
         size, waiting_bytes = len(message.payload), self._bytes_in - self._bytes_out
@@ -173,7 +186,7 @@ class Mqtt(Source):
     def _subscribed(self, client: Any, userdata: Any, number: int, reasons: Any, facts: Any) -> None:
         refused = [str(reason) for reason in reasons if reason.is_failure]
         self._complaint = "the broker gives nothing of %s (%s); check its rules" % (
-            self.topic, refused[0]) if refused else ""
+            self.topics.filter, refused[0]) if refused else ""
         self.subscribed = not refused
 
     def _drop(self, why: str) -> None:
@@ -184,114 +197,11 @@ class Mqtt(Source):
         self._unread[reason] += 1
         self._drop(why)
 
-    def _read(self, payload: bytes, arrived_s: float) -> Optional[Chunk]:
-        """The message as a chunk; None where it is damaged, empty, or came before."""
+    def _chunks(self, payload: bytes, arrived_s: float) -> List[Chunk]:
+        """Those of a message; none where it is damaged, empty, or came before."""
         try:
-            read = self._layout.read if self._layout else _parsed
-            samples, time_s, begins = read(payload, len(self._channels))
+            samples, time_s, begins = self._form.read(payload)
         except InputError as error:
             self._leave_unread(DAMAGED, "a message on %s %s" % (self.topic, error))
-            return None
-        if not len(samples):
-            return None
-        again = 0 if begins else self._known(samples, time_s)
-        if again:
-            self._lost[DUPLICATE] += again
-            samples, time_s = samples[again:], time_s + again / self._rate_hz
-        reason = "" if begins else self._refusal(time_s, self._last_s(time_s, len(samples)))
-        if reason:
-            self._lost[reason] += len(samples)
-            return None
-        believed, self._late = self._late > 0, 0
-        return Chunk(samples, time_s, begins=begins or believed, arrived_s=arrived_s)
-
-    def _known(self, samples: np.ndarray, time_s: float) -> int:
-        """How many of the first samples (n, C) are, by their times and values, the last that were handed over.
-
-        All but one at most: a message that brings nothing new is told by its time alone.
-        """
-        if not abs(self._taken_s - time_s) * self._rate_hz < len(self._tail):
-            return 0
-        count = int(round((self._taken_s - time_s) * self._rate_hz)) + 1
-        if not 0 < count < len(samples) or not np.array_equal(self._tail[-count:], samples[:count]):
-            return 0
-        return count
-
-    def _parts(self, chunk: Chunk) -> Iterator[Chunk]:
-        """In chunks of at most `ROWS`, without the samples that an earlier process took of it."""
-        first = 0
-        if not chunk.begins and chunk.time_s <= self._resumed_s < self._last_s(chunk.time_s, len(chunk.samples)):
-            first = int((self._resumed_s - chunk.time_s) * self._rate_hz + 0.5) + 1
-            self._lost[DUPLICATE] += first
-        for start in range(first, len(chunk.samples), ROWS):
-            yield chunk._replace(samples=chunk.samples[start:start + ROWS], begins=chunk.begins and not start,
-                                 time_s=chunk.time_s + start / self._rate_hz)
-
-    def _note_taken(self, chunk: Chunk) -> None:
-        last_s = self._last_s(chunk.time_s, len(chunk.samples))
-        if chunk.begins or last_s < self._taken_s:  # times of the old clock say nothing of the new one's
-            self._recent_s.clear()
-            self._resumed_s = -math.inf
-        self._recent_s.append(last_s)
-        self._taken_s = last_s
-        self._tail = np.concatenate([self._tail, chunk.samples])[-ROWS:]
-
-    def _last_s(self, time_s: float, count: int) -> float:
-        return time_s + (count - 1) / self._rate_hz
-
-    def _refusal(self, time_s: float, last_s: float) -> str:
-        """Why a message with samples from `time_s` to `last_s` is not taken; empty where it is."""
-        if last_s in self._recent_s:
-            return DUPLICATE
-        if not self._taken_s - BEFORE_S <= last_s < self._taken_s + 0.5 / self._rate_hz:
-            self._late = 0
-            return ""
-        again = last_s <= self._resumed_s
-        if self._late >= (RESENT if again else 1) and abs(time_s - self._late_s) <= 0.5 / self._rate_hz:
-            self.tell("the times of messages went back to %.3f s; either the clock was set, or one of them was wrong."
-                      % time_s)
-            return ""
-        goes_on = abs(time_s - self._late_s) <= 0.5 / self._rate_hz
-        self._late, self._late_s = self._late + 1 if goes_on else 1, last_s + 1 / self._rate_hz
-        if not again:
-            self._drop("a message of %.3f s came after later ones; are its senders two?" % last_s)
-        return DUPLICATE if again else LATE
-
-
-def _parsed(payload: bytes, channels: int) -> Tuple[np.ndarray, float, bool]:
-    """Samples (n, C), time of the first, and whether a gap stands before. Raises InputError saying what is wrong."""
-    try:
-        value: Dict[str, Any] = parse_json(payload)
-        samples, time_s = numbers(value["samples"]), float(numbers([[value["time_s"]]])[0, 0])
-        begins = value.get("begins", False) is True
-    except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
-        raise InputError('is not {"time_s": seconds, "samples": rows of numbers} (%s: %s).' % (
-            type(error).__name__, str(error)[:WORDS])) from None
-    if samples.shape != (0,) and (samples.ndim != 2 or samples.shape[1] != channels):
-        raise InputError("holds samples of shape %s and there are %d channels." % (samples.shape, channels))
-    if not abs(time_s) <= LATEST_S:
-        raise InputError("has the time %g, and a time in seconds is at most %g; is it of another unit?" % (
-            time_s, LATEST_S))
-    with np.errstate(over="ignore"):  # beyond float32 becomes infinite, and the stream refuses that
-        return samples.reshape(-1, channels).astype(np.float32), time_s, begins
-
-
-def _channels(named: str, signal: Optional[Signal]) -> Tuple[Channel, ...]:
-    if named:
-        return tuple(_channel(name) for name in named.split("+"))
-    if signal is None:
-        raise InputError("no channels are known for the messages; name them: channels=acc/x+acc/y+acc/z.")
-    return signal.channels
-
-
-def _channel(name: str) -> Channel:
-    placement, _, rest = name.rpartition("/")
-    return Channel("", rest, "", placement)
-
-
-def _rate(rate_hz: float, signal: Optional[Signal]) -> float:
-    if rate_hz > 0:
-        return rate_hz
-    if signal is None:
-        raise InputError("the rate of the messages is not known; state it: rate_hz=50.")
-    return signal.rate_hz
+            return []
+        return self._sender.take(samples, time_s, begins, arrived_s)
