@@ -115,7 +115,7 @@ def _held(found: Fidelity, most: float, what: str) -> str:
     """A sentence where the interval reaches beyond `most`; raises AccuracyError where the drop itself does."""
     drop = found.difference
     if -drop.value > most:
-        raise AccuracyError("%s loses %.3f of macro-F1 for task '%s' (95 %% interval %.3f to %.3f over %d people), "
+        raise AccuracyError("%s loses %.3f of macro-F1 for task '%s' (95 %% interval %.3f to %.3f over %d subjects), "
                             "above --max-drop %g; use a higher precision, or see `edgehar sensitivity`." % (
                                 what, -drop.value, found.task, -drop.high, -drop.low, found.people, most))
     if -drop.low > most:

@@ -65,9 +65,9 @@ def test_bounds_are_kept_or_the_sentence_says_by_how_much_not():
     found = [Fidelity("activity", "test", 4, 100, 0.80, 0.82, Interval(-0.02, -0.05, 0.01), 0.95, 20.0)]
     assert require_faithful(found, golden, 0.06, 0.9, "it") == []
     assert require_faithful(found, golden, 0.03, None, "it") == [
-        "4 people cannot rule out a drop of 0.050 of macro-F1 for task 'activity', above 0.03"]
+        "4 subjects cannot rule out a drop of 0.050 of macro-F1 for task 'activity', above 0.03"]
     with pytest.raises(AccuracyError, match=r"it loses 0.020 of macro-F1 for task 'activity' \(95 % interval -0.010 to "
-                                            r"0.050 over 4 people\), above --max-drop 0.01"):
+                                            r"0.050 over 4 subjects\), above --max-drop 0.01"):
         require_faithful(found, golden, 0.01, None, "it")
     with pytest.raises(AccuracyError, match="97.0 % of its golden inputs .* below --min-agreement 0.98"):
         require_faithful([], golden, None, 0.98, "it")
@@ -93,7 +93,7 @@ def test_an_engine_far_from_its_artifact_needs_one_named(artifact, tmp_path, cap
 def test_the_command_shows_scores_and_ends_with_3_at_a_gate(artifact, capsys):
     line = ["verify", str(artifact.folder), "--precision", "int8"]
     assert execute([*line, "--part", "valid"]) == 0
-    assert "against the trained model, valid people" in capsys.readouterr().out
+    assert "against the trained model, valid subjects" in capsys.readouterr().out
     assert execute([*line, "--part", "test", "--json"]) == 0
     (told,) = json.loads(capsys.readouterr().out)
     assert told["scored"]["people"] > 0 and set(told["scored"]["difference"]) == {"value", "low", "high"}

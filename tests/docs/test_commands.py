@@ -259,7 +259,8 @@ def smaller(text: str) -> List[str]:
     for option, value in SMALLER_VALUES.items():
         if option in words:
             words[words.index(option) + 1] = value
-    if words[0] == "bench" and "--duration" not in words and "--missing" not in words:
+    untimed = "--missing" in words or 0 < words.count("--scenario") == words.count("accuracy")
+    if words[0] == "bench" and "--duration" not in words and not untimed:
         words += ["--duration", SMALLER_VALUES["--duration"]]
     words += QUICKER.get(words[0], [])
     return words
