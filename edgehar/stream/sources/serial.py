@@ -24,12 +24,14 @@ AT_ONCE = 4096
 
 
 class Serial(MessageSource):
-    """Messages at `port`, e.g. /dev/ttyUSB0, at `baud` a second.
+    """Messages at a serial port.
 
-    frames: "text", lines ``time_s,x,y,z`` or of JSON as the source mqtt has them; or "cobs", frames that a zero byte
-    ends: a number that counts messages (4 bytes), the time of the first sample in seconds (8, float64) and the samples,
-    row by row (float32), all little-endian, stuffed by COBS (Cheshire and Baker, 1999). What lacks between two numbers
-    is counted. rate_hz, channels, depth, idle_s: as for the source mqtt.
+    port: e.g. /dev/ttyUSB0. baud: signs a second, as the sender has them. frames: "text", lines
+    ``time_s,x,y,z`` or of JSON as the source mqtt has them; or "cobs", frames that a zero byte
+    ends: a number that counts messages (4 bytes), the time of the first sample in seconds (8, float64)
+    and the samples, row by row (float32), all little-endian, stuffed by COBS (Cheshire and Baker,
+    1999). What lacks between two numbers is counted. rate_hz, channels, depth, idle_s: as for the
+    source mqtt.
 
     Raises MissingError without pyserial, InputError where the port cannot be opened.
     """

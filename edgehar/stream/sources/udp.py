@@ -18,9 +18,11 @@ BUFFER = 4 << 20  # bytes that the system keeps meanwhile, where it may
 class Udp(MessageSource):
     """Datagrams to `port` at `host`, each ``{"seq": 17, "time_s": 12.5, "samples": [[...], ...]}``.
 
-    seq: where senders count; what lacks is counted as lost on the way. many: each names its ``"wearer"``, and they are
-    served as of a site. layout, rate_hz, channels, depth, idle_s, most_bytes, most_per_s: as for the source mqtt.
-    Nobody is asked who sends: listen where only senders reach, at 127.0.0.1 unless told otherwise.
+    By "seq", where senders count, what lacks is counted as lost on the way. Nobody is asked who sends:
+    listen where only senders reach.
+
+    port, host: where to listen. many: each names its ``"wearer"``, and they are served as of a site.
+    layout, rate_hz, channels, depth, idle_s, most_bytes, most_per_s: as for the source mqtt.
 
     Raises InputError where the address cannot be had.
     """
