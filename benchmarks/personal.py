@@ -266,9 +266,10 @@ def _choices(trained: LastLayer, person: Person, hop: int) -> Iterator[Dict[str,
 def choice_tables(path: Path) -> str:
     """Mean gain by strength, and what each margin of the gate lets pass, corpus by corpus."""
     rows = [row for row in read_json(path)["rows"] if row["held"]]
-    lines = ["| validation people | s of each class | people | %s |" % " | ".join("strength %g" % s for s in STRENGTHS),
+    lines = ["| validation subjects | s of each class | subjects | %s |" % " | ".join(
+        "strength %g" % strength for strength in STRENGTHS),
              "| --- | --- | --- |" + " --- |" * len(STRENGTHS)]
-    gates = ["| validation people | s of each class | people | %s |" % " | ".join("over %g" % m for m in MARGINS),
+    gates = ["| validation subjects | s of each class | subjects | %s |" % " | ".join("over %g" % m for m in MARGINS),
              "| --- | --- | --- |" + " --- |" * len(MARGINS)]
     chosen = inspect.signature(PERSONALISERS.kind("map")).parameters["strength"].default
     for corpus in ("wisdm", "hapt", "dsads"):
@@ -318,7 +319,7 @@ def choices_without(path: Path, tested: Dict[str, Sequence[str]]) -> Dict[str, T
 def ready_table(runs: Sequence[Run]) -> str:
     """The ready student on its test people: each Run of the scenario beside the one without heads."""
     base = next(each for each in runs if each.scenario["method"] == "none")
-    lines = ["| s of each class | gate | people | macro-F1 | worst person | difference, paired over people |",
+    lines = ["| s of each class | gate | subjects | macro-F1 | worst subject | difference, paired over subjects |",
              "| --- | --- | --- | --- | --- | --- |"]
     for run in sorted(runs, key=lambda each: (each is not base, each.scenario["seconds"], not each.scenario["gate"])):
         counts = run.confusions(TASK)
@@ -452,7 +453,7 @@ def tables(results: Path) -> str:
 
 
 def _table(name: str, rows: Sequence[Dict[str, Any]]) -> str:
-    lines = ["| %s | s of each class | people | base | gain, ungated | gain, gated | worst person | passed |" % name,
+    lines = ["| %s | s of each class | subjects | base | gain, ungated | gain, gated | worst subject | passed |" % name,
              "| --- | --- | --- | --- | --- | --- | --- | --- |"]
     for condition in dict.fromkeys(row["condition"] for row in rows):
         for seconds in SECONDS:
@@ -479,7 +480,8 @@ def _worse(groups: Dict[str, List[Dict[str, Any]]]) -> str:
     """The share of people who lost over two points with the gate, of all corpora together, students of 90 degrees
     left out."""
     rows = [row for name, each in groups.items() if "r90" not in name for row in each if row["held"]]
-    lines = ["| condition | s of each class | people | worse by over 2 points, ungated | gated | too little to judge |",
+    lines = ["| condition | s of each class | subjects | worse by over 2 points, ungated | gated | "
+             "too little to judge |",
              "| --- | --- | --- | --- | --- | --- |"]
     for condition in ("same", "other"):
         for seconds in SECONDS:
