@@ -87,7 +87,7 @@ def figures(certificate: Certificate) -> str:
     rows = [certificate.of(TASK, "undisturbed")[0]]
     for name in certificate.disturbances(TASK):
         rows.append(min(certificate.of(TASK, name), key=lambda row: row.macro_f1[0]))
-    lines = ["| sensor | macro-F1 | change | calibration error | answered | worst person |",
+    lines = ["| sensor | macro-F1 | change | calibration error | answered | worst subject |",
              "| --- | --- | --- | --- | --- | --- |"]
     for row in rows:
         change = "" if row.disturbance == "undisturbed" else "%+.3f [%+.3f, %+.3f]" % tuple(row.change)

@@ -154,7 +154,7 @@ def test_what_an_artifact_lacks_is_said_with_its_remedy(tmp_path, way, unknown, 
 
 
 @pytest.mark.parametrize("settling, told", [
-    (fitted("03"), "test person 03"),
+    (fitted("03"), "test subject 03"),
     ({"placement": fitted()["activity"]}, "does not decide as many"),
     ({"activity": dict(fitted()["activity"], exponent=2)}, "does not fit the schema")])
 def test_a_manifest_that_cannot_be_so_is_refused(tmp_path, settling, told):

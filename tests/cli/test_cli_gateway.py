@@ -207,10 +207,14 @@ def test_each_wearer_s_last_decision_is_retained_and_the_last_will_told(gateway,
     for name in NAMES:
         last = json.loads(until(lambda name=name: late.texts("site/%s/activity" % name), "it is retained")[0])
         assert last["wearer"] == name and last["time_s"] == expected(noise(300))[-1]["time_s"]
-    sensors = [json.loads(text) for topic, text in late.received if topic.startswith("homeassistant/sensor/edgehar_")]
-    assert len(sensors) == 2 * len(NAMES) == len({each["unique_id"] for each in sensors})
-    assert {each["state_topic"] for each in sensors} == {"site/%s/activity" % name for name in NAMES}
-    assert late.texts("site/status") == ["online"]
+
+    def sensors() -> list:
+        return [json.loads(text) for topic, text in late.received if topic.startswith("homeassistant/sensor/edgehar_")]
+
+    until(lambda: len(sensors()) == 2 * len(NAMES), "all sensors are announced")
+    assert len({each["unique_id"] for each in sensors()}) == 2 * len(NAMES)
+    assert {each["state_topic"] for each in sensors()} == {"site/%s/activity" % name for name in NAMES}
+    until(lambda: late.texts("site/status") == ["online"], "its state is told")
     served.end(signal.SIGKILL)
     until(lambda: late.texts("site/status")[-1:] == ["offline"], "its last will is done")
     late.close()

@@ -228,7 +228,7 @@ def test_acceleration_in_g_is_doubted(artifact):
 
 def test_the_help_names_what_may_be_asked_for():
     out = " ".join(start("--help").communicate()[0].split())
-    assert "(csv, mqtt, replay, sample)" in out and "(console, jsonl, mqtt)" in out
+    assert "(csv, jsonl, mqtt, replay, sample, serial, udp)" in out and "(console, jsonl, mqtt)" in out
 
 
 def test_a_share_reads_well():
@@ -304,7 +304,7 @@ def test_a_constant_channel_is_refused_unless_allowed(artifact):
 @pytest.mark.parametrize("words, parts", [
     (["--speed", "fast"], ["'fast' is neither 'max' nor a positive number"]),
     (["--hold", "0"], ["hold is 0"]), (["--hop", "0"], ["--hop", "x>=1"]),
-    (["--source", "cvs"], ["no source named 'cvs'", "csv, mqtt, replay"]),
+    (["--source", "cvs"], ["no source named 'cvs'", "csv, jsonl, mqtt, replay"]),
     (["--sink", "jsonl:file=x"], ["no option 'file'"]), (["--precision", "fp8"], ["'fp8' is not one of"]),
 ])
 def test_senseless_options_are_refused(artifact, words, parts):

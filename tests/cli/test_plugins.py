@@ -12,6 +12,7 @@ import pytest
 
 from edgehar.cli import execute, plugins_first
 from edgehar.cli._line import typed_line
+from edgehar import registry
 from edgehar.registry import added_plugins
 
 CORPUS = '''
@@ -52,6 +53,8 @@ Write = Callable[..., Path]
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     """Writes a file of a plug-in below an empty working folder; changes: what is replaced in the sound corpus."""
+    for known in ("_loaded", "_extra_files", "_extra_modules"):  # other tests of this process have some
+        monkeypatch.setattr(registry, known, type(getattr(registry, known))())
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.delenv("EDGEHAR_DATA", raising=False)
@@ -159,8 +162,8 @@ def test_a_run_keeps_the_line_with_its_plugin(write: Write, monkeypatch, capsys)
     ("mine.py", "class (\n", "mine.py cannot be loaded (SyntaxError: "),
     ("datasets/mine.py", "class (\n", "mine.py cannot be loaded (SyntaxError: "),
     ("datasets/mine.py", "\nimport no_such_package\n",
-     "mine.py cannot be loaded (ModuleNotFoundError: No module named 'no_such_package', line 2); mend it"),
-    ("datasets/mine.py", "import sys\nsys.exit(3)\n", "mine.py cannot be loaded (SystemExit: 3, line 2); mend it"),
+     "mine.py cannot be loaded (ModuleNotFoundError: No module named 'no_such_package', line 2); fix it"),
+    ("datasets/mine.py", "import sys\nsys.exit(3)\n", "mine.py cannot be loaded (SystemExit: 3, line 2); fix it"),
     ("datasets/mine.py", "x = 1\n", "must define exactly one public Dataset class; it defines 0"),
 ])
 def test_what_cannot_be_loaded_says_why(write: Write, capsys, name: str, text: str, told: str) -> None:

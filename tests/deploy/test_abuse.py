@@ -285,7 +285,7 @@ def test_when_descriptors_run_out_state_watchdog_and_health_go_on(recipe, tmp_pa
 
         service.run(source(), Given(()))
         with urllib.request.urlopen("http://127.0.0.1:%d/metrics" % shown.port, timeout=5) as answer:
-            assert "edgehar_decisions_total 37\n" in answer.read().decode()
+            assert "edgehar_decisions_total 37.0\n" in answer.read().decode()
     service.close()
     client.close()
     heard.close()

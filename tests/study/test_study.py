@@ -160,8 +160,8 @@ def test_a_setting_of_another_kind_is_refused(tmp_path: Path, old: str, new: str
 @pytest.mark.parametrize("old, new, told", [
     ("resnet:width=8", "resnet:widht=8", "network teacher: model 'resnet' has no option 'widht'"),
     ("resnet:width=8", "resnt", "network teacher: there is no model named 'resnt'"),
-    ('method = "kd"', 'method = "kdd"', "network kd: there is no distiller named 'kdd'"),
-    ('method = "kd"', 'method = "kd:temp=3"', "network kd: distiller 'kd' has no option 'temp'"),
+    ('method = "kd"', 'method = "kdd"', "network kd: there is no method named 'kdd'"),
+    ('method = "kd"', 'method = "kd:temp=3"', "network kd: method 'kd' has no option 'temp'"),
     ('\nteacher = "teacher"', "", "network kd: method 'kd' needs a teacher; name one of the networks"),
     ('"kind=acc"', '"kind=akk"', "network kd: no channel has kind=akk"),
     ('"kd"\n', '"kd"\ntasks = ["activty"]\n', "network kd: the corpus has no task 'activty'"),
