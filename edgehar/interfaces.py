@@ -68,10 +68,10 @@ def _bases_in(path: Path) -> List[str]:
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except SyntaxError as error:
-        raise InputError("plug-in %s cannot be loaded (SyntaxError: %s, line %s); mend it." % (
+        raise InputError("plug-in %s cannot be loaded (SyntaxError: %s, line %s); fix it." % (
             path, error.msg, error.lineno)) from error
     except (OSError, ValueError) as error:
-        raise InputError("plug-in %s cannot be read (%s); mend it." % (path, error)) from error
+        raise InputError("plug-in %s cannot be read (%s); fix it." % (path, error)) from error
     renamed = {each.asname: each.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
                for each in node.names if each.asname}
     named = [str(getattr(base, "id", getattr(base, "attr", ""))) for node in tree.body

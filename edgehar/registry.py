@@ -114,7 +114,7 @@ class Registry(Generic[T]):
         except (TypeError, ValueError) as error:
             place = fault_place(error)
             raise InputError("%s '%s' cannot use its options (%s%s); check their values%s." % (
-                self.noun, without_passwords(spec), error, ", " + place if place else "", ", or mend it" if place
+                self.noun, without_passwords(spec), error, ", " + place if place else "", ", or fix it" if place
                 else "")) from error
 
     def _module(self, name: str) -> ModuleType:

@@ -207,7 +207,7 @@ def _of_a_plugin(error: BaseException) -> Optional[Ending]:
     told = "%s: %s" % (type(error).__name__, error)
     place = fault_place(error)
     if place:
-        return Ending("there is a fault in the plug-in %s (%s); mend it; --debug shows the traceback." % (place, told),
+        return Ending("there is a fault in the plug-in %s (%s); fix it; --debug shows the traceback." % (place, told),
                       InputError.exit_code)
     if loaded_plugins():
         return Ending("this is a fault of edgehar, or of what %s gives to it (%s); add --debug for the traceback, and "

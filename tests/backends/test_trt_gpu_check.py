@@ -1,4 +1,4 @@
-"""benchmarks/gpu_check.py goes through on the stand-in: whoever has a GPU for minutes cannot mend it there."""
+"""benchmarks/gpu_check.py goes through on the stand-in: whoever has a GPU for minutes cannot fix it there."""
 
 from __future__ import annotations
 
