@@ -23,7 +23,8 @@ persistence true
 persistence_location {folder}/
 autosave_interval 1800
 max_queued_messages 100000
-log_dest none
+log_dest file {folder}/log.txt
+log_type subscribe
 user root
 """
 
@@ -57,6 +58,12 @@ class Mosquitto:
             self._process.terminate()
             self._process.wait(timeout=PATIENCE_S)
             self._process = None
+
+    def subscriptions(self, client: str) -> int:
+        """How often `client` has subscribed, by the broker's own log."""
+        log = self._path.with_name("log.txt")
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+        return sum(line.partition(": ")[2].startswith(client + " ") for line in lines)
 
     def _answers(self) -> bool:
         with socket.socket() as probe:

@@ -42,6 +42,7 @@ def gateway(tmp_path, artifact, broker):
         source = "mqtt:topic=%s,client=site,port=%d%s" % (topic, broker.port, options)
         served = Served(tmp_path, path, "--source", source, "--wearers", "8", "--hold", "1", *words)
         started.append(served)
+        served.subscribed = lambda number=len(started): broker.subscriptions("site") >= number
         return served
 
     yield start
@@ -71,6 +72,7 @@ def send(peer: Peer, signals: Dict[str, np.ndarray], start: int = 0, stop: int =
 
 def ready(served: Served) -> None:
     served.says("recognising activity and placement of up to 8 wearers")
+    until(served.subscribed, "the broker will send it what comes")
 
 
 def of(served: Served, name: str) -> List[Dict[str, Any]]:
