@@ -15,6 +15,8 @@ from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 
+from edgehar.artifact.trimming import drop_unread, made_by
+
 ALIKE = frozenset("""Relu Clip LeakyRelu Sigmoid Tanh HardSwish HardSigmoid Elu Selu Softplus Identity Dropout Erf
     BatchNormalization GlobalAveragePool GlobalMaxPool Sqrt Exp Abs Neg""".split())  # the same for any number of axes
 JOINING = frozenset(("Add", "Sub", "Mul", "Div", "Max", "Min"))
@@ -35,10 +37,10 @@ def lifted(model: Any) -> List[str]:
         work.take(node)
     for entry in model.graph.output:
         work.lower(entry.name)
-    nodes = _read_later(work.nodes, {entry.name for entry in model.graph.output})
+    nodes = made_by(work.nodes, {entry.name for entry in model.graph.output})
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    _drop_unread(model.graph)
+    drop_unread(model.graph)
     return ["%d convolutions over one axis became convolutions over two" % work.convolutions]
 
 
@@ -192,20 +194,3 @@ def _ints(node: Any, name: str) -> List[int]:
 
 def _whole(node: Any, name: str, default: int) -> int:
     return next((int(each.i) for each in node.attribute if each.name == name), default)
-
-
-def _read_later(nodes: Sequence[Any], outputs: Any) -> List[Any]:
-    """The nodes of which something is read."""
-    wanted, kept = set(outputs), []
-    for node in reversed(nodes):
-        if wanted & set(node.output):
-            wanted.update(node.input)
-            kept.append(node)
-    return kept[::-1]
-
-
-def _drop_unread(graph: Any) -> None:
-    read = {name for node in graph.node for name in node.input}
-    kept = [entry for entry in graph.initializer if entry.name in read]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)

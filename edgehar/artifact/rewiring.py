@@ -15,6 +15,7 @@ from typing import Any, Iterable, List, Mapping, NamedTuple, Optional, Sequence,
 import numpy as np
 
 from edgehar.artifact.orders import OWN, Size, moves
+from edgehar.artifact.trimming import drop_unread, made_by
 from edgehar.data.signals import Signal
 from edgehar.errors import InputError
 
@@ -102,7 +103,7 @@ def rewired(model: Any, signal: Signal, wiring: Wiring, output: str, where: str)
     wiring = wiring._replace(shares=wiring.shares and not taken)
     own = _renamed(graph, {name: name + "/own" for name in (SIGNAL, wiring.task)})
     source, end = own.get(entry.name, entry.name), own.get(end, end)
-    body = _needed(graph, end)
+    body = made_by(graph.node, [end])
     nodes = [*_front(graph, signal, wiring, source, body), *body, *_back(graph, wiring, end, body)]
     del graph.node[:], graph.input[:], graph.output[:]
     graph.node.extend(nodes)
@@ -110,7 +111,7 @@ def rewired(model: Any, signal: Signal, wiring: Wiring, output: str, where: str)
     graph.input.append(onnx.helper.make_tensor_value_info(
         SIGNAL, onnx.TensorProto.FLOAT, ["N", channels, 1, signal.window]))
     graph.output.append(onnx.helper.make_tensor_value_info(wiring.task, onnx.TensorProto.FLOAT, None))
-    _drop_unread(graph)
+    drop_unread(graph)
     if taken:
         notes.append("the %s at its end was taken off: decisions are made of logits" % taken)
     if wiring.shares:
@@ -242,20 +243,3 @@ def _back(graph: Any, wiring: Wiring, end: str, body: Sequence[Any]) -> List[Any
     else:
         _rename(body, {end: wiring.task})
     return nodes
-
-
-def _needed(graph: Any, end: str) -> List[Any]:
-    """The nodes that the tensor `end` is made by, in their order."""
-    wanted, kept = {end}, []
-    for node in reversed(graph.node):
-        if wanted & set(node.output):
-            wanted.update(node.input)
-            kept.append(node)
-    return kept[::-1]
-
-
-def _drop_unread(graph: Any) -> None:
-    read = {name for node in graph.node for name in node.input}
-    kept = [entry for entry in graph.initializer if entry.name in read]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
